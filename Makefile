@@ -1,0 +1,106 @@
+# `make` explains itself: the text after ## is what `make help` prints.
+# Only what describes this machine (?=) is taken from the shell's variables: some systems set a NAME of their own.
+# Every target that needs the environment makes it first, once, and again when setup.cfg or constraints.txt change.
+
+## NAME      experiment to launch, a file below experiments/ without .yaml
+NAME =
+## SET       settings for this launch: SET="optim.lr=1e-4 base=pure/paper"
+SET =
+## PHOTO     photograph to restore
+PHOTO =
+## RUN       run whose model restores it
+RUN = demo
+## OUT       folder for what is restored
+OUT = restored
+## RUNS      folder that the board shows
+RUNS = runs
+## PORT      port of the board on this machine
+PORT ?= 6006
+## PYTHON    Python 3.11 or newer that the environment is made with
+PYTHON ?= python3
+## VENV      the environment; VENV= (empty) takes PYTHON as it is and installs nothing
+VENV ?= .venv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup exp sweep board report restore check test clean
+
+PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
+INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
+PIP := "$(PY)" -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+define REFUSE_OLD_PYTHON
+@command -v "$(PYTHON)" >/dev/null || \
+	{ echo 'lit_pure: there is no "$(PYTHON)"; name a Python 3.11 or newer: make PYTHON=/path/to/python3' >&2; exit 1; }
+@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lit_pure: needs Python 3.11 or newer, this is " \
+	+ sys.version.split()[0] + "; name another: make PYTHON=/path/to/python3")'
+endef
+
+# Refused while this file is read, so before anything is installed.
+goal = $(filter $(1),$(MAKECMDGOALS))
+ifeq ($(strip $(NAME)),)
+$(if $(call goal,exp),$(error NAME is missing; for instance: make exp NAME=demo))
+$(if $(call goal,sweep),$(error NAME is missing; for instance: make sweep NAME=sweeps/sampling))
+endif
+ifeq ($(strip $(PHOTO)),)
+$(if $(call goal,restore),$(error PHOTO is missing; for instance: make restore PHOTO=photo.jpg))
+endif
+
+help: ## this text
+	@echo 'make TARGET [VARIABLE=value ...]'
+	@echo
+	@awk '/^[a-z]+:.* ## / { target = $$1; sub(/^.* ## /, ""); printf "  %-10s%s\n", substr(target, 1, length(target) - 1), $$0 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@awk '/^## / { getline set; sub(/^[A-Z]+ [?]?= */, "", set); sub(/^## /, ""); print "  " $$0 (set == "" ? "" : " [" set "]") }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## make the environment VENV with the versions of constraints.txt (minutes, once)
+
+exp: $(INSTALLED) ## run the experiment NAME with SET: train what is missing, evaluate, write runs/NAME/version_N
+	@set -f; "$(PY)" -m lit_pure run "$(NAME)" $(SET)
+
+sweep: $(INSTALLED) ## run every experiment of the sweep NAME with SET
+	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET)
+
+board: $(INSTALLED) ## show RUNS in TensorBoard on localhost, port PORT
+	@"$(PY)" -m tensorboard.main --logdir "$(RUNS)" --host localhost --port "$(PORT)"
+
+report: $(INSTALLED) ## compare finished runs in tables
+	@"$(PY)" -m lit_pure report
+
+restore: $(INSTALLED) ## restore PHOTO with the model of RUN, write to OUT
+	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"
+
+check: $(INSTALLED) ## lint, format, types, imports that go down only
+	"$(PY)" -m ruff check .
+	"$(PY)" -m ruff format --check .
+	"$(PY)" -m mypy
+	"$(PY)" -m pytest -q tests/test_floors.py
+
+test: $(INSTALLED) ## all tests that take seconds
+	"$(PY)" -m pytest -q
+
+clean: ## remove caches and build leftovers; never runs/ or VENV
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find lit_pure tests .ci -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: given-environment
+given-environment:
+	$(REFUSE_OLD_PYTHON)
+
+# Two packages bring a `cv2`, and the one installed last stays: opencv-python (for facexlib, basicsr) goes first, so that
+# opencv-python-headless (for pyiqa) overwrites it. Only the latter imports on a server without libGL.
+# basicsr without dependencies: see setup.cfg. Without build isolation: its setup.py asks for a torch to build with and
+# uses none, which made it 76 s instead of 2. With basicsr_build: it does not build on Python 3.13 otherwise.
+# The stamp is written last, so an installation that failed is taken up again.
+$(VENV)/.lit_pure_installed: setup.cfg constraints.txt pyproject.toml
+	$(REFUSE_OLD_PYTHON)
+	@rm -f "$@"
+	@echo 'setup 1/4: the environment $(VENV)'
+	@"$(PY)" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
+	@echo 'setup 2/4: what the rest builds on'
+	@$(PIP) setuptools opencv-python
+	@echo 'setup 3/4: lit_pure and what it needs, with torch 3 GB to fetch and 6 on disk (minutes without a word)'
+	@$(PIP) --editable '.[dev]'
+	@echo 'setup 4/4: basicsr'
+	@PYTHONPATH="$(CURDIR)/.ci/basicsr_build" $(PIP) --no-deps --no-build-isolation basicsr
+	@touch "$@"
+	@echo 'setup: done'

@@ -1,0 +1,161 @@
+"""The knobs of data: photographs, crops, degradation. One half of the schema; `schema.py` is the other.
+
+Knows names, types, defaults and legal ranges (`knob`). Imports no torch.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Problem = tuple[str, str]
+"""A dotted key below the dataclass that reports it, and what is wrong with its value."""
+
+
+def knob(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    ordered: bool = False,
+    total: float | None = None,
+) -> Any:
+    """A dataclass field with its legal range: `low <= x <= high`, `x > above`; lists and tuples element by element.
+
+    `ordered` asks a pair to be (low, high); `total` asks the elements to add up to it.
+    """
+    legal = {"low": low, "high": high, "above": above, "ordered": ordered or None, "total": total}
+    metadata = {key: value for key, value in legal.items() if value is not None}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
+KERNEL_PROBABILITIES = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
+
+
+@dataclass
+class DegradationConfig:
+    """The two-stage process of Real-ESRGAN (arXiv 2107.10833, section 3) under its published YAML names and values."""
+
+    scale: int = knob(4, low=1, high=16)
+    """How many times smaller a side of the LQ image is than that of the HQ image."""
+    gt_usm: bool = True
+    """Sharpen the HQ image (unsharp mask) before it is degraded."""
+
+    blur_kernel_size: int = knob(21, low=7, high=51)
+    """Largest kernel of the first blur [px, odd]; the size is drawn among 7, 9, ... up to it, and padded to it."""
+    kernel_list: list[str] = knob(KERNELS)
+    """Shapes of the first blur; `sinc_prob` of the kernels are sinc instead."""
+    kernel_prob: list[float] = knob(KERNEL_PROBABILITIES, low=0, high=1, total=1)
+    """Probability of each shape in `kernel_list`."""
+    sinc_prob: float = knob(0.1, low=0, high=1)
+    """Probability of a sinc kernel."""
+    blur_sigma: tuple[float, float] = knob((0.2, 3.0), above=0, high=20, ordered=True)
+    """Standard deviation of the Gaussian kernels [px]."""
+    betag_range: tuple[float, float] = knob((0.5, 4.0), above=0, high=10, ordered=True)
+    """Shape of the generalised Gaussian kernels."""
+    betap_range: tuple[float, float] = knob((1.0, 2.0), above=0, high=10, ordered=True)
+    """Shape of the plateau kernels."""
+    resize_prob: tuple[float, float, float] = knob((0.2, 0.7, 0.1), low=0, high=1, total=1)
+    """Probabilities of the first resize to enlarge, to reduce, to keep."""
+    resize_range: tuple[float, float] = knob((0.15, 1.5), above=0, high=4, ordered=True)
+    """Factor of the first resize."""
+    gaussian_noise_prob: float = knob(0.5, low=0, high=1)
+    """Probability of Gaussian noise; otherwise the noise is Poisson."""
+    noise_range: tuple[float, float] = knob((1.0, 30.0), low=0, high=255, ordered=True)
+    """Standard deviation of Gaussian noise [levels of 255]."""
+    poisson_scale_range: tuple[float, float] = knob((0.05, 3.0), low=0, high=20, ordered=True)
+    """Strength of Poisson noise [1 is the natural one]."""
+    gray_noise_prob: float = knob(0.4, low=0, high=1)
+    """Probability that all channels share one noise."""
+    jpeg_range: tuple[float, float] = knob((30.0, 95.0), low=1, high=100, ordered=True)
+    """JPEG quality of the first stage."""
+
+    second_blur_prob: float = knob(0.8, low=0, high=1)
+    """Probability that the second stage blurs at all."""
+    blur_kernel_size2: int = knob(21, low=7, high=51)
+    """Largest kernel of the second blur and of the final sinc [px, odd]."""
+    kernel_list2: list[str] = knob(KERNELS)
+    """Shapes of the second blur."""
+    kernel_prob2: list[float] = knob(KERNEL_PROBABILITIES, low=0, high=1, total=1)
+    """Probability of each shape in `kernel_list2`."""
+    sinc_prob2: float = knob(0.1, low=0, high=1)
+    """Probability of a sinc kernel in the second blur."""
+    blur_sigma2: tuple[float, float] = knob((0.2, 1.5), above=0, high=20, ordered=True)
+    """Standard deviation of the second Gaussian kernels [px]."""
+    betag_range2: tuple[float, float] = knob((0.5, 4.0), above=0, high=10, ordered=True)
+    """Shape of the second generalised Gaussian kernels."""
+    betap_range2: tuple[float, float] = knob((1.0, 2.0), above=0, high=10, ordered=True)
+    """Shape of the second plateau kernels."""
+    resize_prob2: tuple[float, float, float] = knob((0.3, 0.4, 0.3), low=0, high=1, total=1)
+    """Probabilities of the second resize to enlarge, to reduce, to keep."""
+    resize_range2: tuple[float, float] = knob((0.3, 1.2), above=0, high=4, ordered=True)
+    """Factor of the second resize, relative to the LQ size."""
+    gaussian_noise_prob2: float = knob(0.5, low=0, high=1)
+    """Probability of Gaussian noise in the second stage."""
+    noise_range2: tuple[float, float] = knob((1.0, 25.0), low=0, high=255, ordered=True)
+    """Standard deviation of the second Gaussian noise [levels of 255]."""
+    poisson_scale_range2: tuple[float, float] = knob((0.05, 2.5), low=0, high=20, ordered=True)
+    """Strength of the second Poisson noise."""
+    gray_noise_prob2: float = knob(0.4, low=0, high=1)
+    """Probability that all channels share one noise in the second stage."""
+    jpeg_range2: tuple[float, float] = knob((30.0, 95.0), low=1, high=100, ordered=True)
+    """JPEG quality of the second stage."""
+    final_sinc_prob: float = knob(0.8, low=0, high=1)
+    """Probability of a final sinc filter, before or after the last JPEG."""
+
+    def problems(self) -> Iterator[Problem]:
+        for suffix in ("", "2"):
+            shapes, odds = getattr(self, f"kernel_list{suffix}"), getattr(self, f"kernel_prob{suffix}")
+            size = getattr(self, f"blur_kernel_size{suffix}")
+            if unknown := [shape for shape in shapes if shape not in KERNELS]:
+                yield f"kernel_list{suffix}", f"no such kernel: {', '.join(unknown)}; there are {', '.join(KERNELS)}"
+            if len(shapes) != len(odds):
+                yield f"kernel_prob{suffix}", f"{len(odds)} probabilities for {len(shapes)} kernels; give one for each"
+            if size % 2 == 0:
+                yield f"blur_kernel_size{suffix}", f"{size} is even; a kernel needs an odd size"
+
+
+@dataclass
+class PhotosConfig:
+    """One set of photographs."""
+
+    source: str = "skimage"
+    """A folder, or `skimage` for the photographs inside scikit-image."""
+    names: list[str] = knob([])
+    """File names without extension to take from the source; empty takes all."""
+    crops: int = knob(1, low=1)
+    """Random crops per photograph and epoch; a test or validation set takes this many fixed ones."""
+    captions: str = "pixels"
+    """`pixels` computes captions from the crop; otherwise a JSONL file of {"image": ..., "caption": ...}."""
+
+
+@dataclass
+class DataConfig:
+    """Photographs, crops, batches and how they are degraded."""
+
+    size: int = knob(512, low=32, high=2048)
+    """Side of the square HQ crop [px, a multiple of 32]."""
+    train: PhotosConfig = field(default_factory=PhotosConfig)
+    """Photographs to train on."""
+    val: PhotosConfig = field(default_factory=PhotosConfig)
+    """Photographs looked at while training."""
+    test: dict[str, PhotosConfig] = field(default_factory=dict)
+    """Held-out photographs by set name: metrics are `test/<set>/<metric>`."""
+    batch_size: int = knob(4, low=1)
+    """Crops per step and process."""
+    num_workers: int = knob(0, low=0, high=256)
+    """Processes that decode photographs; 0 decodes in the training process."""
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
+    """How LQ images are made."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.size % 32:
+            yield "size", f"{self.size} is not a multiple of 32; try {max(32, round(self.size / 32) * 32)}"
+        if self.size % self.degradation.scale:
+            yield "degradation.scale", f"{self.degradation.scale} does not divide data.size {self.size}"
+        if bad := [name for name in self.test if not re.fullmatch(r"[\w-]+", name)]:
+            yield "test", f"set names {bad} may hold letters, digits, _ and - only"

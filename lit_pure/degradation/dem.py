@@ -1,0 +1,183 @@
+"""Degradation estimator: how blurred and how noisy an LQ image is (DEM of MM-RealSR, arXiv 2205.05065).
+
+Two networks give scores in [0, 1] that order images by severity; they are no physical values, so the boundaries between
+small, medium and large are taken from scores of many images (`calibrate`). Knows the networks, their losses and their
+training images; knows nothing of optimizers and loops, nor of how a level is worded.
+
+Pixels are RGB float32 in [0, 1]. Shape legend: 2 factors (blur, noise), B images, N calibration images, C channels,
+4 grades (clean, lower, higher, worst), H W height and width of the HQ image [px], h w of the LQ image.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_pure.config.data import DegradationConfig
+from lit_pure.config.schema import LEVELS, DemConfig, Level
+from lit_pure.degradation.filters import sharpen
+from lit_pure.degradation.pipeline import Degradation, apply, check_batch, draw
+from lit_pure.degradation.severity import with_blur, with_noise
+
+FACTORS: tuple[Callable[[Degradation, DegradationConfig, float], Degradation], ...] = (with_blur, with_noise)
+"""What sets the severity of each factor, in the order of the scores."""
+MIN_GAP = 0.1
+"""Least difference of the two severities in a pair."""
+HEAD_WIDTH = 512
+"""Hidden units between pooled features and score, as in the published DEResNet."""
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around a ReLU, without normalisation: statistics of a batch would hide the degradation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.1)  # starts near the identity, which a deep net without normalisation needs
+
+    def forward(self, x_BChw: Tensor) -> Tensor:
+        y_BChw: Tensor = self.conv2(F.relu(self.conv1(x_BChw)))
+        return x_BChw + y_BChw
+
+
+class ScoreNet(nn.Module):
+    """The network of one factor."""
+
+    def __init__(self, config: DemConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, config.features[0], 3, padding=1)]
+        following = [*config.features[1:], config.features[-1]]
+        stages = zip(config.features, following, config.blocks, config.downscales, strict=True)
+        for channels, next_channels, blocks, stride in stages:
+            layers += [ResidualBlock(channels) for _ in range(blocks)]
+            if stride > 1 or channels != next_channels:
+                layers.append(nn.Conv2d(channels, next_channels, 3, stride, padding=1))
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Linear(config.features[-1], HEAD_WIDTH), nn.ReLU(), nn.Linear(HEAD_WIDTH, 1))
+
+    def forward(self, lq_B3hw: Tensor) -> Tensor:
+        """score_B, [0, 1]."""
+        pooled_BC = self.body(lq_B3hw).mean(dim=(2, 3))
+        score_B: Tensor = self.head(pooled_BC).squeeze(1).sigmoid()
+        return score_B
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images whose order is known."""
+
+    lq_24B3hw: Tensor
+    """Per factor and image: severity 0, two drawn severities in ascending order, severity 1; all else is the same."""
+    severity_24B: Tensor
+    """The severities, [0, 1]."""
+
+
+class DegradationEstimator(nn.Module):
+    """Scores of LQ images and, once calibrated, their levels."""
+
+    thresholds_22: Tensor
+
+    def __init__(self, config: DemConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.nets = nn.ModuleList([ScoreNet(config) for _ in FACTORS])
+        self.register_buffer("thresholds_22", torch.full((2, 2), torch.nan))
+
+    def forward(self, lq_B3hw: Tensor) -> Tensor:
+        """Score images of any size.
+
+        Returns:
+            scores_B2, [0, 1], (blur, noise); higher is worse.
+        """
+        return torch.stack([net(lq_B3hw) for net in self.nets], dim=1)
+
+    def grade(self, pairs: Pairs) -> Tensor:
+        """Score each factor's images with that factor's network, in one forward pass of each.
+
+        Returns:
+            scores_24B, [0, 1], in the order of `Pairs.lq_24B3hw`.
+        """
+        factors = zip(self.nets, pairs.lq_24B3hw, strict=True)
+        scores = [net(lq_4B3hw.flatten(0, 1)).view(lq_4B3hw.shape[:2]) for net, lq_4B3hw in factors]
+        return torch.stack(scores)
+
+    @torch.no_grad()
+    def calibrate(self, scores_N2: Tensor) -> None:
+        """Put the boundaries where a third of these scores lies below, between and above them.
+
+        Raises:
+            ValueError: fewer than three pairs of scores, or scores that are no numbers.
+        """
+        if scores_N2.ndim != 2 or scores_N2.shape[1] != 2 or len(scores_N2) < 3 or not scores_N2.isfinite().all():
+            raise ValueError(f"cannot calibrate with {tuple(scores_N2.shape)} scores; give (N, 2), finite, N above 2")
+        thirds = torch.tensor([1 / 3, 2 / 3], device=scores_N2.device)
+        self.thresholds_22.copy_(scores_N2.float().quantile(thirds, dim=0).T)
+
+    def labels(self, scores_B2: Tensor) -> list[tuple[Level, Level]]:
+        """Levels (blur, noise) of each image; a score on a boundary belongs to the level below it.
+
+        Raises:
+            ValueError: not calibrated, or scores that are not (B, 2).
+        """
+        if self.thresholds_22.isnan().any():
+            raise ValueError(
+                "the degradation estimator is not calibrated; call calibrate(scores) or load a trained one"
+            )
+        if scores_B2.ndim != 2 or scores_B2.shape[1] != 2:
+            raise ValueError(f"cannot label scores of shape {tuple(scores_B2.shape)}; give (B, 2), (blur, noise)")
+        index_B2 = (scores_B2[:, :, None] > self.thresholds_22.to(scores_B2)).sum(-1)
+        return [(LEVELS[blur], LEVELS[noise]) for blur, noise in index_B2.tolist()]
+
+
+def ranking_loss(lower_B: Tensor, higher_B: Tensor, margin: float) -> Tensor:
+    """Mean of max(0, lower - higher + margin): no loss once the worse image scores higher by `margin`.
+
+    Args:
+        lower_B, higher_B: scores of the less and of the more degraded image, same shape, any.
+        margin: [0, 1].
+    """
+    return F.relu(lower_B - higher_B + margin).mean()
+
+
+def anchor_loss(clean_B: Tensor, worst_B: Tensor) -> Tensor:
+    """Mean squared error of the scores of undegraded images to 0, plus that of the worst images to 1."""
+    return clean_B.square().mean() + (worst_B - 1).square().mean()
+
+
+@torch.no_grad()
+def training_pairs(hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np.random.Generator]) -> Pairs:
+    """Make each image's four grades of blur and of noise: one drawn degradation, of which only that factor varies.
+
+    The two severities between the anchors are uniform over all that differ by at least `MIN_GAP`.
+
+    Args:
+        hq_B3HW: [0, 1], H and W multiples of `config.scale`.
+        config: the distributions.
+        rngs: one generator per image, on which alone that image depends; each is advanced.
+
+    Raises:
+        ValueError: as `degrade`.
+    """
+    check_batch(hq_B3HW, rngs)
+    graded = [_grades(hq_3HW, config, rng) for hq_3HW, rng in zip(hq_B3HW, rngs, strict=True)]
+    images, severities = zip(*graded, strict=True)
+    return Pairs(torch.stack(images, dim=2), torch.tensor(severities, device=hq_B3HW.device).permute(1, 2, 0))
+
+
+def _grades(hq_3HW: Tensor, config: DegradationConfig, rng: np.random.Generator) -> tuple[Tensor, list[list[float]]]:
+    """lq_243hw of one image, and their severities."""
+    base = draw(config, rng)
+    if base.sharpen:  # once, not eight times
+        hq_3HW, base = sharpen(hq_3HW), replace(base, sharpen=False)
+    images, severities = [], []
+    for set_severity in FACTORS:
+        lower, higher = sorted(rng.uniform(0, 1 - MIN_GAP, size=2).tolist())
+        grades = [0.0, lower, higher + MIN_GAP, 1.0]
+        images.append(torch.stack([apply(hq_3HW, set_severity(base, config, s), config.scale) for s in grades]))
+        severities.append(grades)
+    return torch.stack(images), severities

@@ -1,0 +1,59 @@
+"""Sensor noise: Gaussian and Poisson.
+
+Knows how noise of a given strength is added to one image. Knows nothing of how strengths are drawn (`pipeline.py`).
+One image at a time: the Poisson noise depends on how many levels the image has, and the stream of random numbers is
+that of the image.
+
+Pixels are RGB float32 in [0, 1]. Shape legend: H W height and width [px], c 3 channels or 1 that they share.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G, B in the luma of ITU-R BT.601."""
+
+
+def add_gaussian(image_3HW: Tensor, sigma: float, gray: bool, generator: torch.Generator) -> Tensor:
+    """Add white Gaussian noise (arXiv 2107.10833, section 3.1).
+
+    Args:
+        image_3HW: [0, 1].
+        sigma: standard deviation [levels of 255].
+        gray: all channels get the same noise.
+        generator: on the image's device.
+
+    Returns:
+        noisy_3HW, not clamped.
+    """
+    channels = 1 if gray else 3
+    noise_cHW = torch.empty_like(image_3HW[:channels]).normal_(generator=generator)
+    return image_3HW + noise_cHW * (sigma / 255)
+
+
+def add_poisson(image_3HW: Tensor, scale: float, gray: bool, generator: torch.Generator) -> Tensor:
+    """Add shot noise, whose variance is proportional to the brightness (arXiv 2107.10833, section 3.1).
+
+    A photon count at full brightness is not known; the power of two at or above the number of distinct 8-bit levels
+    stands for it, as in scikit-image's `random_noise` and in Real-ESRGAN.
+
+    Args:
+        image_3HW: [0, 1].
+        scale: factor of the noise; 1 is the natural one.
+        gray: all channels get the same noise, that of the luma.
+        generator: on the image's device.
+
+    Returns:
+        noisy_3HW, not clamped.
+    """
+    base_cHW = image_3HW
+    if gray:
+        base_cHW = (image_3HW * image_3HW.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    level_cHW = (base_cHW * 255).round().clamp(0, 255)
+    base_cHW = level_cHW / 255
+    levels = int(torch.bincount(level_cHW.long().flatten()).count_nonzero())
+    photons = 2.0 ** math.ceil(math.log2(levels))
+    noise_cHW = torch.poisson(base_cHW * photons, generator=generator) / photons - base_cHW
+    return image_3HW + noise_cHW * scale

@@ -1,0 +1,233 @@
+"""The two-stage degradation of Real-ESRGAN (arXiv 2107.10833, figure 2): blur, resize, noise, JPEG, twice, and a sinc.
+
+`draw` decides every number, `apply` carries them out, `degrade` does both for a batch. Between them stands a
+`Degradation`: plain numbers that can be stored, changed (`severity.py`) and applied again. Knows the order of the steps
+and the distribution of their numbers; knows nothing of how a step is computed (`filters.py`, `noise.py`, `jpeg.py`).
+
+Pixels are RGB float32 in [0, 1]. Shape legend: B images, H W height and width of the HQ image [px], h w of the LQ
+image, y x of an image between the steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lit_pure.config.data import DegradationConfig
+from lit_pure.degradation.filters import convolve, sharpen
+from lit_pure.degradation.jpeg import jpeg
+from lit_pure.degradation.kernels import DELTA, Kernel, draw_blur, draw_final_sinc, uniform_either_side
+from lit_pure.degradation.noise import add_gaussian, add_poisson
+
+Mode = Literal["area", "bilinear", "bicubic"]
+MODES: tuple[Mode, ...] = ("area", "bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class Resize:
+    """A change of size."""
+
+    factor: float
+    """Of the first stage: to the HQ size; of the second: to the LQ size."""
+    mode: Mode
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one stage."""
+
+    kind: Literal["gaussian", "poisson"]
+    strength: float
+    """Standard deviation [levels of 255] of Gaussian noise, factor of Poisson noise; 0 is no noise."""
+    gray: bool
+    """All channels share the noise."""
+    seed: int
+    """Each stage has its own, so that a change to one stage leaves the noise of the other as it is."""
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Everything that turns an HQ image into its LQ image; `dataclasses.asdict` makes it JSON."""
+
+    sharpen: bool
+    blur1: Kernel
+    resize1: Resize
+    noise1: Noise
+    quality1: float
+    """JPEG quality of the first stage."""
+    blur2: Kernel
+    """`DELTA` where the second stage does not blur."""
+    resize2: Resize
+    noise2: Noise
+    quality2: float
+    """JPEG quality of the second stage."""
+    final_mode: Mode
+    """How the image gets its final size."""
+    sinc: Kernel
+    """`DELTA` where there is no final sinc."""
+    sinc_first: bool
+    """Final size and sinc come before the second JPEG, not after it."""
+
+
+def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
+    """Draw all numbers of one degradation (arXiv 2107.10833, section 4.1).
+
+    Args:
+        config: the distributions.
+        rng: the only source of randomness; it is advanced.
+    """
+    c = config
+    blur1, blur2 = _draw_blurs(config, rng)
+    return Degradation(
+        sharpen=c.gt_usm,
+        blur1=blur1,
+        resize1=_draw_resize(rng, c.resize_prob, c.resize_range),
+        noise1=_draw_noise(rng, c.gaussian_noise_prob, c.noise_range, c.poisson_scale_range, c.gray_noise_prob),
+        quality1=rng.uniform(*c.jpeg_range),
+        blur2=blur2,
+        resize2=_draw_resize(rng, c.resize_prob2, c.resize_range2),
+        noise2=_draw_noise(rng, c.gaussian_noise_prob2, c.noise_range2, c.poisson_scale_range2, c.gray_noise_prob2),
+        quality2=rng.uniform(*c.jpeg_range2),
+        final_mode=_draw_mode(rng),
+        sinc=draw_final_sinc(rng, c.blur_kernel_size2, c.final_sinc_prob),
+        sinc_first=bool(rng.random() < 0.5),
+    )
+
+
+@torch.no_grad()
+def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
+    """Degrade one image; the same arguments on the same kind of device give the same result.
+
+    Args:
+        hq_3HW: [0, 1], H and W multiples of `scale`.
+        degradation: what to do.
+        scale: H / h.
+
+    Returns:
+        lq_3hw, [0, 1], rounded to 255 levels.
+
+    Raises:
+        ValueError: the shape is not (3, H, W), or `scale` does not divide H and W.
+    """
+    if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.shape[1] % scale or hq_3HW.shape[2] % scale:
+        raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
+    height, width = hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale
+    d = degradation
+    image_3yx = sharpen(hq_3HW) if d.sharpen else hq_3HW
+    image_3yx = _resize_by(_blur(image_3yx, d.blur1), d.resize1)
+    image_3yx = _compress(_add_noise(image_3yx, d.noise1), d.quality1)
+
+    second = max(1, int(height * d.resize2.factor)), max(1, int(width * d.resize2.factor))
+    image_3yx = _resize_to(_blur(image_3yx, d.blur2), second, d.resize2.mode)
+    image_3yx = _add_noise(image_3yx, d.noise2)
+    if not d.sinc_first:
+        image_3yx = _compress(image_3yx, d.quality2)
+    image_3yx = _blur(_resize_to(image_3yx, (height, width), d.final_mode), d.sinc)
+    if d.sinc_first:
+        image_3yx = _compress(image_3yx, d.quality2)
+    return (image_3yx * 255).round().clamp(0, 255) / 255
+
+
+def degrade(
+    hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np.random.Generator]
+) -> tuple[Tensor, list[Degradation]]:
+    """Draw and apply one degradation per image; an image depends on its own generator only, whatever the batch.
+
+    Args:
+        hq_B3HW: [0, 1], H and W multiples of `config.scale`.
+        config: the distributions.
+        rngs: one generator per image; each is advanced.
+
+    Returns:
+        lq_B3hw, [0, 1], rounded to 255 levels; and the B degradations.
+
+    Raises:
+        ValueError: the shape is not (B, 3, H, W), there is not one generator per image, or `config.scale` does not
+            divide H and W.
+    """
+    check_batch(hq_B3HW, rngs)
+    degradations = [draw(config, rng) for rng in rngs]
+    images = [apply(hq_3HW, one, config.scale) for hq_3HW, one in zip(hq_B3HW, degradations, strict=True)]
+    return torch.stack(images), degradations
+
+
+def check_batch(hq_B3HW: Tensor, rngs: Sequence[np.random.Generator]) -> None:
+    """Refuse a batch that is not (B, 3, H, W) with B > 0 images and as many generators.
+
+    Raises:
+        ValueError: as said.
+    """
+    if hq_B3HW.ndim != 4 or not len(hq_B3HW):
+        raise ValueError(f"cannot degrade a batch of shape {tuple(hq_B3HW.shape)}; give (B, 3, H, W) with B above 0")
+    if len(rngs) != len(hq_B3HW):
+        raise ValueError(f"{len(rngs)} random generators for {len(hq_B3HW)} images; give one for each")
+
+
+def _draw_blurs(config: DegradationConfig, rng: np.random.Generator) -> tuple[Kernel, Kernel]:
+    c = config
+    blur1 = draw_blur(
+        rng, c.blur_kernel_size, c.sinc_prob, c.kernel_list, c.kernel_prob, c.blur_sigma, c.betag_range, c.betap_range
+    )
+    if rng.random() >= c.second_blur_prob:
+        return blur1, DELTA
+    size, shapes, odds = c.blur_kernel_size2, c.kernel_list2, c.kernel_prob2
+    return blur1, draw_blur(rng, size, c.sinc_prob2, shapes, odds, c.blur_sigma2, c.betag_range2, c.betap_range2)
+
+
+def _draw_mode(rng: np.random.Generator) -> Mode:
+    return MODES[rng.integers(len(MODES))]
+
+
+def _draw_resize(
+    rng: np.random.Generator, odds: tuple[float, float, float], factor_range: tuple[float, float]
+) -> Resize:
+    """Enlarge, reduce or keep with the given probabilities, uniformly above or below 1."""
+    choice = rng.choice(3, p=np.asarray(odds) / sum(odds))
+    factor = 1.0 if choice == 2 else uniform_either_side(rng, *factor_range, below=bool(choice == 1))
+    return Resize(factor, _draw_mode(rng))
+
+
+def _draw_noise(
+    rng: np.random.Generator,
+    gaussian_prob: float,
+    sigma_range: tuple[float, float],
+    scale_range: tuple[float, float],
+    gray_prob: float,
+) -> Noise:
+    gaussian = rng.random() < gaussian_prob
+    strength = rng.uniform(*(sigma_range if gaussian else scale_range))
+    gray = bool(rng.random() < gray_prob)
+    return Noise("gaussian" if gaussian else "poisson", strength, gray, seed=int(rng.integers(2**63)))
+
+
+def _blur(image_3yx: Tensor, kernel: Kernel) -> Tensor:
+    if kernel.shape == "delta":
+        return image_3yx
+    return convolve(image_3yx, torch.from_numpy(kernel.matrix()).to(image_3yx.device))
+
+
+def _resize_by(image_3yx: Tensor, resize: Resize) -> Tensor:
+    """Resize by a factor, which also places the samples; that is not the same as resizing to the rounded size."""
+    factor = max(resize.factor, 1.001 / min(image_3yx.shape[1:]))  # at least one pixel is left
+    return F.interpolate(image_3yx[None], scale_factor=factor, mode=resize.mode)[0]
+
+
+def _resize_to(image_3yx: Tensor, size: tuple[int, int], mode: Mode) -> Tensor:
+    return F.interpolate(image_3yx[None], size=size, mode=mode)[0]
+
+
+def _add_noise(image_3yx: Tensor, noise: Noise) -> Tensor:
+    """Add and clamp; what a bicubic resize left outside [0, 1] is not clamped before, as published."""
+    if noise.strength > 0:
+        generator = torch.Generator(image_3yx.device).manual_seed(noise.seed)
+        add = add_gaussian if noise.kind == "gaussian" else add_poisson
+        image_3yx = add(image_3yx, noise.strength, noise.gray, generator)
+    return image_3yx.clamp(0, 1)
+
+
+def _compress(image_3yx: Tensor, quality: float) -> Tensor:
+    return jpeg(image_3yx[None].clamp(0, 1), torch.tensor([quality]))[0]

@@ -1,0 +1,152 @@
+"""Pictures as files and as tensors.
+
+The pixel contract of the whole package: an image is `(B, 3, H, W)`, one image `(3, H, W)`, RGB, float32 in [0, 1].
+Between processes and on disk pixels are uint8 in 0..255; `to_bytes` and `from_bytes` are the only way over.
+
+Knows what a file may hold (rotation, palettes, alpha, 16 bits) and how reading and writing it fails. Knows nothing of
+data sets or models. Colour profiles are ignored, and of an animation the first frame is read.
+
+Suffixes: B images, 3 RGB, H height, W width.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""What `list_images` takes for a picture, in any case."""
+
+_ORIENTATION = 0x0112
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+class BadImage(ValueError):
+    """A file that holds no readable picture; the message names the file and the reason in one line."""
+
+
+def read_image(path: Path) -> Tensor:
+    """One picture, upright and without alpha (blended on white).
+
+    Grey, palette, CMYK and 1-bit pictures become RGB; 16-bit grey is divided by 65535.
+
+    Returns:
+        `(3, H, W)` RGB float32 in [0, 1].
+
+    Raises:
+        BadImage: the file is missing, damaged, truncated, no picture, or holds values without an agreed range.
+    """
+    with _bad_image(path), Image.open(path) as file:
+        file.load()
+        return _rgb(ImageOps.exif_transpose(file))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width [px] of the upright picture, from the file's header only; the pixels may still be damaged.
+
+    Raises:
+        BadImage: the file is missing or its header is not that of a picture.
+    """
+    with _bad_image(path), Image.open(path) as file:
+        width, height = file.size
+        exif = Image.Image.getexif(file)  # the PNG class's own getexif decodes all pixels first
+        return (width, height) if exif.get(_ORIENTATION) in _SIDEWAYS else (height, width)
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """Float pixels in [0, 1], of any shape, to the nearest of 256 levels; values outside are clamped.
+
+    Raises:
+        ValueError: the image is no float tensor, or has NaN or infinite values.
+    """
+    if not image.is_floating_point():
+        raise ValueError(f"expected float pixels in [0, 1], found {image.dtype}; use from_bytes for uint8")
+    if wrong := int((~torch.isfinite(image)).sum()):
+        raise ValueError(f"{wrong} of {image.numel()} pixel values are NaN or infinite; look for where they arose")
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def from_bytes(image: Tensor) -> Tensor:
+    """uint8 pixels in 0..255, of any shape, to float32 in [0, 1]; `to_bytes` takes them back exactly."""
+    return image.to(torch.float32) / 255
+
+
+def write_png(path: Path, image_3HW: Tensor) -> None:
+    """Write one picture, whole or not at all: a reader never meets half a file.
+
+    Args:
+        path: in an existing folder; a file already there is replaced.
+        image_3HW: RGB in [0, 1].
+
+    Raises:
+        ValueError: the shape is not `(3, H, W)`, or a value is NaN or infinite.
+        OSError: the file cannot be written (no space, no permission); nothing is left behind.
+    """
+    if image_3HW.ndim != 3 or image_3HW.shape[0] != 3:
+        raise ValueError(f"{path}: expected an image (3, H, W), found {tuple(image_3HW.shape)}")
+    picture = Image.fromarray(to_bytes(image_3HW.detach()).permute(1, 2, 0).contiguous().cpu().numpy())
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: renaming across disks is not atomic
+    try:
+        picture.save(unfinished, format="PNG")
+        unfinished.replace(path)
+    except OSError as error:
+        remedy = "; free some space and repeat" if error.errno == errno.ENOSPC else ""
+        raise OSError(error.errno, f"cannot write the picture: {error.strerror or error}{remedy}", str(path)) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, by extension, sorted by name.
+
+    Raises:
+        ValueError: the folder is absent, or holds no picture.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give one that holds photographs")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    if not found:
+        raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, not in sub-folders)")
+    return found
+
+
+@contextmanager
+def _bad_image(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong inside into one `BadImage`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BadImage(f"{path}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise BadImage(f"{path}: not a picture in a format that Pillow reads") from error
+    except Exception as error:  # Pillow's decoders raise nearly anything when a file is damaged
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+        raise BadImage(f"{path}: {reason}") from error
+
+
+def _rgb(picture: Image.Image) -> Tensor:
+    """`(3, H, W)` float32 in [0, 1] of a loaded Pillow picture in any mode; ValueError where the range is unknown."""
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels, whose range is unknown; save the picture with 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        grey_HW = torch.from_numpy(np.asarray(picture).astype(np.int64))  # also from the big-endian I;16B
+        low, high = int(grey_HW.min()), int(grey_HW.max())
+        if low < 0 or high > 65535:
+            raise ValueError(f"grey values {low}..{high}; save the picture with 8 or 16 bits (0..65535)")
+        return (grey_HW.double() / 65535).float().repeat(3, 1, 1)
+    if picture.has_transparency_data:
+        rgba_4HW = _channels_first(picture.convert("RGBA"))
+        alpha_1HW = rgba_4HW[3:]
+        return rgba_4HW[:3] * alpha_1HW + (1 - alpha_1HW)
+    return _channels_first(picture.convert("RGB"))
+
+
+def _channels_first(picture: Image.Image) -> Tensor:
+    """`(C, H, W)` float32 in [0, 1] of a picture with 8 bits per channel."""
+    return from_bytes(torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())

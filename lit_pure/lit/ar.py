@@ -1,0 +1,132 @@
+"""The LightningModule of the autoregressive backbone: PURE's instruction tuning and its test.
+
+Knows how a batch of photographs becomes sequences, what is learned and what is logged. The frozen tokenizer sits in the
+restorer, which is no submodule: optimizers, checkpoints and sharding never see it.
+
+Shape legend: B batch, T sequence, N label positions, H W HQ [px], h w LQ [px] or grid of codes, D width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from lit_pure.backbone.losses import linear_cross_entropy
+from lit_pure.config.schema import Level, PureExperiment
+from lit_pure.images.geometry import resize
+from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
+from lit_pure.lit.schedule import configure
+from lit_pure.lit.scores import Scores
+from lit_pure.restore import Restoration, Restorer, bicubic
+from lit_pure.sequence.assemble import IGNORE, Sample
+from lit_pure.sequence.template import PERCEIVES, degradation_sentence
+
+
+class ARModule(LightningModule):
+    """Trains the backbone of a `Restorer` to write degradation sentence, caption and HQ codes."""
+
+    def __init__(self, config: PureExperiment, restorer: Restorer) -> None:
+        super().__init__()
+        self.config, self.restorer = config, restorer
+        self.backbone = restorer.backbone
+        self.scores = Scores(sorted(config.data.test), config.evaluation.metrics, ["restored", "bicubic"])
+        self.shown: dict[str, Tensor] = {}
+        self.answers: list[dict[str, str]] = []
+        self.maps: list[Restoration] = []
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen tokenizer to the device."""
+        self.restorer.tokenizer.to(self.device)
+
+    def on_test_start(self) -> None:
+        """Bring the frozen tokenizer to the device."""
+        self.restorer.tokenizer.to(self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross entropy on the answer (paper equation 1)."""
+        rngs = generators(self.config.seed, batch, CONDITION_DRAW)
+        bare = [bool(rng.random() < self.config.sequence.condition_dropout) for rng in rngs]
+        loss, parts = self._loss(batch, bare)
+        for name, value in {"loss": loss.detach(), **parts}.items():
+            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=len(bare))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The loss; the first pictures are restored and shown."""
+        size = len(batch["name"])
+        loss, parts = self._loss(batch, [False] * size)
+        for name, value in {"loss": loss, **parts}.items():
+            self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=size)
+        if batch_idx == 0:
+            self._restore(batch, self.config.evaluation.pictures)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Restored and bicubic against the ground truth, and decoding speed."""
+        restored = self._restore(batch, len(batch["name"]))
+        for method in ("restored", "bicubic"):
+            self.scores.update(dataloader_idx, method, self.shown[method], batch)
+        speed = restored[0].tokens_per_second
+        key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
+        self.log(key, speed, batch_size=len(restored), add_dataloader_idx=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means."""
+        self.log_dict(self.scores.compute())
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, warm-up, cosine."""
+        return configure(self.backbone.parameters(), self.config.optim, self.config.trainer.max_steps)
+
+    def samples(self, batch: Batch) -> list[Sample]:
+        """What the sequences of a batch are made from: both pictures encoded at HQ size, labels, captions."""
+        hq_B3HW, lq_B3hw = batch["hq_B3HW"], batch["lq_B3hw"]
+        enlarged_B3HW = resize(lq_B3hw, *hq_B3HW.shape[-2:])
+        lq_codes_Bhw, hq_codes_Bhw = self.restorer.tokenizer.encode(torch.cat([enlarged_B3HW, hq_B3HW])).chunk(2)
+        labels: Sequence[tuple[Level | None, Level | None]] = batch.get("labels") or [(None, None)] * len(hq_B3HW)
+        return [
+            Sample(lq_codes_hw, hq_codes_hw, blur, noise, caption)
+            for lq_codes_hw, hq_codes_hw, (blur, noise), caption in zip(
+                lq_codes_Bhw, hq_codes_Bhw, labels, batch["caption"], strict=True
+            )
+        ]
+
+    def _loss(self, batch: Batch, bare: list[bool]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean over all answer tokens, and the means over words and over image codes, detached."""
+        assembler = self.restorer.assembler
+        ids_BT, labels_BT = assembler.batch(self.samples(batch), bare)
+        hidden_BTD = self.backbone(ids_BT[:, :-1])
+        keep_BT = labels_BT[:, 1:] != IGNORE
+        labels_N = labels_BT[:, 1:][keep_BT]
+        weight_N = torch.full(labels_N.shape, 1 / len(labels_N), device=labels_N.device)
+        loss, each_N = linear_cross_entropy(
+            hidden_BTD[keep_BT], self.backbone.head.weight, labels_N, weight_N, self.backbone.config.loss_chunk
+        )
+        text_N = assembler.vocabulary.text_V.to(labels_N.device)[labels_N]
+        image_N = assembler.vocabulary.id_codes_V.to(labels_N.device)[labels_N] >= 0
+        parts = {"loss_text": text_N, "loss_image": image_N}
+        return loss, {name: each_N[mask].mean() for name, mask in parts.items() if bool(mask.any())}
+
+    def _restore(self, batch: Batch, count: int) -> list[Restoration]:
+        """Restore the first pictures of a batch and keep what the callbacks show."""
+        lq_B3hw, names = batch["lq_B3hw"][:count], batch["name"][:count]
+        self.maps = self.restorer.restore(lq_B3hw, names)
+        size = self.restorer.size
+        self.shown = {
+            "LQ": torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
+            "bicubic": bicubic(lq_B3hw, size),
+            "restored": torch.stack([restored.image_3HW for restored in self.maps]),
+            "ground truth": batch["hq_B3HW"][:count],
+        }
+        perceives = self.restorer.assembler.mode in PERCEIVES
+        self.answers = [
+            {
+                "image": names[row],
+                "answer": restored.text,
+                "degradation (DEM)": degradation_sentence(*batch["labels"][row]) if perceives else "",
+                "caption (source)": batch["caption"][row],
+            }
+            for row, restored in enumerate(self.maps)
+        ]
+        return self.maps

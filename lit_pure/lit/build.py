@@ -1,0 +1,221 @@
+"""From an experiment to a finished run: what it needs, its modules, training, test, summary.
+
+Knows which class serves which family and the order of a run. This is the only place that switches on the family. What
+is printed is up to the command line; what is logged goes through `logging`.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lightning import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch import nn
+
+from lit_pure import runs, weights
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.compose import compose, differences, locate, save
+from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, SamplingConfig, TokenizerExperiment
+from lit_pure.lit.ar import ARModule
+from lit_pure.lit.callbacks import LossHistory, Pictures
+from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform, Untouched
+from lit_pure.lit.dem import DemModule
+from lit_pure.lit.tokenizer import TokenizerModule
+from lit_pure.restore import Restorer
+from lit_pure.runs import Run
+from lit_pure.sequence.assemble import Assembler
+from lit_pure.sequence.template import PERCEIVES
+from lit_pure.tokens.vocabulary import Vocabulary
+from lit_pure.tokens.vq import VQTokenizer
+
+log = logging.getLogger(__name__)
+
+
+def run(experiment: Experiment, command: Sequence[str]) -> Run:
+    """Make what an experiment needs, train it unless it only samples, test it, write its summary.
+
+    Raises ValueError (MissingRun for `needs.weights`) before anything is trained where something is missing.
+    """
+    needs = _provide(experiment, command)
+    seed_everything(experiment.seed, workers=True, verbose=False)
+    module, data = _modules(experiment, needs)
+    loggers = _loggers(experiment)
+    folder = Run(runs.ROOT / experiment.name / f"version_{loggers[0].version}")
+    history = LossHistory()
+    pictures = Pictures(folder.folder / "images", sorted(experiment.data.test), _entropy_ceiling(module))
+    trainer = _trainer(experiment, folder, loggers, history, pictures)
+    if trainer.is_global_zero:
+        _introduce(experiment, folder, needs, data, command)
+    log.info("run %s", folder.label)
+    if not experiment.needs.weights:
+        trainer.fit(module, data)
+        if isinstance(module, DemModule):
+            module.calibrate(data)
+        if trainer.is_global_zero:
+            _save_weights(module, folder)
+    if experiment.data.test:
+        trainer.test(module, data, verbose=False)
+    if trainer.is_global_zero:
+        runs.write_json(folder.folder / "summary.json", _summary(experiment, module, data, trainer, history, pictures))
+    return folder
+
+
+def restorer_of(run: Run, sampling: SamplingConfig | None = None) -> Restorer:
+    """The restorer of a finished PURE run, with the tokenizer it was trained with. Raises ValueError for other runs."""
+    experiment = run.experiment()
+    if not isinstance(experiment, PureExperiment):
+        raise ValueError(f"{run.label} is a run of family {experiment.family}, which restores nothing; name a pure one")
+    if experiment.needs.weights:
+        run, own = runs.require(run.provenance()["needs"]["weights"]), experiment.sampling
+        return restorer_of(run, sampling or own)
+    backbone, vocabulary = weights.load_pure(run.weights)
+    tokenizer = weights.load_tokenizer(runs.require(run.provenance()["needs"]["tokenizer"]).weights)
+    return _restorer(experiment, tokenizer, backbone, vocabulary, sampling or experiment.sampling)
+
+
+def _provide(experiment: Experiment, command: Sequence[str]) -> dict[str, Run]:
+    """The runs that an experiment builds on; tokenizer and DEM are made where they are missing, weights never."""
+    wanted = {name: need for name, need in asdict(experiment.needs).items() if need}
+    if "weights" in wanted:
+        # Sampling uses exactly what the weights were trained with, whatever newer runs there are.
+        trained = runs.require(wanted["weights"])
+        frozen = {name: runs.require(need) for name, need in trained.provenance()["needs"].items()}
+        log.info("sampling from the weights of %s; nothing is trained", trained.label)
+        return {**frozen, "weights": trained}
+    return {name: _existing_or_made(need, command) for name, need in wanted.items()}
+
+
+def _existing_or_made(need: str, command: Sequence[str]) -> Run:
+    found = runs.newest_finished(need)
+    if found is None:
+        wanted = compose(need)
+        log.info("there is no finished run of %s yet: it is made first", need)
+        return run(wanted, command)
+    log.info("using %s", found.label)
+    if changed := differences(found.experiment(), found.experiment() if "/version_" in need else compose(need)):
+        log.warning("%s was made with other settings than %s has now (%s)", found.label, need, "; ".join(changed))
+    return found
+
+
+def _modules(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningModule, PhotoDataModule]:
+    """The LightningModule and the data of an experiment."""
+    transform: Transform = Untouched()
+    module: LightningModule
+    match experiment:
+        case TokenizerExperiment():
+            module = TokenizerModule(experiment)
+        case DemExperiment():
+            module, transform = DemModule(experiment), DegradationPairs(experiment.data.degradation)
+        case PureExperiment():
+            dem = weights.load_dem(needs["dem"].weights) if "dem" in needs else None
+            if dem is None and experiment.sequence.guidance_mode in PERCEIVES:
+                raise ValueError(f"guidance mode {experiment.sequence.guidance_mode} needs labels: set needs.dem")
+            module = ARModule(experiment, _new_restorer(experiment, needs))
+            transform = DegradeAndScore(experiment.data.degradation, dem)
+        case _:
+            raise ValueError(f"family {experiment.family} cannot be run")
+    return module, PhotoDataModule(experiment.data, experiment.seed, transform)
+
+
+def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer:
+    """The restorer to be trained, or the trained one where the experiment only samples."""
+    if "tokenizer" not in needs:
+        raise ValueError("needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano")
+    tokenizer = weights.load_tokenizer(needs["tokenizer"].weights)
+    if "weights" in needs:
+        backbone, vocabulary = weights.load_pure(needs["weights"].weights)
+    else:
+        vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
+        backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
+    return _restorer(experiment, tokenizer, backbone, vocabulary, experiment.sampling)
+
+
+def _restorer(
+    experiment: PureExperiment,
+    tokenizer: VQTokenizer,
+    backbone: NextTokenBackbone,
+    vocabulary: Vocabulary,
+    sampling: SamplingConfig,
+) -> Restorer:
+    sequence, data = experiment.sequence, experiment.data
+    assembler = Assembler(vocabulary, sequence.guidance_mode, tokenizer.downsample, sequence.max_caption)
+    return Restorer(tokenizer, backbone, assembler, sampling, data.size, data.degradation.scale)
+
+
+def _loggers(experiment: Experiment) -> list[Logger]:
+    """TensorBoard and CSV in the same version folder."""
+    board = TensorBoardLogger(runs.ROOT, name=experiment.name, default_hp_metric=False)
+    return [board, CSVLogger(runs.ROOT, name=experiment.name, version=board.version, flush_logs_every_n_steps=50)]
+
+
+def _trainer(
+    experiment: Experiment, folder: Run, loggers: list[Logger], history: LossHistory, pictures: Pictures
+) -> Trainer:
+    config = experiment.trainer
+    checkpoints = ModelCheckpoint(folder.folder / "checkpoints", save_last=True, every_n_train_steps=config.val_every)
+    return Trainer(
+        max_steps=config.max_steps,
+        val_check_interval=config.val_every * config.accumulate,
+        check_val_every_n_epoch=None,
+        log_every_n_steps=config.log_every,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.gradient_clip or None,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
+        precision=config.precision,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        logger=loggers,
+        callbacks=[checkpoints, LearningRateMonitor("step"), TQDMProgressBar(), history, pictures],
+    )
+
+
+def _introduce(
+    experiment: Experiment, folder: Run, needs: dict[str, Run], data: PhotoDataModule, command: Sequence[str]
+) -> None:
+    """Write down what is about to run."""
+    folder.folder.mkdir(parents=True, exist_ok=True)
+    save(experiment, folder.folder / "config.yaml")
+    labels = {name: need.label for name, need in needs.items()}
+    row = runs.provenance(experiment.seed, labels, data.fingerprints(), command)
+    runs.write_json(folder.folder / "provenance.json", row)
+
+
+def _save_weights(module: LightningModule, folder: Run) -> None:
+    match module:
+        case TokenizerModule():
+            weights.save_tokenizer(folder.weights, module.tokenizer)
+        case DemModule():
+            weights.save_dem(folder.weights, module.dem)
+        case ARModule():
+            weights.save_pure(folder.weights, module.backbone, module.restorer.assembler.vocabulary)
+
+
+def _summary(
+    experiment: Experiment,
+    module: nn.Module,
+    data: PhotoDataModule,
+    trainer: Trainer,
+    history: LossHistory,
+    pictures: Pictures,
+) -> dict[str, Any]:
+    """One flat row: what `report` and the notebooks read."""
+    row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
+    row |= {"seed": experiment.seed, "parameters": sum(item.numel() for item in module.parameters())}
+    row |= history.row()
+    measured = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
+    if speeds := [measured.pop(key) for key in list(measured) if key.endswith("/tokens_per_second")]:
+        row["tokens_per_second"] = round(sum(speeds) / len(speeds), 1)
+    row |= {key: value for key, value in sorted(measured.items()) if math.isfinite(value)}
+    return row | {"skipped_photos": data.skipped(), "pictures": [str(path) for path in pictures.written]}
+
+
+def _entropy_ceiling(module: LightningModule) -> float:
+    """The largest entropy an image token can have [nats]; any positive number where there are no image tokens."""
+    return math.log(module.restorer.tokenizer.config.codes) if isinstance(module, ARModule) else 1.0

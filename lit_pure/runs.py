@@ -1,0 +1,144 @@
+"""Run folders: where they are, which are finished, what they say of themselves.
+
+Knows `runs/<experiment>/version_N/` with `config.yaml`, `provenance.json` and `summary.json`; a run is finished once
+its summary stands. Knows nothing of models, and imports no torch, so that reports are quick.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lit_pure.config.compose import PROJECT, load
+from lit_pure.config.schema import Experiment
+
+ROOT = Path("runs")
+"""Where runs are kept, below the working directory."""
+PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
+_VERSION = re.compile(r"version_(\d+)")
+
+
+class MissingRun(ValueError):
+    """A run that another one needs is not there; the message says which command makes it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """The run's path below the root, for example demo/version_0."""
+        return self.folder.relative_to(ROOT).as_posix() if self.folder.is_relative_to(ROOT) else str(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.folder / "summary.json").is_file()
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the run's weights."""
+        return self.folder / "weights"
+
+    def summary(self) -> dict[str, Any]:
+        """The flat row of figures. Raises ValueError where the file is damaged."""
+        return _read_json(self.folder / "summary.json")
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the run came from; `needs` holds the runs it was built on, to the version."""
+        return _read_json(self.folder / "provenance.json")
+
+    def experiment(self) -> Experiment:
+        """The resolved configuration."""
+        return load(self.folder / "config.yaml")
+
+
+def versions(name: str) -> list[Run]:
+    """All runs of an experiment, oldest first."""
+    found = [
+        (int(match[1]), path) for path in (ROOT / name).glob("version_*") if (match := _VERSION.fullmatch(path.name))
+    ]
+    return [Run(path) for _, path in sorted(found)]
+
+
+def newest_finished(name: str) -> Run | None:
+    """The newest finished run of an experiment; `name/version_3` asks for that one."""
+    head, _, last = name.rpartition("/")
+    if _VERSION.fullmatch(last):
+        run = Run(ROOT / head / last)
+        return run if run.finished else None
+    return next((run for run in reversed(versions(name)) if run.finished), None)
+
+
+def require(name: str) -> Run:
+    """The newest finished run of an experiment. Raises MissingRun naming the command that makes it."""
+    run = newest_finished(name)
+    if run is None:
+        experiment = re.sub(r"/version_\d+$", "", name)
+        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: make exp NAME={experiment}")
+    return run
+
+
+def finished() -> list[Run]:
+    """Every finished run below the root, by path."""
+    return [Run(path.parent) for path in sorted(ROOT.rglob("summary.json"))]
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file that is either whole or absent."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], command: Sequence[str]) -> dict[str, Any]:
+    """Where a run comes from: git state, versions, command, seed, runs needed, dataset fingerprints."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "seed": seed,
+        "needs": needs,
+        "dataset": dataset,
+        "git": _git_state(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any]:
+    """Commit and whether the tree was changed; empty outside a checkout."""
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True, timeout=20, check=True)
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); remove the run folder, or make the run again") from error
+    return content

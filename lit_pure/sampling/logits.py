@@ -1,0 +1,80 @@
+"""From logits to a token: guidance, entropy, top-k, temperature, noise. Every engine draws through these functions.
+
+Knows rows of logits over legal tokens. Knows nothing of models, caches or positions. The order is the published one:
+guidance -> legal tokens only -> entropy -> top-k -> temperature -> draw; entropy is taken before temperature.
+
+Shape legend: B rows, N legal tokens, w columns of a row of the picture.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_pure.config.schema import SamplingConfig
+
+ENTROPY_CEILING = 10.0
+"""Entropies are clamped to [0, 10] nats before equation 2, as the official code does."""
+
+
+def guide(conditional_BN: Tensor, unconditional_BN: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance u + g (c - u); the paper's g = 0.8 lies between the two."""
+    return unconditional_BN + scale * (conditional_BN - unconditional_BN)
+
+
+def entropy(logits_BN: Tensor) -> Tensor:
+    """H = -sum p ln p of each row [nats], between 0 and ln N (paper section 3.4)."""
+    log_p = logits_BN.log_softmax(-1)
+    # A token that is impossible adds nothing: 0 ln 0 = 0.
+    return -(log_p.exp() * log_p.nan_to_num(neginf=0.0)).sum(-1)
+
+
+def dynamic_k(entropy_B: Tensor, k_min: int, k_max: int, mu: float) -> Tensor:
+    """k = k_min + (k_max - k_min) sigmoid(H - mu), rounded and clamped to [k_min, k_max] (paper equation 2)."""
+    share_B = torch.sigmoid(entropy_B.clamp(0, ENTROPY_CEILING) - mu)
+    return (k_min + (k_max - k_min) * share_B).round().clamp(k_min, k_max).long()
+
+
+def choose_k(entropy_B: Tensor, config: SamplingConfig) -> Tensor:
+    """The k of each row under the configured rule."""
+    if config.top_k == "fixed":
+        return torch.full_like(entropy_B, config.k, dtype=torch.long)
+    return dynamic_k(entropy_B, config.k_min, config.k_max, config.mu)
+
+
+def keep_top_k(logits_BN: Tensor, k_B: Tensor) -> Tensor:
+    """Everything below each row's k-th largest logit becomes -inf; ties at the k-th place stay."""
+    legal = logits_BN.shape[-1]
+    k_B = k_B.clamp(1, legal)
+    ordered_BN = logits_BN.sort(dim=-1, descending=True).values
+    threshold_B1 = ordered_BN.gather(-1, (k_B - 1)[:, None])
+    return logits_BN.masked_fill(logits_BN < threshold_B1, -torch.inf)
+
+
+def draw(logits_BN: Tensor, noise_BN: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Token, entropy [nats] and k of each row, from guided logits over legal tokens and Gumbel noise.
+
+    argmax(logits / T + Gumbel noise) has exactly the softmax's distribution (Gumbel-max), and is a fixed function of
+    the logits once the noise is fixed. With k = 1 it is the argmax.
+    """
+    entropy_B = entropy(logits_BN)
+    k_B = choose_k(entropy_B, config)
+    kept_BN = keep_top_k(logits_BN, k_B)
+    return (kept_BN / config.temperature + noise_BN).argmax(-1), entropy_B, k_B
+
+
+class GumbelNoise:
+    """Gumbel noise that depends on (seed, image, position) alone: the same in any batch and for any engine."""
+
+    def __init__(self, seed: int, images: list[int], legal: int, device: torch.device) -> None:
+        """`images`: a non-negative number that names each image of the batch; `legal`: tokens N to choose from."""
+        self.seed, self.images, self.legal, self.device = seed, images, legal, device
+
+    def row(self, row: int, width: int) -> Tensor:
+        """Noise (B, w, N) for one row of the picture."""
+        return torch.stack([self._image_row(image, row, width) for image in self.images])
+
+    def _image_row(self, image: int, row: int, width: int) -> Tensor:
+        state = np.random.SeedSequence([self.seed, image, row]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator(self.device).manual_seed(int(state >> np.uint64(1)))
+        uniform_wN = torch.rand(width, self.legal, generator=generator, device=self.device)
+        return -(-uniform_wN.clamp_min(torch.finfo(torch.float32).tiny).log()).log()

@@ -1,0 +1,135 @@
+"""Configuration: inheritance, overrides, refusals. Refusals are run as a user runs them, in a fresh process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lit_pure.config.compose import ConfigError, compose, differences, grid, load, save
+from lit_pure.config.schema import PureExperiment
+
+PROBE = """
+import sys
+from lit_pure.__main__ import main
+code = main(sys.argv[1:])
+assert not {"torch", "lightning", "pandas"} & set(sys.modules), "a refusal imported a heavy package"
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with experiments of its own."""
+    files = {
+        "root": "family: pure\nseed: 1\nsampling: {k: 5, mu: 4.0}\ndata: {test: {a: {names: [x]}}}\n",
+        "other": "family: pure\nseed: 2\n",
+        "child": "base: root\nsampling: {k: 6}\nneeds: {weights: '${base}'}\n",
+        "grid": "base: root\nsweep:\n  sampling.k: [1, 50]\n  seed: [3, 4]\n",
+        "circle": "base: round\n",
+        "round": "base: circle\n",
+        "tok": "family: tokenizer\n",
+        "mixed": "base: tok\nfamily: pure\n",
+        "typo": "base: root\nsampling:\n  temprature: 1\n",
+        "broken": "base: root\n  seed: [1\n",
+        "twice": "seed: 1\nseed: 2\n",
+    }
+    (tmp_path / "experiments").mkdir()
+    for name, text in files.items():
+        (tmp_path / "experiments" / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pure(name: str, *overrides: str) -> PureExperiment:
+    experiment = compose(name, overrides)
+    assert isinstance(experiment, PureExperiment)
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sampling.guidnce=1"], ["command line", "sampling.guidnce", "1", "did you mean sampling.guidance?"]),
+        (["trainer.max_steps=abc"], ["command line", "trainer.max_steps", "abc", "Integer"]),
+        (
+            ["data.degradation.jpeg_range=[95,30]"],
+            ["command line", "data.degradation.jpeg_range", "[95.0, 30.0]", "[30.0, 95.0]"],
+        ),
+        (["nosuch"], ["command line", "nosuch", "key=value"]),
+        (["data.size=100"], ["data.size", "100", "try 96"]),
+        (["data=3"], ["command line", "data = 3"]),
+        (["sampling.top_k=maybe"], ["sampling.top_k", "maybe", "dynamic"]),
+        (["base=nowhere"], ["nowhere", "there are"]),
+        (["evaluation.metrics=[psnr,lpipz]"], ["evaluation.metrics", "lpipz"]),
+    ],
+)
+def test_a_mistake_is_refused_without_torch(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROBE, "run", "demo", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+
+
+def test_the_nearest_experiment_is_named(house: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean root"):
+        compose("rot")
+
+
+def test_bases_files_and_command_line_in_this_order(house: Path) -> None:
+    assert pure("child").seed == 1
+    assert pure("child").sampling.k == 6
+    assert pure("child", "sampling.k=7").sampling.k == 7
+    assert pure("child").sampling.mu == 4.0
+
+
+def test_base_can_be_swapped_and_interpolation_follows(house: Path) -> None:
+    assert pure("child").needs.weights == "root"
+    swapped = pure("child", "base=other")
+    assert (swapped.seed, swapped.needs.weights, swapped.sampling.k) == (2, "other", 6)
+
+
+def test_a_saved_experiment_reads_back_equal(house: Path) -> None:
+    experiment = pure("child", "data.degradation.jpeg_range=[40,50]")
+    save(experiment, house / "config.yaml")
+    assert load(house / "config.yaml") == experiment
+    assert differences(experiment, pure("child")) == ["data.degradation.jpeg_range: (40.0, 50.0) -> (30.0, 95.0)"]
+
+
+def test_a_sweep_is_the_product_of_its_lists(house: Path) -> None:
+    variants = grid("grid", ["trainer.max_steps=3"])
+    assert list(variants) == ["k=1,seed=3", "k=1,seed=4", "k=50,seed=3", "k=50,seed=4"]
+    chosen = pure("grid", *variants["k=50,seed=4"])
+    assert (chosen.sampling.k, chosen.seed, chosen.trainer.max_steps) == (50, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("circle", "goes in a circle: circle -> round -> circle"),
+        ("mixed", "family 'pure' differs from 'tokenizer' (of|in) .*tok.yaml"),
+        ("typo", "typo.yaml: no key sampling.temprature .*did you mean sampling.temperature"),
+        ("broken", "broken.yaml: not valid YAML"),
+        ("twice", "twice.yaml: not valid YAML"),
+    ],
+)
+def test_a_bad_file_is_named(house: Path, name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        compose(name)
+
+
+def test_all_problems_come_at_once(house: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose("root", ["seed=-1", "optim.lr=.nan", "sampling.k_min=30", "sampling.k_max=20"])
+    assert all(word in str(caught.value) for word in ("seed = -1", "optim.lr = nan", "sampling.k_min 30"))
+
+
+def test_a_set_added_by_name_is_checked(house: Path) -> None:
+    assert set(pure("root", "data.test.b.crops=2").data.test) == {"a", "b"}
+    with pytest.raises(ConfigError, match=r"data.test.b.crops = 0 is below 1"):
+        compose("root", ["data.test.b.crops=0"])
+    with pytest.raises(ConfigError, match="data.test.b.crop "):
+        compose("root", ["data.test.b.crop=2"])

@@ -1,0 +1,14 @@
+"""The table and the configuration agree on which metrics there are."""
+
+from lit_pure.config.schema import PureExperiment
+from lit_pure.metrics.table import METRICS
+
+
+def test_configuration_and_table_agree() -> None:
+    assert tuple(METRICS) == PureExperiment.metric_names
+
+
+def test_directions_and_references() -> None:
+    assert {key for key, info in METRICS.items() if info.needs_reference} == {"psnr", "ssim"}
+    assert [key for key, info in METRICS.items() if not info.higher_is_better] == ["niqe"]
+    assert all(info.key == key and info.range[0] < info.range[1] for key, info in METRICS.items())
