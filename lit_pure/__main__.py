@@ -55,7 +55,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
 
     restorer = restorer_of(run)
     failed = 0
-    with tqdm(unit=" tokens", desc="restoring", file=sys.stderr) as bar:
+    with tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None) as bar:
 
         def progress(path: Path) -> Callable[[int], None]:
             bar.set_description(path.name)
@@ -68,7 +68,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
         for outcome in restore_files(restorer, paths, arguments.out, progress):
             failed += outcome.picture is None
             with bar.external_write_mode(file=sys.stdout):
-                print(outcome.note if outcome.picture is None else f"{outcome.picture}: {outcome.note}")
+                print(f"{outcome.picture}: {outcome.note}" if outcome.picture else outcome.note)
     print(f"{len(paths) - failed} of {len(paths)} restored to {arguments.out}")
     return 1 if failed else 0
 
@@ -144,6 +144,8 @@ def _run(experiment: Experiment) -> Run:
     from lit_pure.lit.build import run
     from lit_pure.report import comparison, text
 
+    # Importing Lightning made it announce devices and tips; its warnings stay.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     made = run(experiment, sys.argv)
     summary = made.summary()
     if "train/loss_last" in summary:
@@ -179,7 +181,8 @@ def _quiet_logs() -> None:
     """Ours at INFO; of others only what needs attention."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lit_pure").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for known in ("many workers", "Experiment logs directory .* exists", "isinstance.treespec, LeafSpec"):
+        warnings.filterwarnings("ignore", message=f".*{known}")
 
 
 if __name__ == "__main__":

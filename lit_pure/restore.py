@@ -71,6 +71,11 @@ class Restorer:
         self.tokenizer, self.backbone, self.assembler = tokenizer, backbone, assembler
         self.sampling, self.size, self.scale = sampling, size, scale
 
+    @property
+    def lq_side(self) -> int:
+        """Side of the largest picture that is restored without being reduced first [px]."""
+        return self.size // self.scale
+
     def restore(self, lq_B3hw: Tensor, names: Sequence[str], progress: Progress | None = None) -> list[Restoration]:
         """Restore a batch of squares of side `size / scale` (any size is stretched to the square)."""
         codes_Bhw = self.tokenizer.encode(resize(lq_B3hw, self.size, self.size))
@@ -94,12 +99,11 @@ class Restorer:
     def restore_photo(self, photo_3hw: Tensor, name: str, progress: Progress | None = None) -> Restoration:
         """Restore one photograph of any shape, enlarged `scale` times.
 
-        What does not fit into the model's square is reduced first: the longer side to `size / scale`.
+        What does not fit into the model's square is reduced first: the longer side to `lq_side`.
         """
-        side = self.size // self.scale
-        lq_3hw = shrink_to_fit(photo_3hw, side)
+        lq_3hw = shrink_to_fit(photo_3hw, self.lq_side)
         height, width = lq_3hw.shape[-2:]
-        square_3ss = pad_to_square(lq_3hw, side)
+        square_3ss = pad_to_square(lq_3hw, self.lq_side)
         restored = self.restore(square_3ss[None].to(next(self.backbone.parameters()).device), [name], progress)[0]
         image_3HW = unpad(restored.image_3HW, height * self.scale, width * self.scale)
         cells = [-(-edge * self.scale // self.tokenizer.downsample) for edge in (height, width)]

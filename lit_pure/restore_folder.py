@@ -64,7 +64,10 @@ def restore_files(
             yield Outcome(path, note=str(error))
             continue
         restored = restorer.restore_photo(photo_3hw, path.name, progress(path))
-        yield Outcome(path, _write(restored, restorer, out, name), restored.text)
+        note = restored.text
+        if max(photo_3hw.shape[-2:]) > restorer.lq_side:
+            note = f"(reduced to {restorer.lq_side} px first, the most this model takes) {note}"
+        yield Outcome(path, _write(restored, restorer, out, name), note)
 
 
 def _write(restored: Restoration, restorer: Restorer, out: Path, name: str) -> Path:

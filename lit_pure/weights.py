@@ -61,6 +61,7 @@ def _save(folder: Path, kind: str, config: dict[str, Any], state: Mapping[str, T
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "model.safetensors.partial"
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial)
+    partial.chmod(0o644)  # safetensors makes it readable to its owner alone
     partial.replace(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"kind": kind, "config": config}, indent=2) + "\n", encoding="utf-8")
 

@@ -9,6 +9,7 @@ Suffixes: 3 RGB, H height, W width.
 
 import hashlib
 import importlib.util
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -43,6 +44,10 @@ SKIMAGE_PHOTOS = (
 SPREAD = (0.7548777, 0.5698403)
 """Steps from one fixed crop to the next, down and right, in shares of the free way. Powers of the plastic ratio: their
 multiples fill the unit square evenly at any number (Roberts 2018, the R2 sequence)."""
+
+
+REMEMBERED_BYTES = 64 * 2**20
+"""Decoded photographs that a process keeps: a small set is decoded once, a large one as often as it comes up."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Crops(Dataset[dict[str, Any]]):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise ValueError(f'{config.captions}: no caption for {shown}; add lines {{"image": ..., "caption": ...}}')
         self.crops, self.size, self.seed, self.training = config.crops, size, seed, training
+        self._remembered: OrderedDict[Path, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.photos.paths) * self.crops
@@ -134,7 +140,7 @@ class Crops(Dataset[dict[str, Any]]):
             raise IndexError(f"crop {index} of {len(self)}")
         photo, crop = divmod(index, self.crops)
         path, image_3HW, unreadable = self._decode(photo)
-        hq_3HW = to_bytes(self._cut(image_3HW, epoch, index, crop))
+        hq_3HW = self._cut(image_3HW, epoch, index, crop).contiguous()
         return {
             "hq_3HW": hq_3HW,
             "caption": self.caption(path, hq_3HW),
@@ -145,17 +151,26 @@ class Crops(Dataset[dict[str, Any]]):
         }
 
     def _decode(self, photo: int) -> tuple[Path, Tensor, list[str]]:
-        """The photograph, or the next one that can be decoded; its pixels; names of those that could not."""
+        """The photograph, or the next one that can be decoded; its bytes; names of those that could not."""
         unreadable: list[str] = []
         count, reason = len(self.photos.paths), ""
         for step in range(count):
             path = self.photos.paths[(photo + step) % count]
             try:
-                return path, read_image(path), unreadable
+                return path, self._read(path), unreadable
             except BadImage as error:
                 unreadable.append(path.name)
                 reason = str(error)
         raise ValueError(f"none of the {count} photographs can be decoded: {', '.join(unreadable)} (last: {reason})")
+
+    def _read(self, path: Path) -> Tensor:
+        """uint8 `(3, H, W)`, from memory where it was read lately."""
+        if path not in self._remembered:
+            self._remembered[path] = to_bytes(read_image(path))
+        self._remembered.move_to_end(path)
+        while len(self._remembered) > 1 and sum(map(Tensor.numel, self._remembered.values())) > REMEMBERED_BYTES:
+            self._remembered.popitem(last=False)
+        return self._remembered[path]
 
     def _cut(self, image_3HW: Tensor, epoch: int, index: int, crop: int) -> Tensor:
         """`(3, size, size)` out of a photograph."""
@@ -183,7 +198,7 @@ class EpochSampler(Sampler[Key]):
     Args:
         length: of the data set.
         seed: of the order.
-        shuffle: a new order each epoch; otherwise 0, 1, 2, ...
+        shuffle: a new order and new draws each epoch; otherwise always (0, 0), (0, 1), (0, 2), ...
         rank: of this process, from 0.
         world: number of processes.
 
@@ -200,8 +215,8 @@ class EpochSampler(Sampler[Key]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch of the next iteration."""
-        self.epoch = epoch
+        """The epoch of the next iteration; without `shuffle` every epoch is 0, so that tests always see the same."""
+        self.epoch = epoch if self.shuffle else 0
 
     def __len__(self) -> int:
         return -(-self.length // self.world)

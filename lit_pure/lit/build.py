@@ -155,7 +155,7 @@ def _trainer(
     experiment: Experiment, folder: Run, loggers: list[Logger], history: LossHistory, pictures: Pictures
 ) -> Trainer:
     config = experiment.trainer
-    checkpoints = ModelCheckpoint(folder.folder / "checkpoints", save_last=True, every_n_train_steps=config.val_every)
+    checkpoints = ModelCheckpoint(folder.folder / "checkpoints", save_last="link", every_n_train_steps=config.val_every)
     return Trainer(
         max_steps=config.max_steps,
         val_check_interval=config.val_every * config.accumulate,

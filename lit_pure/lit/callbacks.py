@@ -13,10 +13,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.utils import make_grid
 
 from lit_pure.images.color import heatmap
-from lit_pure.images.geometry import resize
+from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import write_png
 from lit_pure.restore import Restoration
 
@@ -104,7 +103,7 @@ class Pictures(Callback):
             return
         (self.folder / name).mkdir(parents=True, exist_ok=True)
         grid_path = self.folder / f"{name}_{batch_idx}.png"
-        write_png(grid_path, _grid(pl_module.shown).cpu())
+        write_png(grid_path, labelled_grid(pl_module.shown))
         self.written.append(grid_path)
         for row, photo in enumerate(batch["name"][: len(_restored(pl_module.shown))]):
             write_png(self.folder / name / f"{photo}.png", _restored(pl_module.shown)[row].cpu())
@@ -113,24 +112,19 @@ class Pictures(Callback):
         writer = _writer(trainer)
         if writer is None or not isinstance(module, ShowsPictures) or not module.shown:
             return
-        writer.add_image(f"{where}/{' | '.join(module.shown)}", _grid(module.shown), step)
+        writer.add_image(f"{where}/{' | '.join(module.shown)}", labelled_grid(module.shown), step)
         if isinstance(module, ShowsAnswers) and module.maps:
             side = next(iter(module.shown.values())).shape[-1]
+            label = f"entropy 0 .. {self.ceiling:.1f} nats, light is high"
             maps = [heatmap(one.entropy_hw, 0.0, self.ceiling, side // one.entropy_hw.shape[-1]) for one in module.maps]
-            writer.add_image(f"{where}/entropy (dark 0 .. light {self.ceiling:.1f} nats)", make_grid(maps, 1), step)
+            grid = labelled_grid({"restored": _restored(module.shown), "entropy": torch.stack(maps)})
+            writer.add_image(f"{where}/{label}", grid, step)
             writer.add_text(f"{where}/answers", _table(module.answers), step)
 
 
 def _restored(shown: dict[str, Tensor]) -> Tensor:
     """The pictures a module made, whatever it calls them."""
     return shown["restored"] if "restored" in shown else shown["reconstructed"]
-
-
-def _grid(shown: dict[str, Tensor]) -> Tensor:
-    """One row per picture, one column per label, all as large as the first."""
-    height, width = next(iter(shown.values())).shape[-2:]
-    columns = [resize(pictures.float(), height, width) for pictures in shown.values()]
-    return make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=len(columns)).clamp(0, 1)
 
 
 def _table(rows: list[dict[str, str]]) -> str:

@@ -133,7 +133,7 @@ def test_damaged_photos_are_replaced_and_named(folder: Path) -> None:
     assert torch.equal(crops[0, 1]["hq_3HW"], item["hq_3HW"])
     damage(folder / "a.png")
     with pytest.raises(ValueError, match="b.png, c.png, a.png"):
-        crops[0, 1]
+        Crops(PhotosConfig(source=str(folder)), SIZE, seed=1, training=True)[0, 1]
 
 
 def test_a_sidecar_must_have_every_photo(folder: Path) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lit_pure.config.data import KERNELS
-from lit_pure.config.schema import KERNEL_PROBABILITIES
+from lit_pure.config.data import KERNEL_PROBABILITIES, KERNELS
 from lit_pure.degradation.kernels import DELTA, Kernel, draw_blur, draw_final_sinc, uniform_either_side
 
 DRAWS = 2000

@@ -17,7 +17,7 @@ def official_layout() -> Vocabulary:
     names = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<eoss>": 8196, "<racm3:break>": 8197}
     names |= {code_name(code): 4 + code if code < 8192 else 65536 + code - 8192 for code in range(16384)}
     names |= {f"<reserved{number:05d}>": number + 4 for number in range(8194, 9000)}
-    words = [token for token in range(65536) if token not in set(names.values())]
+    words = sorted(set(range(65536)) - set(names.values()))
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     names |= {letters[i] if i < len(letters) else f"w{i}": token for i, token in enumerate(words)}
     tokenizer = Tokenizer(models.BPE(vocab=names, merges=[]))

@@ -1,0 +1,100 @@
+"""The backbone: upstream's Chameleon as oracle, PURE's published size, cache against full pass."""
+
+import pytest
+import torch
+from transformers import ChameleonConfig, ChameleonForConditionalGeneration
+from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAEConfig
+
+from lit_pure.backbone.blocks import KVCache
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.schema import BackboneConfig
+
+TINY = BackboneConfig(width=32, layers=3, heads=4, ffn=48, dropout=0.0)
+ROWS = 60
+
+
+def tiny() -> NextTokenBackbone:
+    torch.manual_seed(0)
+    backbone = NextTokenBackbone(TINY, ROWS).eval()
+    for parameter in backbone.parameters():
+        # Norms away from one and zero, or a swapped pair would not be seen.
+        torch.nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.2)
+    return backbone
+
+
+def chameleon_with_weights_of(backbone: NextTokenBackbone) -> ChameleonForConditionalGeneration:
+    vq = ChameleonVQVAEConfig(base_channels=32, channel_multiplier=[1], num_res_blocks=1, num_embeddings=4, embed_dim=8)
+    config = ChameleonConfig(
+        vocab_size=ROWS, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=4, vocabulary_map={}, vq_config=vq.to_dict(), max_position_embeddings=128,
+        rms_norm_eps=1e-5, pad_token_id=None, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    model = ChameleonForConditionalGeneration(config).eval()
+    theirs = model.state_dict()
+    pairs = {"model.embed_tokens": "embed", "model.norm": "norm", "lm_head": "head"}
+    for i in range(3):
+        pairs |= {f"model.layers.{i}.self_attn.{x}_proj": f"blocks.{i}.attention.{x}" for x in "qkv"}
+        pairs |= {f"model.layers.{i}.self_attn.o_proj": f"blocks.{i}.attention.out"}
+        pairs |= {f"model.layers.{i}.self_attn.{x}_norm": f"blocks.{i}.attention.{x}_norm" for x in "qk"}
+        pairs |= {f"model.layers.{i}.mlp.{x}_proj": f"blocks.{i}.ffn.{x}" for x in ("gate", "up", "down")}
+        pairs |= {f"model.layers.{i}.input_layernorm": f"blocks.{i}.attention_norm"}
+        pairs |= {f"model.layers.{i}.post_attention_layernorm": f"blocks.{i}.ffn_norm"}
+    ours = backbone.state_dict()
+    for their_name, our_name in pairs.items():
+        for part in ("weight", "bias"):
+            if f"{our_name}.{part}" in ours:
+                # Upstream keeps one copy of the q and k norms per head; ours is shared by all heads.
+                theirs[f"{their_name}.{part}"].copy_(ours[f"{our_name}.{part}"])
+    return model
+
+
+def test_logits_are_those_of_transformers_chameleon() -> None:
+    backbone = tiny()
+    ids_BT = torch.randint(ROWS, (2, 17))
+    with torch.no_grad():
+        difference = (backbone.logits(ids_BT) - chameleon_with_weights_of(backbone)(input_ids=ids_BT).logits).abs()
+    assert float(difference.max()) <= 1e-5
+
+
+def test_the_paper_s_backbone_has_7080_million_parameters() -> None:
+    with torch.device("meta"):
+        backbone = NextTokenBackbone(BackboneConfig(), 73728)
+    assert sum(item.numel() for item in backbone.parameters()) == pytest.approx(7.080e9, rel=1e-3)
+
+
+def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length() -> None:
+    backbone = tiny()
+    prompts = [torch.randint(ROWS, (length,)) for length in (9, 4, 6)]
+    more_BT = torch.randint(ROWS, (3, 5))
+    cache = KVCache.empty(TINY, rows=3, capacity=14, like=backbone.head.weight)
+    with torch.no_grad():
+        padded = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_value=7)
+        states = [backbone.feed(padded, cache, torch.tensor([9, 4, 6]))]
+        states.append(backbone.feed(more_BT[:, :1], cache))
+        states.append(backbone.feed(more_BT[:, 1:2], cache, torch.tensor([1, 0, 1])))  # row 1 waits
+        states.append(backbone.feed(more_BT[:, 2:], cache))
+        for row, prompt in enumerate(prompts):
+            taken = [0, 2, 3, 4] if row == 1 else [0, 1, 2, 3, 4]
+            full = backbone(torch.cat([prompt, more_BT[row, taken]])[None])[0]
+            ends = [len(prompt), len(prompt) + 1, None, len(full)]
+            for state, end in zip(states, ends, strict=True):
+                if end is not None:
+                    assert float((state[row] - full[end - 1]).abs().max()) <= 1e-5
+    assert cache.length_B.tolist() == [14, 8, 11]
+
+
+def test_what_comes_later_changes_nothing_before() -> None:
+    backbone = tiny()
+    ids_BT = torch.randint(ROWS, (1, 12))
+    changed = ids_BT.clone()
+    changed[0, 8:] = 0
+    with torch.no_grad():
+        assert torch.equal(backbone(ids_BT)[:, :8], backbone(changed)[:, :8])
+
+
+def test_dropout_acts_in_training_only() -> None:
+    backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=4, ffn=48, dropout=0.5), ROWS)
+    ids_BT = torch.randint(ROWS, (1, 6))
+    assert not torch.equal(backbone(ids_BT), backbone(ids_BT))
+    backbone.eval()
+    assert torch.equal(backbone(ids_BT), backbone(ids_BT))

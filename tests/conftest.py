@@ -1,0 +1,59 @@
+"""A house with experiments small enough for seconds: the real YAML files, each with a small one laid over it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lit_pure.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+SMALL_DATA = "data: {batch_size: 2, size: 96, test: {demo: {crops: 1}}, val: {crops: 1}}\n"
+SMALL = {
+    "tokenizer/nano": SMALL_DATA + "vq: {channels: [32, 32]}\ntrainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
+    "dem/nano": SMALL_DATA
+    + "dem: {features: [4, 4, 4], calibration: 8}\ntrainer: {max_steps: 3, val_every: 2, log_every: 1}\n",
+    "pure/nano": SMALL_DATA
+    + "backbone: {width: 32, layers: 2, heads: 2, ffn: 48}\nsampling: {max_text: 12}\n"
+    + "trainer: {max_steps: 6, val_every: 4, log_every: 1}\n",
+    "demo": "trainer: {max_steps: 6, val_every: 4}\n",
+}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs beside the project; tests that need it are skipped where it is absent."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no shared photographs here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which `run demo` is finished, made once."""
+    house = tmp_path_factory.mktemp("house")
+    shutil.copytree(ROOT / "experiments", house / "experiments")
+    for name, changes in SMALL.items():
+        real = house / "experiments" / f"{name}.yaml"
+        real.rename(real.with_name(f"real_{real.name}"))
+        real.write_text(f"base: {real.relative_to(house / 'experiments').with_name('real_' + real.stem)}\n{changes}")
+    before = Path.cwd()
+    os.chdir(house)
+    try:
+        assert main(["run", "demo"]) == 0
+    finally:
+        os.chdir(before)
+    return house
+
+
+@pytest.fixture
+def house(built_house: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The built house as working directory; what a test adds to its runs is removed again."""
+    monkeypatch.chdir(built_house)
+    before = set(built_house.rglob("version_*"))
+    yield built_house
+    for folder in set(built_house.rglob("version_*")) - before:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,90 @@
+"""The AR module: its loss against a plain one over whole sequences, words and codes apart."""
+
+import pytest
+import torch
+
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.schema import BackboneConfig, PureExperiment, SamplingConfig, SequenceConfig, VQConfig
+from lit_pure.lit.ar import ARModule
+from lit_pure.lit.data import Batch
+from lit_pure.restore import Restorer
+from lit_pure.sequence.assemble import IGNORE, Assembler
+from lit_pure.tokens.text import make_vocabulary
+from lit_pure.tokens.vq import VQTokenizer
+
+VOCABULARY = make_vocabulary(["Medium blur, small noise. A bright picture."] * 5, codes=40, words=300)
+
+
+def restorer(codes: int = 40) -> Restorer:
+    torch.manual_seed(0)
+    vq = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=codes)
+    tokenizer = VQTokenizer(vq).requires_grad_(False).eval()
+    backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=2, ffn=32, loss_chunk=7), VOCABULARY.size)
+    return Restorer(tokenizer, backbone, Assembler(VOCABULARY, "full", 8, 20), SamplingConfig(), size=32, scale=4)
+
+
+def module(condition_dropout: float = 0.0) -> ARModule:
+    made = ARModule(PureExperiment(sequence=SequenceConfig(condition_dropout=condition_dropout)), restorer())
+    made.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]
+    return made.eval()
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "hq_B3HW": torch.rand(2, 3, 32, 32, generator=generator),
+        "lq_B3hw": torch.rand(2, 3, 8, 8, generator=generator),
+        "caption": ["A bright picture.", "A picture of small noise."],
+        "name": ["a", "b"],
+        "epoch": torch.tensor([0, 0]),
+        "index": torch.tensor([0, 1]),
+        "labels": [("large", "small"), ("medium", "large")],
+    }
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_all_answer_tokens() -> None:
+    made = module()
+    samples = made.samples(batch())
+    losses, words, codes = [], [], []
+    for sample in samples:
+        ids, labels = made.restorer.assembler.assemble(sample)
+        logits = made.backbone.logits(ids[None, :-1])[0]
+        each = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=IGNORE, reduction="none")
+        keep = labels[1:] != IGNORE
+        losses.append(each[keep])
+        words.append(each[keep & VOCABULARY.text_V[labels[1:].clamp(min=0)]])
+        codes.append(each[keep & (VOCABULARY.id_codes_V[labels[1:].clamp(min=0)] >= 0)])
+    with torch.no_grad():
+        loss, parts = made._loss(batch(), [False, False])
+    assert float(loss) == pytest.approx(float(torch.cat(losses).mean()), abs=1e-5)
+    assert float(parts["loss_text"]) == pytest.approx(float(torch.cat(words).mean()), abs=1e-5)
+    assert float(parts["loss_image"]) == pytest.approx(float(torch.cat(codes).mean()), abs=1e-5)
+    assert len(torch.cat(codes)) == 2 * 16
+
+
+def test_samples_hold_what_the_batch_says() -> None:
+    made = module()
+    first, second = made.samples(batch())
+    assert (first.blur, first.noise, second.caption) == ("large", "small", "A picture of small noise.")
+    assert torch.equal(second.hq_codes_hw, made.restorer.tokenizer.encode(batch()["hq_B3HW"])[1])
+
+
+def test_without_condition_the_prompt_does_not_matter() -> None:
+    made = module(condition_dropout=1.0)
+    changed = batch()
+    changed["lq_B3hw"] = 1 - changed["lq_B3hw"]
+    changed["caption"] = ["A cat.", "A dog."]
+    assert float(made.training_step(batch(), 0)) == float(made.training_step(changed, 0))
+    with_condition = module(condition_dropout=0.0)
+    assert float(with_condition.training_step(batch(), 0)) != float(with_condition.training_step(changed, 0))
+
+
+def test_the_frozen_tokenizer_is_no_part_of_the_module() -> None:
+    names = [name for name, _ in module().named_modules()]
+    assert not any("tokenizer" in name or "restorer" in name or "scores" in name for name in names)
+    assert len(list(module().parameters())) == len(list(module().backbone.parameters()))
+
+
+def test_a_tokenizer_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="the tokenizer has 41 codes and the vocabulary 40"):
+        restorer(codes=41)

@@ -1,0 +1,52 @@
+"""Every experiment file composes, says what it asks, and the ablations change as little as they claim."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lit_pure.config.compose import compose, experiment_names
+from lit_pure.config.schema import PureExperiment, TokenizerExperiment
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_file_composes_and_begins_with_words(name: str) -> None:
+    experiment = compose(name)
+    assert experiment.name == name
+    assert (ROOT / "experiments" / f"{name}.yaml").read_text().startswith("# ")
+    for need in (experiment.needs.tokenizer, experiment.needs.dem, experiment.needs.weights):
+        assert not need or need in experiment_names()
+
+
+@pytest.mark.parametrize("name", [name for name in experiment_names() if name.startswith("ablations/")])
+def test_an_ablation_asks_a_question_and_changes_one_to_three_lines(name: str) -> None:
+    text = (ROOT / "experiments" / f"{name}.yaml").read_text()
+    assert text.startswith("# Question: ")
+    changes = yaml.safe_load(text)
+    assert changes.pop("base") == "pure/nano"
+    lines = [line for line in text.splitlines() if line and not line.startswith(("#", "base:"))]
+    assert 1 <= len(lines) <= 3
+    assert isinstance(compose(name, ["base=demo"]), PureExperiment)
+
+
+def test_the_paper_s_numbers() -> None:
+    paper = compose("pure/paper")
+    assert isinstance(paper, PureExperiment)
+    assert (paper.optim.lr, paper.optim.betas, paper.optim.weight_decay) == (4e-4, (0.9, 0.95), 0.1)
+    trainer = paper.trainer
+    assert paper.data.batch_size * int(trainer.devices) * trainer.num_nodes == 128
+    assert trainer.max_steps == 2 * (94991 // 128), "two epochs of LSDIR and 10,000 faces"
+    assert paper.optim.warmup == 0.5 / 2 and trainer.gradient_clip == 4.0
+    sampling = paper.sampling
+    assert (sampling.k_min, sampling.k_max, sampling.mu) == (1, 2000, 5.0)
+    assert (sampling.guidance, sampling.temperature) == (0.8, 0.9)
+    tokenizer = compose("tokenizer/paper")
+    assert isinstance(tokenizer, TokenizerExperiment)
+    assert (tokenizer.vq.downsample, tokenizer.vq.codes, tokenizer.vq.code_dim) == (8, 16384, 8)
+
+
+def test_sampling_ablations_follow_a_swapped_base() -> None:
+    assert compose("ablations/sampling/top1").needs.weights == "pure/nano"
+    assert compose("ablations/sampling/top1", ["base=demo"]).needs.weights == "demo"

@@ -1,0 +1,209 @@
+"""Whole runs through the command line, as a user makes them: demo, ablations, sweep, report, restore, bad files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lit_pure import runs
+from lit_pure.__main__ import main
+from lit_pure.config.compose import compose, load
+from lit_pure.config.schema import PureExperiment
+from lit_pure.lit.build import restorer_of
+from lit_pure.runs import Run
+
+
+def newest(name: str) -> Run:
+    run = runs.newest_finished(name)
+    assert run is not None
+    return run
+
+
+def photo(path: Path, height: int = 120, width: int = 130, seed: int = 0) -> None:
+    """A smooth picture with some texture, which NIQE can score."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    picture = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).astype(float)
+    noisy = (picture + random.normal(0, 8, picture.shape)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(path)
+
+
+def bad_folder(folder: Path) -> Path:
+    """Good photographs beside a truncated JPEG, a 1-pixel PNG, a text named .png, and a 16-bit grey PNG (good)."""
+    folder.mkdir()
+    for index in range(2):
+        photo(folder / f"good{index}.png", seed=index)
+    photo(folder / "truncated.jpg")
+    content = (folder / "truncated.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    Image.new("RGB", (1, 1)).save(folder / "onepixel.png")
+    (folder / "words.png").write_text("not a picture")
+    grey = np.random.default_rng(1).integers(0, 65535, (120, 120), dtype=np.uint16)
+    Image.fromarray(grey).save(folder / "grey16.png")
+    return folder
+
+
+def test_the_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
+    for need in ("tokenizer/nano", "dem/nano"):
+        assert (house / "runs" / need / "version_0" / "weights" / "model.safetensors").is_file()
+    folder = house / "runs" / "demo" / "version_0"
+    assert load(folder / "config.yaml") == compose("demo")
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["needs"] == {"tokenizer": "tokenizer/nano/version_0", "dem": "dem/nano/version_0"}
+    assert provenance["seed"] == 0 and set(provenance["dataset"]) == {"train", "val", "test/demo"}
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"checkpoints", "images", "weights", "metrics.csv", "summary.json"}
+    assert (folder / "checkpoints" / "last.ckpt").exists()
+    assert len(list((folder / "images" / "demo").glob("*.png"))) == 2
+
+
+def test_the_summary_is_flat_and_has_every_figure(house: Path) -> None:
+    summary = newest("demo").summary()
+    for metric in ("psnr", "ssim", "niqe"):
+        assert np.isfinite([summary[f"test/demo/{metric}"], summary[f"test/demo/bicubic_{metric}"]]).all()
+    assert summary["test/demo/bicubic_psnr"] != summary["test/demo/psnr"]
+    assert summary["tokens_per_second"] > 0 and summary["steps"] == 6
+    assert summary["train/loss_first"] > 0 and summary["train/loss_last"] > 0
+    assert not any(isinstance(value, dict) for value in summary.values())
+
+
+def test_the_test_figures_are_those_of_the_pictures_on_disk(house: Path) -> None:
+    """PSNR on luma recomputed from the files by its definition (BT.601 studio range, 255 levels)."""
+    summary = newest("demo").summary()
+    experiment = compose("demo")
+    from lit_pure.datasets.photos import Crops
+
+    crops = Crops(experiment.data.test["demo"], experiment.data.size, 0, training=False)
+    weights = np.array([65.481, 128.553, 24.966]) / 255
+    found = []
+    for index in range(len(crops)):
+        item = crops[0, index]
+        with Image.open(newest("demo").folder / "images" / "demo" / f"{item['name']}.png") as file:
+            restored = np.asarray(file).astype(float)
+        truth = item["hq_3HW"].permute(1, 2, 0).numpy().astype(float)
+        error = (((restored - truth) @ weights) ** 2).mean()
+        found.append(10 * np.log10(255**2 / error))
+    assert summary["test/demo/psnr"] == pytest.approx(np.mean(found), abs=0.02)
+
+
+def test_tensorboard_shows_curves_pictures_and_words(house: Path) -> None:
+    shown: dict[str, set[str]] = {"scalars": set(), "images": set(), "tensors": set()}
+    for path in newest("demo").folder.glob("events*"):
+        events = EventAccumulator(str(path)).Reload()
+        for kind in shown:
+            shown[kind] |= set(events.Tags()[kind])
+    assert {"train/loss", "train/loss_text", "train/loss_image", "val/loss", "lr-AdamW"} <= shown["scalars"]
+    grids = {tag for tag in shown["images"] if tag.endswith("LQ | bicubic | restored | ground truth")}
+    assert {tag.split("/")[0] for tag in grids} == {"val", "test_demo"}
+    assert any("entropy" in tag for tag in shown["images"])
+    assert any("answers" in tag for tag in shown["tensors"])
+
+
+@pytest.mark.parametrize("mode", ["none", "perception", "understanding", "full"])
+def test_a_guidance_ablation_changes_prompt_and_answer(house: Path, mode: str) -> None:
+    assert main(["run", f"ablations/guidance/{mode}", "base=demo", "trainer.max_steps=2"]) == 0
+    made = newest(f"ablations/guidance/{mode}")
+    assert made.summary()["steps"] == 2
+    assert made.provenance()["needs"]["tokenizer"] == "tokenizer/nano/version_0", "what is finished is reused"
+    restorer = restorer_of(made)
+    from lit_pure.sequence.assemble import Sample
+
+    codes = torch.zeros(12, 12, dtype=torch.long)
+    sample = Sample(codes, codes + 1, "large", "small", "A bright picture.")
+    ids, labels = restorer.assembler.assemble(sample)
+    parsed = restorer.assembler.parse(ids)
+    assert (parsed.blur, parsed.noise) == (("large", "small") if mode in ("perception", "full") else (None, None))
+    assert parsed.caption == ("A bright picture." if mode in ("understanding", "full") else "")
+    prompt = restorer.assembler.vocabulary.decode(ids[labels < 0].tolist())
+    assert ("Perceive" in prompt) == (mode in ("perception", "full"))
+    assert ("nderstand" in prompt) == (mode in ("understanding", "full"))
+    answer = restorer.restore(torch.rand(1, 3, 24, 24), ["x"])[0]
+    assert (answer.text == "") == (mode == "none")
+
+
+def test_a_sampling_ablation_trains_nothing(house: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="lit_pure"):
+        assert main(["run", "ablations/sampling/top1", "base=demo"]) == 0
+    assert "sampling from the weights of demo/version_0" in caplog.text
+    made = newest("ablations/sampling/top1")
+    assert "steps" not in made.summary() and not made.weights.exists() and not (made.folder / "checkpoints").exists()
+    assert made.summary()["test/demo/bicubic_psnr"] == newest("demo").summary()["test/demo/bicubic_psnr"]
+    assert restorer_of(made).sampling.k == 1
+    experiment = made.experiment()
+    assert isinstance(experiment, PureExperiment) and experiment.needs.weights == "demo"
+
+
+def test_missing_weights_are_refused_with_the_command(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "ablations/sampling/dynamic"]) == 2
+    assert "make exp NAME=pure/nano" in capsys.readouterr().err
+    assert main(["restore", "photo.png", "--run", "nowhere"]) == 2
+    assert "make exp NAME=nowhere" in capsys.readouterr().err
+
+
+def test_a_sweep_compares_its_variants(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = 'base: demo\nneeds: {weights: "${base}"}\nsweep:\n  sampling.k_max: [2, 2000]\n'
+    (house / "experiments" / "sweeps" / "tiny.yaml").write_text(lines)
+    assert main(["sweep", "sweeps/tiny"]) == 0
+    table = capsys.readouterr().out
+    assert "sweeps/tiny/k_max=2/version_0" in table and "sweeps/tiny/k_max=2000/version_0" in table
+
+
+def test_the_report_lists_finished_runs_only(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (house / "runs" / "demo" / "version_7").mkdir()
+    assert main(["report"]) == 0
+    table = capsys.readouterr().out
+    assert "demo/version_0" in table and "version_7" not in table
+    assert "test/demo/psnr" in table and f"{newest('demo').summary()['test/demo/psnr']:.4g}" in table
+
+
+def test_restore_finishes_the_good_ones_and_names_the_bad_ones(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = bad_folder(tmp_path / "photos"), tmp_path / "out"
+    assert main(["restore", str(folder), "--run", "demo", "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    for bad in ("truncated.jpg", "onepixel.png", "words.png"):
+        assert bad in said
+    assert "3 of 6 restored" in said
+    for good in ("good0", "good1", "grey16"):
+        assert {path.name for path in out.glob(f"{good}*")} == {f"{good}.png", f"{good}_entropy.png", f"{good}.json"}
+        with Image.open(out / f"{good}.png") as picture, Image.open(out / f"{good}_entropy.png") as entropy:
+            assert picture.size == entropy.size
+            assert max(picture.size) == 96, "the model's square"
+    words = json.loads((out / "good0.json").read_text())
+    assert set(words) >= {"text", "blur", "noise", "caption"}
+    first = (out / "good0.png").read_bytes()
+    assert main(["restore", str(folder / "good0.png"), "--run", "demo", "--out", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "good0.png").read_bytes() == first, "the same alone as in the folder"
+
+
+def test_training_skips_what_it_cannot_use_and_names_it(house: Path, tmp_path: Path) -> None:
+    folder = bad_folder(tmp_path / "photos")
+    changes = [f"data.train.source={folder}", "data.train.names=[]", "trainer.max_steps=4"]
+    assert main(["run", "ablations/guidance/none", "base=demo", *changes]) == 0
+    skipped = newest("ablations/guidance/none").summary()["skipped_photos"]
+    assert sorted(Path(line.split(":")[0]).name for line in skipped) == ["onepixel.png", "truncated.jpg", "words.png"]
+
+
+def test_a_run_on_nothing_usable_is_refused_and_leaves_no_summary(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "words.png").write_text("not a picture")
+    assert main(["run", "demo", f"data.train.source={tmp_path}", "data.train.names=[]"]) == 1
+    assert "words.png" in capsys.readouterr().err
+    assert newest("demo").label == "demo/version_0"
+
+
+def test_damaged_weights_are_named(house: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shutil.copytree(house / "runs" / "demo" / "version_0", house / "runs" / "demo" / "version_9")
+    path = house / "runs" / "demo" / "version_9" / "weights" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    photo(tmp_path / "a.png")
+    assert main(["restore", str(tmp_path / "a.png"), "--run", "demo", "--out", str(tmp_path / "out")]) == 1
+    assert "version_9/weights/model.safetensors cannot be read" in capsys.readouterr().err
+    assert main(["restore", str(tmp_path / "a.png"), "--run", "demo/version_0", "--out", str(tmp_path / "out")]) == 0
