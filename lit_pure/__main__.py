@@ -5,7 +5,6 @@ command is one function; torch is imported by those that need it, after everythi
 """
 
 import argparse
-import json
 import logging
 import sys
 import warnings
@@ -23,7 +22,7 @@ Command = Callable[[argparse.Namespace], int]
 def run_command(arguments: argparse.Namespace) -> int:
     """Train and test one experiment."""
     experiment = compose(arguments.experiment, arguments.overrides)
-    _check_weights(experiment)
+    _check_needs(experiment)
     _run(experiment)
     return 0
 
@@ -36,7 +35,7 @@ def sweep_command(arguments: argparse.Namespace) -> int:
     for label, overrides in grid(arguments.experiment, arguments.overrides).items():
         variants[label] = compose(arguments.experiment, overrides)
         variants[label].name = f"{arguments.experiment}/{label}"
-        _check_weights(variants[label])
+        _check_needs(variants[label])
     made = [_run(experiment) for experiment in variants.values()]
     print(f"\n{text(overview(made))}")
     return 0
@@ -88,12 +87,12 @@ def report_command(arguments: argparse.Namespace) -> int:
 def vocabulary_command(arguments: argparse.Namespace) -> int:
     """Make a vocabulary from captions."""
     from lit_pure.config.schema import LEVELS
+    from lit_pure.datasets.captions import Sidecar
     from lit_pure.sequence.template import INSTRUCTIONS, degradation_sentence
     from lit_pure.tokens.text import make_vocabulary
 
-    lines = arguments.captions.read_text(encoding="utf-8").splitlines()
-    texts = [str(json.loads(line)["caption"]) for line in lines if line.strip()]
-    texts += [*INSTRUCTIONS.values(), *(degradation_sentence(a, b) for a in LEVELS for b in LEVELS)]
+    texts = [*Sidecar(arguments.captions).captions.values(), *INSTRUCTIONS.values()]
+    texts += [degradation_sentence(blur, noise) for blur in LEVELS for noise in LEVELS]
     vocabulary = make_vocabulary(texts, arguments.codes, arguments.words)
     vocabulary.save(arguments.out)
     print(f"{arguments.out}: {vocabulary.size} ids, {vocabulary.codes} of them image codes")
@@ -103,6 +102,7 @@ def vocabulary_command(arguments: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
     top = argparse.ArgumentParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.")
+    top.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in (("run", run_command), ("sweep", sweep_command)):
         command = _add(commands, name, function)
@@ -133,10 +133,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except (ValueError, OSError, ImportError) as error:
-        if type(error) not in (ValueError, OSError, ImportError) and type(error).__module__ == "builtins":
-            raise  # a bug of ours, such as a UnicodeError: the traceback helps
+        if arguments.traceback:
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; what was finished stays", file=sys.stderr)
+        return 130
 
 
 def _run(experiment: Experiment) -> Run:
@@ -157,15 +160,21 @@ def _run(experiment: Experiment) -> Run:
         print(f"skipped: {skipped}")
     for picture in summary["pictures"]:
         print(f"picture: {picture}")
-    print(
-        f"run:     {made.folder}\nlook:    make board    (or: tensorboard --logdir {made.folder})\ncompare: make report"
-    )
+    print(f"run:     {made.folder}")
+    print(f"look:    make board    (or: tensorboard --logdir {made.folder})")
+    print("compare: make report")
     return made
 
 
-def _check_weights(experiment: Experiment) -> None:
-    if experiment.needs.weights:
-        runs.require(experiment.needs.weights)
+def _check_needs(experiment: Experiment) -> None:
+    """Refuse at once what would fail after minutes: weights that are missing, or needs that name no experiment."""
+    needs = experiment.needs
+    if needs.weights:
+        runs.require(needs.weights)
+        return
+    for need in (needs.tokenizer, needs.dem):
+        if need and runs.newest_finished(need) is None:
+            _check_needs(compose(need))
 
 
 def _add(

@@ -53,8 +53,9 @@ def save_pure(folder: Path, backbone: NextTokenBackbone, vocabulary: Vocabulary)
 
 def load_pure(folder: Path) -> tuple[NextTokenBackbone, Vocabulary]:
     """Read a PURE backbone, frozen, and its vocabulary. Raises ValueError naming folder and remedy."""
+    config = _config(folder, "pure", BackboneConfig)
     vocabulary = Vocabulary.from_file(folder / "vocabulary.json")
-    return _fill(NextTokenBackbone(_config(folder, "pure", BackboneConfig), vocabulary.size), folder), vocabulary
+    return _fill(NextTokenBackbone(config, vocabulary.size), folder), vocabulary
 
 
 def _save(folder: Path, kind: str, config: dict[str, Any], state: Mapping[str, Tensor]) -> None:

@@ -145,6 +145,15 @@ def test_missing_weights_are_refused_with_the_command(house: Path, capsys: pytes
     assert "make exp NAME=nowhere" in capsys.readouterr().err
 
 
+def test_weights_of_another_task_are_refused(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "ablations/sampling/top1", "base=demo", "sequence.guidance_mode=none"]) == 1
+    assert "sequence.guidance_mode: full -> none" in capsys.readouterr().err
+    assert main(["run", "ablations/sampling/top1", "base=demo", "needs.weights=tokenizer/nano"]) == 1
+    assert "tokenizer/nano/version_0" in capsys.readouterr().err
+    assert main(["run", "demo", "needs.dem=dem/nan"]) == 2
+    assert "did you mean dem/nano?" in capsys.readouterr().err
+
+
 def test_a_sweep_compares_its_variants(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = 'base: demo\nneeds: {weights: "${base}"}\nsweep:\n  sampling.k_max: [2, 2000]\n'
     (house / "experiments" / "sweeps" / "tiny.yaml").write_text(lines)
@@ -207,3 +216,21 @@ def test_damaged_weights_are_named(house: Path, capsys: pytest.CaptureFixture[st
     assert main(["restore", str(tmp_path / "a.png"), "--run", "demo", "--out", str(tmp_path / "out")]) == 1
     assert "version_9/weights/model.safetensors cannot be read" in capsys.readouterr().err
     assert main(["restore", str(tmp_path / "a.png"), "--run", "demo/version_0", "--out", str(tmp_path / "out")]) == 0
+
+
+def test_the_shipped_vocabulary_is_made_by_its_command(tmp_path: Path) -> None:
+    project = Path(__file__).parents[1]
+    made = tmp_path / "nano.json"
+    assert main(["vocabulary", str(project / "data/captions/samples.jsonl"), "--out", str(made)]) == 0
+    assert made.read_bytes() == (project / "data/vocabulary/nano.json").read_bytes()
+
+
+def test_errors_are_one_line_unless_the_traceback_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["vocabulary", str(tmp_path / "absent.jsonl"), "--out", str(tmp_path / "v.json")]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert "absent.jsonl" in said and len(said.splitlines()) == 1
+    with pytest.raises(ValueError, match=r"absent\.jsonl"):
+        main(["--traceback", *arguments])

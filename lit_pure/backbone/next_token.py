@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from lit_pure.backbone.blocks import Block, KVCache, rotary
 from lit_pure.config.schema import BackboneConfig
 
+INITIAL_STD = 0.02
+"""Standard deviation of fresh weights, Chameleon's."""
+
 
 class NextTokenBackbone(nn.Module):
     """Decoder-only transformer with an untied head."""
@@ -63,12 +66,22 @@ class NextTokenBackbone(nn.Module):
         rows = torch.arange(len(ids_BT), device=ids_BT.device)
         return self.norm(x_BTD[rows, (counts_B - 1).clamp(min=0)])
 
+    @torch.no_grad()
+    def start_rows_from(self, rows_N: Tensor, vectors_NC: Tensor, generator: torch.Generator) -> None:
+        """Let rows of embedding and head start as random projections of unit vectors, so that near ones start near.
+
+        Each matrix has its own projection; entries keep the standard deviation of the usual start.
+        """
+        for matrix_VD in (self.embed.weight, self.head.weight):
+            projection_CD = torch.randn(vectors_NC.shape[1], matrix_VD.shape[1], generator=generator)
+            matrix_VD[rows_N] = (INITIAL_STD * vectors_NC @ projection_CD).to(matrix_VD)
+
     @property
     def _head_channels(self) -> int:
         return self.config.width // self.config.heads
 
 
 def _initialise(module: nn.Module) -> None:
-    """Normal weights of standard deviation 0.02, as Chameleon's; norms keep their ones."""
-    if isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=0.02)
+    """Normal weights; norms keep their ones."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=INITIAL_STD)

@@ -147,6 +147,8 @@ class DataConfig:
     """Held-out photographs by set name: metrics are `test/<set>/<metric>`."""
     batch_size: int = knob(4, low=1)
     """Crops per step and process."""
+    eval_batch_size: int = knob(8, low=1)
+    """Crops restored or scored together in validation and test."""
     num_workers: int = knob(0, low=0, high=256)
     """Processes that decode photographs; 0 decodes in the training process."""
     degradation: DegradationConfig = field(default_factory=DegradationConfig)

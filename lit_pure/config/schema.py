@@ -200,6 +200,8 @@ class BackboneConfig:
     """Epsilon of all normalisations."""
     dropout: float = knob(0.05, low=0, high=0.9)
     """Residual dropout after attention and after feed-forward."""
+    code_rows: Literal["random", "codebook"] = "random"
+    """Where embedding and head rows of image codes start: `codebook` gives similar codes similar rows (not public)."""
     loss_chunk: int = knob(1024, low=1)
     """Label positions whose logits exist at one time."""
 
@@ -242,8 +244,6 @@ class EvaluationConfig:
 
     metrics: list[str] = knob(["psnr", "ssim", "niqe"])
     """Names from `metrics/table.py`."""
-    batch_size: int = knob(8, low=1)
-    """Pictures restored together."""
     pictures: int = knob(4, low=1)
     """Pictures shown at each validation."""
 

@@ -72,13 +72,16 @@ class Pixels:
 class Sidecar:
     """Captions from a JSONL file of {"image": file name or stem, "caption": text}; other keys are ignored.
 
+    Attributes:
+        captions: caption by image, as the file has them.
+
     Raises:
         ValueError: the file cannot be read, or a line is not such an object; names file, line and remedy.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._captions: dict[str, str] = {}
+        self.captions: dict[str, str] = {}
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
@@ -87,9 +90,9 @@ class Sidecar:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 image, caption = _entry(line, f"{path}, line {number}")
-                if self._captions.setdefault(image, caption) != caption:
+                if self.captions.setdefault(image, caption) != caption:
                     raise ValueError(f"{path}, line {number}: a second caption for {image}; keep one")
-        self._by_stem = {Path(image).stem: caption for image, caption in self._captions.items()}
+        self._by_stem = {Path(image).stem: caption for image, caption in self.captions.items()}
 
     def __call__(self, path: Path, hq_3HW: Tensor) -> str:
         caption = self._find(path.name)
@@ -103,7 +106,7 @@ class Sidecar:
     def _find(self, name: str) -> str | None:
         """By file name; failing that, by stem, since sidecars are often written for another format."""
         stem = Path(name).stem
-        return self._captions.get(name, self._captions.get(stem, self._by_stem.get(stem)))
+        return self.captions.get(name, self.captions.get(stem, self._by_stem.get(stem)))
 
 
 def describe(hq_3HW: Tensor) -> str:

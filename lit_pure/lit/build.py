@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -82,10 +83,19 @@ def _provide(experiment: Experiment, command: Sequence[str]) -> dict[str, Run]:
     if "weights" in wanted:
         # Sampling uses exactly what the weights were trained with, whatever newer runs there are.
         trained = runs.require(wanted["weights"])
+        _check_same_task(experiment, trained)
         frozen = {name: runs.require(need) for name, need in trained.provenance()["needs"].items()}
         log.info("sampling from the weights of %s; nothing is trained", trained.label)
         return {**frozen, "weights": trained}
     return {name: _existing_or_made(need, command) for name, need in wanted.items()}
+
+
+def _check_same_task(experiment: Experiment, trained: Run) -> None:
+    """What weights were trained for cannot be changed by who samples from them."""
+    fixed = ("sequence.guidance_mode", "data.size", "data.degradation.scale")
+    changed = [line for line in differences(trained.experiment(), experiment) if line.startswith(fixed)]
+    if changed:
+        raise ValueError(f"{trained.label} was trained for something else ({'; '.join(changed)}); choose other weights")
 
 
 def _existing_or_made(need: str, command: Sequence[str]) -> Run:
@@ -127,10 +137,14 @@ def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer
     tokenizer = weights.load_tokenizer(needs["tokenizer"].weights)
     if "weights" in needs:
         backbone, vocabulary = weights.load_pure(needs["weights"].weights)
-    else:
-        vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
-        backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
-    return _restorer(experiment, tokenizer, backbone, vocabulary, experiment.sampling)
+        return _restorer(experiment, tokenizer, backbone, vocabulary, experiment.sampling)
+    vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
+    backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
+    restorer = _restorer(experiment, tokenizer, backbone, vocabulary, experiment.sampling)
+    if experiment.backbone.code_rows == "codebook":
+        vectors_NC = tokenizer.lookup(torch.arange(vocabulary.codes))
+        backbone.start_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(experiment.seed))
+    return restorer
 
 
 def _restorer(

@@ -114,11 +114,11 @@ class PhotoDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Fixed crops in order."""
-        return self._loader(self.val, self.config.batch_size, shuffle=False)
+        return self._loader(self.val, self.config.eval_batch_size, shuffle=False)
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
         """One loader per test set, by name."""
-        return [self._loader(crops, self.config.batch_size, shuffle=False) for crops in self.test.values()]
+        return [self._loader(crops, self.config.eval_batch_size, shuffle=False) for crops in self.test.values()]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Bytes to [0, 1], then the transform, on the device."""

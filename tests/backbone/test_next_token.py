@@ -92,6 +92,20 @@ def test_what_comes_later_changes_nothing_before() -> None:
         assert torch.equal(backbone(ids_BT)[:, :8], backbone(changed)[:, :8])
 
 
+def test_rows_that_start_from_vectors_keep_their_neighbours() -> None:
+    backbone = NextTokenBackbone(BackboneConfig(width=4096, layers=1, heads=4, ffn=8), ROWS)
+    before = backbone.embed.weight.detach().clone()
+    vectors_NC = torch.nn.functional.normalize(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    rows_N = torch.arange(30, 50)
+    backbone.start_rows_from(rows_N, vectors_NC, torch.Generator().manual_seed(1))
+    for matrix in (backbone.embed.weight.detach(), backbone.head.weight.detach()):
+        cosines = torch.nn.functional.normalize(matrix[rows_N], dim=-1)
+        assert torch.allclose(cosines @ cosines.T, vectors_NC @ vectors_NC.T, atol=0.1)
+        assert float(matrix[rows_N].std()) == pytest.approx(0.02, rel=0.1)
+    assert torch.equal(backbone.embed.weight[:30], before[:30])
+    assert not torch.equal(backbone.embed.weight, backbone.head.weight)
+
+
 def test_dropout_acts_in_training_only() -> None:
     backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=4, ffn=48, dropout=0.5), ROWS)
     ids_BT = torch.randint(ROWS, (1, 6))

@@ -23,7 +23,7 @@ def photos(tmp_path: Path) -> PhotosConfig:
 
 def module(photos: PhotosConfig, batch_size: int, workers: int = 0, dem: bool = False) -> PhotoDataModule:
     data = DataConfig(size=64, train=photos, val=photos, test={"b": photos, "a": photos}, batch_size=batch_size)
-    data.num_workers = workers
+    data.num_workers, data.eval_batch_size = workers, batch_size
     estimator = None
     if dem:
         estimator = DegradationEstimator(DemConfig(features=[4], blocks=[1], downscales=[1])).eval()
