@@ -47,12 +47,14 @@ def restore_command(arguments: argparse.Namespace) -> int:
     from lit_pure.restore_folder import photographs
 
     paths = photographs(arguments.photos)
+    import torch
     from tqdm import tqdm
 
     from lit_pure.lit.build import restorer_of
     from lit_pure.restore_folder import restore_files
 
-    restorer = restorer_of(run)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    restorer = restorer_of(run).to(accelerator or torch.device("cpu"))
     failed = 0
     with tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None) as bar:
 

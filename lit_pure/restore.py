@@ -71,6 +71,12 @@ class Restorer:
         self.tokenizer, self.backbone, self.assembler = tokenizer, backbone, assembler
         self.sampling, self.size, self.scale = sampling, size, scale
 
+    def to(self, device: torch.device) -> "Restorer":
+        """Move backbone and tokenizer."""
+        self.backbone.to(device)
+        self.tokenizer.to(device)
+        return self
+
     @property
     def lq_side(self) -> int:
         """Side of the largest picture that is restored without being reduced first [px]."""

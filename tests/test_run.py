@@ -126,6 +126,13 @@ def test_a_guidance_ablation_changes_prompt_and_answer(house: Path, mode: str) -
     assert (answer.text == "") == (mode == "none")
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_training_and_decoding_run_in_bfloat16(house: Path, precision: str) -> None:
+    assert main(["run", "demo", f"trainer.precision={precision}", "trainer.max_steps=4"]) == 0
+    first, reference = (runs.require(name).summary()["train/loss_first"] for name in ("demo", "demo/version_0"))
+    assert first == pytest.approx(reference, rel=0.05)
+
+
 def test_a_sampling_ablation_trains_nothing(house: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="lit_pure"):
         assert main(["run", "ablations/sampling/top1", "base=demo"]) == 0

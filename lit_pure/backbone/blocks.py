@@ -42,8 +42,9 @@ class KVCache:
     def store(self, layer: int, k_BTHd: Tensor, v_BTHd: Tensor, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Write new keys and values at their positions; returns all that any row has so far (B, S, H, d)."""
         rows = torch.arange(len(positions_BT), device=positions_BT.device)[:, None]
-        self.keys[layer][rows, positions_BT] = k_BTHd
-        self.values[layer][rows, positions_BT] = v_BTHd
+        # Under autocast, norms give float32 and projections bfloat16; the cache has the weights' dtype.
+        self.keys[layer][rows, positions_BT] = k_BTHd.to(self.keys[layer].dtype)
+        self.values[layer][rows, positions_BT] = v_BTHd.to(self.values[layer].dtype)
         return self.keys[layer][:, : self.upper], self.values[layer][:, : self.upper]
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.config.schema import Level
-from lit_pure.datasets.photos import Crops, EpochSampler, Key, fingerprint
+from lit_pure.datasets.photos import Crops, EpochSampler, fingerprint
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.images.io import from_bytes
@@ -151,6 +151,3 @@ class PhotoDataModule(LightningDataModule):
         for name in {name for names in joined for name in names.split(";") if name} - self.unreadable:
             self.unreadable.add(name)
             log.warning("skipped %s: it cannot be decoded; another photograph takes its place", name)
-
-
-__all__ = ["Batch", "DegradationPairs", "DegradeAndScore", "Key", "PhotoDataModule", "Untouched", "generators"]

@@ -153,13 +153,15 @@ class VQTokenizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, image_B3HW: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> codes (B, h, w), integers below `config.codes`."""
-        return self.nearest(self.latents(image_B3HW))
+        """(B, 3, H, W) in [0, 1] -> codes (B, h, w), integers below `config.codes`; in float32 even under autocast."""
+        with torch.autocast(image_B3HW.device.type, enabled=False):
+            return self.nearest(self.latents(image_B3HW.to(self.codebook_ND.dtype)))
 
     @torch.no_grad()
     def decode(self, codes_Bhw: Tensor) -> Tensor:
-        """Codes (B, h, w) -> (B, 3, H, W) in [0, 1]."""
-        return self.render(self.lookup(codes_Bhw)).clamp(0, 1)
+        """Codes (B, h, w) -> (B, 3, H, W) in [0, 1]; in float32 even under autocast."""
+        with torch.autocast(codes_Bhw.device.type, enabled=False):
+            return self.render(self.lookup(codes_Bhw)).clamp(0, 1)
 
     def lookup(self, codes_Bhw: Tensor) -> Tensor:
         """Codes -> unit vectors (B, h, w, D)."""

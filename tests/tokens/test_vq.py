@@ -34,6 +34,16 @@ def test_shapes_ranges_and_codes() -> None:
         model.encode(torch.rand(1, 3, 33, 48))
 
 
+def test_codes_and_pictures_do_not_depend_on_autocast() -> None:
+    model = VQTokenizer(TINY).eval()
+    image_B3HW = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    codes_Bhw = model.encode(image_B3HW)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.nearest(model.latents(image_B3HW)).ne(codes_Bhw).any(), "or this proves nothing"
+        assert torch.equal(model.encode(image_B3HW), codes_Bhw)
+        assert torch.equal(model.decode(codes_Bhw), model.decode(codes_Bhw).float())
+
+
 def test_the_code_is_the_nearest_entry_by_brute_force() -> None:
     model = VQTokenizer(TINY)
     latents = torch.nn.functional.normalize(torch.randn(2, 3, 3, 4), dim=-1)

@@ -1,0 +1,35 @@
+"""What a run remembers: first and last loss, with steps."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from lit_pure.lit.callbacks import LossHistory, _table
+
+
+def history(losses: list[float]) -> LossHistory:
+    made, nothing = LossHistory(), SimpleNamespace()
+    trainer: Any = nothing
+    made.on_train_start(trainer, trainer)
+    for step, loss in enumerate(losses):
+        made.on_train_batch_end(trainer, trainer, {"loss": torch.tensor(loss)}, None, step)
+    made.on_train_end(trainer, trainer)
+    return made
+
+
+def test_first_and_last_are_means_over_ten_steps() -> None:
+    row = history([float(step) for step in range(30)]).row()
+    assert (row["train/loss_first"], row["train/loss_last"], row["steps"]) == (4.5, 24.5, 30)
+
+
+def test_a_short_training_uses_what_there_is_and_none_leaves_no_figure() -> None:
+    assert history([2.0, 4.0]).row()["train/loss_first"] == pytest.approx(3.0)
+    assert LossHistory().row() == {}
+
+
+def test_answers_become_a_table_whatever_they_contain() -> None:
+    assert _table([]) == ""
+    table = _table([{"image": "a", "answer": "x | y"}]).splitlines()
+    assert table == ["| image | answer |", "| --- | --- |", "| a | x \\| y |"]
