@@ -139,8 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped; what was finished stays", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+        print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
         return 130
 
 

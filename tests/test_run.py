@@ -241,3 +241,15 @@ def test_errors_are_one_line_unless_the_traceback_is_asked_for(
     assert "absent.jsonl" in said and len(said.splitlines()) == 1
     with pytest.raises(ValueError, match=r"absent\.jsonl"):
         main(["--traceback", *arguments])
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_stopping_is_calm(
+    signal: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise signal
+
+    monkeypatch.setattr("lit_pure.__main__.compose", interrupted)
+    assert main(["run", "demo"]) == 130
+    assert "stopped" in capsys.readouterr().err
