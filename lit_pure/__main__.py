@@ -168,15 +168,17 @@ def _run(experiment: Experiment) -> Run:
     return made
 
 
-def _check_needs(experiment: Experiment) -> None:
-    """Refuse at once what would fail after minutes: weights that are missing, or needs that name no experiment."""
-    needs = experiment.needs
+def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
+    """Refuse at once what would fail after minutes: missing weights, needs that do not exist or go in a circle."""
+    needs, chain = experiment.needs, (*before, experiment.name)
+    if experiment.name in before:
+        raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
     if needs.weights:
         runs.require(needs.weights)
         return
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
-            _check_needs(compose(need))
+            _check_needs(compose(need), chain)
 
 
 def _add(

@@ -159,6 +159,9 @@ def test_weights_of_another_task_are_refused(house: Path, capsys: pytest.Capture
     assert "tokenizer/nano/version_0" in capsys.readouterr().err
     assert main(["run", "demo", "needs.dem=dem/nan"]) == 2
     assert "did you mean dem/nano?" in capsys.readouterr().err
+    (house / "experiments" / "round.yaml").write_text("# x\nneeds: {tokenizer: round}\n")
+    assert main(["run", "round"]) == 2
+    assert "circle: round -> round" in capsys.readouterr().err
 
 
 def test_a_sweep_compares_its_variants(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

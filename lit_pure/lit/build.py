@@ -101,11 +101,11 @@ def _check_same_task(experiment: Experiment, trained: Run) -> None:
 def _existing_or_made(need: str, command: Sequence[str]) -> Run:
     found = runs.newest_finished(need)
     if found is None:
-        wanted = compose(need)
         log.info("there is no finished run of %s yet: it is made first", need)
-        return run(wanted, command)
+        return run(compose(need), command)
     log.info("using %s", found.label)
-    if changed := differences(found.experiment(), found.experiment() if "/version_" in need else compose(need)):
+    # Who names a version wants that one, whatever its settings.
+    if need != found.label and (changed := differences(found.experiment(), compose(need))):
         log.warning("%s was made with other settings than %s has now (%s)", found.label, need, "; ".join(changed))
     return found
 

@@ -5,6 +5,7 @@ it. Each callback works in any Lightning project whose module keeps the same att
 """
 
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ from lit_pure.images.io import write_png
 from lit_pure.restore import Restoration
 
 WINDOW = 10
-"""Steps that the first and the last loss of the summary are averaged over."""
+"""Batches that the first and the last loss of the summary are averaged over."""
 
 
 @runtime_checkable
@@ -39,10 +40,12 @@ class ShowsAnswers(Protocol):
 
 
 class LossHistory(Callback):
-    """Remembers every training loss and the time a training took."""
+    """Remembers the first and the last training losses, the optimizer steps and the time a training took."""
 
     def __init__(self) -> None:
-        self.losses: list[Tensor] = []
+        self.first: list[Tensor] = []
+        self.last: deque[Tensor] = deque(maxlen=WINDOW)
+        self.steps = 0
         self.seconds = 0.0
         self._began = 0.0
 
@@ -54,22 +57,24 @@ class LossHistory(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss on its device: reading it would make the device wait."""
-        self.losses.append(outputs["loss"].detach())
+        loss = outputs["loss"].detach()
+        if len(self.first) < WINDOW:
+            self.first.append(loss)
+        self.last.append(loss)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
+        self.steps = trainer.global_step
         self.seconds = time.perf_counter() - self._began
 
     def row(self) -> dict[str, float | int]:
-        """First and last loss (means over up to 10 steps), steps and seconds; empty without a training."""
-        if not self.losses:
+        """First and last loss (means over up to 10 batches), steps and seconds; empty without a training."""
+        if not self.first:
             return {}
-        losses = torch.stack(self.losses).float().cpu()
-        window = min(WINDOW, len(losses))
         return {
-            "train/loss_first": float(losses[:window].mean()),
-            "train/loss_last": float(losses[-window:].mean()),
-            "steps": len(losses),
+            "train/loss_first": float(torch.stack(self.first).float().mean()),
+            "train/loss_last": float(torch.stack(list(self.last)).float().mean()),
+            "steps": self.steps,
             "train_seconds": round(self.seconds, 1),
         }
 

@@ -93,8 +93,8 @@ class PhotoDataModule(LightningDataModule):
         """Raises ValueError where a set has no usable photograph."""
         super().__init__()
         self.config, self.seed, self.transform = config, seed, transform
-        self.train, self.val = (self._crops(photos, photos is config.train) for photos in (config.train, config.val))
-        self.test = {name: self._crops(photos, False) for name, photos in sorted(config.test.items())}
+        self.train, self.val = self._crops(config.train, training=True), self._crops(config.val, training=False)
+        self.test = {name: self._crops(photos, training=False) for name, photos in sorted(config.test.items())}
         self.unreadable: set[str] = set()
 
     def fingerprints(self) -> dict[str, str]:

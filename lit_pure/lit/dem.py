@@ -14,7 +14,7 @@ from lit_pure.config.schema import DemExperiment
 from lit_pure.degradation.dem import DegradationEstimator, anchor_loss, ranking_loss
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.images.io import from_bytes
-from lit_pure.lit.data import Batch, PhotoDataModule, generators
+from lit_pure.lit.data import DEGRADATION_DRAW, Batch, PhotoDataModule, generators
 from lit_pure.lit.schedule import configure
 
 CALIBRATION_EPOCH = 1_000_000
@@ -68,7 +68,9 @@ class DemModule(LightningModule):
                 "epoch": torch.tensor([item["epoch"] for item in items]),
                 "index": torch.tensor([item["index"] for item in items]),
             }
-            lq_B3hw, _ = degrade(hq_B3HW, self.config.data.degradation, generators(self.config.seed, keys, 1))
+            lq_B3hw, _ = degrade(
+                hq_B3HW, self.config.data.degradation, generators(self.config.seed, keys, DEGRADATION_DRAW)
+            )
             scores.append(self.dem(lq_B3hw))
         self.dem.calibrate(torch.cat(scores))
 

@@ -10,8 +10,8 @@ from lit_pure.lit.callbacks import LossHistory, _table
 
 
 def history(losses: list[float]) -> LossHistory:
-    made, nothing = LossHistory(), SimpleNamespace()
-    trainer: Any = nothing
+    made = LossHistory()
+    trainer: Any = SimpleNamespace(global_step=len(losses) // 2)  # two batches a step
     made.on_train_start(trainer, trainer)
     for step, loss in enumerate(losses):
         made.on_train_batch_end(trainer, trainer, {"loss": torch.tensor(loss)}, None, step)
@@ -19,9 +19,11 @@ def history(losses: list[float]) -> LossHistory:
     return made
 
 
-def test_first_and_last_are_means_over_ten_steps() -> None:
-    row = history([float(step) for step in range(30)]).row()
-    assert (row["train/loss_first"], row["train/loss_last"], row["steps"]) == (4.5, 24.5, 30)
+def test_first_and_last_are_means_over_ten_batches_and_memory_is_bounded() -> None:
+    made = history([float(batch) for batch in range(30)])
+    row = made.row()
+    assert len(made.first) == len(made.last) == 10
+    assert (row["train/loss_first"], row["train/loss_last"], row["steps"]) == (4.5, 24.5, 15)
 
 
 def test_a_short_training_uses_what_there_is_and_none_leaves_no_figure() -> None:

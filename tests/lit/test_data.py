@@ -71,6 +71,12 @@ def test_a_batch_on_the_device_keeps_the_pixel_contract(photos: PhotosConfig) ->
     assert batch["labels"] == data.transform.dem.labels(data.transform.dem(batch["lq_B3hw"]))
 
 
+def test_only_training_crops_are_random(photos: PhotosConfig) -> None:
+    data = module(photos, batch_size=3)
+    assert data.config.train is data.config.val, "one description may serve several sets"
+    assert (data.train.training, data.val.training, data.test["a"].training) == (True, False, False)
+
+
 def test_sets_have_names_in_order_and_fingerprints(photos: PhotosConfig) -> None:
     data = module(photos, batch_size=3)
     assert list(data.test) == ["a", "b"]

@@ -1,11 +1,13 @@
 """The table and the configuration agree on which metrics there are."""
 
-from lit_pure.config.schema import PureExperiment
+from typing import get_args
+
+from lit_pure.config.schema import MetricName
 from lit_pure.metrics.table import METRICS
 
 
 def test_configuration_and_table_agree() -> None:
-    assert tuple(METRICS) == PureExperiment.metric_names
+    assert tuple(METRICS) == get_args(MetricName)
 
 
 def test_directions_and_references() -> None:
