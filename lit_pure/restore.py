@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import Level, SamplingConfig
+from lit_pure.config.models import SamplingConfig
+from lit_pure.config.schema import Level
 from lit_pure.images.geometry import pad_to_square, resize, shrink_to_fit, unpad
 from lit_pure.sampling.grammar import Grammar
 from lit_pure.sampling.plain import Progress, decode

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import BackboneConfig, DemConfig, VQConfig
+from lit_pure.config.models import BackboneConfig, DemConfig, VQConfig
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.tokens.vocabulary import Vocabulary
 from lit_pure.tokens.vq import VQTokenizer

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import BackboneConfig, SamplingConfig, VQConfig
+from lit_pure.config.models import BackboneConfig, SamplingConfig, VQConfig
 from lit_pure.images.io import read_image, write_png
 from lit_pure.restore import Restorer, bicubic, image_number
 from lit_pure.restore_folder import photographs, restore_files

@@ -253,6 +253,6 @@ def test_stopping_is_calm(
     def interrupted(*_: object) -> None:
         raise signal
 
-    monkeypatch.setattr("lit_pure.__main__.compose", interrupted)
+    monkeypatch.setattr("lit_pure.commands.run.compose", interrupted)
     assert main(["run", "demo"]) == 130
     assert "stopped" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import torch
 
 from lit_pure import weights
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import BackboneConfig, DemConfig, VQConfig
+from lit_pure.config.models import BackboneConfig, DemConfig, VQConfig
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.tokens.text import make_vocabulary
 from lit_pure.tokens.vq import VQTokenizer

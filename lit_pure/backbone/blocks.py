@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit_pure.config.schema import BackboneConfig
+from lit_pure.config.models import BackboneConfig
 
 
 @dataclass

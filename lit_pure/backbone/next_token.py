@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_pure.backbone.blocks import Block, KVCache, rotary
-from lit_pure.config.schema import BackboneConfig
+from lit_pure.config.models import BackboneConfig
 
 INITIAL_STD = 0.02
 """Standard deviation of fresh weights, Chameleon's."""

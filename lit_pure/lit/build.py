@@ -19,7 +19,8 @@ from torch import nn
 from lit_pure import runs, weights
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.compose import compose, differences, locate, save
-from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, SamplingConfig, TokenizerExperiment
+from lit_pure.config.models import SamplingConfig
+from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, TokenizerExperiment
 from lit_pure.lit.ar import ARModule
 from lit_pure.lit.callbacks import LossHistory, Pictures
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform, Untouched

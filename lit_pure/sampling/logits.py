@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_pure.config.schema import SamplingConfig
+from lit_pure.config.models import SamplingConfig
 
 ENTROPY_CEILING = 10.0
 """Entropies are clamped to [0, 10] nats before equation 2, as the official code does."""

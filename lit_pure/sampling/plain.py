@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lit_pure.backbone.blocks import KVCache
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import SamplingConfig
+from lit_pure.config.models import SamplingConfig
 from lit_pure.sampling.grammar import Grammar
 from lit_pure.sampling.logits import GumbelNoise, draw, guide
 

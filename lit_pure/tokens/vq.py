@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit_pure.config.schema import VQConfig
+from lit_pure.config.models import VQConfig
 
 
 class ResBlock(nn.Module):

@@ -7,7 +7,7 @@ from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAE
 
 from lit_pure.backbone.blocks import KVCache
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import BackboneConfig
+from lit_pure.config.models import BackboneConfig
 
 TINY = BackboneConfig(width=32, layers=3, heads=4, ffn=48, dropout=0.0)
 ROWS = 60

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import BackboneConfig, PureExperiment, SamplingConfig, SequenceConfig, VQConfig
+from lit_pure.config.models import BackboneConfig, SamplingConfig, VQConfig
+from lit_pure.config.schema import PureExperiment, SequenceConfig
 from lit_pure.lit.ar import ARModule
 from lit_pure.lit.data import Batch
 from lit_pure.restore import Restorer

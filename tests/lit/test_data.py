@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
-from lit_pure.config.schema import DemConfig
+from lit_pure.config.models import DemConfig
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.lit.data import Batch, DegradationPairs, DegradeAndScore, PhotoDataModule
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from lit_pure.config.data import DataConfig, PhotosConfig
-from lit_pure.config.schema import DemConfig, DemExperiment
+from lit_pure.config.models import DemConfig
+from lit_pure.config.schema import DemExperiment
 from lit_pure.degradation.dem import Pairs
 from lit_pure.lit.data import DegradationPairs, PhotoDataModule
 from lit_pure.lit.dem import DemModule

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lit_pure.config.schema import TokenizerExperiment, VQConfig
+from lit_pure.config.models import VQConfig
+from lit_pure.config.schema import TokenizerExperiment
 from lit_pure.lit.data import Batch
 from lit_pure.lit.tokenizer import TokenizerModule
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lit_pure.config.schema import SamplingConfig
+from lit_pure.config.models import SamplingConfig
 from lit_pure.sampling.logits import GumbelNoise, draw, dynamic_k, entropy, guide, keep_top_k
 
 CPU = torch.device("cpu")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.schema import BackboneConfig, GuidanceMode, SamplingConfig
+from lit_pure.config.models import BackboneConfig, SamplingConfig
+from lit_pure.config.schema import GuidanceMode
 from lit_pure.sampling.grammar import Grammar
 from lit_pure.sampling.plain import Decoded, decode
 from lit_pure.sequence.assemble import Assembler

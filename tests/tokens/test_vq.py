@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_pure.config.schema import VQConfig
+from lit_pure.config.models import VQConfig
 from lit_pure.tokens.vq import VQTokenizer
 
 TINY = VQConfig(stem=4, channels=[32, 64], res_blocks=1, attention=True, z_channels=16, codes=50, code_dim=4)

@@ -1,0 +1,78 @@
+"""`run` and `sweep`: launch experiments. Knows what is checked before torch is imported and what is told at the end."""
+
+import argparse
+import logging
+import sys
+
+from lit_pure import runs
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import ConfigError, compose, grid
+from lit_pure.config.schema import Experiment
+from lit_pure.runs import Run
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add both commands."""
+    for name, function in (("run", run_command), ("sweep", sweep_command)):
+        command = add(commands, name, function)
+        command.add_argument("experiment", help="path below experiments/ without .yaml, for example demo")
+        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example trainer.max_steps=20")
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """Train and test one experiment."""
+    experiment = compose(arguments.experiment, arguments.overrides)
+    _check_needs(experiment)
+    _run(experiment)
+    return 0
+
+
+def sweep_command(arguments: argparse.Namespace) -> int:
+    """Run every variant of a sweep file, then compare them."""
+    from lit_pure.report import overview, text
+
+    variants: dict[str, Experiment] = {}
+    for label, overrides in grid(arguments.experiment, arguments.overrides).items():
+        variants[label] = compose(arguments.experiment, overrides)
+        variants[label].name = f"{arguments.experiment}/{label}"
+        _check_needs(variants[label])
+    made = [_run(experiment) for experiment in variants.values()]
+    print(f"\n{text(overview(made))}")
+    return 0
+
+
+def _run(experiment: Experiment) -> Run:
+    """Run, then say where everything is."""
+    from lit_pure.lit.build import run
+    from lit_pure.report import comparison, text
+
+    # Importing Lightning made it announce devices and tips; its warnings stay.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    made = run(experiment, sys.argv)
+    summary = made.summary()
+    if "train/loss_last" in summary:
+        first, last = summary["train/loss_first"], summary["train/loss_last"]
+        print(f"\ntraining loss {first:.3f} -> {last:.3f} in {summary['steps']} steps")
+    if any(key.startswith("test/") for key in summary):
+        print(f"\n{text(comparison(made))}\n")
+    for skipped in summary["skipped_photos"]:
+        print(f"skipped: {skipped}")
+    for picture in summary["pictures"]:
+        print(f"picture: {picture}")
+    print(f"run:     {made.folder}")
+    print(f"look:    make board    (or: tensorboard --logdir {made.folder})")
+    print("compare: make report")
+    return made
+
+
+def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
+    """Refuse at once what would fail after minutes: missing weights, needs that do not exist or go in a circle."""
+    needs, chain = experiment.needs, (*before, experiment.name)
+    if experiment.name in before:
+        raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
+    if needs.weights:
+        runs.require(needs.weights)
+        return
+    for need in (needs.tokenizer, needs.dem):
+        if need and runs.newest_finished(need) is None:
+            _check_needs(compose(need), chain)
