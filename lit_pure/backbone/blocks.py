@@ -1,12 +1,13 @@
-"""The parts of a decoder-only transformer: rotary positions, attention with a cache, gated feed-forward.
+"""The parts of a decoder-only transformer: rotary positions, attention, gated feed-forward.
 
-Knows tensors and positions. Knows nothing of tokens, losses or sampling. Design as Chameleon's (arXiv 2405.09818):
-RMSNorm before each part, LayerNorm on queries and keys per head before the rotation, SwiGLU, no biases in projections.
+Knows tensors and positions. Knows nothing of tokens, losses or sampling, nor of how a cache keeps what was read. Design
+as Chameleon's (arXiv 2405.09818): RMSNorm before each part, LayerNorm on queries and keys per head before the rotation,
+SwiGLU, no biases in projections.
 
-Shape legend: B rows, T new positions, S cached positions, H heads, d head channels, D width.
+Shape legend: B rows, T positions, H heads, d head channels, D width.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -14,38 +15,14 @@ from torch import Tensor, nn
 
 from lit_pure.config.models import BackboneConfig
 
+Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention proper: q, k, v (B, T, H, d) of new positions -> mixed values (B, T, H, d)."""
 
-@dataclass
-class KVCache:
-    """Keys and values of all layers; each row has its own length.
 
-    `upper` is a length that no row exceeds, known without asking the device.
-    """
-
-    keys: list[Tensor]
-    values: list[Tensor]
-    length_B: Tensor
-    upper: int = 0
-
-    @classmethod
-    def empty(cls, config: BackboneConfig, rows: int, capacity: int, like: Tensor) -> "KVCache":
-        """Room for `capacity` positions in each of `rows` rows, in the dtype and on the device of `like`."""
-        shape = (rows, capacity, config.heads, config.width // config.heads)
-        keys, values = ([like.new_zeros(shape) for _ in range(config.layers)] for _ in range(2))
-        return cls(keys, values, torch.zeros(rows, dtype=torch.long, device=like.device))
-
-    def first(self, rows: int) -> "KVCache":
-        """The first rows, sharing storage."""
-        keys, values = ([layer[:rows] for layer in layers] for layers in (self.keys, self.values))
-        return KVCache(keys, values, self.length_B[:rows], self.upper)
-
-    def store(self, layer: int, k_BTHd: Tensor, v_BTHd: Tensor, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values at their positions; returns all that any row has so far (B, S, H, d)."""
-        rows = torch.arange(len(positions_BT), device=positions_BT.device)[:, None]
-        # Under autocast, norms give float32 and projections bfloat16; the cache has the weights' dtype.
-        self.keys[layer][rows, positions_BT] = k_BTHd.to(self.keys[layer].dtype)
-        self.values[layer][rows, positions_BT] = v_BTHd.to(self.values[layer].dtype)
-        return self.keys[layer][:, : self.upper], self.values[layer][:, : self.upper]
+def attend_causally(q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
+    """Each position sees itself and what stands before it."""
+    q, k, v = (part.transpose(1, 2) for part in (q_BTHd, k_BTHd, v_BTHd))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
 def rotary(positions_BT: Tensor, head_channels: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -71,22 +48,11 @@ class Attention(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(config.width, config.width, bias=False) for _ in range(4))
         self.q_norm, self.k_norm = (nn.LayerNorm(config.width // config.heads, eps=config.norm_eps) for _ in range(2))
 
-    def forward(
-        self,
-        x_BTD: Tensor,
-        angles: tuple[Tensor, Tensor],
-        mask_B1TS: Tensor | None,
-        cache: tuple[KVCache, int, Tensor] | None,
-    ) -> Tensor:
-        """`cache` is (cache, this layer's number, positions (B, T)); without it attention is causal within T."""
+    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mix: Mix) -> Tensor:
+        """`mix` decides what each position sees."""
         q, k, v = (f(x_BTD).unflatten(-1, (self.heads, -1)) for f in (self.q, self.k, self.v))
         q, k = rotate(self.q_norm(q), *angles), rotate(self.k_norm(k), *angles)
-        if cache is not None:
-            store, layer, positions_BT = cache
-            k, v = store.store(layer, k, v, positions_BT)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        mixed_BHTd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask_B1TS, is_causal=mask_B1TS is None)
-        return self.out(mixed_BHTd.transpose(1, 2).flatten(2))
+        return self.out(mix(q, k, v).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -110,13 +76,7 @@ class Block(nn.Module):
         self.attention, self.ffn = Attention(config), FeedForward(config)
         self.dropout = config.dropout
 
-    def forward(
-        self,
-        x_BTD: Tensor,
-        angles: tuple[Tensor, Tensor],
-        mask_B1TS: Tensor | None = None,
-        cache: tuple[KVCache, int, Tensor] | None = None,
-    ) -> Tensor:
-        mixed = self.attention(self.attention_norm(x_BTD), angles, mask_B1TS, cache)
+    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mix: Mix = attend_causally) -> Tensor:
+        mixed = self.attention(self.attention_norm(x_BTD), angles, mix)
         x_BTD = x_BTD + F.dropout(mixed, self.dropout, self.training)
         return x_BTD + F.dropout(self.ffn(self.ffn_norm(x_BTD)), self.dropout, self.training)

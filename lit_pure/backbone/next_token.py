@@ -3,13 +3,16 @@
 Knows how blocks are stacked, trained in one pass and fed step by step with a cache. Knows no vocabulary: only how many
 rows the embedding has. At the default config it is PURE's 7.08B transformer.
 
-Shape legend: B rows, T positions, D width, V vocabulary, K rows of the head that are asked for.
+Shape legend: B rows, R rows of all caches, T positions, D width, V vocabulary, N rows that belong together.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lit_pure.backbone.blocks import Block, KVCache, rotary
+from lit_pure.backbone.blocks import Block, rotary
+from lit_pure.backbone.cache import KVCache
 from lit_pure.config.models import BackboneConfig
 
 INITIAL_STD = 0.02
@@ -41,30 +44,25 @@ class NextTokenBackbone(nn.Module):
         """Logits (B, T, V) of every position: for short sequences and tests; training uses `losses.py`."""
         return self.head(self(ids_BT))
 
-    def feed(self, ids_BT: Tensor, cache: KVCache, counts_B: Tensor | None = None) -> Tensor:
-        """Append ids to each row of the cache; the hidden state (B, D) after each row's last one.
+    def feed(self, ids_RT: Tensor, caches: Sequence[KVCache]) -> Tensor:
+        """Let each row read ids after what its cache holds; hidden states (R, T, D).
 
-        Row b takes its first `counts_B[b]` ids (all T without `counts_B`); what stands behind them is overwritten
-        later and never attended to. A row with count 0 is left as it was and returns a state without meaning.
+        The rows of the caches, one after the other, are the rows of `ids_RT`. Keys and values are stored, but rows do
+        not grow until `KVCache.take` says how many of the ids are theirs; so feeding twice changes nothing.
         """
-        steps = ids_BT.shape[1]
-        offsets_T = torch.arange(steps, device=ids_BT.device)
-        # A row at the end of the cache that takes nothing must not write past it.
-        capacity = cache.keys[0].shape[1]
-        positions_BT = (cache.length_B[:, None] + offsets_T).clamp(max=capacity - 1)
-        cache.upper = min(cache.upper + steps, capacity)
-        angles = rotary(positions_BT, self._head_channels, self.config.rope_theta)
-        seen_S = torch.arange(cache.upper, device=ids_BT.device)
-        mask_B1TS = (seen_S <= positions_BT[..., None])[:, None]
-        x_BTD = self.embed(ids_BT)
+        sizes = [len(cache.length_B) for cache in caches]
+        positions = [cache.next_positions(ids_RT.shape[1]) for cache in caches]
+        masks = [cache.mask(new_BT) for cache, new_BT in zip(caches, positions, strict=True)]
+        angles = rotary(torch.cat(positions), self._head_channels, self.config.rope_theta)
+        x_RTD = self.embed(ids_RT)
         for layer, block in enumerate(self.blocks):
-            x_BTD = block(x_BTD, angles, mask_B1TS, (cache, layer, positions_BT))
-        if counts_B is None:
-            cache.length_B += steps
-            return self.norm(x_BTD[:, -1])
-        cache.length_B += counts_B
-        rows = torch.arange(len(ids_BT), device=ids_BT.device)
-        return self.norm(x_BTD[rows, (counts_B - 1).clamp(min=0)])
+
+            def mix(q: Tensor, k: Tensor, v: Tensor, layer: int = layer) -> Tensor:
+                parts = zip(caches, *(part.split(sizes) for part in (q, k, v)), positions, masks, strict=True)
+                return torch.cat([cache.attend(layer, *part) for cache, *part in parts])
+
+            x_RTD = block(x_RTD, angles, mix)
+        return self.norm(x_RTD)
 
     @torch.no_grad()
     def start_rows_from(self, rows_N: Tensor, vectors_NC: Tensor, generator: torch.Generator) -> None:

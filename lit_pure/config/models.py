@@ -123,6 +123,16 @@ class SamplingConfig:
     """Longest answer text [tokens]; then the image begins."""
     seed: int = knob(0, low=0)
     """Noise is fixed per (seed, image, position)."""
+    engine: Literal["plain", "jacobi"] = "plain"
+    """`plain` makes one pass of the backbone per cell; `jacobi` fewer, with the very same tokens."""
+    window: int = knob(16, low=2, high=256)
+    """Tokens that `jacobi` feeds in one pass."""
+    dtype: Literal["stored", "float32", "bfloat16"] = "stored"
+    """Numbers that the backbone computes in when it samples; `stored` are those of its weights."""
+    quantize: Literal["none", "int8", "fp8"] = "none"
+    """Weights of the blocks rounded to 8 bits (torchao, weight only); half the memory to read per token of bfloat16."""
+    drafts: Literal["lq", "left", "random"] = "lq"
+    """First guess of a code for `jacobi`: the LQ picture's at the same cell, the cell's to the left, or any."""
 
     def problems(self) -> Iterator[Problem]:
         if self.k_min > self.k_max:

@@ -58,7 +58,3 @@ class Grammar:
     def image_length(self) -> int:
         """Ids of the whole image: opening, cells, newlines and end."""
         return 3 + self.height * (self.width + 1) + 1
-
-    def forced_after(self, column: int) -> list[int]:
-        """What must follow the code of a column: a newline after the last, else nothing."""
-        return [self.newline] if column == self.width - 1 else []

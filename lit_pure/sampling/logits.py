@@ -3,10 +3,9 @@
 Knows rows of logits over legal tokens. Knows nothing of models, caches or positions. The order is the published one:
 guidance -> legal tokens only -> entropy -> top-k -> temperature -> draw; entropy is taken before temperature.
 
-Shape legend: B rows, N legal tokens, w columns of a row of the picture.
+Shape legend: B rows, N legal tokens, K largest of them.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,9 +15,12 @@ ENTROPY_CEILING = 10.0
 """Entropies are clamped to [0, 10] nats before equation 2, as the official code does."""
 
 
-def guide(conditional_BN: Tensor, unconditional_BN: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance u + g (c - u); the paper's g = 0.8 lies between the two."""
-    return unconditional_BN + scale * (conditional_BN - unconditional_BN)
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance u + g (c - u) of logits, or of what a linear head makes them from.
+
+    The paper's g = 0.8 lies between the two.
+    """
+    return unconditional + scale * (conditional - unconditional)
 
 
 def entropy(logits_BN: Tensor) -> Tensor:
@@ -34,19 +36,18 @@ def dynamic_k(entropy_B: Tensor, k_min: int, k_max: int, mu: float) -> Tensor:
     return (k_min + (k_max - k_min) * share_B).round().clamp(k_min, k_max).long()
 
 
-def choose_k(entropy_B: Tensor, config: SamplingConfig) -> Tensor:
-    """The k of each row under the configured rule."""
+def choose_k(entropy_B: Tensor, config: SamplingConfig) -> tuple[Tensor, int]:
+    """The k of each row under the configured rule, and what none exceeds."""
     if config.top_k == "fixed":
-        return torch.full_like(entropy_B, config.k, dtype=torch.long)
-    return dynamic_k(entropy_B, config.k_min, config.k_max, config.mu)
+        return torch.full_like(entropy_B, config.k, dtype=torch.long), config.k
+    return dynamic_k(entropy_B, config.k_min, config.k_max, config.mu), config.k_max
 
 
-def keep_top_k(logits_BN: Tensor, k_B: Tensor) -> Tensor:
-    """Everything below each row's k-th largest logit becomes -inf; ties at the k-th place stay."""
-    legal = logits_BN.shape[-1]
-    k_B = k_B.clamp(1, legal)
-    ordered_BN = logits_BN.sort(dim=-1, descending=True).values
-    threshold_B1 = ordered_BN.gather(-1, (k_B - 1)[:, None])
+def keep_top_k(logits_BN: Tensor, k_B: Tensor, most: int) -> Tensor:
+    """Everything below each row's k-th largest logit becomes -inf; ties at the k-th place stay. No k exceeds `most`."""
+    most = min(most, logits_BN.shape[-1])
+    largest_BK = logits_BN.topk(most, dim=-1).values
+    threshold_B1 = largest_BK.gather(-1, k_B.clamp(1, most)[:, None] - 1)
     return logits_BN.masked_fill(logits_BN < threshold_B1, -torch.inf)
 
 
@@ -57,24 +58,6 @@ def draw(logits_BN: Tensor, noise_BN: Tensor, config: SamplingConfig) -> tuple[T
     the logits once the noise is fixed. With k = 1 it is the argmax.
     """
     entropy_B = entropy(logits_BN)
-    k_B = choose_k(entropy_B, config)
-    kept_BN = keep_top_k(logits_BN, k_B)
+    k_B, most = choose_k(entropy_B, config)
+    kept_BN = keep_top_k(logits_BN, k_B, most)
     return (kept_BN / config.temperature + noise_BN).argmax(-1), entropy_B, k_B
-
-
-class GumbelNoise:
-    """Gumbel noise that depends on (seed, image, position) alone: the same in any batch and for any engine."""
-
-    def __init__(self, seed: int, images: list[int], legal: int, device: torch.device) -> None:
-        """`images`: a non-negative number that names each image of the batch; `legal`: tokens N to choose from."""
-        self.seed, self.images, self.legal, self.device = seed, images, legal, device
-
-    def row(self, row: int, width: int) -> Tensor:
-        """Noise (B, w, N) for one row of the picture."""
-        return torch.stack([self._image_row(image, row, width) for image in self.images])
-
-    def _image_row(self, image: int, row: int, width: int) -> Tensor:
-        state = np.random.SeedSequence([self.seed, image, row]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator(self.device).manual_seed(int(state >> np.uint64(1)))
-        uniform_wN = torch.rand(width, self.legal, generator=generator, device=self.device)
-        return -(-uniform_wN.clamp_min(torch.finfo(torch.float32).tiny).log()).log()

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from transformers import ChameleonConfig, ChameleonForConditionalGeneration
+from transformers import ChameleonConfig, ChameleonForConditionalGeneration, DynamicCache
 from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAEConfig
 
-from lit_pure.backbone.blocks import KVCache
+from lit_pure.backbone.cache import KVCache
 from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.compose import compose
 from lit_pure.config.models import BackboneConfig
+from lit_pure.config.schema import PureExperiment
 
 TINY = BackboneConfig(width=32, layers=3, heads=4, ffn=48, dropout=0.0)
 ROWS = 60
@@ -56,31 +58,74 @@ def test_logits_are_those_of_transformers_chameleon() -> None:
     assert float(difference.max()) <= 1e-5
 
 
+def test_cached_logits_are_those_of_transformers_chameleon_with_its_cache() -> None:
+    backbone = tiny()
+    upstream, theirs = chameleon_with_weights_of(backbone), DynamicCache()
+    ours = KVCache.empty(TINY, rows=2, capacity=20, like=backbone.head.weight)
+    ids_BT = torch.randint(ROWS, (2, 17))
+    with torch.no_grad():
+        for start, stop in ((0, 9), (9, 10), (10, 11), (11, 17)):
+            part_BT = ids_BT[:, start:stop]
+            expected = upstream(input_ids=part_BT, past_key_values=theirs, use_cache=True).logits
+            logits = backbone.head(backbone.feed(part_BT, [ours]))
+            ours.take(stop - start, stop - start)
+            assert float((logits - expected).abs().max()) <= 1e-5
+
+
 def test_the_paper_s_backbone_has_7080_million_parameters() -> None:
+    paper = compose("pure/paper")
+    assert isinstance(paper, PureExperiment)
     with torch.device("meta"):
-        backbone = NextTokenBackbone(BackboneConfig(), 73728)
+        backbone = NextTokenBackbone(paper.backbone, 73728)
     assert sum(item.numel() for item in backbone.parameters()) == pytest.approx(7.080e9, rel=1e-3)
 
 
-def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length() -> None:
+@pytest.mark.parametrize("grain", [1, 8])
+def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length(grain: int) -> None:
     backbone = tiny()
     prompts = [torch.randint(ROWS, (length,)) for length in (9, 4, 6)]
     more_BT = torch.randint(ROWS, (3, 5))
-    cache = KVCache.empty(TINY, rows=3, capacity=14, like=backbone.head.weight)
+    cache = KVCache.empty(TINY, rows=3, capacity=14, like=backbone.head.weight, grain=grain)
+    steps = [
+        (torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_value=7), torch.tensor([9, 4, 6])),
+        (more_BT[:, :1], 1),
+        (more_BT[:, 1:2], torch.tensor([1, 0, 1])),  # row 1 waits
+        (more_BT[:, 2:], 3),
+    ]
     with torch.no_grad():
-        padded = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_value=7)
-        states = [backbone.feed(padded, cache, torch.tensor([9, 4, 6]))]
-        states.append(backbone.feed(more_BT[:, :1], cache))
-        states.append(backbone.feed(more_BT[:, 1:2], cache, torch.tensor([1, 0, 1])))  # row 1 waits
-        states.append(backbone.feed(more_BT[:, 2:], cache))
+        states = []
+        for ids, counts in steps:
+            backbone.feed(ids, [cache])  # reading without taking leaves no trace
+            states.append((backbone.feed(ids, [cache]), counts))
+            cache.take(counts, ids.shape[1])
+            if isinstance(counts, torch.Tensor):
+                cache.settle()
         for row, prompt in enumerate(prompts):
             taken = [0, 2, 3, 4] if row == 1 else [0, 1, 2, 3, 4]
             full = backbone(torch.cat([prompt, more_BT[row, taken]])[None])[0]
-            ends = [len(prompt), len(prompt) + 1, None, len(full)]
-            for state, end in zip(states, ends, strict=True):
-                if end is not None:
-                    assert float((state[row] - full[end - 1]).abs().max()) <= 1e-5
-    assert cache.length_B.tolist() == [14, 8, 11]
+            start = 0
+            for state_BTD, counts in states:
+                count = int(counts[row]) if isinstance(counts, torch.Tensor) else counts
+                difference = state_BTD[row, :count] - full[start : start + count]
+                assert count == 0 or float(difference.abs().max()) <= 1e-5
+                start += count
+    assert cache.length_B.tolist() == [14, 8, 11] and cache.reach == 14
+
+
+def test_two_caches_are_read_as_one_batch() -> None:
+    backbone = tiny()
+    first, second = (torch.randint(ROWS, (2, length)) for length in (7, 3))
+    more_RT = torch.randint(ROWS, (4, 2))
+    caches = [KVCache.empty(TINY, 2, 9, backbone.head.weight)]
+    caches.append(caches[0].sibling(5))
+    with torch.no_grad():
+        for ids, cache in zip((first, second), caches, strict=True):
+            backbone.feed(ids, [cache])
+            cache.take(ids.shape[1], ids.shape[1])
+        together = backbone.feed(more_RT, caches)
+        for rows, ids in ((slice(0, 2), first), (slice(2, 4), second)):
+            alone = backbone(torch.cat([ids, more_RT[rows]], dim=1))[:, -2:]
+            assert float((together[rows] - alone).abs().max()) <= 1e-5
 
 
 def test_what_comes_later_changes_nothing_before() -> None:

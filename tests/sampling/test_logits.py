@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 
 from lit_pure.config.models import SamplingConfig
-from lit_pure.sampling.logits import GumbelNoise, draw, dynamic_k, entropy, guide, keep_top_k
+from lit_pure.sampling.logits import draw, dynamic_k, entropy, guide, keep_top_k
+from lit_pure.sampling.noise import GumbelNoise
 
 CPU = torch.device("cpu")
 
@@ -39,9 +40,9 @@ def test_guidance_lies_between_for_the_paper_s_scale() -> None:
 
 def test_top_k_keeps_ties_and_each_row_has_its_own_k() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0, 2.0], [0.0, 5.0, 4.0, 3.0]])
-    kept = keep_top_k(logits, torch.tensor([2, 1])).isfinite()
+    kept = keep_top_k(logits, torch.tensor([2, 1]), 2).isfinite()
     assert kept.tolist() == [[True, False, True, True], [False, True, False, False]]
-    assert bool(keep_top_k(logits, torch.tensor([99, 99])).isfinite().all())
+    assert bool(keep_top_k(logits, torch.tensor([99, 99]), 99).isfinite().all())
 
 
 def test_top_1_is_the_argmax_whatever_the_noise() -> None:
@@ -55,9 +56,9 @@ def test_top_1_is_the_argmax_whatever_the_noise() -> None:
 def test_draws_have_the_distribution_of_the_softmax_after_top_k_and_temperature() -> None:
     config = SamplingConfig(top_k="fixed", k=5, temperature=0.7)
     logits = torch.tensor([0.0, 1.5, 0.3, -1.0, 2.0, 0.9, -3.0, 1.0])
-    noise = GumbelNoise(seed=3, images=[7], legal=8, device=CPU).row(0, 20_000)[0]
+    noise = GumbelNoise(seed=3, images=[7], width=20_000, legal=8, device=CPU).row(0)[0]
     tokens, _, _ = draw(logits.expand(20_000, 8), noise, config)
-    expected = torch.softmax(keep_top_k(logits[None], torch.tensor([5]))[0].double() / 0.7, -1) * 20_000
+    expected = torch.softmax(keep_top_k(logits[None], torch.tensor([5]), 5)[0].double() / 0.7, -1) * 20_000
     counts = torch.bincount(tokens, minlength=8)
     assert counts[expected == 0].sum() == 0
     assert stats.chisquare(counts[expected > 0], expected[expected > 0]).pvalue > 0.001
@@ -67,13 +68,3 @@ def test_entropy_is_taken_before_temperature_and_top_k() -> None:
     logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
     for config in (SamplingConfig(temperature=0.1), SamplingConfig(top_k="fixed", k=1)):
         assert torch.allclose(draw(logits, torch.zeros(4, 100), config)[1], entropy(logits))
-
-
-def test_noise_is_fixed_per_seed_image_and_position() -> None:
-    together = GumbelNoise(5, [1, 2], 30, CPU).row(3, 4)
-    assert torch.equal(together[1], GumbelNoise(5, [2], 30, CPU).row(3, 4)[0])
-    others = [GumbelNoise(6, [2], 30, CPU).row(3, 4), GumbelNoise(5, [9], 30, CPU).row(3, 4)]
-    others.append(GumbelNoise(5, [2], 30, CPU).row(2, 4))
-    assert not any(torch.equal(together[1:], other) for other in others)
-    many = GumbelNoise(0, [0], 50_000, CPU).row(0, 1).flatten()
-    assert stats.kstest(many.numpy(), "gumbel_r").pvalue > 0.001

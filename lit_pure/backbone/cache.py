@@ -1,0 +1,105 @@
+"""Keys and values of what a decoder has read: storage, and attention over it.
+
+Knows rows of different length in one storage, and how new queries attend to them. Knows nothing of projections, tokens
+or of what the rows stand for. A batch may consist of several caches (conditional and unconditional rows): each is read
+as far as its own longest row, so short rows never pay for long ones.
+
+Shape legend: L layers, B rows of this cache, T new positions, S room, H heads, d head channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_pure.config.models import BackboneConfig
+
+
+@dataclass
+class KVCache:
+    """Room for the keys and values of all layers; each row has its own length.
+
+    `reach` is a length that no row exceeds, known without asking the device, and `even` says that all rows are exactly
+    that long. With `grain` > 1 storage is read up to the next multiple of it, so that shapes repeat (CUDA graphs).
+    """
+
+    keys_LBHSd: Tensor
+    values_LBHSd: Tensor
+    length_B: Tensor
+    reach: int = 0
+    even: bool = True
+    grain: int = 1
+
+    @classmethod
+    def empty(cls, config: BackboneConfig, rows: int, capacity: int, like: Tensor, grain: int = 1) -> "KVCache":
+        """Room for `capacity` positions in each of `rows` rows, in the dtype and on the device of `like`."""
+        room = -(-capacity // grain) * grain
+        shape = (config.layers, rows, config.heads, room, config.width // config.heads)
+        length_B = torch.zeros(rows, dtype=torch.long, device=like.device)
+        return cls(like.new_zeros(shape), like.new_zeros(shape), length_B, grain=grain)
+
+    @property
+    def capacity(self) -> int:
+        """Positions that a row has room for."""
+        return self.keys_LBHSd.shape[-2]
+
+    def next_positions(self, steps: int) -> Tensor:
+        """Positions (B, T) of the next ids of each row. A row at the end that takes nothing must not write past it."""
+        offsets_T = torch.arange(steps, device=self.length_B.device)
+        return (self.length_B[:, None] + offsets_T).clamp(max=self.capacity - 1)
+
+    def read(self, steps: int) -> int:
+        """How far storage is read when `steps` ids follow."""
+        return min(-(-(self.reach + steps) // self.grain) * self.grain, self.capacity)
+
+    def mask(self, positions_BT: Tensor) -> Tensor | None:
+        """What each new position may see, (B, 1, T, S); None where everything read may be seen."""
+        steps = positions_BT.shape[1]
+        if steps == 1 and self.even and self.grain == 1:
+            return None
+        seen_S = torch.arange(self.read(steps), device=positions_BT.device)
+        return (seen_S <= positions_BT[..., None])[:, None]
+
+    def attend(
+        self,
+        layer: int,
+        q_BTHd: Tensor,
+        k_BTHd: Tensor,
+        v_BTHd: Tensor,
+        positions_BT: Tensor,
+        mask_B1TS: Tensor | None,
+    ) -> Tensor:
+        """Store keys and values at their positions, then mix the values of all that each query may see (B, T, H, d)."""
+        keys_BHSd, values_BHSd = self.keys_LBHSd[layer], self.values_LBHSd[layer]
+        rows_B1 = torch.arange(len(positions_BT), device=positions_BT.device)[:, None]
+        # Under autocast, norms give float32 and projections bfloat16; the cache has the weights' dtype.
+        keys_BHSd.transpose(1, 2)[rows_B1, positions_BT] = k_BTHd.to(keys_BHSd.dtype)
+        values_BHSd.transpose(1, 2)[rows_B1, positions_BT] = v_BTHd.to(values_BHSd.dtype)
+        stop = self.read(positions_BT.shape[1])
+        q_BHTd = q_BTHd.transpose(1, 2).to(keys_BHSd.dtype)
+        mixed_BHTd = F.scaled_dot_product_attention(
+            q_BHTd, keys_BHSd[:, :, :stop], values_BHSd[:, :, :stop], attn_mask=mask_B1TS
+        )
+        return mixed_BHTd.transpose(1, 2)
+
+    def take(self, counts: Tensor | int, most: int) -> None:
+        """The first `counts` of the ids just fed now belong to each row; the others are overwritten later.
+
+        No count exceeds `most`. Where rows take different counts (B,), `settle` makes `reach` tight again.
+        """
+        self.length_B += counts
+        self.reach = min(self.reach + most, self.capacity)
+        self.even = self.even and not isinstance(counts, Tensor)
+
+    def settle(self) -> None:
+        """Ask the device how long the rows are."""
+        lengths = self.length_B.tolist()
+        self.reach, self.even = max(lengths), min(lengths) == max(lengths)
+
+    def sibling(self, capacity: int) -> "KVCache":
+        """An empty cache for as many rows of the same model, with room for `capacity` positions."""
+        room = -(-capacity // self.grain) * self.grain
+        layers, rows, heads, _, channels = self.keys_LBHSd.shape
+        keys, values = (self.keys_LBHSd.new_zeros(layers, rows, heads, room, channels) for _ in range(2))
+        return KVCache(keys, values, torch.zeros_like(self.length_B), grain=self.grain)

@@ -1,0 +1,46 @@
+"""Gumbel noise that is fixed before anything is drawn.
+
+Knows seeds, images and cells. Knows nothing of logits. Because the noise of a cell depends on (seed, image, cell)
+alone, a token is a fixed function of the logits: the same in any batch, and for any engine in any order.
+
+Shape legend: B images, T cells, N legal tokens, w columns of a row of the picture.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class GumbelNoise:
+    """Noise of the cells of several pictures, `width` columns wide, with `legal` tokens N to choose from in each."""
+
+    def __init__(self, seed: int, images: Sequence[int], width: int, legal: int, device: torch.device) -> None:
+        """`images`: a non-negative number that names each image of the batch."""
+        self.seed, self.images, self.width, self.legal, self.device = seed, list(images), width, legal, device
+        self._rows: dict[tuple[int, int], Tensor] = {}
+
+    def row(self, row: int) -> Tensor:
+        """Noise (B, w, N) of one row of every picture."""
+        return torch.stack([self._row_of(image, row) for image in self.images])
+
+    def cells(self, first: Sequence[int], count: int) -> Tensor:
+        """Noise (B, T, N) of `count` cells of each picture, in raster order from its `first` one.
+
+        Rows stay in memory until every picture is past them: windows overlap.
+        """
+        rows = [range(start // self.width, (start + count - 1) // self.width + 1) for start in first]
+        wanted = {(image, row) for image, needed in zip(self.images, rows, strict=True) for row in needed}
+        self._rows = {key: self._rows[key] if key in self._rows else self._row_of(*key) for key in wanted}
+        parts = []
+        for image, start, needed in zip(self.images, first, rows, strict=True):
+            whole = torch.cat([self._rows[image, row] for row in needed])
+            parts.append(whole[start - needed[0] * self.width :][:count])
+        return torch.stack(parts)
+
+    def _row_of(self, image: int, row: int) -> Tensor:
+        state = np.random.SeedSequence([self.seed, image, row]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator(self.device).manual_seed(int(state >> np.uint64(1)))
+        uniform_wN = torch.rand(self.width, self.legal, generator=generator, device=self.device)
+        return -(-uniform_wN.clamp_min(torch.finfo(torch.float32).tiny).log()).log()

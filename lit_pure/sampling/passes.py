@@ -1,0 +1,113 @@
+"""One pass of the backbone over the picture that is being written: feed, guide, draw.
+
+Knows how conditional and unconditional rows go through the backbone as one batch, and that only codes are legal in a
+cell. Every engine makes its passes here, so all of them draw from the same distributions. Knows nothing of the order
+in which an engine visits the cells.
+
+Shape legend: B images, R rows (B conditional, then B unconditional), T ids fed, P last of them whose successors are
+drawn, N codes, D width.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_pure.backbone.cache import KVCache
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.models import SamplingConfig
+from lit_pure.sampling.grammar import Grammar
+from lit_pure.sampling.graphs import GRAIN, Graphs
+from lit_pure.sampling.logits import draw, guide
+from lit_pure.sampling.noise import GumbelNoise
+
+Pass = Callable[..., tuple[Tensor, ...]]
+Progress = Callable[[int], None]
+"""Called with the number of tokens that were just made."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Codes with what they were drawn from; the engines' result has cells for P, all of the picture."""
+
+    codes_BP: Tensor
+    entropy_BP: Tensor
+    """Entropy of each guided distribution [nats]."""
+    k_BP: Tensor
+    logits_BPN: Tensor | None = None
+    """Guided logits, where they were asked for."""
+
+
+class ImagePasses:
+    """The picture part of a batch of answers: caches that hold prompt and text, noise, head, and the way through."""
+
+    def __init__(
+        self,
+        backbone: NextTokenBackbone,
+        grammar: Grammar,
+        config: SamplingConfig,
+        conditional: KVCache,
+        images: Sequence[int],
+        keep_logits: bool,
+    ) -> None:
+        """`images` are non-negative numbers that name the images, for the noise."""
+        self.backbone, self.grammar, self.config, self.keep_logits = backbone, grammar, config, keep_logits
+        self.batch, self.device = len(images), conditional.length_B.device
+        self.code_ids_N = grammar.code_ids_N.to(self.device)
+        self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell: no logits for the rest
+        self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
+        self._replay = recorded(self._draw, conditional)
+        self.caches = [conditional]
+        if config.guidance != 1:
+            # `start h w` and the codes, nothing of the prompt or the text, at positions from 0.
+            self.caches.append(conditional.sibling(grammar.image_length + config.window))
+        self.count = 0
+        """Passes made so far."""
+
+    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> Drawn:
+        """Feed ids to every image's rows and draw what follows the last P of them; the caches do not grow."""
+        self.count += 1
+        steps = ids_BT.shape[1]
+        # All that a pass depends on, besides its tensors.
+        key = (steps, noise_BPN.shape[1], *(cache.read(steps) for cache in self.caches))
+        return Drawn(*self._replay(key, ids_BT, noise_BPN))
+
+    def take(self, counts: Tensor | int, most: int) -> None:
+        """Of the ids fed last, the first `counts` of each image, at most `most`, are right."""
+        for cache in self.caches:
+            cache.take(counts, most)
+
+    def settle(self) -> None:
+        """Ask the device how far each image has come; reading then goes no further than needed."""
+        for cache in self.caches:
+            cache.settle()
+
+    def _draw(self, ids_BT: Tensor, noise_BPN: Tensor) -> tuple[Tensor, ...]:
+        drawn = noise_BPN.shape[1]
+        hidden_RTD = self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
+        hidden_BPD = hidden_RTD[:, -drawn:]
+        if len(self.caches) > 1:
+            # The head is linear: guiding states is guiding logits, at half the cost.
+            precise_RPD = hidden_BPD.to(_at_least_float32(hidden_BPD))
+            conditional_BPD, unconditional_BPD = precise_RPD.split(self.batch)
+            guided_BPD = guide(conditional_BPD, unconditional_BPD, self.config.guidance)
+            hidden_BPD = guided_BPD.to(self.head_ND.dtype)
+        logits_BPN = F.linear(hidden_BPD, self.head_ND)
+        logits_BPN = logits_BPN.to(_at_least_float32(logits_BPN))
+        flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config)
+        found = tuple(part.view(self.batch, drawn) for part in flat)
+        return (*found, logits_BPN) if self.keep_logits else found
+
+
+def recorded(draw: Pass, cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
+    """`draw` behind a key: with CUDA a graph for each, which asks that caches are read coarsely; else `draw` itself."""
+    if not cache.length_B.is_cuda:
+        return lambda key, *inputs: draw(*inputs)
+    cache.grain = GRAIN
+    return Graphs(draw)
+
+
+def _at_least_float32(part: Tensor) -> torch.dtype:
+    return torch.promote_types(part.dtype, torch.float32)
