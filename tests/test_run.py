@@ -1,7 +1,10 @@
 """Whole runs through the command line, as a user makes them: demo, ablations, sweep, report, restore, bad files."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +187,8 @@ def test_restore_finishes_the_good_ones_and_names_the_bad_ones(
     house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = bad_folder(tmp_path / "photos"), tmp_path / "out"
-    assert main(["restore", str(folder), "--run", "demo", "--out", str(out)]) == 1
+    command = ["restore", str(folder), "--run", "demo", "--scale", "1", "--out", str(out)]
+    assert main(command) == 1
     said = capsys.readouterr().out
     for bad in ("truncated.jpg", "onepixel.png", "words.png"):
         assert bad in said
@@ -192,13 +196,67 @@ def test_restore_finishes_the_good_ones_and_names_the_bad_ones(
     for good in ("good0", "good1", "grey16"):
         assert {path.name for path in out.glob(f"{good}*")} == {f"{good}.png", f"{good}_entropy.png", f"{good}.json"}
         with Image.open(out / f"{good}.png") as picture, Image.open(out / f"{good}_entropy.png") as entropy:
-            assert picture.size == entropy.size
-            assert max(picture.size) == 96, "the model's square"
+            assert picture.size == entropy.size == ((120, 120) if good == "grey16" else (130, 120))
     words = json.loads((out / "good0.json").read_text())
-    assert set(words) >= {"text", "blur", "noise", "caption"}
-    first = (out / "good0.png").read_bytes()
-    assert main(["restore", str(folder / "good0.png"), "--run", "demo", "--out", str(tmp_path / "again")]) == 0
-    assert (tmp_path / "again" / "good0.png").read_bytes() == first, "the same alone as in the folder"
+    assert set(words) >= {"text", "blur", "noise", "caption"} and len(words["tiles"]) == 4
+    assert words["made"]["with"]["restoring"]["color_fix"] == "wavelet", "people look at photographs"
+    assert main(command) == 1
+    assert "3 of 6 restored" in (said := capsys.readouterr().out) and said.count("already restored") == 3
+    alone = ["restore", str(folder / "good0.png"), "--run", "demo", "--scale", "1", "--out", str(tmp_path / "again")]
+    assert main(alone) == 0
+    assert (tmp_path / "again" / "good0.png").read_bytes() == (out / "good0.png").read_bytes(), "as in the folder"
+
+
+def test_restore_takes_scale_colours_batch_and_settings(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "a.png", 30, 40)
+    command = ["restore", str(tmp_path / "a.png"), "--run", "demo", "--out", str(tmp_path / "out")]
+    changes = ["--color-fix", "adain", "--batch", "2", "--set", "sampling.k_max=7", "restoring.overlap=0.25"]
+    for more, size, fix in (([], (160, 120), "wavelet"), ([*changes, "--scale", "3"], (120, 90), "adain")):
+        assert main([*command, *more]) == 0
+        with Image.open(tmp_path / "out" / "a.png") as picture:
+            assert picture.size == size
+        used = json.loads((tmp_path / "out" / "a.json").read_text())["made"]["with"]
+        assert used["restoring"]["color_fix"] == fix and used["run"].startswith("demo/version_0")
+    assert used["sampling"]["k_max"] == 7 and used["restoring"]["overlap"] == 0.25 and used["scale"] == 3
+    assert "already" not in capsys.readouterr().out
+    assert main([*command, *changes, "--scale", "3"]) == 0
+    assert "already restored" in capsys.readouterr().out
+    assert main([*command, *changes, "--scale", "3", "--again"]) == 0
+    assert "already restored" not in capsys.readouterr().out
+    assert main([*command[:-1], str(tmp_path / "a.png" / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "--out" in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--scale", "0"], ["'0'", "from 1 to 16"]),
+        (["--scale", "-2"], ["'-2'", "from 1 to 16"]),
+        (["--scale", "2.5"], ["'2.5'", "from 1 to 16"]),
+        (["--scale", "1000000"], ["'1000000'", "from 1 to 16"]),
+        (["--color-fix", "blue"], ["blue", "wavelet"]),
+        (["--batch", "0"], ["restoring.batch", "use 1 or more"]),
+        (["--set", "sampling.guidnce=1"], ["sampling.guidnce", "did you mean sampling.guidance?"]),
+        (["--set", "sampling.k_max"], ["key=value"]),
+        (["--set", "backbone.width=64"], ["backbone.width: ", "-> 64", "sampling and restoring alone"]),
+        (["--run", "tokenizer/nano"], ["family tokenizer", "name a pure one"]),
+    ],
+)
+def test_restore_refuses_at_once_without_torch(house: Path, flags: list[str], words: list[str]) -> None:
+    code = (
+        "import sys; from lit_pure.__main__ import main\n"
+        "try: code = main(sys.argv[1:])\n"
+        "except SystemExit as stop: code = stop.code\n"
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, "restore", "absent.png", "--run", "demo", *flags]
+    project = str(Path(__file__).parents[1])
+    done = subprocess.run(command, cwd=house, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": project})
+    assert done.returncode == 2, done.stderr
+    assert all(word in done.stderr for word in words) and "Traceback" not in done.stderr
 
 
 def test_training_skips_what_it_cannot_use_and_names_it(house: Path, tmp_path: Path) -> None:

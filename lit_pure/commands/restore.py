@@ -2,11 +2,27 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from tqdm import tqdm
 
 from lit_pure import runs
+from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import COMMAND_LINE, ConfigError, differences, override
+from lit_pure.config.schema import ColorFix, PureExperiment
+from lit_pure.runs import Run
+
+if TYPE_CHECKING:
+    from lit_pure.restore_folder import Outcome
+
+LARGEST_SCALE = 16
+"""Beyond, nothing of the photograph is left to restore from in a square of the model."""
+FIX: ColorFix = "wavelet"
+"""People look at photographs; the model's own colours, which tests measure, are those of `none`."""
+CHANGEABLE = ("sampling.", "restoring.")
+"""What may differ from the run: all else is in the weights."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -15,36 +31,106 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
     command.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
     command.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
+    command.add_argument(
+        "--scale",
+        type=_scale,
+        metavar="N",
+        help=f"enlarge each side N times, 1 to {LARGEST_SCALE} (default: what the run was trained for)",
+    )
+    command.add_argument(
+        "--color-fix",
+        choices=get_args(ColorFix),
+        help=f"where colours come from: the model (none), the photograph's low frequencies (wavelet) or its mean and "
+        f"contrast (adain) (default: {FIX}, because people look at photographs)",
+    )
+    command.add_argument("--batch", type=int, metavar="N", help="squares restored at once; memory grows with it")
+    command.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25",
+    )
+    command.add_argument("--again", action="store_true", help="restore also what is restored already")
 
 
 def restore_command(arguments: argparse.Namespace) -> int:
-    """Restore photographs with the weights of a run."""
+    """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
-    from lit_pure.restore_folder import photographs
+    settings = _settings(run, arguments)
+    from lit_pure.restore_folder import photographs, require_writable, restore_files
 
     paths = photographs(arguments.photos)
-    import torch
-    from tqdm import tqdm
-
+    require_writable(arguments.out)
     from lit_pure.lit.build import restorer_of
-    from lit_pure.restore_folder import restore_files
 
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    restorer = restorer_of(run).to(accelerator or torch.device("cpu"))
-    failed = 0
-    with tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None) as bar:
+    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device())
+    # A run made again under the same name is another one.
+    origin = f"{run.label}, {run.provenance().get('started', '')}"
+    outcomes: list[Outcome] = []
+    bar: tqdm[Any] = tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None)
+    with bar:
 
-        def progress(path: Path) -> Callable[[int], None]:
+        def progress(path: Path) -> Bar:
+            bar.reset()
             bar.set_description(path.name)
+            return Bar(bar)
 
-            def made(tokens: int) -> None:
-                bar.update(tokens)
-
-            return made
-
-        for outcome in restore_files(restorer, paths, arguments.out, progress):
-            failed += outcome.picture is None
+        todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again}
+        for outcome in restore_files(restorer, paths, arguments.out, progress, **todo):
+            outcomes.append(outcome)
             with bar.external_write_mode(file=sys.stdout):
                 print(f"{outcome.picture}: {outcome.note}" if outcome.picture else outcome.note)
-    print(f"{len(paths) - failed} of {len(paths)} restored to {arguments.out}")
+    return _conclude(outcomes, arguments.out)
+
+
+class Bar:
+    """One photograph on a bar: tokens, tokens per second, time left."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self.bar = bar
+
+    def plan(self, tokens: int) -> None:
+        """What the bar ends at."""
+        self.bar.total = tokens
+        self.bar.refresh()
+
+    def __call__(self, made: int) -> None:
+        """Go on."""
+        self.bar.update(made)
+
+
+def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
+    """Say what was done; the exit code."""
+    failed = sum(outcome.picture is None for outcome in outcomes)
+    before = sum(outcome.skipped for outcome in outcomes)
+    already = f", {before} of them before" if before else ""
+    print(f"{len(outcomes) - failed} of {len(outcomes)} restored to {out}{already}")
     return 1 if failed else 0
+
+
+def _scale(word: str) -> int:
+    if not word.isascii() or not word.isdigit() or not 1 <= int(word) <= LARGEST_SCALE:
+        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number from 1 to {LARGEST_SCALE}")
+    return int(word)
+
+
+def _settings(run: Run, arguments: argparse.Namespace) -> PureExperiment:
+    """The run's experiment with the flags laid over it. Raises ConfigError."""
+    flags = {"restoring.color_fix": arguments.color_fix, "restoring.batch": arguments.batch}
+    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    experiment = run.experiment()
+    if not isinstance(experiment, PureExperiment):
+        raise ConfigError(
+            f"{run.label} is a run of family {experiment.family}, which restores nothing; name a pure one"
+        )
+    settings = override(experiment, [f"restoring.color_fix={FIX}", *arguments.set, *given])
+    fixed = [line for line in differences(experiment, settings) if not line.startswith(CHANGEABLE)]
+    if fixed:
+        raise ConfigError(
+            f"{COMMAND_LINE}: {fixed[0]}: the weights of {run.label} are made for the former; "
+            "--set changes sampling and restoring alone"
+        )
+    assert isinstance(settings, PureExperiment)
+    return settings

@@ -7,7 +7,7 @@ Knows YAML, inheritance (`base:`), overrides and how to say what is wrong. Knows
 import difflib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lit_pure.config.ranges import violations
 from lit_pure.config.schema import FAMILIES, Experiment
 
 PROJECT = Path(__file__).parents[2]
@@ -52,12 +53,16 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
         layer.values.pop("sweep", None)
     experiment = _merge(_family(layers), layers)
     experiment.name = name
-    problems = [
-        f"{_source_of(layers, key)}: {key} {problem}" for key, problem in sorted(set(_violations(experiment, "")))
-    ]
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return experiment
+    return _checked(experiment, layers)
+
+
+def override(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """A copy with overrides such as "sampling.k=1" laid over it, checked as `compose` does. Raises ConfigError."""
+    settings = OmegaConf.to_container(OmegaConf.structured(experiment))
+    assert isinstance(settings, dict)
+    own = Layer(experiment.name, {str(key): value for key, value in settings.items()})
+    layers = [own, *(_parse_override(item) for item in overrides)]
+    return _checked(_merge(type(experiment), layers), layers)
 
 
 def grid(name: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -184,6 +189,14 @@ def _merge(root: type[Experiment], layers: Sequence[Layer]) -> Experiment:
     return experiment
 
 
+def _checked(experiment: Experiment, layers: Sequence[Layer]) -> Experiment:
+    """The experiment itself. Raises ConfigError with all its values out of range and who set them."""
+    problems = sorted(set(violations(experiment)))
+    if problems:
+        raise ConfigError("\n".join(f"{_source_of(layers, key)}: {key} {problem}" for key, problem in problems))
+    return experiment
+
+
 def _unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     hints = typing.get_type_hints(schema)
     names = {item.name for item in fields(schema)}
@@ -257,40 +270,6 @@ def _source_of(layers: Sequence[Layer], key: str) -> str:
         if _find(layer.values, key) is not None:
             return layer.source
     return "default"
-
-
-def _violations(node: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    """Every value of a dataclass tree that is outside its range, as (dotted key, problem with the remedy)."""
-    for item in fields(node):
-        value, dotted = getattr(node, item.name), f"{prefix}{item.name}"
-        if is_dataclass(value):
-            yield from _violations(value, f"{dotted}.")
-        elif isinstance(value, dict):
-            for name, entry in value.items():
-                yield from _violations(entry, f"{dotted}.{name}.")
-        else:
-            yield from ((dotted, problem) for problem in _outside(item, value))
-    if hasattr(node, "problems"):
-        yield from ((f"{prefix}{key}", problem) for key, problem in node.problems())
-
-
-def _outside(item: "Field[Any]", value: Any) -> Iterator[str]:
-    legal = item.metadata
-    elements = list(value) if isinstance(value, (list, tuple)) else [value]
-    shown = list(value) if isinstance(value, tuple) else value
-    if not all(isinstance(element, (int, float)) for element in elements):
-        return
-    low, high, above = legal.get("low"), legal.get("high"), legal.get("above")
-    if low is not None and any(not element >= low for element in elements):
-        yield f"= {shown} is below {low}; use {low} or more"
-    if above is not None and any(not element > above for element in elements):
-        yield f"= {shown} is not above {above}"
-    if high is not None and any(not element <= high for element in elements):
-        yield f"= {shown} is above {high}; use {high} or less"
-    if legal.get("ordered") and elements[0] > elements[1]:
-        yield f"= {shown} runs backwards; write [low, high], for example {elements[::-1]}"
-    if legal.get("total") is not None and abs(sum(elements) - legal["total"]) > 1e-6:
-        yield f"= {shown} adds up to {sum(elements):g}; it must be {legal['total']:g}"
 
 
 def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -6,10 +6,11 @@ docstring under a field says what it is; `knob(...)` says what it may be. Defaul
 (arXiv 2503.11073) has a number.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lit_pure.config.data import DataConfig, knob
+from lit_pure.config.data import DataConfig, Problem, knob
 from lit_pure.config.models import BackboneConfig, DemConfig, SamplingConfig, VQConfig
 
 GuidanceMode = Literal["none", "perception", "understanding", "full"]
@@ -20,6 +21,8 @@ Level = Literal["small", "medium", "large"]
 LEVELS: tuple[Level, ...] = ("small", "medium", "large")
 """All levels, weakest first."""
 
+ColorFix = Literal["none", "wavelet", "adain"]
+"""Where the colours of a restored picture come from: the model; the enlarged source's low frequencies; its moments."""
 
 MetricName = Literal["psnr", "ssim", "niqe"]
 """The rows of `metrics/table.py`, known here so that a wrong name is refused before anything is imported."""
@@ -82,6 +85,29 @@ class Needs:
 
 
 @dataclass
+class SourceConfig:
+    """A checkpoint that others published: `lit-pure weights` makes a finished run of it, nothing is trained."""
+
+    layout: Literal["", "chameleon", "llamagen"] = ""
+    """How the checkpoint is laid out: PURE's Hugging Face folder, LlamaGen's .pt; empty: trained here."""
+    repo: str = ""
+    """Its Hugging Face repository, owner/name."""
+    revision: str = "main"
+    """Branch, tag or commit of the repository."""
+    files: list[str] = knob([])
+    """Names of the files wanted; patterns such as model*.safetensors take what there is."""
+    vocabulary: str = ""
+    """The tokenizer JSON of a chameleon checkpoint: a URL, or the name of a file in the repository."""
+
+    def problems(self) -> Iterator[Problem]:
+        wanted = {"repo": self.repo, "files": self.files}
+        if self.layout == "chameleon":
+            wanted["vocabulary"] = self.vocabulary
+        if self.layout and (absent := [name for name, value in wanted.items() if not value]):
+            yield absent[0], f"is empty, which layout {self.layout} needs"
+
+
+@dataclass
 class Experiment:
     """What every experiment has."""
 
@@ -95,6 +121,8 @@ class Experiment:
     """Every random draw comes from it, together with epoch and sample index."""
     needs: Needs = field(default_factory=Needs)
     """Runs that must be finished first."""
+    source: SourceConfig = field(default_factory=SourceConfig)
+    """Where the weights come from, if not from training."""
     data: DataConfig = field(default_factory=DataConfig)
     """Photographs and degradation."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -121,6 +149,18 @@ class SequenceConfig:
     """Longest caption [tokens]; a longer one is cut."""
     condition_dropout: float = knob(0.0, low=0, high=1)
     """Share of training samples without condition, [start, h, w, codes ...]; guidance needs some (not in the paper)."""
+
+
+@dataclass
+class RestoringConfig:
+    """How squares become pictures. Tests measure with it too, so that the default leaves alone what the model made."""
+
+    color_fix: ColorFix = "none"
+    """What gives a restored square its colours."""
+    overlap: float = knob(0.125, low=0, high=0.5)
+    """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
+    batch: int = knob(8, low=1)
+    """Squares of a photograph restored at once; memory grows with it, the result stays."""
 
 
 @dataclass
@@ -164,6 +204,8 @@ class PureExperiment(Experiment):
     """The transformer."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Decoding."""
+    restoring: RestoringConfig = field(default_factory=RestoringConfig)
+    """From squares to pictures."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Test and pictures."""
 

@@ -1,12 +1,15 @@
-"""Sizes of pictures: resize, shrink, pad, undo.
+"""Sizes of pictures: resize, enlarge a part, pad, undo.
 
 Knows only arithmetic on images in [0, 1] (the contract is in `images/io.py`). Knows nothing of files, tiles or models.
 
-Suffixes: B images, 3 RGB, H height, W width.
+Suffixes: B images, 3 RGB, H height, W width, h and w those of the picture before it is enlarged.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
+
+BICUBIC_REACH = 2
+"""Source pixels beyond a part that its enlargement looks at: the taps of the bicubic kernel to each side."""
 
 
 def resize(image_B3HW: Tensor, height: int, width: int) -> Tensor:
@@ -33,20 +36,31 @@ def resize(image_B3HW: Tensor, height: int, width: int) -> Tensor:
     return enlarged.clamp(0, 1)
 
 
-def shrink_to_fit(image_3HW: Tensor, side: int) -> Tensor:
-    """Reduce one picture so that its longer side is `side` [px], proportions kept; unchanged where it already fits.
+def enlarge_part(image_3hw: Tensor, scale: int, top: int, left: int, height: int, width: int) -> Tensor:
+    """What stands at (top, left) of the picture enlarged `scale` times, at most (height, width) [px].
+
+    Equal to that part of the whole enlarged picture, which is never made; cut where the picture ends.
 
     Raises:
-        ValueError: `side` is below 1.
+        ValueError: `scale` is below 1, or the place is outside.
     """
-    if side < 1:
-        raise ValueError(f"cannot shrink to {side} px; the side must be at least 1")
-    height, width = image_3HW.shape[-2:]
-    longer = max(height, width)
-    if longer <= side:
-        return image_3HW
-    # a panorama's short side must not round to nothing
-    return resize(image_3HW[None], max(1, round(height * side / longer)), max(1, round(width * side / longer)))[0]
+    (first_row, rows), (first_column, columns) = (
+        _source(length, scale, start, extent)
+        for length, start, extent in zip(image_3hw.shape[-2:], (top, left), (height, width), strict=True)
+    )
+    source_3hw = image_3hw[:, first_row : first_row + rows, first_column : first_column + columns]
+    enlarged_3HW = resize(source_3hw[None], rows * scale, columns * scale)[0]
+    top, left = top - first_row * scale, left - first_column * scale
+    return enlarged_3HW[:, top : top + height, left : left + width]
+
+
+def _source(length: int, scale: int, start: int, extent: int) -> tuple[int, int]:
+    """First pixel and number of pixels of a side that a part of the enlarged side is computed from."""
+    if scale < 1 or not 0 <= start < length * scale or extent < 1:
+        raise ValueError(f"{length} px enlarged {scale} times have no part of {extent} px at {start}")
+    first = max(0, start // scale - BICUBIC_REACH)
+    last = min(length, -(-(start + extent) // scale) + BICUBIC_REACH)
+    return first, last - first
 
 
 def pad_to_square(image_3HW: Tensor, side: int) -> Tensor:
@@ -57,12 +71,12 @@ def pad_to_square(image_3HW: Tensor, side: int) -> Tensor:
     """
     height, width = image_3HW.shape[-2:]
     if max(height, width) > side:
-        raise ValueError(f"a picture of {height} x {width} px does not fit {side} x {side}; use shrink_to_fit first")
+        raise ValueError(f"a picture of {height} x {width} px does not fit {side} x {side}; cut it into tiles")
     return F.pad(image_3HW[None], (0, side - width, 0, side - height), mode="replicate")[0]
 
 
 def unpad(image_3HW: Tensor, height: int, width: int) -> Tensor:
-    """The upper left `(3, height, width)` [px]: undoes `pad_to_square`.
+    """The upper left `(..., height, width)` [px]: undoes `pad_to_square`.
 
     Raises:
         ValueError: the picture is smaller than that.

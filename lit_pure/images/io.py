@@ -82,7 +82,7 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
 
     Args:
         path: in an existing folder; a file already there is replaced.
-        image_3HW: RGB in [0, 1].
+        image_3HW: RGB in [0, 1], or uint8 as `to_bytes` gives it.
 
     Raises:
         ValueError: the shape is not `(3, H, W)`, or a value is NaN or infinite.
@@ -90,7 +90,8 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
     """
     if image_3HW.ndim != 3 or image_3HW.shape[0] != 3:
         raise ValueError(f"{path}: expected an image (3, H, W), found {tuple(image_3HW.shape)}")
-    picture = Image.fromarray(to_bytes(image_3HW.detach()).permute(1, 2, 0).contiguous().cpu().numpy())
+    pixels_3HW = image_3HW if image_3HW.dtype == torch.uint8 else to_bytes(image_3HW.detach())
+    picture = Image.fromarray(pixels_3HW.permute(1, 2, 0).contiguous().cpu().numpy())
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: renaming across disks is not atomic
     try:
         picture.save(unfinished, format="PNG")

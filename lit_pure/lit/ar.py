@@ -119,7 +119,8 @@ class ARModule(LightningModule):
             "restored": torch.stack([restored.image_3HW for restored in self.maps]),
             "ground truth": batch["hq_B3HW"][:count],
         }
-        perceives = self.restorer.assembler.mode in PERCEIVES
+        # Published weights are sampled from without a degradation estimator: no labels to show.
+        perceives = self.restorer.assembler.mode in PERCEIVES and "labels" in batch
         self.answers = [
             {
                 "image": names[row],

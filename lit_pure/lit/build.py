@@ -7,7 +7,7 @@ is printed is up to the command line; what is logged goes through `logging`.
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from lit_pure import runs, weights
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.compose import compose, differences, locate, save
 from lit_pure.config.models import SamplingConfig
-from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, TokenizerExperiment
+from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, RestoringConfig, TokenizerExperiment
 from lit_pure.lit.ar import ARModule
 from lit_pure.lit.callbacks import LossHistory, Pictures
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform, Untouched
@@ -28,6 +28,7 @@ from lit_pure.lit.dem import DemModule
 from lit_pure.lit.tokenizer import TokenizerModule
 from lit_pure.restore import Restorer
 from lit_pure.runs import Run
+from lit_pure.sampling.precision import prepare
 from lit_pure.sequence.assemble import Assembler
 from lit_pure.sequence.template import PERCEIVES
 from lit_pure.tokens.vocabulary import Vocabulary
@@ -39,8 +40,10 @@ log = logging.getLogger(__name__)
 def run(experiment: Experiment, command: Sequence[str]) -> Run:
     """Make what an experiment needs, train it unless it only samples, test it, write its summary.
 
-    Raises ValueError (MissingRun for `needs.weights`) before anything is trained where something is missing.
+    Raises ValueError (MissingRun for `needs.weights`) before anything is trained where something is missing, and for
+    published weights, which are never trained.
     """
+    runs.refuse_training(experiment)
     needs = _provide(experiment, command)
     seed_everything(experiment.seed, workers=True, verbose=False)
     module, data = _modules(experiment, needs)
@@ -65,17 +68,21 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     return folder
 
 
-def restorer_of(run: Run, sampling: SamplingConfig | None = None) -> Restorer:
-    """The restorer of a finished PURE run, with the tokenizer it was trained with. Raises ValueError for other runs."""
+def restorer_of(run: Run, sampling: SamplingConfig | None = None, restoring: RestoringConfig | None = None) -> Restorer:
+    """The restorer of a finished PURE run, with the tokenizer it was trained with.
+
+    `sampling` and `restoring` are the run's own where none are given. Raises ValueError for runs that restore nothing.
+    """
     experiment = run.experiment()
     if not isinstance(experiment, PureExperiment):
         raise ValueError(f"{run.label} is a run of family {experiment.family}, which restores nothing; name a pure one")
+    sampling, restoring = sampling or experiment.sampling, restoring or experiment.restoring
     if experiment.needs.weights:
-        run, own = runs.require(run.provenance()["needs"]["weights"]), experiment.sampling
-        return restorer_of(run, sampling or own)
+        return restorer_of(runs.require(run.provenance()["needs"]["weights"]), sampling, restoring)
     backbone, vocabulary = weights.load_pure(run.weights)
+    prepare(backbone, sampling)
     tokenizer = weights.load_tokenizer(runs.require(run.provenance()["needs"]["tokenizer"]).weights)
-    return _restorer(experiment, tokenizer, backbone, vocabulary, sampling or experiment.sampling)
+    return _restorer(replace(experiment, sampling=sampling, restoring=restoring), tokenizer, backbone, vocabulary)
 
 
 def _provide(experiment: Experiment, command: Sequence[str]) -> dict[str, Run]:
@@ -122,13 +129,13 @@ def _modules(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningMo
             module, transform = DemModule(experiment), DegradationPairs(experiment.data.degradation)
         case PureExperiment():
             dem = weights.load_dem(needs["dem"].weights) if "dem" in needs else None
-            if dem is None and experiment.sequence.guidance_mode in PERCEIVES:
+            if dem is None and experiment.sequence.guidance_mode in PERCEIVES and "weights" not in needs:
                 raise ValueError(f"guidance mode {experiment.sequence.guidance_mode} needs labels: set needs.dem")
             module = ARModule(experiment, _new_restorer(experiment, needs))
             transform = DegradeAndScore(experiment.data.degradation, dem)
         case _:
             raise ValueError(f"family {experiment.family} cannot be run")
-    return module, PhotoDataModule(experiment.data, experiment.seed, transform)
+    return module, PhotoDataModule(experiment.data, experiment.seed, transform, trains="weights" not in needs)
 
 
 def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer:
@@ -138,10 +145,11 @@ def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer
     tokenizer = weights.load_tokenizer(needs["tokenizer"].weights)
     if "weights" in needs:
         backbone, vocabulary = weights.load_pure(needs["weights"].weights)
-        return _restorer(experiment, tokenizer, backbone, vocabulary, experiment.sampling)
+        prepare(backbone, experiment.sampling)
+        return _restorer(experiment, tokenizer, backbone, vocabulary)
     vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
     backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
-    restorer = _restorer(experiment, tokenizer, backbone, vocabulary, experiment.sampling)
+    restorer = _restorer(experiment, tokenizer, backbone, vocabulary)
     if experiment.backbone.code_rows == "codebook":
         vectors_NC = tokenizer.lookup(torch.arange(vocabulary.codes))
         backbone.start_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(experiment.seed))
@@ -149,15 +157,12 @@ def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer
 
 
 def _restorer(
-    experiment: PureExperiment,
-    tokenizer: VQTokenizer,
-    backbone: NextTokenBackbone,
-    vocabulary: Vocabulary,
-    sampling: SamplingConfig,
+    experiment: PureExperiment, tokenizer: VQTokenizer, backbone: NextTokenBackbone, vocabulary: Vocabulary
 ) -> Restorer:
     sequence, data = experiment.sequence, experiment.data
     assembler = Assembler(vocabulary, sequence.guidance_mode, tokenizer.downsample, sequence.max_caption)
-    return Restorer(tokenizer, backbone, assembler, sampling, data.size, data.degradation.scale)
+    settings = (experiment.sampling, data.size, data.degradation.scale, experiment.restoring)
+    return Restorer(tokenizer, backbone, assembler, *settings)
 
 
 def _loggers(experiment: Experiment) -> list[Logger]:

@@ -89,23 +89,32 @@ class DegradationPairs:
 class PhotoDataModule(LightningDataModule):
     """Crops of photographs for training, validation and any number of named test sets."""
 
-    def __init__(self, config: DataConfig, seed: int, transform: Transform) -> None:
-        """Raises ValueError where a set has no usable photograph."""
+    def __init__(self, config: DataConfig, seed: int, transform: Transform, trains: bool = True) -> None:
+        """Raises ValueError where a set has no usable photograph; what only training looks at may be absent without."""
         super().__init__()
         self.config, self.seed, self.transform = config, seed, transform
-        self.train, self.val = self._crops(config.train, training=True), self._crops(config.val, training=False)
-        self.test = {name: self._crops(photos, training=False) for name, photos in sorted(config.test.items())}
+        self.sets = {"train": self._crops(config.train, True), "val": self._crops(config.val, False)} if trains else {}
+        self.test = {name: self._crops(photos, False) for name, photos in sorted(config.test.items())}
+        self.sets |= {f"test/{name}": crops for name, crops in self.test.items()}
         self.unreadable: set[str] = set()
+
+    @property
+    def train(self) -> Crops:
+        """What is trained on."""
+        return self.sets["train"]
+
+    @property
+    def val(self) -> Crops:
+        """What is looked at while training."""
+        return self.sets["val"]
 
     def fingerprints(self) -> dict[str, str]:
         """What the sets were made of, by set."""
-        sets = {"train": self.train, "val": self.val, **{f"test/{name}": crops for name, crops in self.test.items()}}
-        return {name: fingerprint(crops.photos.paths) for name, crops in sets.items()}
+        return {name: fingerprint(crops.photos.paths) for name, crops in self.sets.items()}
 
     def skipped(self) -> list[str]:
         """Photographs that could not be used, so far, with reasons."""
-        sets = [self.train, self.val, *self.test.values()]
-        known = {f"{path}: {reason}" for crops in sets for path, reason in crops.photos.skipped}
+        known = {f"{path}: {reason}" for crops in self.sets.values() for path, reason in crops.photos.skipped}
         return sorted(known | {f"{name}: cannot be decoded" for name in self.unreadable})
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_pure.images.geometry import pad_to_square, resize, shrink_to_fit, unpad
+from lit_pure.images.geometry import enlarge_part, pad_to_square, resize, unpad
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -27,9 +27,23 @@ def test_resize_to_its_own_size_changes_nothing() -> None:
     assert torch.equal(resize(image_B3HW, 8, 8), image_B3HW)
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(40, 20, (16, 8)), (9, 16, (9, 16)), (1000, 3, (16, 1))])
-def test_shrink_to_fit(height: int, width: int, expected: tuple[int, int]) -> None:
-    assert shrink_to_fit(noise(3, height, width), 16).shape == (3, *expected)
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 16])
+@pytest.mark.parametrize(("height", "width"), [(23, 31), (2, 40), (9, 3)])
+def test_a_part_is_that_part_of_the_whole_enlarged_picture(scale: int, height: int, width: int) -> None:
+    image_3hw = noise(3, height, width).double()  # torch's own weights are off by 3e-6 in float32
+    whole_3HW = resize(image_3hw[None], height * scale, width * scale)[0]
+    random = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        top, left = (int(torch.randint(side * scale, (), generator=random)) for side in (height, width))
+        part_3HW = enlarge_part(image_3hw, scale, top, left, 17, 24)
+        torch.testing.assert_close(part_3HW, whole_3HW[:, top : top + 17, left : left + 24], atol=1e-12, rtol=0)
+
+
+def test_a_part_outside_is_refused() -> None:
+    with pytest.raises(ValueError, match="no part"):
+        enlarge_part(noise(3, 5, 7), 4, 20, 0, 8, 8)
+    with pytest.raises(ValueError, match="enlarged 0 times"):
+        enlarge_part(noise(3, 5, 7), 0, 0, 0, 8, 8)
 
 
 def test_padding_repeats_the_edge_and_is_undone() -> None:
@@ -47,9 +61,7 @@ def test_impossible_sizes_are_refused() -> None:
         resize(image_3HW, 4, 4)
     with pytest.raises(ValueError, match="at least 1"):
         resize(image_3HW[None], 0, 4)
-    with pytest.raises(ValueError, match="at least 1"):
-        shrink_to_fit(image_3HW, 0)
-    with pytest.raises(ValueError, match="shrink_to_fit"):
+    with pytest.raises(ValueError, match="tiles"):
         pad_to_square(image_3HW, 6)
     with pytest.raises(ValueError, match="cannot cut"):
         unpad(image_3HW, 6, 7)

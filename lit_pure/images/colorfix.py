@@ -1,0 +1,65 @@
+"""Gives a restored picture the colours of the picture that it was restored from.
+
+Knows two published ways: by frequencies (a-trous wavelets) and by moments (AdaIN). Knows nothing of models or tiles.
+A tokenizer shifts colours a little, and tiles each in their own way.
+
+Suffixes: B images, 3 RGB, H height, W width.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_pure.config.schema import ColorFix
+
+DILATIONS = (1, 2, 4, 8, 16)
+"""Distances between the taps of [1 2 1] / 4 in the five levels of the decomposition [px]."""
+
+
+def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix) -> Tensor:
+    """Details of `restored`, colours of `reference`, clamped to [0, 1].
+
+    Args:
+        restored_B3HW: in [0, 1].
+        reference_B3HW: the bicubically enlarged source, of the same size.
+        method: `wavelet` takes all frequencies below the fifth level from the reference, `adain` each channel's mean
+            and standard deviation, `none` gives `restored` itself.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if restored_B3HW.shape != reference_B3HW.shape:
+        raise ValueError(f"restored {tuple(restored_B3HW.shape)} and reference {tuple(reference_B3HW.shape)} differ")
+    if method == "none":
+        return restored_B3HW
+    reference_B3HW = reference_B3HW.to(restored_B3HW.dtype)
+    if method == "wavelet":
+        # Low frequencies are linear: high(restored) + low(reference) needs only those of the difference.
+        return (restored_B3HW + low_frequencies(reference_B3HW - restored_B3HW)).clamp(0, 1)
+    mean_B311, std_B311 = _moments(restored_B3HW)
+    wanted_mean_B311, wanted_std_B311 = _moments(reference_B3HW)
+    # A channel of one single value has no details to stretch.
+    unit_B3HW = (restored_B3HW - mean_B311) / std_B311.clamp_min(1e-5)
+    return (unit_B3HW * wanted_std_B311 + wanted_mean_B311).clamp(0, 1)
+
+
+def low_frequencies(image_B3HW: Tensor) -> Tensor:
+    """What remains after five levels of an a-trous decomposition with [1 2 1] x [1 2 1] / 16, edges repeated."""
+    for dilation in DILATIONS:
+        for dim in (-2, -1):
+            image_B3HW = _smooth(image_B3HW, dim, dilation)
+    return image_B3HW
+
+
+def _smooth(image_B3HW: Tensor, dim: int, distance: int) -> Tensor:
+    """[1 2 1] / 4 along one dimension, its taps `distance` apart."""
+    length = image_B3HW.shape[dim]
+    padding = (0, 0, distance, distance) if dim == -2 else (distance, distance, 0, 0)
+    padded_B3HW = F.pad(image_B3HW, padding, mode="replicate")
+    before, after = (padded_B3HW.narrow(dim, start, length) for start in (0, 2 * distance))
+    return (before + after) / 4 + image_B3HW / 2
+
+
+def _moments(image_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (B, 3, 1, 1)."""
+    mean_B311 = image_B3HW.mean((-2, -1), keepdim=True)
+    return mean_B311, (image_B3HW - mean_B311).square().mean((-2, -1), keepdim=True).sqrt()

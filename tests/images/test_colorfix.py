@@ -1,0 +1,71 @@
+"""Colours against scipy's convolutions, and against moments computed by numpy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from lit_pure.images.colorfix import fix_colors, low_frequencies
+
+KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16
+
+
+def picture(seed: int, low: float, high: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return low + (high - low) * torch.rand(2, 3, 50, 61, generator=generator)
+
+
+def spread(dilation: int) -> np.ndarray:
+    """The kernel with its taps `dilation` px apart."""
+    side = 2 * dilation + 1
+    kernel = np.zeros((side, side))
+    kernel[::dilation, ::dilation] = KERNEL
+    return kernel
+
+
+def decompose(channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """High and low frequencies, level by level as published."""
+    high, low = np.zeros_like(channel), channel
+    for level in range(5):
+        smoother = ndimage.convolve(low, spread(2**level), mode="nearest")
+        high, low = high + low - smoother, smoother
+    return high, low
+
+
+def test_wavelet_is_scipy_s_a_trous_decomposition_up_to_the_border() -> None:
+    restored, reference = picture(0, 0.3, 0.6), picture(1, 0.35, 0.55)
+    fixed = fix_colors(restored, reference, "wavelet")
+    for index in np.ndindex(2, 3):
+        expected = decompose(restored[index].double().numpy())[0] + decompose(reference[index].double().numpy())[1]
+        np.testing.assert_allclose(fixed[index].numpy(), expected, atol=1e-6)
+    assert (fixed - restored).abs().max() > 1e-3
+
+
+def test_low_frequencies_keep_constants() -> None:
+    torch.testing.assert_close(low_frequencies(torch.full((1, 3, 9, 5), 0.3)), torch.full((1, 3, 9, 5), 0.3))
+
+
+def test_adain_takes_mean_and_deviation_of_each_channel() -> None:
+    restored, reference = picture(0, 0.1, 0.9), picture(1, 0.4, 0.6)
+    fixed = fix_colors(restored, reference, "adain").numpy()
+    for moment in (np.mean, np.std):
+        np.testing.assert_allclose(moment(fixed, axis=(2, 3)), moment(reference.numpy(), axis=(2, 3)), atol=1e-5)
+    for index in np.ndindex(2, 3):
+        assert np.corrcoef(fixed[index].ravel(), restored[index].numpy().ravel())[0, 1] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["wavelet", "adain"])
+def test_colours_stay_in_range_also_without_details(method: str) -> None:
+    for restored in (torch.full((1, 3, 20, 20), 0.2), torch.rand(1, 3, 20, 20)):
+        fixed = fix_colors(restored, torch.ones(1, 3, 20, 20), method)
+        assert fixed.isfinite().all() and 0 <= fixed.min() and fixed.max() <= 1
+
+
+def test_none_is_the_picture_itself() -> None:
+    restored = picture(0, 0, 1)
+    assert fix_colors(restored, picture(1, 0, 1), "none") is restored
+
+
+def test_pictures_of_different_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="differ"):
+        fix_colors(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 9), "wavelet")
