@@ -11,12 +11,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from lit_pure.commands import report, restore, run, vocabulary
+from lit_pure.commands import bench, convert, report, restore, run, vocabulary, weights
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.runs import MissingRun
 
-COMMANDS = (run, restore, report, vocabulary)
+COMMANDS = (run, restore, report, vocabulary, weights, convert, bench)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,6 +53,7 @@ def _quiet_logs() -> None:
     """Ours at INFO; of others only what needs attention."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lit_pure").setLevel(logging.INFO)
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao registers there is its own business
     for known in ("many workers", "Experiment logs directory .* exists", "isinstance.treespec, LeafSpec"):
         warnings.filterwarnings("ignore", message=f".*{known}")
 

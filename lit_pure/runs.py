@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lit_pure.config.compose import PROJECT, load
+from lit_pure.config.compose import PROJECT, ConfigError, compose, load
 from lit_pure.config.schema import Experiment
 
 ROOT = Path("runs")
@@ -85,9 +85,44 @@ def require(name: str) -> Run:
     """The newest finished run of an experiment. Raises MissingRun naming the command that makes it."""
     run = newest_finished(name)
     if run is None:
-        experiment = re.sub(r"/version_\d+$", "", name)
-        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: make exp NAME={experiment}")
+        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: {maker(name)}")
     return run
+
+
+def experiment_of(name: str) -> str:
+    """The experiment of a run's name, which may end in a version."""
+    return re.sub(r"/version_\d+$", "", name)
+
+
+def maker(name: str) -> str:
+    """The command that makes a run: published weights are imported, everything else is trained."""
+    experiment = experiment_of(name)
+    return f"lit-pure weights {experiment}" if _imports(experiment) else f"make exp NAME={experiment}"
+
+
+def _imports(name: str) -> bool:
+    """Whether an experiment's file, as it stands, has published weights."""
+    try:
+        return is_published(compose(name))
+    except ConfigError:  # a run of a file that is gone, or of a sweep
+        return False
+
+
+def is_published(experiment: Experiment) -> bool:
+    """Whether its weights are imported. Who samples from published weights inherits their source, and needs its own."""
+    return bool(experiment.source.layout) and not experiment.needs.weights
+
+
+def refuse_training(experiment: Experiment) -> None:
+    """Raises MissingRun where an experiment's weights are published: they are imported, never trained."""
+    if is_published(experiment):
+        # Who only has such a base inherits its source, and nothing is imported under that name.
+        owner = experiment.name if _imports(experiment.name) else experiment.base
+        raise MissingRun(
+            f"{experiment.name} has the published weights of {experiment.source.repo}, which are not trained here; "
+            f"import them with: lit-pure weights {owner} "
+            "(to train, choose another base; to test, see ablations/sampling)"
+        )
 
 
 def finished() -> list[Run]:

@@ -73,6 +73,7 @@ def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     if needs.weights:
         runs.require(needs.weights)
         return
+    runs.refuse_training(experiment)
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
             _check_needs(compose(need), chain)

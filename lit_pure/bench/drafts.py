@@ -1,0 +1,82 @@
+"""`bench drafts`: how many passes the Jacobi engine needs on trained weights, by first draft and window.
+
+Knows a restorer and low-quality photographs, of which the middle is taken. Prints nothing.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_pure.config.models import SamplingConfig
+from lit_pure.images.geometry import resize
+from lit_pure.images.io import read_image
+from lit_pure.restore import Restorer
+from lit_pure.sampling.passes import Progress
+
+DRAFTS: tuple[Literal["lq", "left", "random"], ...] = ("lq", "left", "random")
+
+
+@dataclass(frozen=True)
+class Row:
+    """Means over the photographs, each decoded alone."""
+
+    engine: str
+    drafts: str
+    window: int
+    passes: float
+    fewer: float
+    """Passes of the plain engine over these."""
+    tokens_per_second: float
+    """Answers in whole, text included."""
+    same: str
+    """How many pictures have the very tokens of the plain engine; in float32, near-ties may decide otherwise."""
+
+
+def compare(
+    restorer: Restorer, paths: Sequence[Path], windows: Sequence[int], progress: Callable[[str, int], Progress]
+) -> Iterator[Row]:
+    """One row for the plain engine, then one per first draft and window."""
+    squares = [middle(path, restorer.size // restorer.scale, restorer.size) for path in paths]
+    sampling = restorer.sampling
+    settings = [replace(sampling, engine="plain")]
+    settings += [
+        replace(sampling, engine="jacobi", drafts=drafts, window=window) for drafts in DRAFTS for window in windows
+    ]
+    told = progress("drafts", len(settings) * len(squares))
+    plain: list[Tensor] = []
+    first = 0.0
+    for setting in settings:
+        codes, passes, speed = _measured(restorer, setting, squares, told)
+        plain, first = plain or codes, first or passes
+        same = sum(torch.equal(one, other) for one, other in zip(codes, plain, strict=True))
+        name, window = ("", 1) if setting.engine == "plain" else (setting.drafts, setting.window)
+        yield Row(setting.engine, name, window, passes, first / passes, speed, f"{same} of {len(squares)}")
+
+
+def middle(path: Path, side: int, size: int) -> Tensor:
+    """The middle square (1, 3, size, size) of a photograph: `side` px of it, enlarged to the model's square."""
+    photo_3hw = read_image(path)
+    top, left = ((edge - side) // 2 for edge in photo_3hw.shape[-2:])
+    if min(top, left) < 0:
+        raise ValueError(f"{path}: smaller than {side} x {side} px, the model's square; name larger photographs")
+    return resize(photo_3hw[None, :, top : top + side, left : left + side], size, size)
+
+
+def _measured(
+    restorer: Restorer, setting: SamplingConfig, squares: Sequence[Tensor], told: Progress
+) -> tuple[list[Tensor], float, float]:
+    """Codes of every square, mean passes, and tokens per second."""
+    device = next(restorer.backbone.parameters()).device
+    before, restorer.sampling = restorer.sampling, setting
+    answers = []
+    for number, square in enumerate(squares):
+        answers.append(restorer.answer(square.to(device), [str(number)]))
+        told(1)
+    restorer.sampling = before
+    seconds, tokens = (sum(getattr(answer, name) for answer in answers) for name in ("seconds", "tokens"))
+    passes = sum(answer.passes for answer in answers) / len(answers)
+    return [answer.codes_Bhw for answer in answers], passes, tokens / seconds

@@ -1,0 +1,100 @@
+"""What speeds are compared to: a plain loop over transformers' Chameleon, as the published code decodes.
+
+Knows upstream's model and the order of the published logit processors. Shares weights with our backbone, nothing else:
+two forwards per token with a growing cache, the head over the whole vocabulary, masks over it, a draw by multinomial.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import ChameleonConfig, ChameleonForConditionalGeneration, DynamicCache
+
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.models import SamplingConfig
+from lit_pure.convert.chameleon import to_chameleon
+from lit_pure.sampling.grammar import Grammar
+from lit_pure.sampling.passes import Progress
+
+TINY_VQ = {"base_channels": 32, "channel_multiplier": [1], "num_res_blocks": 1, "num_embeddings": 4, "embed_dim": 8}
+
+
+def upstream(backbone: NextTokenBackbone) -> ChameleonForConditionalGeneration:
+    """transformers' model with our weights, not copied but for the norms, which it keeps once per head."""
+    config = backbone.config
+    sizes = {
+        "vocab_size": backbone.embed.num_embeddings,
+        "hidden_size": config.width,
+        "intermediate_size": config.ffn,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.heads,
+    }
+    rules = {"rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta, "max_position_embeddings": 16384}
+    # With its real map, upstream overwrites the logits of all image tokens; its picture tokenizer is never called.
+    unused = {"vocabulary_map": {}, "vq_config": TINY_VQ, "pad_token_id": None, "bos_token_id": None}
+    theirs = ChameleonConfig.from_dict({**sizes, **rules, **unused, "eos_token_id": None})
+    with torch.device("meta"):
+        model = ChameleonForConditionalGeneration(theirs)
+    del model.model.vqmodel
+    model.model.rotary_emb = type(model.model.rotary_emb)(theirs).to(backbone.head.weight.device)
+    state = to_chameleon(backbone.state_dict(), config.layers, norm_rows=config.heads)
+    model.load_state_dict(state, assign=True)
+    return model.train(False)
+
+
+@dataclass
+class ReferenceLoop:
+    """One picture, token by token."""
+
+    model: ChameleonForConditionalGeneration
+    grammar: Grammar
+    config: SamplingConfig
+
+    @torch.inference_mode()
+    def __call__(self, prompt: Tensor, progress: Progress | None = None) -> tuple[Tensor, int]:
+        """Codes (h, w) and the number of forwards that made them, the prompt's apart."""
+        grammar, device = self.grammar, prompt.device
+        generator = torch.Generator(device).manual_seed(self.config.seed)
+        opening = torch.tensor([grammar.opening], device=device)
+        conditional, unconditional = DynamicCache(), DynamicCache()
+        logits = self._logits(torch.cat([prompt[None], opening], dim=1), conditional)
+        bare = self._logits(opening, unconditional)
+        made: list[Tensor] = []
+        forwards, length = 0, grammar.height * (grammar.width + 1)
+        while True:
+            token = self._choose(logits, bare, len(made), generator)
+            made.append(token)
+            if progress is not None:
+                progress(1)
+            if len(made) == length:
+                break
+            logits, bare = self._logits(token, conditional), self._logits(token, unconditional)
+            forwards += 2
+        ids_hw = torch.cat(made).view(grammar.height, grammar.width + 1)[:, :-1]
+        codes_V = torch.full((logits.shape[-1],), -1, device=device)
+        codes_V[grammar.code_ids_N.to(device)] = torch.arange(len(grammar.code_ids_N), device=device)
+        return codes_V[ids_hw], forwards
+
+    def _logits(self, ids_1T: Tensor, cache: DynamicCache) -> Tensor:
+        """Logits (1, V) of the last position, over the whole vocabulary."""
+        return self.model(input_ids=ids_1T, past_key_values=cache, use_cache=True).logits[:, -1].float()
+
+    def _choose(self, conditional_1V: Tensor, bare_1V: Tensor, position: int, generator: torch.Generator) -> Tensor:
+        """The next id (1, 1): guidance, mask, entropy, top-k, temperature, multinomial."""
+        scores = bare_1V + self.config.guidance * (conditional_1V - bare_1V)
+        legal = torch.full_like(scores, -torch.inf)
+        newline = (position + 1) % (self.grammar.width + 1) == 0
+        legal[:, self.grammar.newline if newline else self.grammar.code_ids_N.to(scores.device)] = 0
+        scores = scores + legal
+        p = scores.softmax(-1)
+        entropy = float(-(p * (p + 1e-10).log()).sum())
+        kept = torch.topk(scores, min(self._k(entropy), scores.shape[-1]))
+        scores = scores.masked_fill(scores < kept.values[:, -1:], -torch.inf)
+        return torch.multinomial((scores / self.config.temperature).softmax(-1), 1, generator=generator)
+
+    def _k(self, entropy: float) -> int:
+        if self.config.top_k == "fixed":
+            return self.config.k
+        share = float(torch.sigmoid(torch.tensor(min(max(entropy, 0.0), 10.0) - self.config.mu)))
+        return round(self.config.k_min + (self.config.k_max - self.config.k_min) * share)

@@ -1,0 +1,125 @@
+"""`bench`: speeds, measured side by side in one run, as ratios. Knows flags, tables and the JSON that is written."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lit_pure import runs
+from lit_pure.commands.device import device
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import ConfigError
+
+PRESETS = ("tiny", "tiny-512", "7b")
+ENGINES = ("reference", "plain", "jacobi")
+WINDOWS = range(2, 257)
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add `bench decode` and `bench drafts`."""
+    words = "Measure speeds side by side, in one run."
+    what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
+    decode = add(what, "decode", decode_command)
+    decode.add_argument("--preset", choices=PRESETS, default="tiny", help="size of model and picture (default: tiny)")
+    decode.add_argument("--engines", default=",".join(ENGINES), help="comma-separated (default: all)")
+    decode.add_argument("--batch", type=int, default=1, help="pictures at once, plain and jacobi (default: 1)")
+    decode.add_argument("--window", type=int, default=16, help="window of jacobi (default: 16)")
+    decode.add_argument("--quantize", choices=("none", "int8", "fp8"), default="none", help="weights, plain and jacobi")
+    drafts = add(what, "drafts", drafts_command)
+    drafts.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="low-quality photographs or folders")
+    drafts.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
+    drafts.add_argument("--windows", default="4,8,16,32", help="comma-separated (default: 4,8,16,32)")
+    for command in (decode, drafts):
+        command.add_argument("--threads", type=int, default=0, help="of torch on a CPU (default: its own choice)")
+        command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+
+
+def decode_command(arguments: argparse.Namespace) -> int:
+    """Compare three ways to decode, with the same random weights: a plain transformers loop and our two engines."""
+    engines = arguments.engines.split(",")
+    if unknown := sorted(set(engines) - set(ENGINES)):
+        raise ConfigError(f"--engines: there is no {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+    if arguments.batch < 1 or arguments.window not in WINDOWS:
+        raise ConfigError(f"--batch {arguments.batch} --window {arguments.window}: take 1 or more, and 2 to 256")
+    where = _device(arguments)
+    if arguments.preset == "7b" and where.type != "cuda":
+        raise ConfigError("--preset 7b needs a CUDA device with 40 GB; on a CPU, take --preset tiny or tiny-512")
+    from lit_pure.bench import decoding
+    from lit_pure.config.models import SamplingConfig
+
+    sampling = SamplingConfig(window=arguments.window, quantize=arguments.quantize)
+    contest = decoding.Contest(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
+    rows = [vars(row) for row in contest.rows(engines, _progress)]
+    _show(rows)
+    report: dict[str, Any] = {"preset": arguments.preset, **_where(where), "rows": rows}
+    if where.type == "cuda":
+        report["bandwidth"] = decoding.bandwidth(where)
+        report["floor_seconds"] = floor = decoding.floor_seconds(contest, report["bandwidth"])
+        print(f"bandwidth {report['bandwidth'] / 1e12:.2f} TB/s; reading weights and cache alone takes {floor:.2f} s")
+        for row in rows:
+            print(f"{row['engine']}: {100 * floor / row['seconds']:.0f} % of that floor's speed")
+    _write(arguments.json, report)
+    return 0
+
+
+def drafts_command(arguments: argparse.Namespace) -> int:
+    """Compare first drafts and windows of the Jacobi engine on trained weights."""
+    run = runs.require(arguments.run)
+    windows = [int(item) for item in arguments.windows.split(",") if item.isdecimal()]
+    if not windows or not set(windows) <= set(WINDOWS):
+        raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
+    where = _device(arguments)
+    from lit_pure.bench.drafts import compare
+    from lit_pure.lit.build import restorer_of
+    from lit_pure.restore_folder import photographs
+
+    paths = photographs(arguments.photos)
+    rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, _progress)]
+    _show(rows)
+    _write(arguments.json, {"run": run.label, "photos": len(paths), **_where(where), "rows": rows})
+    return 0
+
+
+def _device(arguments: argparse.Namespace) -> Any:
+    """The accelerator where there is one, else the CPU with the threads asked for."""
+    import torch
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    return device()
+
+
+def _where(device: Any) -> dict[str, Any]:
+    """What the figures were measured on."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _progress(name: str, total: int) -> Callable[[int], None]:
+    """A bar on standard error."""
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, desc=name, unit=" tokens", file=sys.stderr, disable=None, leave=False)
+
+    def made(count: int) -> None:
+        bar.update(count)
+        if bar.n >= total:
+            bar.close()
+
+    return made
+
+
+def _show(rows: Sequence[dict[str, Any]]) -> None:
+    """Rows under each other."""
+    import pandas as pd
+
+    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="-"))
+
+
+def _write(path: Path | None, report: dict[str, Any]) -> None:
+    if path is not None:
+        runs.write_json(path, report)
+        print(f"written: {path}")

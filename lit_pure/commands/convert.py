@@ -1,0 +1,45 @@
+"""`convert`: weights of a run in the layout that the official code reads. Knows flags and what is printed."""
+
+import argparse
+from pathlib import Path
+
+from lit_pure import runs
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.schema import PureExperiment, TokenizerExperiment
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "convert", convert_command)
+    command.add_argument("run", help="for example pure/nano: a folder as Hugging Face's; tokenizer/...: LlamaGen's .pt")
+    command.add_argument("--out", type=Path, required=True, help="folder or .pt file to write; must not exist yet")
+    rows = (
+        "rows of query and key norms of a PURE run: 1 for PURE's code (default), the number of heads for transformers"
+    )
+    command.add_argument("--norm-rows", type=int, default=1, help=rows)
+
+
+def convert_command(arguments: argparse.Namespace) -> int:
+    """Write the weights of a finished run in the official layout."""
+    run, out = runs.require(arguments.run), arguments.out
+    if run.experiment().needs.weights:
+        run = runs.require(run.provenance()["needs"]["weights"])
+    experiment = run.experiment()
+    if not isinstance(experiment, PureExperiment | TokenizerExperiment):
+        raise ValueError(f"{run.label} is a run of family {experiment.family}, which has no official layout here")
+    if out.exists():
+        raise ValueError(f"{out} exists already; name another --out")
+    if arguments.norm_rows < 1:
+        raise ValueError(f"--norm-rows {arguments.norm_rows} is below 1; use 1, or the number of heads")
+    from lit_pure import weights
+
+    if isinstance(experiment, PureExperiment):
+        from lit_pure.convert.chameleon import write_chameleon
+
+        write_chameleon(out, *weights.load_pure(run.weights), arguments.norm_rows)
+    else:
+        from lit_pure.convert.llamagen import write_llamagen
+
+        write_llamagen(out, weights.load_tokenizer(run.weights))
+    print(f"{out}: the weights of {run.label}")
+    return 0

@@ -1,0 +1,64 @@
+"""`weights`: what an experiment needs, made ready. Knows flags and what is printed."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_pure import runs
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import compose
+
+if TYPE_CHECKING:
+    from lit_pure.fetch import Need
+
+SHA = {"ok": "agrees", "unchecked": "not recorded", "damaged": "-", "absent": "-"}
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "weights", weights_command)
+    command.add_argument("experiment", help="whose needs to look at, for example pure/official")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example base=pure/official")
+    command.add_argument("--from", dest="folder", type=Path, metavar="FOLDER", help="files on this machine; no network")
+    command.add_argument("--list", action="store_true", help="only look: nothing is downloaded or written")
+
+
+def weights_command(arguments: argparse.Namespace) -> int:
+    """List, check, download and import the weights that an experiment needs."""
+    experiment = compose(arguments.experiment, arguments.overrides)
+    if arguments.folder is not None and not arguments.folder.is_dir():
+        raise ValueError(f"--from {arguments.folder} is no folder; name the one with the downloaded files")
+    from lit_pure.fetch import fetch, needed
+
+    found = needed(experiment)
+    made = [] if arguments.list else fetch(found, arguments.folder, sys.argv)
+    for run in made:
+        print(f"imported {run.folder}")
+    if made:
+        found = needed(experiment)
+    if not found:
+        print(f"{experiment.name} needs no weights: it is trained")
+        return 0
+    _print_table([("what", "from", "state", "sha256", "where"), *map(_row, found)])
+    for need in found:
+        if need.note:
+            print(f"{need.name}: {need.note}")
+    ready = all(need.state in ("ok", "unchecked") for need in found)
+    return 0 if ready or arguments.list else 1
+
+
+def _row(need: "Need") -> tuple[str, ...]:
+    if need.run:
+        origin, where = str(need.run.summary().get("source", "training")), str(need.run.folder)
+    else:
+        source = need.experiment.source
+        origin, where = f"{source.repo}@{source.revision}" if runs.is_published(need.experiment) else "training", "-"
+    return need.name, origin, need.state, SHA[need.state], where
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,214 @@
+"""The official layout of PURE, Lumina-mGPT and Chameleon (Hugging Face's) <-> our backbone, and their vocabulary.
+
+Knows the names of their tensors and of their config.json, the ids of the official vocabulary, and what of all that we
+have no counterpart for. Knows nothing of where files come from.
+
+Queries and keys are normalised with weights that all heads share: PURE stores one row of them, Hugging Face's own
+model one per head. Any number of equal rows is read; rows that differ are refused.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lit_pure import weights
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.models import BackboneConfig
+from lit_pure.convert.foreign import read_folder, refuse_misfit, shapes
+from lit_pure.tokens.vocabulary import CODE, Vocabulary, code_name
+
+log = logging.getLogger(__name__)
+
+OUTER = {"model.embed_tokens": "embed", "model.norm": "norm", "lm_head": "head"}
+LAYER = {
+    **{f"self_attn.{name}_proj": f"attention.{name}" for name in "qkv"},
+    "self_attn.o_proj": "attention.out",
+    **{f"self_attn.{name}_norm": f"attention.{name}_norm" for name in "qk"},
+    **{f"mlp.{name}_proj": f"ffn.{name}" for name in ("gate", "up", "down")},
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+"""Their module of a layer -> ours."""
+UNUSED = "model.vqmodel."
+"""Chameleon's own picture tokenizer, which PURE does not use: dropped."""
+SIZES = {
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "ffn": "intermediate_size",
+}
+NORM_EPS = 1e-5
+"""Chameleon's epsilon of the norms of queries and keys, whatever its config says of the others."""
+WITHOUT_COUNTERPART = {
+    "swin_norm": (False, "our norms stand before each part, not behind it"),
+    "attention_bias": (False, "our projections have no biases"),
+    "mlp_bias": (False, "our projections have no biases"),
+    "tie_word_embeddings": (False, "our head is not the embedding"),
+    "hidden_act": ("silu", "our feed-forward is gated by SiLU"),
+    "rope_scaling": (None, "our rotary angles are not scaled"),
+    "rms_norm_eps": (NORM_EPS, "our norms all have the epsilon that Chameleon's queries and keys have"),
+}
+"""Key of config.json -> the only value that we can represent, and why."""
+OFFICIAL_IDS = 73728
+"""Size of PURE's vocabulary: Chameleon's 65,536 ids and 8,192 more image codes."""
+OLD_IDS, OLD_CODES, FIRST_CODE = 65536, 8192, 4
+
+
+def backbone_config(theirs: Mapping[str, Any], source: Path) -> BackboneConfig:
+    """Our config of their config.json. Raises ValueError naming key and value of what we cannot represent."""
+    for key, (legal, why) in WITHOUT_COUNTERPART.items():
+        if theirs.get(key, legal) != legal:
+            raise ValueError(
+                f"{source}: {key} = {theirs[key]!r} cannot be represented: {why}; choose another checkpoint"
+            )
+    rope = theirs.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise ValueError(f"{source}: rope_parameters = {rope} cannot be represented: our rotary angles are not scaled")
+    if absent := [key for key in (*SIZES.values(), "vocab_size") if not isinstance(theirs.get(key), int)]:
+        raise ValueError(f"{source} lacks {', '.join(absent)}; give the config.json of the checkpoint")
+    sizes = {ours: theirs[key] for ours, key in SIZES.items()}
+    if (groups := theirs.get("num_key_value_heads", sizes["heads"])) != sizes["heads"]:
+        raise ValueError(
+            f"{source}: num_key_value_heads = {groups} differs from num_attention_heads = {sizes['heads']}: our heads "
+            "do not share keys; choose another checkpoint"
+        )
+    theta = rope.get("rope_theta", theirs.get("rope_theta", BackboneConfig.rope_theta))
+    dropout = theirs.get("dropout", BackboneConfig.dropout)
+    return BackboneConfig(**sizes, rope_theta=float(theta), norm_eps=NORM_EPS, dropout=float(dropout))
+
+
+def chameleon_config(
+    config: BackboneConfig, vocabulary: Vocabulary, norm_rows: int, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Their config.json of our config, readable by PURE's code and, with `norm_rows` = heads, by transformers."""
+    if config.norm_eps != NORM_EPS:
+        raise ValueError(f"norm_eps = {config.norm_eps} cannot be written: Chameleon's layout knows {NORM_EPS} alone")
+    # They always build a picture tokenizer; the smallest that can be built, since nobody uses it.
+    vqmodel = {"base_channels": 32, "channel_multiplier": [1], "num_res_blocks": 1, "num_embeddings": 4, "embed_dim": 8}
+    return {
+        "architectures": ["ChameleonForConditionalGeneration"],
+        "model_type": "chameleon",
+        **{key: getattr(config, ours) for ours, key in SIZES.items()},
+        "num_key_value_heads": config.heads,
+        "model_parallel_size": norm_rows,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope_theta,
+        "dropout": config.dropout,
+        **{key: legal for key, (legal, _) in WITHOUT_COUNTERPART.items()},
+        "attention_dropout": 0.0,
+        "vocab_size": vocabulary.size,
+        "bos_token_id": vocabulary.bos,
+        "pad_token_id": vocabulary.pad,
+        "eos_token_id": vocabulary.turn_end,
+        # With the real table their model overwrites the logits of image codes.
+        "vocabulary_map": {},
+        "vq_config": vqmodel,
+        "torch_dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def key_table(layers: int) -> dict[str, str]:
+    """Their names -> ours, for all tensors."""
+    modules = dict(OUTER)
+    for layer in range(layers):
+        modules |= {f"model.layers.{layer}.{theirs}": f"blocks.{layer}.{ours}" for theirs, ours in LAYER.items()}
+    table = {f"{theirs}.weight": f"{ours}.weight" for theirs, ours in modules.items()}
+    return table | {f"{t}.bias": f"{o}.bias" for t, o in modules.items() if o.endswith(("q_norm", "k_norm"))}
+
+
+def from_chameleon(
+    state: Mapping[str, Tensor], config: BackboneConfig, rows: int, source: Path, remedy: str
+) -> dict[str, Tensor]:
+    """Our state of theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
+    used = {name: item for name, item in state.items() if not name.startswith(UNUSED)}
+    table = key_table(config.layers)
+    with torch.device("meta"):
+        ours = shapes(NextTokenBackbone(config, rows).state_dict())
+    wanted = {theirs: ours[name] for theirs, name in table.items()}
+    norms = {name for name in used if name in wanted and "_norm." in name and used[name].ndim == 2 and len(used[name])}
+    found = {name: shape[1:] if name in norms else shape for name, shape in shapes(used).items()}
+    refuse_misfit(found, wanted, source, remedy)
+    if differing := sorted(name for name in norms if not torch.equal(used[name], used[name][:1].expand_as(used[name]))):
+        raise ValueError(
+            f"{source}: {', '.join(differing[:5])} hold weights that differ per head ({len(differing)} in all); ours "
+            "are shared by all heads: choose a checkpoint that was trained so"
+        )
+    return {table[name]: item[0] if name in norms else item for name, item in used.items()}
+
+
+def to_chameleon(state: Mapping[str, Tensor], layers: int, norm_rows: int = 1) -> dict[str, Tensor]:
+    """Their state of ours; norms of queries and keys are repeated to `norm_rows` equal rows."""
+    theirs = {name: state[ours] for name, ours in key_table(layers).items()}
+    per_head = (".q_norm.", ".k_norm.")
+    return {
+        name: item.expand(norm_rows, -1).clone() if any(part in name for part in per_head) else item
+        for name, item in theirs.items()
+    }
+
+
+def read_chameleon(folder: Path, vocabulary_file: Path, remedy: str) -> tuple[NextTokenBackbone, Vocabulary]:
+    """A backbone, frozen, in the dtype of the checkpoint, and its vocabulary. Raises ValueError with the remedy."""
+    path = folder / "config.json"
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
+    config = backbone_config(theirs, path)
+    vocabulary = Vocabulary.from_file(vocabulary_file)
+    refuse_other_vocabulary(vocabulary.size, theirs["vocab_size"], vocabulary_file)
+    if vocabulary.size == OFFICIAL_IDS:
+        check_official_ids(Tokenizer.from_file(str(vocabulary_file)).get_vocab(with_added_tokens=True), vocabulary_file)
+    state = from_chameleon(read_folder(folder, remedy), config, vocabulary.size, folder, remedy)
+    return weights.filled(lambda: NextTokenBackbone(config, vocabulary.size), state, folder), vocabulary
+
+
+def refuse_other_vocabulary(ids: int, rows: int, source: Path) -> None:
+    """Raises ValueError where an embedding has other rows than the vocabulary has ids."""
+    if ids != rows:
+        raise ValueError(
+            f"the checkpoint has {rows:,} rows, the vocabulary {ids:,} ids: a checkpoint of another vocabulary; give "
+            f"the tokenizer JSON that it was trained with instead of {source}"
+        )
+
+
+def check_official_ids(ids: Mapping[str, int], source: Path) -> None:
+    """Compares a vocabulary of PURE's size with the official ids. Raises ValueError where confirmed ones differ.
+
+    That the upper half of the codes stands in order is not confirmed: there the file is believed, and the log says so.
+    """
+    confirmed = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<eoss>": 8196, "<racm3:break>": 8197}
+    confirmed |= {code_name(code): FIRST_CODE + code for code in range(OLD_CODES)}
+    reserved = (name for name in ids if name.startswith("<reserved") and name[9:-1].isdigit())
+    # The rule of all reserved names; those of sides, newline and end of turn follow it.
+    confirmed |= {name: int(name[9:-1]) + 4 for name in reserved}
+    wrong = [
+        f"{name} is {ids.get(name)} instead of {token}" for name, token in confirmed.items() if ids.get(name) != token
+    ]
+    upper = {name: token for name, token in ids.items() if CODE.fullmatch(name) and name not in confirmed}
+    if set(upper.values()) != set(range(OLD_IDS, OFFICIAL_IDS)):
+        wrong.append(f"the codes from {OLD_CODES} on are not the ids {OLD_IDS} to {OFFICIAL_IDS - 1}")
+    if wrong:
+        raise ValueError(
+            f"{source} is not PURE's vocabulary: {'; '.join(wrong[:5])} ({len(wrong)} in all); "
+            "give its text_tokenizer.json"
+        )
+    expected = {code_name(OLD_CODES + i): OLD_IDS + i for i in range(OFFICIAL_IDS - OLD_IDS)}
+    if moved := [name for name, token in expected.items() if upper.get(name) != token]:
+        log.warning(
+            "%s: %d of the upper 8,192 codes have other ids than expected (first %s); the file is believed",
+            source, len(moved), moved[0],
+        )  # fmt: skip
+
+
+def write_chameleon(folder: Path, backbone: NextTokenBackbone, vocabulary: Vocabulary, norm_rows: int = 1) -> None:
+    """Write a folder that PURE's code reads (transformers asks for `norm_rows` = heads). Raises ValueError."""
+    config = chameleon_config(backbone.config, vocabulary, norm_rows, backbone.embed.weight.dtype)
+    weights.write_state(folder, to_chameleon(backbone.state_dict(), backbone.config.layers, norm_rows))
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    vocabulary.save(folder / "text_tokenizer.json")

@@ -1,0 +1,92 @@
+"""Files that others wrote: reads them without running anything, and says by name what does not fit.
+
+Knows safetensors and torch's pickles, in one file or several with an index, as tensors by name. Knows nothing of what
+the names mean. Everything is mapped into memory: nothing is copied before it is written again.
+"""
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_pure import weights
+
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+SHOWN = 5
+"""Names shown of each kind of misfit."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def read_folder(folder: Path, remedy: str) -> dict[str, Tensor]:
+    """All tensors of a Hugging Face folder, safetensors where there are some. Raises ValueError naming the file."""
+    if any((folder / name).is_file() for name in (weights.SINGLE, weights.INDEX)):
+        return weights.read_state(folder, remedy)
+    if (folder / PICKLE_INDEX).is_file():
+        names = weights.indexed(folder / PICKLE_INDEX, remedy)
+    elif (folder / PICKLE).is_file():
+        names = [PICKLE]
+    else:
+        layouts = f"{weights.SINGLE}, {weights.INDEX}, {PICKLE}, {PICKLE_INDEX}"
+        raise ValueError(f"{folder} holds no weights (looked for {layouts}); {remedy}")
+    state: dict[str, Tensor] = {}
+    for name in names:
+        state |= tensors(read_pickle(folder / name, remedy), folder / name, remedy)
+    return state
+
+
+def read_pickle(path: Path, remedy: str) -> Any:
+    """What `torch.save` wrote, tensors and plain containers only; a file that holds code is refused, never run."""
+    zipped = path.is_file() and zipfile.is_zipfile(path)
+    try:
+        # LlamaGen's training writes its arguments beside the model; a Namespace holds values and does nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        if zipped or "global" in str(error).lower():
+            raise ValueError(
+                f"{path} holds code besides tensors, which is not run; get it as safetensors, or let someone who "
+                "trusts its author keep the tensors alone: torch.save({'model': loaded['model']}, path)"
+            ) from error
+        raise ValueError(f"{path} cannot be read (it is no checkpoint of torch); {remedy}") from error
+    except (OSError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({' '.join(str(error).split()) or 'it is empty'}); {remedy}"
+        ) from error
+
+
+def tensors(content: Any, path: Path, remedy: str) -> dict[str, Tensor]:
+    """The content itself where it is a table of tensors. Raises ValueError otherwise."""
+    if not isinstance(content, dict) or not all(isinstance(item, Tensor) for item in content.values()):
+        raise ValueError(f"{path} holds no table of tensors (found {type(content).__name__}); {remedy}")
+    return {str(name): item for name, item in content.items()}
+
+
+def refuse_misfit(found: Shapes, wanted: Shapes, source: Path, remedy: str) -> None:
+    """Raises ValueError naming what is missing, what is too much and what has another shape."""
+    kinds = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unknown": sorted(found.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} {list(found[name])} instead of {list(wanted[name])}"
+            for name in sorted(found.keys() & wanted.keys())
+            if found[name] != wanted[name]
+        ],
+    }
+    complaints = [f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names]
+    if complaints:
+        raise ValueError(f"{source} does not fit: {'; '.join(complaints)}; {remedy}")
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {name: tuple(item.shape) for name, item in state.items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

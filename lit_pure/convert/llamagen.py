@@ -1,0 +1,117 @@
+"""The official layout of LlamaGen's tokenizer (`vq_ds8_c2i.pt`) <-> ours.
+
+Knows the names of its tensors, made by walking the same structure that `tokens/vq.py` builds. Knows nothing of where
+files come from.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lit_pure import weights
+from lit_pure.config.models import VQConfig
+from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
+from lit_pure.tokens.vq import VQTokenizer
+
+OUTER = {
+    "codebook_ND": "quantize.embedding.weight",
+    "to_code.weight": "quant_conv.weight",
+    "to_code.bias": "quant_conv.bias",
+    "from_code.weight": "post_quant_conv.weight",
+    "from_code.bias": "post_quant_conv.bias",
+}
+PARTS = {"shortcut": "nin_shortcut", "out": "proj_out"}
+"""Our names of parts of a block -> theirs, where they differ."""
+COUNTER = "quantize.codebook_used"
+"""A buffer of statistics of LlamaGen's training: dropped on reading, zeros on writing."""
+COUNTER_LENGTH = 65536
+NOTHING = ""
+"""In place of a layer that has no tensors."""
+
+
+def key_table(config: VQConfig) -> dict[str, str]:
+    """Their names -> ours, for all tensors but the counter. Raises ValueError where the layout has no such model."""
+    if config.stem != 1 or not config.attention:
+        raise ValueError(
+            f"a tokenizer with stem {config.stem} and attention {config.attention} has no official layout; "
+            "LlamaGen's has stem 1 and attention true"
+        )
+    with torch.device("meta"):
+        ours = VQTokenizer(config)
+    table = {theirs: name for name, theirs in OUTER.items()}
+    for half, names in (("encoder", _encoder_names(config)), ("decoder", _decoder_names(config))):
+        for index, (name, layer) in enumerate(zip(names, ours.get_submodule(half).children(), strict=True)):
+            for key in layer.state_dict():
+                part, _, leaf = key.rpartition(".")
+                path = [half, name, PARTS.get(part, part), leaf]
+                table[".".join(filter(None, path))] = f"{half}.{index}.{key}"
+    return table
+
+
+def from_llamagen(state: Mapping[str, Tensor], config: VQConfig, source: Path, remedy: str) -> dict[str, Tensor]:
+    """Our state of theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
+    table = key_table(config)
+    with torch.device("meta"):
+        ours = shapes(VQTokenizer(config).state_dict())
+    used = {name: item for name, item in state.items() if name != COUNTER}
+    refuse_misfit(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
+    return {table[name]: item for name, item in used.items()}
+
+
+def to_llamagen(state: Mapping[str, Tensor], config: VQConfig) -> dict[str, Tensor]:
+    """Their state of ours."""
+    theirs = {name: state[ours] for name, ours in key_table(config).items()}
+    return {**theirs, COUNTER: torch.zeros(COUNTER_LENGTH)}
+
+
+def read_llamagen(path: Path, config: VQConfig, remedy: str) -> VQTokenizer:
+    """A tokenizer, frozen, of the sizes in `config`. Raises ValueError with the remedy; runs nothing from the file."""
+    content = read_pickle(path, remedy)
+    # As PURE does: the model itself, where averaged weights ("ema") lie beside it as well.
+    inner = content["model"] if isinstance(content, dict) and "model" in content else content
+    state = from_llamagen(tensors(inner, path, remedy), config, path, remedy)
+    return weights.filled(lambda: VQTokenizer(config), state, path).float()
+
+
+def write_llamagen(path: Path, tokenizer: VQTokenizer) -> None:
+    """Write a file that LlamaGen's and PURE's code read. Raises ValueError where it cannot be written."""
+    state = to_llamagen(tokenizer.state_dict(), tokenizer.config)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"model": {name: item.detach().cpu() for name, item in state.items()}}, partial)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
+    partial.replace(path)
+
+
+def _encoder_names(config: VQConfig) -> list[str]:
+    """Their names of the layers of `make_encoder`, in its order."""
+    names, deepest = [NOTHING, "conv_in"], len(config.channels) - 1
+    for level in range(len(config.channels)):
+        names += _level(level, config.res_blocks, attention=level == deepest)
+        if level < deepest:
+            names.append(f"conv_blocks.{level}.downsample")
+    return [*names, *_MIDDLE, *_FINISH]
+
+
+def _decoder_names(config: VQConfig) -> list[str]:
+    """Their names of the layers of `make_decoder`, in its order."""
+    names = ["conv_in", *_MIDDLE]
+    for level in range(len(config.channels)):
+        names += _level(level, config.res_blocks + 1, attention=level == 0)
+        if level < len(config.channels) - 1:
+            names.append(f"conv_blocks.{level}.upsample")
+    return [*names, *_FINISH, NOTHING]
+
+
+_MIDDLE = ["mid.0", "mid.1", "mid.2"]
+_FINISH = ["norm_out", NOTHING, "conv_out"]
+
+
+def _level(level: int, blocks: int, attention: bool) -> list[str]:
+    kinds = ("res", "attn") if attention else ("res",)
+    return [f"conv_blocks.{level}.{kind}.{block}" for block in range(blocks) for kind in kinds]
