@@ -10,6 +10,8 @@ SET =
 PHOTO =
 ## RUN       run whose model restores it
 RUN = demo
+## FROM      folder with published weights, for the target weights
+FROM =
 ## OUT       folder for what is restored
 OUT = restored
 ## RUNS      folder that the board shows
@@ -22,7 +24,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup exp sweep board report restore check test clean
+.PHONY: help setup exp sweep weights board report restore bench check test clean
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
@@ -39,6 +41,7 @@ endef
 goal = $(filter $(1),$(MAKECMDGOALS))
 ifeq ($(strip $(NAME)),)
 $(if $(call goal,exp),$(error NAME is missing; for instance: make exp NAME=demo))
+$(if $(call goal,weights),$(error NAME is missing; for instance: make weights NAME=pure/official))
 $(if $(call goal,sweep),$(error NAME is missing; for instance: make sweep NAME=sweeps/sampling))
 endif
 ifeq ($(strip $(PHOTO)),)
@@ -60,6 +63,9 @@ exp: $(INSTALLED) ## run the experiment NAME with SET: train what is missing, ev
 sweep: $(INSTALLED) ## run every experiment of the sweep NAME with SET
 	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET)
 
+weights: $(INSTALLED) ## list, download, check and import what the experiment NAME needs (FROM a folder: no network)
+	@"$(PY)" -m lit_pure weights "$(NAME)" $(if $(FROM),--from "$(FROM)")
+
 board: $(INSTALLED) ## show RUNS in TensorBoard on localhost, port PORT
 	@"$(PY)" -m tensorboard.main --logdir "$(RUNS)" --host localhost --port "$(PORT)"
 
@@ -68,6 +74,9 @@ report: $(INSTALLED) ## compare finished runs in tables
 
 restore: $(INSTALLED) ## restore PHOTO with the model of RUN, write to OUT
 	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"
+
+bench: $(INSTALLED) ## decode with transformers, plain and jacobi side by side, on one thread
+	@"$(PY)" -m lit_pure bench decode --preset tiny --threads 1 --json bench_decode.json
 
 check: $(INSTALLED) ## lint, format, types, imports that go down only
 	"$(PY)" -m ruff check .
