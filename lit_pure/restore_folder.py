@@ -19,7 +19,8 @@ import torch
 from lit_pure import runs
 from lit_pure.images.color import heatmap
 from lit_pure.images.io import BadImage, list_images, read_image, to_bytes, write_png
-from lit_pure.restore import PhotoProgress, RestoredPhoto, Restorer
+from lit_pure.photo import PhotoProgress, RestoredPhoto
+from lit_pure.restore import Restorer
 
 LEAST_SIDE = 8
 """The smallest side a photograph may have [px]: below, there is nothing to restore."""

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors with a config.json beside them.
 
-Knows the three kinds of weights we publish (tokenizer, dem, pure), how to read and write each strictly, and how to
-tell whether they are still what was written. Knows nothing of training. No pickle is ever read.
+Knows the kinds of weights we publish (tokenizer, dem, pure, and a restorer made of two of them), how to read and write
+each strictly, and how to tell whether they are still what was written. Knows nothing of training. No pickle is read.
 
 What is large is written as several files with an index, as Hugging Face does. Reading maps the files into memory:
 tensors become the model's own without a copy, in the dtype they were stored in.
@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.models import BackboneConfig, DemConfig, VQConfig
+from lit_pure.config.schema import RestorerConfig
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.tokens.vocabulary import Vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 
-Config = TypeVar("Config", VQConfig, DemConfig, BackboneConfig)
+Config = TypeVar("Config", VQConfig, DemConfig, BackboneConfig, RestorerConfig)
 Model = TypeVar("Model", bound=nn.Module)
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -81,6 +82,25 @@ def load_pure(folder: Path) -> tuple[NextTokenBackbone, Vocabulary]:
             f"another vocabulary; put the vocabulary.json there that it was trained with, or {AGAIN}"
         )
     return filled(lambda: NextTokenBackbone(config, vocabulary.size), state, folder), vocabulary
+
+
+def save_restorer(
+    folder: Path,
+    settings: RestorerConfig,
+    tokenizer: VQTokenizer,
+    backbone: NextTokenBackbone,
+    vocabulary: Vocabulary,
+) -> None:
+    """Write all that restoring needs: settings in `folder`, weights in two folders below."""
+    save_tokenizer(folder / "tokenizer", tokenizer)
+    save_pure(folder / "backbone", backbone, vocabulary)
+    _write_json(folder / "config.json", {"kind": "restorer", "config": asdict(settings)})
+
+
+def load_restorer(folder: Path) -> tuple[RestorerConfig, VQTokenizer, NextTokenBackbone, Vocabulary]:
+    """Read all that restoring needs. Raises ValueError naming folder and remedy."""
+    settings = _config(folder, "restorer", RestorerConfig)
+    return settings, load_tokenizer(folder / "tokenizer"), *load_pure(folder / "backbone")
 
 
 def check(folder: Path) -> bool:

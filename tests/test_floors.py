@@ -27,6 +27,7 @@ FLOORS = {
     "backbone": 3,
     "sampling": 4,
     "weights": 5,
+    "photo": 5,
     "restore": 6,
     "convert": 6,
     "lit": 7,

@@ -1,9 +1,11 @@
 """Restoring squares and photographs: any size in, the scaled size out, no seams, names decide the noise."""
 
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -253,3 +255,40 @@ def test_bicubic_is_torch_s(restorer: Restorer) -> None:
     lq = torch.rand(2, 3, 16, 16)
     expected = torch.nn.functional.interpolate(lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
     assert torch.equal(bicubic(lq, 64), expected)
+
+
+def test_a_restorer_is_a_folder_or_a_repository(
+    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved, pushed (to a folder that stands in for the hub) and read again, it restores the same."""
+    hub = tmp_path / "hub"
+
+    def uploaded(self: object, *, folder_path: str, **_: object) -> None:
+        shutil.copytree(folder_path, hub)
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, repo_id, **__: SimpleNamespace(repo_id=repo_id))
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", uploaded)
+    monkeypatch.setattr("lit_pure.restore.snapshot_download", lambda *_, **__: str(hub))
+    restorer.save_pretrained(tmp_path / "saved")
+    restorer.push_to_hub("someone/nano")
+    photo = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = restorer.restore_photo(photo, "a")
+    for place in (tmp_path / "saved", hub):
+        again = Restorer.from_pretrained(place)
+        assert {path.suffix for path in place.rglob("*") if path.is_file()} == {".safetensors", ".json", ".md"}
+        found = again.restore_photo(photo, "a")
+        assert torch.equal(found.pixels_3HW, expected.pixels_3HW) and found.text == expected.text
+    jacobi = Restorer.from_pretrained(tmp_path / "saved", sampling=SamplingConfig(max_text=5, engine="jacobi"))
+    assert torch.equal(jacobi.restore_photo(photo, "a").pixels_3HW, expected.pixels_3HW)
+
+
+def test_a_folder_that_is_no_restorer_is_named(restorer: Restorer, tmp_path: Path) -> None:
+    restorer.save_pretrained(tmp_path)
+    whole = (tmp_path / "backbone" / "model.safetensors").read_bytes()
+    (tmp_path / "backbone" / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"backbone/model.safetensors cannot be read .*; make the run again"):
+        Restorer.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="kind 'pure', not 'restorer'"):
+        Restorer.from_pretrained(tmp_path / "backbone")
+    with pytest.raises(ValueError, match="not seed"):
+        Restorer.from_pretrained(tmp_path, seed=3)

@@ -164,6 +164,24 @@ class RestoringConfig:
 
 
 @dataclass
+class RestorerConfig:
+    """What a restorer is besides its weights."""
+
+    guidance_mode: GuidanceMode
+    """The mode that the backbone was trained in."""
+    max_caption: int = knob(256, low=1)
+    """Longest caption [tokens]."""
+    size: int = knob(512, low=32)
+    """Side of the model's square [px]."""
+    scale: int = knob(4, low=1, high=16)
+    """How many times a side is enlarged."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Decoding."""
+    restoring: RestoringConfig = field(default_factory=RestoringConfig)
+    """From squares to pictures."""
+
+
+@dataclass
 class EvaluationConfig:
     """What `run` measures and shows."""
 

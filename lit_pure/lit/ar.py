@@ -19,7 +19,8 @@ from lit_pure.images.geometry import resize
 from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
-from lit_pure.restore import Restoration, Restorer, bicubic
+from lit_pure.photo import Restoration
+from lit_pure.restore import Restorer, bicubic
 from lit_pure.sequence.assemble import IGNORE, Sample
 from lit_pure.sequence.template import PERCEIVES, degradation_sentence
 

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from lit_pure.images.color import heatmap
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import write_png
-from lit_pure.restore import Restoration
+from lit_pure.photo import Restoration
 
 WINDOW = 10
 """Batches that the first and the last loss of the summary are averaged over."""
