@@ -10,6 +10,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from lit_pure.commands import bench, convert, report, restore, run, vocabulary, weights
 from lit_pure.commands.parsing import Command
@@ -19,9 +20,17 @@ from lit_pure.runs import MissingRun
 COMMANDS = (run, restore, report, vocabulary, weights, convert, bench)
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as everything else here does, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, exit 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their arguments."""
-    top = argparse.ArgumentParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.")
+    top = OneLineParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.")
     top.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS:
@@ -42,11 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         if arguments.traceback:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_told(error)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
         return 130
+
+
+def _told(error: Exception) -> str:
+    """The error in words; of the system's, the file comes first and its number is left out."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _quiet_logs() -> None:

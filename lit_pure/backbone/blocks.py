@@ -34,7 +34,7 @@ def rotary(positions_BT: Tensor, head_channels: int, theta: float) -> tuple[Tens
 
 
 def rotate(x_BTHd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of channels (i, i + d/2) by its position's angle."""
+    """Turn each pair of channels (i, i + d/2) by its position's angle; more dimensions may lead."""
     left, right = x_BTHd.chunk(2, dim=-1)
     return (x_BTHd * cos + torch.cat([-right, left], dim=-1) * sin).to(x_BTHd.dtype)
 
@@ -51,7 +51,7 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mix: Mix) -> Tensor:
         """`mix` decides what each position sees."""
         q, k, v = (f(x_BTD).unflatten(-1, (self.heads, -1)) for f in (self.q, self.k, self.v))
-        q, k = rotate(self.q_norm(q), *angles), rotate(self.k_norm(k), *angles)
+        q, k = rotate(torch.stack([self.q_norm(q), self.k_norm(k)]), *angles)
         return self.out(mix(q, k, v).flatten(2))
 
 

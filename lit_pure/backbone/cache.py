@@ -53,35 +53,26 @@ class KVCache:
         """How far storage is read when `steps` ids follow."""
         return min(-(-(self.reach + steps) // self.grain) * self.grain, self.capacity)
 
+    def shape(self, steps: int) -> tuple[int, bool]:
+        """What, besides tensors, decides which operations `steps` ids cause."""
+        return self.read(steps), self.reach == 0
+
     def mask(self, positions_BT: Tensor) -> Tensor | None:
-        """What each new position may see, (B, 1, T, S); None where everything read may be seen."""
+        """What each new position may see, (B, 1, T, S); None where that needs no saying."""
         steps = positions_BT.shape[1]
-        if steps == 1 and self.even and self.grain == 1:
+        if self.reach == 0 or (steps == 1 and self.even and self.grain == 1):
             return None
         seen_S = torch.arange(self.read(steps), device=positions_BT.device)
         return (seen_S <= positions_BT[..., None])[:, None]
 
-    def attend(
-        self,
-        layer: int,
-        q_BTHd: Tensor,
-        k_BTHd: Tensor,
-        v_BTHd: Tensor,
-        positions_BT: Tensor,
-        mask_B1TS: Tensor | None,
-    ) -> Tensor:
-        """Store keys and values at their positions, then mix the values of all that each query may see (B, T, H, d)."""
-        keys_BHSd, values_BHSd = self.keys_LBHSd[layer], self.values_LBHSd[layer]
+    def visit(self, steps: int) -> "Visit":
+        """Everything about the next `steps` ids of each row that is the same in all layers."""
+        positions_BT = self.next_positions(steps)
+        # Where the host knows the place, writing to it needs no indices.
+        known = self.even and self.grain == 1
+        place = slice(self.reach, self.reach + steps) if known else None
         rows_B1 = torch.arange(len(positions_BT), device=positions_BT.device)[:, None]
-        # Under autocast, norms give float32 and projections bfloat16; the cache has the weights' dtype.
-        keys_BHSd.transpose(1, 2)[rows_B1, positions_BT] = k_BTHd.to(keys_BHSd.dtype)
-        values_BHSd.transpose(1, 2)[rows_B1, positions_BT] = v_BTHd.to(values_BHSd.dtype)
-        stop = self.read(positions_BT.shape[1])
-        q_BHTd = q_BTHd.transpose(1, 2).to(keys_BHSd.dtype)
-        mixed_BHTd = F.scaled_dot_product_attention(
-            q_BHTd, keys_BHSd[:, :, :stop], values_BHSd[:, :, :stop], attn_mask=mask_B1TS
-        )
-        return mixed_BHTd.transpose(1, 2)
+        return Visit(self, positions_BT, rows_B1, place, self.read(steps), self.mask(positions_BT))
 
     def take(self, counts: Tensor | int, most: int) -> None:
         """The first `counts` of the ids just fed now belong to each row; the others are overwritten later.
@@ -103,3 +94,32 @@ class KVCache:
         layers, rows, heads, _, channels = self.keys_LBHSd.shape
         keys, values = (self.keys_LBHSd.new_zeros(layers, rows, heads, room, channels) for _ in range(2))
         return KVCache(keys, values, torch.zeros_like(self.length_B), grain=self.grain)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One feeding of a cache: where new keys and values go, and what new queries see."""
+
+    cache: KVCache
+    positions_BT: Tensor
+    rows_B1: Tensor
+    place: slice | None
+    stop: int
+    mask_B1TS: Tensor | None
+
+    def attend(self, layer: int, q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
+        """Store keys and values, then mix the values of all that each query may see (B, T, H, d)."""
+        keys_BHSd, values_BHSd = self.cache.keys_LBHSd[layer], self.cache.values_LBHSd[layer]
+        # Under autocast, norms give float32 and projections bfloat16; the cache has the weights' dtype.
+        q_BHTd, k_BHTd, v_BHTd = (part.transpose(1, 2).to(keys_BHSd.dtype) for part in (q_BTHd, k_BTHd, v_BTHd))
+        for store_BHSd, new_BHTd in ((keys_BHSd, k_BHTd), (values_BHSd, v_BHTd)):
+            if self.place is not None:
+                store_BHSd[:, :, self.place] = new_BHTd
+            else:
+                store_BHSd.transpose(1, 2)[self.rows_B1, self.positions_BT] = new_BHTd.transpose(1, 2)
+        if self.cache.reach == 0:  # nothing stands before the new positions, which saves the mask and half of the work
+            mixed_BHTd = F.scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, is_causal=True)
+        else:
+            seen = (keys_BHSd[:, :, : self.stop], values_BHSd[:, :, : self.stop])
+            mixed_BHTd = F.scaled_dot_product_attention(q_BHTd, *seen, attn_mask=self.mask_B1TS)
+        return mixed_BHTd.transpose(1, 2)

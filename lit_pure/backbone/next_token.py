@@ -50,16 +50,17 @@ class NextTokenBackbone(nn.Module):
         The rows of the caches, one after the other, are the rows of `ids_RT`. Keys and values are stored, but rows do
         not grow until `KVCache.take` says how many of the ids are theirs; so feeding twice changes nothing.
         """
-        sizes = [len(cache.length_B) for cache in caches]
-        positions = [cache.next_positions(ids_RT.shape[1]) for cache in caches]
-        masks = [cache.mask(new_BT) for cache, new_BT in zip(caches, positions, strict=True)]
-        angles = rotary(torch.cat(positions), self._head_channels, self.config.rope_theta)
+        visits = [cache.visit(ids_RT.shape[1]) for cache in caches]
+        sizes = [len(visit.positions_BT) for visit in visits]
+        angles = rotary(
+            torch.cat([visit.positions_BT for visit in visits]), self._head_channels, self.config.rope_theta
+        )
         x_RTD = self.embed(ids_RT)
         for layer, block in enumerate(self.blocks):
 
             def mix(q: Tensor, k: Tensor, v: Tensor, layer: int = layer) -> Tensor:
-                parts = zip(caches, *(part.split(sizes) for part in (q, k, v)), positions, masks, strict=True)
-                return torch.cat([cache.attend(layer, *part) for cache, *part in parts])
+                parts = zip(visits, *(part.split(sizes) for part in (q, k, v)), strict=True)
+                return torch.cat([visit.attend(layer, *part) for visit, *part in parts])
 
             x_RTD = block(x_RTD, angles, mix)
         return self.norm(x_RTD)

@@ -71,7 +71,7 @@ class ImagePasses:
         self.count += 1
         steps = ids_BT.shape[1]
         # All that a pass depends on, besides its tensors.
-        key = (steps, noise_BPN.shape[1], *(cache.read(steps) for cache in self.caches))
+        key = (steps, noise_BPN.shape[1], *(cache.shape(steps) for cache in self.caches))
         return Drawn(*self._replay(key, ids_BT, noise_BPN))
 
     def take(self, counts: Tensor | int, most: int) -> None:

@@ -164,7 +164,7 @@ class Replays:
 def test_replayed_passes_over_coarsely_read_caches_give_the_same_tokens(
     backbone: NextTokenBackbone, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = SamplingConfig(engine=engine, max_text=5)
+    config = SamplingConfig(engine=engine, max_text=5, window=4)
     expected = answer(backbone, "full", config, [0, 1, 2])
     made: list[Replays] = []
 
