@@ -7,6 +7,7 @@ as far as its own longest row, so short rows never pay for long ones.
 Shape legend: L layers, B rows of this cache, T new positions, S room, H heads, d head channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,9 +84,9 @@ class KVCache:
         self.reach = min(self.reach + most, self.capacity)
         self.even = self.even and not isinstance(counts, Tensor)
 
-    def settle(self) -> None:
-        """Ask the device how long the rows are."""
-        lengths = self.length_B.tolist()
+    def settle(self, lengths: Sequence[int] | None = None) -> None:
+        """Set how long the rows are; the device is asked where `lengths` are not given."""
+        lengths = self.length_B.tolist() if lengths is None else lengths
         self.reach, self.even = max(lengths), min(lengths) == max(lengths)
 
     def sibling(self, capacity: int) -> "KVCache":

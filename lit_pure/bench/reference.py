@@ -12,27 +12,19 @@ from transformers import ChameleonConfig, ChameleonForConditionalGeneration, Dyn
 
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.models import SamplingConfig
-from lit_pure.convert.chameleon import to_chameleon
+from lit_pure.convert.chameleon import SIZES, SMALLEST_VQ, to_chameleon
 from lit_pure.sampling.grammar import Grammar
 from lit_pure.sampling.passes import Progress
-
-TINY_VQ = {"base_channels": 32, "channel_multiplier": [1], "num_res_blocks": 1, "num_embeddings": 4, "embed_dim": 8}
 
 
 def upstream(backbone: NextTokenBackbone) -> ChameleonForConditionalGeneration:
     """transformers' model with our weights, not copied but for the norms, which it keeps once per head."""
     config = backbone.config
-    sizes = {
-        "vocab_size": backbone.embed.num_embeddings,
-        "hidden_size": config.width,
-        "intermediate_size": config.ffn,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.heads,
-    }
+    sizes = {theirs: getattr(config, ours) for ours, theirs in SIZES.items()}
+    sizes |= {"num_key_value_heads": config.heads, "vocab_size": backbone.embed.num_embeddings}
     rules = {"rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta, "max_position_embeddings": 16384}
     # With its real map, upstream overwrites the logits of all image tokens; its picture tokenizer is never called.
-    unused = {"vocabulary_map": {}, "vq_config": TINY_VQ, "pad_token_id": None, "bos_token_id": None}
+    unused = {"vocabulary_map": {}, "vq_config": SMALLEST_VQ, "pad_token_id": None, "bos_token_id": None}
     theirs = ChameleonConfig.from_dict({**sizes, **rules, **unused, "eos_token_id": None})
     with torch.device("meta"):
         model = ChameleonForConditionalGeneration(theirs)

@@ -37,6 +37,8 @@ LAYER = {
 """Their module of a layer -> ours."""
 UNUSED = "model.vqmodel."
 """Chameleon's own picture tokenizer, which PURE does not use: dropped."""
+SMALLEST_VQ = {"base_channels": 32, "channel_multiplier": [1], "num_res_blocks": 1, "num_embeddings": 4, "embed_dim": 8}
+"""Their model always builds a picture tokenizer; this is the smallest one, since nobody uses it."""
 SIZES = {
     "width": "hidden_size",
     "layers": "num_hidden_layers",
@@ -89,8 +91,6 @@ def chameleon_config(
     """Their config.json of our config, readable by PURE's code and, with `norm_rows` = heads, by transformers."""
     if config.norm_eps != NORM_EPS:
         raise ValueError(f"norm_eps = {config.norm_eps} cannot be written: Chameleon's layout knows {NORM_EPS} alone")
-    # They always build a picture tokenizer; the smallest that can be built, since nobody uses it.
-    vqmodel = {"base_channels": 32, "channel_multiplier": [1], "num_res_blocks": 1, "num_embeddings": 4, "embed_dim": 8}
     return {
         "architectures": ["ChameleonForConditionalGeneration"],
         "model_type": "chameleon",
@@ -108,7 +108,7 @@ def chameleon_config(
         "eos_token_id": vocabulary.turn_end,
         # With the real table their model overwrites the logits of image codes.
         "vocabulary_map": {},
-        "vq_config": vqmodel,
+        "vq_config": SMALLEST_VQ,
         "torch_dtype": str(dtype).removeprefix("torch."),
     }
 

@@ -15,31 +15,37 @@ GRAIN = 256
 
 
 class Graphs:
-    """`function` with one graph per key; the key stands for everything but the tensors that it depends on."""
+    """One graph of a function per key; the key stands for everything but the tensors that it depends on."""
 
-    def __init__(self, function: Callable[..., Outputs]) -> None:
-        self.function = function
+    def __init__(self) -> None:
         self._recorded: dict[Hashable, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Outputs]] = {}
 
-    def __call__(self, key: Hashable, *inputs: Tensor) -> Outputs:
+    def __call__(self, function: Callable[..., Outputs], key: Hashable, *inputs: Tensor) -> Outputs:
         """`function(*inputs)`."""
         if key not in self._recorded:
-            self._recorded[key] = self._record(inputs)
+            self._recorded[key] = self._record(function, inputs)
         graph, held, outputs = self._recorded[key]
         for place, value in zip(held, inputs, strict=True):
             place.copy_(value)
         graph.replay()
         return tuple(output.clone() for output in outputs)
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Outputs]:
+    def _record(
+        self, function: Callable[..., Outputs], inputs: tuple[Tensor, ...]
+    ) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Outputs]:
         held = tuple(value.clone() for value in inputs)
         # Libraries allocate workspaces at first use, which must not happen while recording.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            self.function(*held)
+            function(*held)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            outputs = self.function(*held)
+            outputs = function(*held)
         return graph, held, outputs
+
+
+def directly(function: Callable[..., Outputs], key: Hashable, *inputs: Tensor) -> Outputs:
+    """`function(*inputs)`, where there is nothing to record with."""
+    return function(*inputs)

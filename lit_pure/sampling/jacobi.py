@@ -70,8 +70,8 @@ class Page:
         cached_B = (self.cached_B + (right_B + 1).clamp(max=self.window)).clamp(max=self.length - 1)
         self.passes.take(cached_B - self.cached_B, self.window)
         self.cached_B, self.known_B = cached_B, torch.maximum(self.known_B, cached_B + 1)
-        self.cached, self.known = torch.stack([self.cached_B, self.known_B]).tolist()
-        self.passes.settle()
+        self.cached, self.known = torch.stack([self.cached_B, self.known_B]).tolist()  # the one look per pass
+        self.passes.settle(self.cached)
 
     def drawn(self) -> Drawn:
         """What was found for the cells, without newlines."""

@@ -19,11 +19,10 @@ from lit_pure.backbone.cache import KVCache
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.models import SamplingConfig
 from lit_pure.sampling.grammar import Grammar
-from lit_pure.sampling.graphs import GRAIN, Graphs
+from lit_pure.sampling.graphs import GRAIN, Graphs, directly
 from lit_pure.sampling.logits import draw, guide
 from lit_pure.sampling.noise import GumbelNoise
 
-Pass = Callable[..., tuple[Tensor, ...]]
 Progress = Callable[[int], None]
 """Called with the number of tokens that were just made."""
 
@@ -58,11 +57,12 @@ class ImagePasses:
         self.code_ids_N = grammar.code_ids_N.to(self.device)
         self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell: no logits for the rest
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
-        self._replay = recorded(self._draw, conditional)
+        self._call = caller(conditional)
         self.caches = [conditional]
         if config.guidance != 1:
             # `start h w` and the codes, nothing of the prompt or the text, at positions from 0.
             self.caches.append(conditional.sibling(grammar.image_length + config.window))
+        self._before = [cache.length_B.tolist() for cache in self.caches]
         self.count = 0
         """Passes made so far."""
 
@@ -72,17 +72,17 @@ class ImagePasses:
         steps = ids_BT.shape[1]
         # All that a pass depends on, besides its tensors.
         key = (steps, noise_BPN.shape[1], *(cache.shape(steps) for cache in self.caches))
-        return Drawn(*self._replay(key, ids_BT, noise_BPN))
+        return Drawn(*self._call(self._draw, key, ids_BT, noise_BPN))
 
     def take(self, counts: Tensor | int, most: int) -> None:
         """Of the ids fed last, the first `counts` of each image, at most `most`, are right."""
         for cache in self.caches:
             cache.take(counts, most)
 
-    def settle(self) -> None:
-        """Ask the device how far each image has come; reading then goes no further than needed."""
-        for cache in self.caches:
-            cache.settle()
+    def settle(self, taken: Sequence[int]) -> None:
+        """How many ids of each image are taken by now; reading then goes no further than needed."""
+        for cache, before in zip(self.caches, self._before, strict=True):
+            cache.settle([length + count for length, count in zip(before, taken, strict=True)])
 
     def _draw(self, ids_BT: Tensor, noise_BPN: Tensor) -> tuple[Tensor, ...]:
         drawn = noise_BPN.shape[1]
@@ -101,12 +101,15 @@ class ImagePasses:
         return (*found, logits_BPN) if self.keep_logits else found
 
 
-def recorded(draw: Pass, cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
-    """`draw` behind a key: with CUDA a graph for each, which asks that caches are read coarsely; else `draw` itself."""
+def caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
+    """How a pass is called: with CUDA by graphs, which ask that caches are read coarsely.
+
+    It takes the pass as an argument: holding it would be a circle, which keeps caches alive long after their picture.
+    """
     if not cache.length_B.is_cuda:
-        return lambda key, *inputs: draw(*inputs)
+        return directly
     cache.grain = GRAIN
-    return Graphs(draw)
+    return Graphs()
 
 
 def _at_least_float32(part: Tensor) -> torch.dtype:

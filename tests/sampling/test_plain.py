@@ -1,5 +1,7 @@
 """The plain engine against full recomputation, in batches and alone, under the grammar of every mode."""
 
+import gc
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -142,22 +144,25 @@ def test_the_picture_is_written_without_waiting_for_the_device(
     assert looks.seen == ["_local_scalar_dense", "index"], "or it would not have seen anything"
 
 
+Pass = Callable[..., tuple[torch.Tensor, ...]]
+
+
 class Replays:
     """Stands in for CUDA graphs where there is no CUDA: the first call of a key fixes all that Python decides.
 
     What is replayed sees tensors by address: inputs are copied into held ones, and everything else must be in the key.
     """
 
-    def __init__(self, function: Callable[..., tuple[torch.Tensor, ...]]) -> None:
-        self.function, self.held = function, dict[Hashable, tuple[torch.Tensor, ...]]()
+    def __init__(self) -> None:
+        self.held: dict[Hashable, tuple[torch.Tensor, ...]] = {}
 
-    def __call__(self, key: Hashable, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def __call__(self, function: Pass, key: Hashable, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if key not in self.held:
             self.held[key] = tuple(value.clone() for value in inputs)
-            self.function(*self.held[key])  # recorded, and run for nothing
+            function(*self.held[key])  # recorded, and run for nothing
         for place, value in zip(self.held[key], inputs, strict=True):
             place.copy_(value)
-        return tuple(output.clone() for output in self.function(*self.held[key]))
+        return tuple(output.clone() for output in function(*self.held[key]))
 
 
 @pytest.mark.parametrize("engine", ["plain", "jacobi"])
@@ -168,12 +173,31 @@ def test_replayed_passes_over_coarsely_read_caches_give_the_same_tokens(
     expected = answer(backbone, "full", config, [0, 1, 2])
     made: list[Replays] = []
 
-    def recorded(draw: Callable[..., tuple[torch.Tensor, ...]], cache: KVCache) -> Replays:
+    def caller(cache: KVCache) -> Replays:
         cache.grain = 16
-        made.append(Replays(draw))
+        made.append(Replays())
         return made[-1]
 
-    monkeypatch.setattr(passes, "recorded", recorded)
+    monkeypatch.setattr(passes, "caller", caller)
     found = answer(backbone, "full", config, [0, 1, 2])
     assert torch.equal(found.codes_Bhw, expected.codes_Bhw)
     assert 1 < len(made[0].held) < expected.passes / 2, "few graphs, used often"
+
+
+def test_nothing_outlives_its_picture(backbone: NextTokenBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches are large: they must go at once, not when Python looks for circles of references."""
+    alive: list[weakref.ref[passes.ImagePasses]] = []
+    init = passes.ImagePasses.__init__
+
+    def noticed(self: passes.ImagePasses, *arguments: Any) -> None:
+        alive.append(weakref.ref(self))
+        init(self, *arguments)
+
+    monkeypatch.setattr(passes.ImagePasses, "__init__", noticed)
+    gc.disable()
+    try:
+        for engine in ("plain", "jacobi"):
+            answer(backbone, "full", SamplingConfig(engine=engine, max_text=3), [0, 1])
+    finally:
+        gc.enable()
+    assert [reference() for reference in alive] == [None, None]
