@@ -129,6 +129,18 @@ def test_a_guidance_ablation_changes_prompt_and_answer(house: Path, mode: str) -
     assert (answer.text == "") == (mode == "none")
 
 
+def test_fresh_weights_depend_on_the_seed_alone(house: Path) -> None:
+    from lit_pure.lit.build import _new_restorer
+
+    needs, made = {"tokenizer": newest("tokenizer/nano")}, []
+    for seed, before in ((0, 1), (0, 100), (1, 1)):
+        torch.rand(before)
+        experiment = compose("demo", [f"seed={seed}"])
+        assert isinstance(experiment, PureExperiment)
+        made.append(_new_restorer(experiment, needs).backbone.blocks[0].ffn.up.weight)
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_training_and_decoding_run_in_bfloat16(house: Path, precision: str) -> None:
     assert main(["run", "demo", f"trainer.precision={precision}", "trainer.max_steps=4"]) == 0

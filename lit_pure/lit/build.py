@@ -148,7 +148,9 @@ def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer
         prepare(backbone, experiment.sampling)
         return _restorer(experiment, tokenizer, backbone, vocabulary)
     vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
-    backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)  # whatever was loaded or drawn before
+        backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
     restorer = _restorer(experiment, tokenizer, backbone, vocabulary)
     if experiment.backbone.code_rows == "codebook":
         vectors_NC = tokenizer.lookup(torch.arange(vocabulary.codes))
