@@ -1,0 +1,35 @@
+"""First drafts and windows on a trained run, through the command."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lit_pure.__main__ import main
+from lit_pure.images.io import write_png
+
+
+def test_drafts_are_compared_on_photographs(house: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        picture = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(number))
+        write_png(tmp_path / f"{number}.png", picture)
+    report = tmp_path / "drafts.json"
+    assert main(["bench", "drafts", str(tmp_path), "--run", "demo", "--windows", "4,8", "--json", str(report)]) == 0
+    written = json.loads(report.read_text())
+    plain, *others = written["rows"]
+    cells = (96 // 8) ** 2
+    assert written["photos"] == 2 and (plain["engine"], plain["passes"], plain["fewer"]) == ("plain", cells, 1)
+    assert [(row["drafts"], row["window"]) for row in others] == [
+        (drafts, window) for drafts in ("lq", "left", "random") for window in (4, 8)
+    ]
+    for row in others:
+        assert row["passes"] < cells and row["fewer"] == pytest.approx(cells / row["passes"])
+
+
+def test_what_cannot_be_compared_is_named(house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_png(tmp_path / "small.png", torch.rand(3, 10, 10))
+    assert main(["bench", "drafts", str(tmp_path), "--run", "demo"]) == 1
+    assert "smaller than 24 x 24 px" in capsys.readouterr().err
+    assert main(["bench", "drafts", str(tmp_path), "--run", "demo", "--windows", "1"]) == 2
+    assert "--windows 1" in capsys.readouterr().err
