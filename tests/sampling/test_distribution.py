@@ -1,7 +1,7 @@
 """Codes have the distribution that the formulas say: chi-square over two cells, against a second computation.
 
 A picture of 1 x 2 cells, so that the joint distribution of both codes can be written down: each cell's from the logits
-of a full pass without a cache, in float64, over the whole vocabulary, step by step as published.
+of a full pass without a cache, then in float64 over the whole vocabulary, step by step as published.
 """
 
 import math
