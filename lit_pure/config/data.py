@@ -34,6 +34,10 @@ def knob(
 
 KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
 KERNEL_PROBABILITIES = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
+RESIZE_MODES = ["area", "bilinear", "bicubic"]
+"""Interpolations that a resize is drawn among."""
+ANTIALIASED = "bicubic_antialias"
+"""Bicubic over as many pixels as one takes the place of: the classical x4 benchmark. Never drawn unless asked for."""
 
 
 @dataclass
@@ -45,6 +49,8 @@ class DegradationConfig:
     gt_usm: bool = True
     """Sharpen the HQ image (unsharp mask) before it is degraded."""
 
+    blur_prob: float = knob(1.0, low=0, high=1)
+    """Probability that the first stage blurs at all (published pipelines always do)."""
     blur_kernel_size: int = knob(21, low=7, high=51)
     """Largest kernel of the first blur [px, odd]; the size is drawn among 7, 9, ... up to it, and padded to it."""
     kernel_list: list[str] = knob(KERNELS)
@@ -63,17 +69,23 @@ class DegradationConfig:
     """Probabilities of the first resize to enlarge, to reduce, to keep."""
     resize_range: tuple[float, float] = knob((0.15, 1.5), above=0, high=4, ordered=True)
     """Factor of the first resize."""
+    noise_prob: float = knob(1.0, low=0, high=1)
+    """Probability that the first stage adds noise at all (published pipelines always do)."""
     gaussian_noise_prob: float = knob(0.5, low=0, high=1)
-    """Probability of Gaussian noise; otherwise the noise is Poisson."""
+    """Probability that the noise is Gaussian; otherwise it is Poisson."""
     noise_range: tuple[float, float] = knob((1.0, 30.0), low=0, high=255, ordered=True)
     """Standard deviation of Gaussian noise [levels of 255]."""
     poisson_scale_range: tuple[float, float] = knob((0.05, 3.0), low=0, high=20, ordered=True)
     """Strength of Poisson noise [1 is the natural one]."""
     gray_noise_prob: float = knob(0.4, low=0, high=1)
     """Probability that all channels share one noise."""
+    jpeg_prob: float = knob(1.0, low=0, high=1)
+    """Probability that the first stage compresses (0 in NSARM's light setting)."""
     jpeg_range: tuple[float, float] = knob((30.0, 95.0), low=1, high=100, ordered=True)
     """JPEG quality of the first stage."""
 
+    second_order_prob: float = knob(1.0, low=0, high=1)
+    """Probability of the second blur, resize and noise (ResShift's name; 0 in NSARM's light setting)."""
     second_blur_prob: float = knob(0.8, low=0, high=1)
     """Probability that the second stage blurs at all."""
     blur_kernel_size2: int = knob(21, low=7, high=51)
@@ -102,10 +114,14 @@ class DegradationConfig:
     """Strength of the second Poisson noise."""
     gray_noise_prob2: float = knob(0.4, low=0, high=1)
     """Probability that all channels share one noise in the second stage."""
+    jpeg_prob2: float = knob(1.0, low=0, high=1)
+    """Probability of the last JPEG."""
     jpeg_range2: tuple[float, float] = knob((30.0, 95.0), low=1, high=100, ordered=True)
-    """JPEG quality of the second stage."""
+    """Quality of the last JPEG."""
     final_sinc_prob: float = knob(0.8, low=0, high=1)
     """Probability of a final sinc filter, before or after the last JPEG."""
+    final_modes: list[str] = knob(RESIZE_MODES)
+    """Interpolations that the resize to the LQ size is drawn among."""
 
     def problems(self) -> Iterator[Problem]:
         for suffix in ("", "2"):
@@ -117,6 +133,9 @@ class DegradationConfig:
                 yield f"kernel_prob{suffix}", f"{len(odds)} probabilities for {len(shapes)} kernels; give one for each"
             if size % 2 == 0:
                 yield f"blur_kernel_size{suffix}", f"{size} is even; a kernel needs an odd size"
+        modes = [*RESIZE_MODES, ANTIALIASED]
+        if not self.final_modes or not set(self.final_modes) <= set(modes):
+            yield "final_modes", f"{self.final_modes}: take one or more of {', '.join(modes)}"
 
 
 @dataclass

@@ -9,22 +9,21 @@ image, y x of an image between the steps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_pure.config.data import DegradationConfig
+from lit_pure.config.data import ANTIALIASED, RESIZE_MODES, DegradationConfig
 from lit_pure.degradation.filters import convolve, sharpen
 from lit_pure.degradation.jpeg import jpeg
 from lit_pure.degradation.kernels import DELTA, Kernel, draw_blur, draw_final_sinc, uniform_either_side
 from lit_pure.degradation.noise import add_gaussian, add_poisson
 
-Mode = Literal["area", "bilinear", "bicubic"]
-MODES: tuple[Mode, ...] = ("area", "bilinear", "bicubic")
+Mode = Literal["area", "bilinear", "bicubic", "bicubic_antialias"]
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,15 @@ class Degradation:
     blur1: Kernel
     resize1: Resize
     noise1: Noise
-    quality1: float
-    """JPEG quality of the first stage."""
+    quality1: float | None
+    """JPEG quality of the first stage; None does not compress."""
     blur2: Kernel
     """`DELTA` where the second stage does not blur."""
-    resize2: Resize
+    resize2: Resize | None
+    """None where there is no second stage."""
     noise2: Noise
-    quality2: float
-    """JPEG quality of the second stage."""
+    quality2: float | None
+    """Quality of the last JPEG; None does not compress."""
     final_mode: Mode
     """How the image gets its final size."""
     sinc: Kernel
@@ -82,7 +82,7 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
     """
     c = config
     blur1, blur2 = _draw_blurs(config, rng)
-    return Degradation(
+    drawn = Degradation(
         sharpen=c.gt_usm,
         blur1=blur1,
         resize1=_draw_resize(rng, c.resize_prob, c.resize_range),
@@ -92,10 +92,11 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
         resize2=_draw_resize(rng, c.resize_prob2, c.resize_range2),
         noise2=_draw_noise(rng, c.gaussian_noise_prob2, c.noise_range2, c.poisson_scale_range2, c.gray_noise_prob2),
         quality2=rng.uniform(*c.jpeg_range2),
-        final_mode=_draw_mode(rng),
+        final_mode=_draw_mode(rng, c.final_modes),
         sinc=draw_final_sinc(rng, c.blur_kernel_size2, c.final_sinc_prob),
         sinc_first=bool(rng.random() < 0.5),
     )
+    return _leave_out(drawn, config, rng)
 
 
 @torch.no_grad()
@@ -121,8 +122,10 @@ def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
     image_3yx = _resize_by(_blur(image_3yx, d.blur1), d.resize1)
     image_3yx = _compress(_add_noise(image_3yx, d.noise1), d.quality1)
 
-    second = max(1, int(height * d.resize2.factor)), max(1, int(width * d.resize2.factor))
-    image_3yx = _resize_to(_blur(image_3yx, d.blur2), second, d.resize2.mode)
+    image_3yx = _blur(image_3yx, d.blur2)
+    if d.resize2 is not None:
+        second = max(1, int(height * d.resize2.factor)), max(1, int(width * d.resize2.factor))
+        image_3yx = _resize_to(image_3yx, second, d.resize2.mode)
     image_3yx = _add_noise(image_3yx, d.noise2)
     if not d.sinc_first:
         image_3yx = _compress(image_3yx, d.quality2)
@@ -178,8 +181,29 @@ def _draw_blurs(config: DegradationConfig, rng: np.random.Generator) -> tuple[Ke
     return blur1, draw_blur(rng, size, c.sinc_prob2, shapes, odds, c.blur_sigma2, c.betag_range2, c.betap_range2)
 
 
-def _draw_mode(rng: np.random.Generator) -> Mode:
-    return MODES[rng.integers(len(MODES))]
+def _leave_out(drawn: Degradation, config: DegradationConfig, rng: np.random.Generator) -> Degradation:
+    """Take away the steps that are not to happen; last, so that the steps that stay have the numbers they had."""
+    c = config
+    if not _happens(rng, c.blur_prob):
+        drawn = replace(drawn, blur1=DELTA)
+    if not _happens(rng, c.noise_prob):
+        drawn = replace(drawn, noise1=replace(drawn.noise1, strength=0.0))
+    if not _happens(rng, c.jpeg_prob):
+        drawn = replace(drawn, quality1=None)
+    if not _happens(rng, c.second_order_prob):
+        drawn = replace(drawn, blur2=DELTA, resize2=None, noise2=replace(drawn.noise2, strength=0.0))
+    if not _happens(rng, c.jpeg_prob2):
+        drawn = replace(drawn, quality2=None)
+    return drawn
+
+
+def _happens(rng: np.random.Generator, probability: float) -> bool:
+    """What always or never happens is not drawn."""
+    return probability >= 1 or (probability > 0 and bool(rng.random() < probability))
+
+
+def _draw_mode(rng: np.random.Generator, modes: Sequence[str]) -> Mode:
+    return cast(Mode, modes[int(rng.integers(len(modes)))])
 
 
 def _draw_resize(
@@ -188,7 +212,7 @@ def _draw_resize(
     """Enlarge, reduce or keep with the given probabilities, uniformly above or below 1."""
     choice = rng.choice(3, p=np.asarray(odds) / sum(odds))
     factor = 1.0 if choice == 2 else uniform_either_side(rng, *factor_range, below=bool(choice == 1))
-    return Resize(factor, _draw_mode(rng))
+    return Resize(factor, _draw_mode(rng, RESIZE_MODES))
 
 
 def _draw_noise(
@@ -217,6 +241,8 @@ def _resize_by(image_3yx: Tensor, resize: Resize) -> Tensor:
 
 
 def _resize_to(image_3yx: Tensor, size: tuple[int, int], mode: Mode) -> Tensor:
+    if mode == ANTIALIASED:
+        return F.interpolate(image_3yx[None], size=size, mode="bicubic", antialias=True)[0]
     return F.interpolate(image_3yx[None], size=size, mode=mode)[0]
 
 
@@ -229,5 +255,7 @@ def _add_noise(image_3yx: Tensor, noise: Noise) -> Tensor:
     return image_3yx.clamp(0, 1)
 
 
-def _compress(image_3yx: Tensor, quality: float) -> Tensor:
+def _compress(image_3yx: Tensor, quality: float | None) -> Tensor:
+    if quality is None:
+        return image_3yx
     return jpeg(image_3yx[None].clamp(0, 1), torch.tensor([quality]))[0]
