@@ -1,7 +1,8 @@
 """Run folders: where they are, which are finished, what they say of themselves.
 
 Knows `runs/<experiment>/version_N/` with `config.yaml`, `provenance.json` and `summary.json`; a run is finished once
-its summary stands. Knows nothing of models, and imports no torch, so that reports are quick.
+its summary stands. Some finished runs are shipped with the project, in `data/runs/<experiment>/shipped/`, and serve
+where there is no own one. Knows nothing of models, and imports no torch, so that reports are quick.
 """
 
 import importlib.metadata
@@ -22,8 +23,13 @@ from lit_pure.config.schema import Experiment
 
 ROOT = Path("runs")
 """Where runs are kept, below the working directory."""
+SHIPPED_ROOT = PROJECT / "data" / "runs"
+"""Where the finished runs are that come with the project."""
+SHIPPED = "shipped"
+"""In place of version_N: the run that came with the project."""
 PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
 _VERSION = re.compile(r"version_(\d+)")
+_EITHER = re.compile(r"version_\d+|shipped")
 
 
 class MissingRun(ValueError):
@@ -38,8 +44,11 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The run's path below the root, for example demo/version_0."""
-        return self.folder.relative_to(ROOT).as_posix() if self.folder.is_relative_to(ROOT) else str(self.folder)
+        """The run's path below the root, for example demo/version_0, dem/nano/shipped."""
+        for root in (ROOT, SHIPPED_ROOT):
+            if self.folder.is_relative_to(root):
+                return self.folder.relative_to(root).as_posix()
+        return str(self.folder)
 
     @property
     def finished(self) -> bool:
@@ -73,12 +82,13 @@ def versions(name: str) -> list[Run]:
 
 
 def newest_finished(name: str) -> Run | None:
-    """The newest finished run of an experiment; `name/version_3` asks for that one."""
+    """The newest finished run of an experiment, else its shipped one; `name/version_3` and `name/shipped` name one."""
     head, _, last = name.rpartition("/")
-    if _VERSION.fullmatch(last):
-        run = Run(ROOT / head / last)
-        return run if run.finished else None
-    return next((run for run in reversed(versions(name)) if run.finished), None)
+    if _EITHER.fullmatch(last):
+        candidates = [Run((SHIPPED_ROOT if last == SHIPPED else ROOT) / head / last)]
+    else:
+        candidates = [*reversed(versions(name)), Run(SHIPPED_ROOT / name / SHIPPED)]
+    return next((run for run in candidates if run.finished), None)
 
 
 def require(name: str) -> Run:
@@ -91,7 +101,8 @@ def require(name: str) -> Run:
 
 def experiment_of(name: str) -> str:
     """The experiment of a run's name, which may end in a version."""
-    return re.sub(r"/version_\d+$", "", name)
+    head, _, last = name.rpartition("/")
+    return head if _EITHER.fullmatch(last) else name
 
 
 def maker(name: str) -> str:
@@ -141,7 +152,7 @@ def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], comman
     """Where a run comes from: git state, versions, command, seed, runs needed, dataset fingerprints."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": list(command),
+        "command": ["lit-pure", *command[1:]],  # whatever the path of the program was
         "seed": seed,
         "needs": needs,
         "dataset": dataset,

@@ -31,6 +31,20 @@ def test_the_newest_finished_run_is_found_by_number(three: Path) -> None:
     assert runs.newest_finished("demo/version_2") is None
 
 
+def test_a_shipped_run_serves_where_there_is_no_own_one(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SHIPPED_ROOT", three / "data" / "runs")
+    for name in ("demo", "dem/nano"):
+        folder = three / "data" / "runs" / name / "shipped"
+        folder.mkdir(parents=True)
+        runs.write_json(folder / "summary.json", {"family": "dem"})
+    assert runs.require("dem/nano").label == "dem/nano/shipped" == runs.require("dem/nano/shipped").label
+    assert runs.require("demo").label == "demo/version_10" and runs.require("demo/shipped").label == "demo/shipped"
+    assert runs.experiment_of("dem/nano/shipped") == "dem/nano" == runs.experiment_of("dem/nano")
+    assert [run.label for run in runs.finished()] == ["demo/version_0", "demo/version_10"], "reports show own runs"
+    with pytest.raises(MissingRun, match="make exp NAME=pure/nano$"):
+        runs.require("pure/nano/shipped")
+
+
 def test_a_missing_run_names_the_command(three: Path) -> None:
     with pytest.raises(MissingRun, match="make it with: make exp NAME=pure/nano$"):
         runs.require("pure/nano")
@@ -55,8 +69,8 @@ def test_json_is_whole_or_absent(tmp_path: Path) -> None:
 
 
 def test_provenance_says_where_a_run_comes_from() -> None:
-    row = runs.provenance(3, {"dem": "dem/nano/version_0"}, {"train": "abc"}, ["run", "demo"])
-    assert row["seed"] == 3 and row["command"] == ["run", "demo"] and row["dataset"] == {"train": "abc"}
+    row = runs.provenance(3, {"dem": "dem/nano/version_0"}, {"train": "abc"}, ["/any/path/__main__.py", "run", "demo"])
+    assert row["seed"] == 3 and row["command"] == ["lit-pure", "run", "demo"] and row["dataset"] == {"train": "abc"}
     assert set(row["packages"]) >= {"torch", "lightning", "pyiqa", "omegaconf"}
 
 

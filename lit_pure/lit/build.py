@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer, seed_everything
+from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import nn
@@ -25,6 +25,7 @@ from lit_pure.lit.ar import ARModule
 from lit_pure.lit.callbacks import LossHistory, Pictures
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform, Untouched
 from lit_pure.lit.dem import DemModule
+from lit_pure.lit.timing import DataWait
 from lit_pure.lit.tokenizer import TokenizerModule
 from lit_pure.restore import Restorer
 from lit_pure.runs import Run
@@ -51,7 +52,8 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     folder = Run(runs.ROOT / experiment.name / f"version_{loggers[0].version}")
     history = LossHistory()
     pictures = Pictures(folder.folder / "images", sorted(experiment.data.test), _entropy_ceiling(module))
-    trainer = _trainer(experiment, folder, loggers, history, pictures)
+    wait = DataWait()
+    trainer = _trainer(experiment, folder, loggers, [history, wait, pictures])
     if trainer.is_global_zero:
         _introduce(experiment, folder, needs, data, command)
     log.info("run %s", folder.label)
@@ -64,7 +66,8 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     if experiment.data.test:
         trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
-        runs.write_json(folder.folder / "summary.json", _summary(experiment, module, data, trainer, history, pictures))
+        row = _summary(experiment, module, data, trainer, {**history.row(), **wait.row()}, pictures)
+        runs.write_json(folder.folder / "summary.json", row)
     return folder
 
 
@@ -173,9 +176,7 @@ def _loggers(experiment: Experiment) -> list[Logger]:
     return [board, CSVLogger(runs.ROOT, name=experiment.name, version=board.version, flush_logs_every_n_steps=50)]
 
 
-def _trainer(
-    experiment: Experiment, folder: Run, loggers: list[Logger], history: LossHistory, pictures: Pictures
-) -> Trainer:
+def _trainer(experiment: Experiment, folder: Run, loggers: list[Logger], ours: list[Callback]) -> Trainer:
     config = experiment.trainer
     checkpoints = ModelCheckpoint(folder.folder / "checkpoints", save_last="link", every_n_train_steps=config.val_every)
     return Trainer(
@@ -194,7 +195,7 @@ def _trainer(
         use_distributed_sampler=False,
         enable_model_summary=False,
         logger=loggers,
-        callbacks=[checkpoints, LearningRateMonitor("step"), TQDMProgressBar(), history, pictures],
+        callbacks=[checkpoints, LearningRateMonitor("step"), TQDMProgressBar(), *ours],
     )
 
 
@@ -224,18 +225,23 @@ def _summary(
     module: nn.Module,
     data: PhotoDataModule,
     trainer: Trainer,
-    history: LossHistory,
+    training: dict[str, float | int],
     pictures: Pictures,
 ) -> dict[str, Any]:
     """One flat row: what `report` and the notebooks read."""
     row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
     row |= {"seed": experiment.seed, "parameters": sum(item.numel() for item in module.parameters())}
-    row |= history.row()
+    row |= training
     measured = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
     if speeds := [measured.pop(key) for key in list(measured) if key.endswith("/tokens_per_second")]:
         row["tokens_per_second"] = round(sum(speeds) / len(speeds), 1)
     row |= {key: value for key, value in sorted(measured.items()) if math.isfinite(value)}
-    return row | {"skipped_photos": data.skipped(), "pictures": [str(path) for path in pictures.written]}
+    skipped = data.skipped()
+    return row | {
+        "skipped": len(skipped),
+        "skipped_photos": skipped,
+        "pictures": [str(path) for path in pictures.written],
+    }
 
 
 def _entropy_ceiling(module: LightningModule) -> float:
