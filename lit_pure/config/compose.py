@@ -1,37 +1,49 @@
-"""Turns an experiment file, its bases and the command line into one checked dataclass.
+"""Turns an experiment file, its bases, presets and the command line into one checked dataclass.
 
-Knows YAML, inheritance (`base:`), overrides and how to say what is wrong. Knows nothing of what a knob means (see
-`schema.py`), imports no torch, and so refuses a mistake in a fraction of a second.
+Knows YAML, inheritance (`base:`), degradation presets, overrides and in which order they lie. Knows nothing of what a
+knob means (see `schema.py`) and leaves to `mistakes.py` how to say what is wrong; imports no torch, and so refuses a
+mistake in a fraction of a second.
 """
 
 import difflib
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lit_pure.config.data import DegradationConfig
+from lit_pure.config.mistakes import (
+    Layer,
+    find,
+    first_line,
+    flat,
+    source_of,
+    type_message,
+    unknown_keys,
+    unknown_message,
+)
 from lit_pure.config.ranges import violations
 from lit_pure.config.schema import FAMILIES, Experiment
 
 PROJECT = Path(__file__).parents[2]
 COMMAND_LINE = "command line"
+DEGRADATION = "data.degradation"
+"""Where experiments keep what a preset sets."""
+PRESETS = "data/degradation"
+"""The folder of presets: NAME.yaml, a flat table of knobs of `DegradationConfig`."""
+NOT_PRESET = ("preset", "scale")
+"""Knobs that a preset leaves alone: its own name, and what the model is made for."""
+
+Settings = TypeVar("Settings")
 
 
 class ConfigError(ValueError):
     """A mistake in an experiment file or on the command line, told in one or two lines with its remedy."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One source of settings: an experiment file, or one override."""
-
-    source: str
-    values: dict[str, Any]
 
 
 def locate(path: str) -> Path:
@@ -43,7 +55,8 @@ def locate(path: str) -> Path:
 def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment `name` (a path below `experiments/` without .yaml) with `overrides` such as "sampling.k=1".
 
-    Bases come first, then the file itself, then the command line; `base=other` swaps the file's own base.
+    Bases come first, then the file itself, then the command line; `base=other` swaps the file's own base. The values of
+    a preset lie directly below the file, or the command line, that names it: its other keys win wherever they stand.
     Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges found.
     """
     command_line = [_parse_override(item) for item in overrides]
@@ -51,6 +64,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     layers = [*_lineage(name, swap), *command_line]
     for layer in layers:
         layer.values.pop("sweep", None)
+    layers = _with_presets(layers, DEGRADATION)
     experiment = _merge(_family(layers), layers)
     experiment.name = name
     return _checked(experiment, layers)
@@ -61,8 +75,15 @@ def override(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
     settings = OmegaConf.to_container(OmegaConf.structured(experiment))
     assert isinstance(settings, dict)
     own = Layer(experiment.name, {str(key): value for key, value in settings.items()})
-    layers = [own, *(_parse_override(item) for item in overrides)]
+    layers = [own, *_with_presets([_parse_override(item) for item in overrides], DEGRADATION)]
     return _checked(_merge(type(experiment), layers), layers)
+
+
+def degradation(preset: str, overrides: Sequence[str] = ()) -> DegradationConfig:
+    """The knobs of a preset with overrides such as "jpeg_range=[50,90]" over them, checked. Raises ConfigError."""
+    named = Layer(COMMAND_LINE, {"preset": preset})
+    layers = _with_presets([named, *(_parse_override(item, "jpeg_range=[50,90]") for item in overrides)], "")
+    return _checked(_merge(DegradationConfig, layers), layers)
 
 
 def grid(name: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -95,7 +116,7 @@ def load(path: Path) -> Experiment:
 
 def differences(found: Experiment, wanted: Experiment) -> list[str]:
     """Dotted keys whose values differ, as "key: found -> wanted"; the name is left out."""
-    a, b = (dict(_flat(OmegaConf.to_container(OmegaConf.structured(item)), "")) for item in (found, wanted))
+    a, b = (dict(flat(OmegaConf.to_container(OmegaConf.structured(item)), "")) for item in (found, wanted))
     keys = sorted((a.keys() | b.keys()) - {"name", "base"})
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
@@ -140,16 +161,15 @@ def _lineage(name: str, swap: str | None) -> list[Layer]:
         values = _load(path)
         if current == name and swap is not None:
             values["base"] = swap
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        layers.append(Layer(str(shown), values))
+        layers.append(Layer(_shown(path), values))
         current = values.get("base")
     return layers[::-1]
 
 
-def _parse_override(item: str) -> Layer:
+def _parse_override(item: str, example: str = "trainer.max_steps=100") -> Layer:
     key, equals, _ = item.partition("=")
     if not equals or not key:
-        raise ConfigError(f"{COMMAND_LINE}: {item!r} is not key=value; write for example trainer.max_steps=100")
+        raise ConfigError(f"{COMMAND_LINE}: {item!r} is not key=value; write for example {example}")
     try:
         values = OmegaConf.to_container(OmegaConf.from_dotlist([item]), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
@@ -171,110 +191,77 @@ def _family(layers: Sequence[Layer]) -> type[Experiment]:
     return FAMILIES[family]
 
 
-def _merge(root: type[Experiment], layers: Sequence[Layer]) -> Experiment:
-    merged = OmegaConf.structured(root)
-    for layer in layers:
-        for key in _unknown_keys(root, layer.values, ""):
-            raise ConfigError(_unknown_message(root, layer, key))
-        try:
-            merged = OmegaConf.merge(merged, layer.values)
-        except OmegaConfBaseException as error:
-            raise ConfigError(_type_message(root, layer, error)) from None
-    try:
-        experiment = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        key = error.full_key or "?"
-        raise ConfigError(f"{_source_of(layers, key)}: {key}: {_first_line(error)}") from None
-    assert isinstance(experiment, Experiment)
-    return experiment
+def _with_presets(layers: Sequence[Layer], below: str) -> list[Layer]:
+    """The layers with the values of each preset directly below the source that names it, which leave nothing of others.
+
+    `below` is the dotted key of the degradation, "" where the layers are nothing else.
+    """
+    found: list[Layer] = []
+    key = f"{below}.preset" if below else "preset"
+    for source, group in groupby(layers, key=lambda layer: layer.source):
+        own = list(group)
+        named = [find(layer.values, key) for layer in own]
+        words = [str(name) for name in named if isinstance(name, str | int | float)]  # all else is refused later
+        if words:
+            path = _preset_file(words[-1], f"{source}: {key}")
+            defaults = {knob: value for knob, value in asdict(DegradationConfig()).items() if knob not in NOT_PRESET}
+            found += [Layer("default", _nested(defaults, below)), _preset(path, below)]
+        found += own
+    return found
 
 
-def _checked(experiment: Experiment, layers: Sequence[Layer]) -> Experiment:
-    """The experiment itself. Raises ConfigError with all its values out of range and who set them."""
-    problems = sorted(set(violations(experiment)))
-    if problems:
-        raise ConfigError("\n".join(f"{_source_of(layers, key)}: {key} {problem}" for key, problem in problems))
-    return experiment
+def _preset_file(name: str, asked: str) -> Path:
+    path = locate(name if name.endswith((".yaml", ".yml")) else f"{PRESETS}/{name}.yaml")
+    if path.is_file():
+        return path
+    known = sorted({file.stem for root in (Path(), PROJECT) for file in (root / PRESETS).glob("*.yaml")})
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ConfigError(
+        f"{asked} = {name!r}: no such preset (looked for {path}); {hint}there are {', '.join(known)}, "
+        "or give the path of a .yaml file of your own"
+    )
 
 
-def _unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    hints = typing.get_type_hints(schema)
-    names = {item.name for item in fields(schema)}
-    for key, value in values.items():
-        dotted = f"{prefix}{key}"
-        if key not in names:
-            yield dotted
-            continue
-        hint = hints[key]
-        if is_dataclass(hint) and isinstance(value, dict):
-            yield from _unknown_keys(hint, value, f"{dotted}.")
-        elif typing.get_origin(hint) is dict and isinstance(value, dict):
-            for name, entry in value.items():
-                if isinstance(entry, dict):
-                    yield from _unknown_keys(typing.get_args(hint)[1], entry, f"{dotted}.{name}.")
+def _preset(path: Path, below: str) -> Layer:
+    values = _load(path)
+    if wrong := [key for key in NOT_PRESET if key in values]:
+        raise ConfigError(f"{path}: {wrong[0]} = {values[wrong[0]]!r} is not for a preset to set; take it out")
+    return Layer(_shown(path), _nested(values, below))
 
 
-def _legal_keys(schema: Any, prefix: str) -> Iterator[str]:
-    for name, hint in typing.get_type_hints(schema).items():
-        if name in {item.name for item in fields(schema)}:
-            yield f"{prefix}{name}"
-            if is_dataclass(hint):
-                yield from _legal_keys(hint, f"{prefix}{name}.")
-
-
-def _unknown_message(root: type[Experiment], layer: Layer, key: str) -> str:
-    legal = list(_legal_keys(root, ""))
-    near = difflib.get_close_matches(key, legal, n=1, cutoff=0.6)
-    parent = key.rpartition(".")[0]
-    siblings = [name for name in legal if name.rpartition(".")[0] == parent] or legal
-    hint = f"did you mean {near[0]}?" if near else f"legal here: {', '.join(siblings)}"
-    return f"{layer.source}: no key {key} (value {_find(layer.values, key)!r}) in family {root().family}; {hint}"
-
-
-def _type_message(root: type[Experiment], layer: Layer, error: OmegaConfBaseException) -> str:
-    key = error.full_key or _culprit(root, layer)
-    default = OmegaConf.select(OmegaConf.structured(root), key)
-    hint = "" if OmegaConf.is_config(default) and not OmegaConf.is_list(default) else f"; the default is {default}"
-    return f"{layer.source}: {key} = {_find(layer.values, key)!r}: {_first_line(error)}{hint}"
-
-
-def _culprit(root: type[Experiment], layer: Layer) -> str:
-    """The first key of a layer that does not merge by itself: OmegaConf does not always name it."""
-    for key, value in _flat(layer.values, ""):
-        try:
-            OmegaConf.update(OmegaConf.structured(root), key, value)
-        except OmegaConfBaseException:
-            return key
-    return next(iter(layer.values))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
-
-
-def _find(values: Any, dotted: str) -> Any:
-    """The value at a dotted key, or None."""
-    for part in dotted.replace("[", ".").replace("]", "").split("."):
-        if isinstance(values, dict) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
-            values = values[int(part)]
-        else:
-            return None
+def _nested(values: dict[str, Any], below: str) -> dict[str, Any]:
+    for part in reversed(below.split(".") if below else []):
+        values = {part: values}
     return values
 
 
-def _source_of(layers: Sequence[Layer], key: str) -> str:
-    """Who set `key` last."""
-    for layer in reversed(layers):
-        if _find(layer.values, key) is not None:
-            return layer.source
-    return "default"
+def _shown(path: Path) -> str:
+    """The path as people know it: from the working directory."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, entry in value.items():
-            yield from _flat(entry, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value
+def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
+    merged = OmegaConf.structured(root)
+    for layer in layers:
+        for key in unknown_keys(root, layer.values, ""):
+            raise ConfigError(unknown_message(root, layer, key))
+        try:
+            merged = OmegaConf.merge(merged, layer.values)
+        except OmegaConfBaseException as error:
+            raise ConfigError(type_message(root, layer, error)) from None
+    try:
+        settings = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "?"
+        raise ConfigError(f"{source_of(layers, key)}: {key}: {first_line(error)}") from None
+    assert isinstance(settings, root)
+    return settings
+
+
+def _checked(settings: Settings, layers: Sequence[Layer]) -> Settings:
+    """The settings themselves. Raises ConfigError with all their values out of range and who set them."""
+    problems = sorted(set(violations(settings)))
+    if problems:
+        raise ConfigError("\n".join(f"{source_of(layers, key)}: {key} {problem}" for key, problem in problems))
+    return settings

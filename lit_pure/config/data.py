@@ -44,6 +44,8 @@ ANTIALIASED = "bicubic_antialias"
 class DegradationConfig:
     """The two-stage process of Real-ESRGAN (arXiv 2107.10833, section 3) under its published YAML names and values."""
 
+    preset: str = "realesrgan"
+    """NAME of data/degradation/NAME.yaml, or one's own .yaml file: where it is named, it sets all knobs but `scale`."""
     scale: int = knob(4, low=1, high=16)
     """How many times smaller a side of the LQ image is than that of the HQ image."""
     gt_usm: bool = True
@@ -138,18 +140,37 @@ class DegradationConfig:
             yield "final_modes", f"{self.final_modes}: take one or more of {', '.join(modes)}"
 
 
+SKIMAGE = "skimage"
+"""The source that needs no download."""
+SHARDS = "shards"
+"""Captions that lie in the shards."""
+
+
 @dataclass
 class PhotosConfig:
     """One set of photographs."""
 
-    source: str = "skimage"
-    """A folder, or `skimage` for the photographs inside scikit-image."""
+    source: str = SKIMAGE
+    """A folder of pictures (also in sub-folders) or of tar shards, or `skimage` for those inside scikit-image."""
+    meta_info: str = ""
+    """A list as BasicSR writes them, a path per line, relative to `source` or absolute; "(h,w,c)" may stand behind."""
+    lq: str = ""
+    """Test sets: a folder of given LQ pictures, named as those of `source`; with `source: ""` there is no HQ at all."""
     names: list[str] = knob([])
     """File names without extension to take from the source; empty takes all."""
     crops: int = knob(1, low=1)
     """Random crops per photograph and epoch; a test or validation set takes this many fixed ones."""
     captions: str = "pixels"
-    """`pixels` computes captions from the crop; otherwise a JSONL file of {"image": ..., "caption": ...}."""
+    """`pixels` describes the crop, `shards` has KEY.txt beside each picture; else a JSONL file of image and caption."""
+
+    def problems(self) -> Iterator[Problem]:
+        if not (self.source or self.meta_info or self.lq):
+            yield "source", "is empty, and there is neither meta_info nor lq; name a folder, or skimage"
+        if self.source == SKIMAGE and (self.meta_info or self.lq):
+            other = "meta_info" if self.meta_info else "lq"
+            yield "source", f'is {SKIMAGE}, which has no {other}; name the folder that goes with it, or write ""'
+        if self.meta_info and self.lq and not self.source:
+            yield "source", "is empty, and meta_info and lq cannot be matched without it; name the HQ folder"
 
 
 @dataclass
@@ -178,5 +199,18 @@ class DataConfig:
             yield "size", f"{self.size} is not a multiple of 32; try {max(32, round(self.size / 32) * 32)}"
         if self.size % self.degradation.scale:
             yield "degradation.scale", f"{self.degradation.scale} does not divide data.size {self.size}"
+        if self.train.lq:
+            yield "train.lq", "is for val and test sets; what is trained on is degraded anew each time: leave it empty"
+        if self.val.lq and not self.val.source:
+            yield "val.source", "is empty, and a validation loss needs the HQ pictures of val.lq; name their folder"
         if bad := [name for name in self.test if not re.fullmatch(r"[\w-]+", name)]:
             yield "test", f"set names {bad} may hold letters, digits, _ and - only"
+
+    def without_hq(self, family: str) -> Iterator[Problem]:
+        """Test sets that have no HQ pictures, for a family that cannot be tested without."""
+        for name, photos in self.test.items():
+            if photos.lq and not photos.source:
+                yield (
+                    f"test.{name}.source",
+                    f"is empty, and family {family} is tested on HQ; name their folder",
+                )

@@ -62,10 +62,10 @@ class DemConfig:
     margin: float = knob(0.05, low=0, high=1)
     """Score that a more degraded image must exceed a less degraded one by."""
     rank_weight: float = knob(1.0, low=0)
-    """Weight of the ranking loss."""
-    anchor_weight: float = knob(1.0, low=0)
-    """Weight of the anchor loss (nothing scores 0, the strongest degradation scores 1)."""
-    calibration: int = knob(1024, low=8)
+    """Weight of the ranking loss (published: 0.01, beside a reconstruction loss that is not here)."""
+    anchor_weight: float = knob(0.01, low=0)
+    """Weight of the anchor loss: nothing scores 0, the strongest degradation 1 (published: 0.01 of `rank_weight`)."""
+    calibration: int = knob(2048, low=8)
     """Samples that the thresholds between small, medium and large are taken from (a third each)."""
 
     def problems(self) -> Iterator[Problem]:

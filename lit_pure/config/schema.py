@@ -88,12 +88,12 @@ class Needs:
 class SourceConfig:
     """A checkpoint that others published: `lit-pure weights` makes a finished run of it, nothing is trained."""
 
-    layout: Literal["", "chameleon", "llamagen"] = ""
-    """How the checkpoint is laid out: PURE's Hugging Face folder, LlamaGen's .pt; empty: trained here."""
+    layout: Literal["", "chameleon", "llamagen", "deresnet"] = ""
+    """How the checkpoint is laid out: PURE's Hugging Face folder, LlamaGen's .pt, MM-RealSR's .pth; empty: trained."""
     repo: str = ""
-    """Its Hugging Face repository, owner/name."""
+    """Its repository, owner/name: on the Hugging Face hub, a deresnet's on GitHub."""
     revision: str = "main"
-    """Branch, tag or commit of the repository."""
+    """Branch, tag or commit of the repository; the tag of a release on GitHub."""
     files: list[str] = knob([])
     """Names of the files wanted; patterns such as model*.safetensors take what there is."""
     vocabulary: str = ""
@@ -199,6 +199,9 @@ class TokenizerExperiment(Experiment):
     vq: VQConfig = field(default_factory=VQConfig)
     """Architecture and losses."""
 
+    def problems(self) -> Iterator[Problem]:
+        yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
+
 
 @dataclass
 class DemExperiment(Experiment):
@@ -207,6 +210,14 @@ class DemExperiment(Experiment):
     family: str = "dem"
     dem: DemConfig = field(default_factory=DemConfig)
     """Architecture and losses."""
+
+    def problems(self) -> Iterator[Problem]:
+        yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
+        process = self.data.degradation
+        second_blur = process.second_order_prob * process.second_blur_prob
+        for key, ever in (("blur_prob", second_blur), ("noise_prob", process.second_order_prob)):
+            if not getattr(process, key) and not ever:
+                yield f"data.degradation.{key}", "= 0.0, and the second stage adds none: there is nothing to estimate"
 
 
 @dataclass

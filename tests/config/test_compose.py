@@ -62,6 +62,7 @@ def pure(name: str, *overrides: str) -> PureExperiment:
         (["sampling.top_k=maybe"], ["sampling.top_k", "maybe", "dynamic"]),
         (["base=nowhere"], ["nowhere", "there are"]),
         (["evaluation.metrics=[psnr,lpipz]"], ["evaluation.metrics", "lpipz"]),
+        (["data.degradation.preset=sesr"], ["command line", "data.degradation.preset", "sesr", "did you mean seesr?"]),
     ],
 )
 def test_a_mistake_is_refused_without_torch(arguments: list[str], words: list[str], tmp_path: Path) -> None:

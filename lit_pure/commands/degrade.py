@@ -1,0 +1,113 @@
+"""`degrade`: photographs to pairs of HQ and LQ pictures. Knows flags and what is printed."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
+from lit_pure.config.data import DegradationConfig
+
+PRESET = "realesrgan"
+"""What training uses by default."""
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "degrade", degrade_command)
+    command.add_argument("photos", nargs="+", type=Path, metavar="IN", help="a folder of photographs, or files")
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write hq/ and lq/ to")
+    command.add_argument(
+        "--preset",
+        default=PRESET,
+        metavar="NAME",
+        help=f"a file in data/degradation/, or the path of your own (default: {PRESET})",
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="knobs over the preset's, for example jpeg_range=[50,90] second_blur_prob=0",
+    )
+    command.add_argument("--seed", type=_count, default=0, metavar="N", help="of all numbers drawn (default: 0)")
+    command.add_argument("--scale", type=_count, metavar="N", help="HQ side over LQ side (default: 4)")
+    command.add_argument(
+        "--size", type=_count, metavar="PX", help="side of square HQ pictures (default: the whole photograph)"
+    )
+    command.add_argument(
+        "--fit",
+        choices=("crop", "resize"),
+        default="crop",
+        help="crop squares out of the photograph as it is, or resize its shorter side to --size first, which enlarges "
+        "a smaller photograph (default: crop)",
+    )
+    command.add_argument(
+        "--crops",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="squares per photograph: the centre, then spread around it (default: 1)",
+    )
+
+
+def degrade_command(arguments: argparse.Namespace) -> int:
+    """Make a paired test set: OUT/hq/NAME.png and OUT/lq/NAME.png, and what was done to each.
+
+    Without --size a pair shows the whole photograph, of which up to scale - 1 rows at the bottom and columns at the
+    right are cut off so that the scale divides its sides. The paper's OST-Val is, as far as it says: --preset seesr
+    --size 512 --fit resize. A pair depends on the seed, the settings and the position of its photograph among all,
+    sorted by name. What was interrupted goes on where it stopped when it is run again.
+    """
+    knobs = _checked(arguments)
+    from lit_pure.degrade_folder import Outcome, Recipe, contact_sheet, degrade_files, plan
+    from lit_pure.restore_folder import photographs, require_writable
+
+    pairs = plan(photographs(arguments.photos), arguments.crops)
+    require_writable(arguments.out)
+    recipe = Recipe(knobs, arguments.seed, arguments.size, arguments.crops, arguments.fit)
+    outcomes: list[Outcome] = []
+    bar: tqdm[Any] = tqdm(total=len(pairs), unit=" pairs", desc="degrading", file=sys.stderr, disable=None)
+    with bar:
+        for outcome in degrade_files(pairs, arguments.out, recipe):
+            outcomes.append(outcome)
+            bar.update()
+    for error in dict.fromkeys(outcome.error for outcome in outcomes if outcome.error):
+        print(error)
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    before = sum(outcome.before for outcome in outcomes)
+    already = f", {before} of them before" if before else ""
+    sheet = contact_sheet(arguments.out)
+    look = f"; look at {sheet}" if sheet else ""
+    print(f"{len(pairs) - failed} of {len(pairs)} pairs in {arguments.out}/hq and /lq{already}{look}")
+    return 1 if failed else 0
+
+
+def _checked(arguments: argparse.Namespace) -> DegradationConfig:
+    """The knobs. Raises ConfigError for all that can be seen to be wrong without a look into a photograph."""
+    scale = [f"scale={arguments.scale}"] if arguments.scale is not None else []
+    knobs = degradation(arguments.preset, [*arguments.set, *scale])
+    if arguments.size is None and (arguments.crops != 1 or arguments.fit != "crop"):
+        raise ConfigError(f"{COMMAND_LINE}: --crops and --fit need --size: without, a pair is the whole photograph")
+    if arguments.size is not None and (arguments.size % knobs.scale or arguments.size == 0):
+        near = max(1, round(arguments.size / knobs.scale)) * knobs.scale
+        raise ConfigError(f"{COMMAND_LINE}: --size {arguments.size} is no multiple of scale {knobs.scale}; try {near}")
+    if arguments.crops < 1:
+        raise ConfigError(f"{COMMAND_LINE}: --crops {arguments.crops}: take at least one")
+    if absent := [str(path) for path in arguments.photos if not path.exists()]:
+        raise ConfigError(f"{COMMAND_LINE}: no such file or folder: {', '.join(absent)}")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ConfigError(f"{COMMAND_LINE}: OUT {arguments.out} is a file; name a folder to write to, or a new one")
+    if inside := [path for path in arguments.photos if path.resolve() == arguments.out.resolve()]:
+        raise ConfigError(f"{COMMAND_LINE}: {inside[0]} cannot be both IN and OUT; name another folder to write to")
+    return knobs
+
+
+def _count(word: str) -> int:
+    if not word.isascii() or not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number, 0 or more")
+    return int(word)

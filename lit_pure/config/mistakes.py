@@ -1,0 +1,111 @@
+"""What is wrong in a layer of settings, who set it, and how that is told in a line with its remedy.
+
+Knows dotted keys, the schema's dataclasses and OmegaConf's errors. Knows nothing of where layers come from and in which
+order they lie (`compose.py`), nor of ranges (`ranges.py`).
+"""
+
+import difflib
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of settings: an experiment file, a preset, or one override."""
+
+    source: str
+    values: dict[str, Any]
+
+
+def unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    """Dotted keys, all beginning with `prefix`, that the dataclass `schema` does not have."""
+    hints = typing.get_type_hints(schema)
+    names = {item.name for item in fields(schema)}
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        if key not in names:
+            yield dotted
+            continue
+        hint = hints[key]
+        if is_dataclass(hint) and isinstance(value, dict):
+            yield from unknown_keys(hint, value, f"{dotted}.")
+        elif typing.get_origin(hint) is dict and isinstance(value, dict):
+            for name, entry in value.items():
+                if isinstance(entry, dict):
+                    yield from unknown_keys(typing.get_args(hint)[1], entry, f"{dotted}.{name}.")
+
+
+def _legal_keys(schema: Any, prefix: str) -> Iterator[str]:
+    for name, hint in typing.get_type_hints(schema).items():
+        if name in {item.name for item in fields(schema)}:
+            yield f"{prefix}{name}"
+            if is_dataclass(hint):
+                yield from _legal_keys(hint, f"{prefix}{name}.")
+
+
+def unknown_message(root: type, layer: Layer, key: str) -> str:
+    """Of a key that the dataclass `root` does not have: who set it, to what, and which one may be meant."""
+    legal = list(_legal_keys(root, ""))
+    near = difflib.get_close_matches(key, legal, n=1, cutoff=0.6)
+    parent = key.rpartition(".")[0]
+    siblings = [name for name in legal if name.rpartition(".")[0] == parent] or legal
+    hint = f"did you mean {near[0]}?" if near else f"legal here: {', '.join(siblings)}"
+    where = f" in family {root().family}" if hasattr(root, "family") else ""
+    return f"{layer.source}: no key {key} (value {find(layer.values, key)!r}){where}; {hint}"
+
+
+def type_message(root: type, layer: Layer, error: OmegaConfBaseException) -> str:
+    """Of a value of the wrong type: who set it, what is wrong, and the default."""
+    key = error.full_key or _culprit(root, layer)
+    default = OmegaConf.select(OmegaConf.structured(root), key)
+    hint = "" if OmegaConf.is_config(default) and not OmegaConf.is_list(default) else f"; the default is {default}"
+    return f"{layer.source}: {key} = {find(layer.values, key)!r}: {first_line(error)}{hint}"
+
+
+def _culprit(root: type, layer: Layer) -> str:
+    """The first key of a layer that does not merge by itself: OmegaConf does not always name it."""
+    for key, value in flat(layer.values, ""):
+        try:
+            OmegaConf.update(OmegaConf.structured(root), key, value)
+        except OmegaConfBaseException:
+            return key
+    return next(iter(layer.values))
+
+
+def first_line(error: Exception) -> str:
+    """The error in one line."""
+    return str(error).splitlines()[0]
+
+
+def find(values: Any, dotted: str) -> Any:
+    """The value at a dotted key, or None."""
+    for part in dotted.replace("[", ".").replace("]", "").split("."):
+        if isinstance(values, dict) and part in values:
+            values = values[part]
+        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            return None
+    return values
+
+
+def source_of(layers: Sequence[Layer], key: str) -> str:
+    """Who set `key` last."""
+    for layer in reversed(layers):
+        if find(layer.values, key) is not None:
+            return layer.source
+    return "default"
+
+
+def flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested dictionary."""
+    if isinstance(value, dict) and value:
+        for key, entry in value.items():
+            yield from flat(entry, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
