@@ -18,7 +18,8 @@ import torch
 
 from lit_pure import runs
 from lit_pure.images.color import heatmap
-from lit_pure.images.io import BadImage, list_images, read_image, to_bytes, write_png
+from lit_pure.images.files import list_images
+from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.photo import PhotoProgress, RestoredPhoto
 from lit_pure.restore import Restorer
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.models import BackboneConfig, SamplingConfig, VQConfig
 from lit_pure.config.schema import ColorFix, RestoringConfig
-from lit_pure.images.io import from_bytes, list_images, read_image, to_bytes
+from lit_pure.images.files import list_images
+from lit_pure.images.io import from_bytes, read_image, to_bytes
 from lit_pure.images.tiles import Cover
 from lit_pure.restore import Restorer, bicubic, image_number
 from lit_pure.sequence.assemble import Assembler

@@ -1,43 +1,19 @@
-"""Captions: computed from the pixels, or read from a file beside the photographs.
+"""Where captions come from: computed from the pixels, or read from a file beside the photographs.
 
-Knows a dozen colour words, how to say where it is bright and where there is texture, and the JSONL layout. Knows
-nothing of tokens or of how a caption enters the sequence.
+Knows nothing of tokens, of how a caption enters the sequence, or of how the file was made (`sidecar.py`, `llava.py`).
 
-Suffixes: 3 RGB, H height, W width; C colour words.
+Suffixes: 3 RGB, H height, W width.
 """
 
-import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lit_pure.images.color import luma
-from lit_pure.images.io import from_bytes
-
-COLORS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "teal", "blue", "purple", "pink")
-"""The words for colours, in the order of the indices below."""
-
-_BLACK, _GREY, _WHITE, _RED, _ORANGE, _BROWN, _YELLOW, _GREEN, _TEAL, _BLUE, _PURPLE, _PINK = range(len(COLORS))
-_HUE_EDGES = (15, 45, 70, 160, 200, 260, 300, 345)
-_HUE_COLORS = (_RED, _ORANGE, _YELLOW, _GREEN, _TEAL, _BLUE, _PURPLE, _PINK, _RED)
-"""A colour reaches from one edge [degrees] to the next; red lies around 0."""
-
-_SHARES = ((0.6, "mostly"), (0.3, "largely"), (0.12, "some"), (0.04, "a little"))
-# Upper ends [luma 0..1: mean, standard deviation, mean slope per pixel], near quantiles of the training set of BSDS500.
-_BRIGHTNESS = ((0.2, "very dark"), (0.33, "dark"), (0.44, "dim"), (0.55, "clear"), (0.7, "bright"), (2, "very bright"))
-_CONTRAST = ((0.08, "very low"), (0.14, "low"), (0.2, "medium"), (0.26, "high"), (2, "very high"))
-_TEXTURE = (
-    (0.008, "smooth"),
-    (0.018, "soft"),
-    (0.03, "lightly textured"),
-    (0.05, "finely textured"),
-    (2, "full of strong edges"),
-)
-_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
+from lit_pure.datasets.describe import describe
+from lit_pure.datasets.sidecar import read_sidecar
 
 
 class CaptionSource(Protocol):
@@ -70,7 +46,10 @@ class Pixels:
 
 
 class Sidecar:
-    """Captions from a JSONL file of {"image": file name or stem, "caption": text}; other keys are ignored.
+    """Captions from a JSONL file of {"image": path, "caption": text}; other keys are ignored.
+
+    A photograph is found by its path below the source. File name or stem suffice where they are one caption's in the
+    file, since sidecars are often written for other folders or another format.
 
     Attributes:
         captions: caption by image, as the file has them.
@@ -81,137 +60,50 @@ class Sidecar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.captions: dict[str, str] = {}
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ValueError(f"{path}: cannot read captions ({reason}); write `pixels` to compute them") from error
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                image, caption = _entry(line, f"{path}, line {number}")
-                if self.captions.setdefault(image, caption) != caption:
-                    raise ValueError(f"{path}, line {number}: a second caption for {image}; keep one")
-        self._by_stem = {Path(image).stem: caption for image, caption in self.captions.items()}
+            entries = read_sidecar(path)
+        except OSError as error:
+            reason = f"cannot read captions ({error.strerror})"
+            raise ValueError(f"{path}: {reason}; write `pixels` to compute them") from error
+        self.captions = {image: entry.caption for image, entry in entries.items()}
+        paths = [(Path(image), caption) for image, caption in self.captions.items()]
+        self._by_name = _unambiguous((path.name, caption) for path, caption in paths)
+        # An image may stand there without its extension already.
+        self._by_trunk = _unambiguous(
+            (key, caption) for path, caption in paths for key in (path.as_posix(), path.with_suffix("").as_posix())
+        )
+        self._by_stem = _unambiguous((key, caption) for path, caption in paths for key in (path.name, path.stem))
 
     def __call__(self, path: Path, hq_3HW: Tensor) -> str:
-        caption = self._find(path.name)
+        caption = self.find(path.as_posix())
         if caption is None:
-            raise ValueError(f'{self.path}: no caption for {path.name}; add a line {{"image": ..., "caption": ...}}')
+            raise ValueError(f'{self.path}: no caption for {path}; add a line {{"image": ..., "caption": ...}}')
         return caption
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if self._find(name) is None]
+        """Those without a caption, or with one by a file name that several of them share."""
+        asked = list(names)
+        alike = Counter(Path(name).name for name in asked)
+        return [
+            name
+            for name in asked
+            if self.find(name) is None or (self._exact(name) is None and alike[Path(name).name] > 1)
+        ]
 
-    def _find(self, name: str) -> str | None:
-        """By file name; failing that, by stem, since sidecars are often written for another format."""
-        stem = Path(name).stem
-        return self.captions.get(name, self.captions.get(stem, self._by_stem.get(stem)))
+    def find(self, name: str) -> str | None:
+        """The caption of a photograph, by its path below the source; None where there is none."""
+        return self._exact(name) or self._by_name.get(Path(name).name) or self._by_stem.get(Path(name).stem)
 
-
-def describe(hq_3HW: Tensor) -> str:
-    """Three plain sentences about a picture: its light and colours, its halves, its texture.
-
-    Deterministic, about 25 to 45 words of lower-case ASCII apart from the capitals that begin sentences.
-
-    Args:
-        hq_3HW: uint8, both sides at least 3 px.
-
-    Raises:
-        ValueError: the picture is not that.
-    """
-    if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.dtype != torch.uint8 or min(hq_3HW.shape[1:]) < 3:
-        raise ValueError(f"expected uint8 (3, H, W) from 3 x 3 px, found {hq_3HW.dtype} {tuple(hq_3HW.shape)}")
-    image_3HW = from_bytes(hq_3HW)
-    luma_HW = luma(image_3HW)
-    height, width = luma_HW.shape
-    # colours of small areas, as an eye sees them from afar; single pixels would count noise
-    small_3HW = F.adaptive_avg_pool2d(image_3HW, (min(height, 48), min(width, 48)))
-    color_HW = _color_index(small_3HW)
-    light = f"A {_word(luma_HW.mean(), _BRIGHTNESS)} picture of {_word(luma_HW.std(), _CONTRAST)} contrast"
-    return f"{light}, {_palette(color_HW)}. {_layout(luma(small_3HW), color_HW)}. {_texture(luma_HW)}."
+    def _exact(self, name: str) -> str | None:
+        """By the whole path, with its extension or without."""
+        return self.captions.get(name) or self._by_trunk.get(Path(name).with_suffix("").as_posix())
 
 
-def _entry(line: str, place: str) -> tuple[str, str]:
-    """File name and caption of one line; ValueError naming the place."""
-    remedy = 'a line must be {"image": "name.png", "caption": "text"}'
-    try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{place}: not JSON ({error.msg}); {remedy}") from error
-    if not isinstance(entry, dict):
-        raise ValueError(f"{place}: found a {type(entry).__name__}; {remedy}")
-    for key in ("image", "caption"):
-        if not isinstance(entry.get(key), str) or not entry[key].strip():
-            raise ValueError(f"{place}: {key!r} is {entry.get(key)!r}; {remedy}")
-    return Path(entry["image"]).name, " ".join(entry["caption"].split())
-
-
-def _color_index(image_3HW: Tensor) -> Tensor:
-    """Index into `COLORS` per pixel, `(H, W)`, from hue, chroma and value."""
-    high_HW, low_HW = image_3HW.amax(0), image_3HW.amin(0)
-    chroma_HW = high_HW - low_HW
-    red, green, blue = (image_3HW - low_HW) / chroma_HW.clamp(min=1e-6)
-    # 120 degrees per primary, 60 towards the next one: the standard hexagonal hue
-    sector_HW = torch.where(red >= 1, green - blue, torch.where(green >= 1, 2 + blue - red, 4 + red - green))
-    hue_HW = (sector_HW * 60) % 360
-    color_HW = torch.tensor(_HUE_COLORS)[torch.bucketize(hue_HW, torch.tensor(_HUE_EDGES, dtype=torch.float32))]
-    color_HW[(color_HW == _ORANGE) & (high_HW < 0.75)] = _BROWN  # brown is dark orange
-    color_HW[chroma_HW < 0.12 * high_HW + 0.02] = _GREY
-    color_HW[(color_HW == _GREY) & (low_HW > 0.8)] = _WHITE
-    color_HW[high_HW < 0.15] = _BLACK
-    return color_HW
-
-
-def _palette(color_HW: Tensor) -> str:
-    """Up to three colours with their shares, such as "mostly blue with some grey and a little brown"."""
-    share_C = torch.bincount(color_HW.flatten(), minlength=len(COLORS)) / color_HW.numel()
-    parts: list[str] = []
-    for color in share_C.argsort(descending=True, stable=True)[:3].tolist():
-        words = [word for least, word in _SHARES if share_C[color] >= least]
-        if words or not parts:
-            parts.append(f"{words[0] if words else 'a little'} {COLORS[color]}")
-    return parts[0] + (" with " + " and ".join(parts[1:]) if parts[1:] else "")
-
-
-def _layout(luma_HW: Tensor, color_HW: Tensor) -> str:
-    """The pair of halves that differ most in light, and the main colour of each."""
-    height, width = luma_HW.shape
-    halves = (
-        ("top", "bottom", (slice(None, height // 2), slice(None)), (slice(-(height // 2), None), slice(None))),
-        ("left", "right", (slice(None), slice(None, width // 2)), (slice(None), slice(-(width // 2), None))),
-    )
-    differences = [float(luma_HW[first].mean() - luma_HW[second].mean()) for _, _, first, second in halves]
-    difference = max(differences, key=abs)
-    name, other, first, second = halves[differences.index(difference)]
-    colors = [COLORS[int(color_HW[area].flatten().mode().values)] for area in (first, second)]
-    if abs(difference) < 0.03:
-        where = "all over" if colors[0] == colors[1] else f"at the {name} and {colors[1]} at the {other}"
-        return f"The light is even, with {colors[0]} {where}"
-    degree = "much " if abs(difference) > 0.2 else ""
-    compared = f"{degree}brighter" if difference > 0 else f"{degree}darker"
-    if colors[0] == colors[1]:
-        return f"The {name} is {compared} than the {other}, and both are mainly {colors[0]}"
-    return f"The {name} is {compared} and mainly {colors[0]}, the {other} mainly {colors[1]}"
-
-
-def _texture(luma_HW: Tensor) -> str:
-    """How much detail there is, and which ninth of the picture has most and least of it."""
-    edge_HW = (luma_HW[1:, 1:] - luma_HW[:-1, 1:]).abs() + (luma_HW[1:, 1:] - luma_HW[1:, :-1]).abs()
-    energy_33 = F.adaptive_avg_pool2d(edge_HW[None], (3, 3))[0]
-    most, least = (_place(int(index)) for index in (energy_33.argmax(), energy_33.argmin()))
-    kind = _word(edge_HW.mean() / 2, _TEXTURE)
-    if float(energy_33.max()) < 1.3 * float(energy_33.min()) + 1e-4:
-        return f"It is {kind} all over"
-    return f"It is {kind}, with most detail {most} and least {least}"
-
-
-def _place(ninth: int) -> str:
-    """Where a cell of the 3 x 3 grid lies."""
-    row, column = _ROWS[ninth // 3], _COLUMNS[ninth % 3]
-    return "in the centre" if ninth == 4 else f"at the {row} {column}"
-
-
-def _word(value: Tensor, scale: tuple[tuple[float, str], ...]) -> str:
-    """The first word whose upper end lies above the value."""
-    return next(word for end, word in scale if float(value) < end)
+def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Without the keys that have different captions."""
+    found: dict[str, str] = {}
+    torn: set[str] = set()
+    for key, caption in pairs:
+        if found.setdefault(key, caption) != caption:
+            torn.add(key)
+    return {key: caption for key, caption in found.items() if key not in torn}

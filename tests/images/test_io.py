@@ -1,6 +1,7 @@
 """Files in every mode, and every way in which reading and writing fails."""
 
 import errno
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_pure.images.io import BadImage, from_bytes, image_size, list_images, read_image, to_bytes, write_png
+from lit_pure.images.io import BadImage, from_bytes, image_size, read_bytes, read_image, to_bytes, write_png
 
 
 def picture(height: int = 24, width: int = 36) -> Image.Image:
@@ -150,12 +151,16 @@ def test_write_refuses_batches(tmp_path: Path) -> None:
         write_png(tmp_path / "absent" / "a.png", torch.zeros(3, 4, 4))
 
 
-def test_list_images(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a.png", "c.webp", "notes.txt", "d.Tiff"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp", "d.Tiff"]
-    with pytest.raises(ValueError, match="no pictures"):
-        list_images(tmp_path / "folder.png")
-    with pytest.raises(ValueError, match="no such folder"):
-        list_images(tmp_path / "absent")
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"])
+def test_bytes_are_those_of_the_floats(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    source = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 109) if mode == "I;16" else picture()
+    (source if mode == "I;16" else source.convert(mode)).save(path)
+    read_3HW = read_bytes(path)
+    assert read_3HW.dtype == torch.uint8 and torch.equal(read_3HW, to_bytes(read_image(path)))
+    with path.open("rb") as file:
+        assert torch.equal(read_bytes(Path("elsewhere"), file), read_3HW)
+        file.seek(0)
+        assert image_size(Path("elsewhere"), file) == read_3HW.shape[1:]
+    with pytest.raises(BadImage, match="elsewhere: not a picture"):
+        read_bytes(Path("elsewhere"), io.BytesIO(b"text"))

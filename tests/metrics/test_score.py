@@ -12,7 +12,8 @@ import torch
 from lit_pure.basicsr_import import load_basicsr
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.photos import Crops
-from lit_pure.images.io import from_bytes, list_images, read_image
+from lit_pure.images.files import list_images
+from lit_pure.images.io import from_bytes, read_image
 from lit_pure.metrics.score import ImageMetric, NotScorable, niqe_parameters
 from lit_pure.metrics.table import METRICS
 

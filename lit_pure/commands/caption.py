@@ -1,0 +1,119 @@
+"""`caption`: captions for a folder of photographs, from LLaVA or from the pixels. Knows flags and what is printed."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lit_pure.commands.device import device
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import ConfigError
+
+if TYPE_CHECKING:
+    from lit_pure.datasets.captioning import Describer
+    from lit_pure.datasets.sidecar import SidecarWriter
+
+LLAVA = {
+    "model": "llava-hf/llava-1.5-7b-hf",
+    "revision": None,
+    "prompt": "Please describe this image in detail.",
+    "max_tokens": 256,
+    "dtype": "auto",
+}
+"""Defaults of what only LLaVA has. The prompt is the one of PURE's author, who does not name the version of LLaVA."""
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "caption", caption_command)
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="the photographs (also in sub-folders)")
+    command.add_argument("--source", choices=("llava", "pixels"), required=True, help="who describes them")
+    command.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write (default: FOLDER/captions.jsonl)")
+    command.add_argument("--batch", type=int, default=8, metavar="N", help="photographs at once (default: 8)")
+    llava = command.add_argument_group("with --source llava")
+    llava.add_argument("--model", help=f"folder, or name on the Hugging Face hub (default: {LLAVA['model']})")
+    llava.add_argument("--revision", help="branch, tag or commit on the hub (default: the newest)")
+    llava.add_argument("--prompt", help=f"the question (default: {LLAVA['prompt']})")
+    words = f"cut longer answers (default: {LLAVA['max_tokens']})"
+    llava.add_argument("--max-tokens", type=int, metavar="N", help=words)
+    words = "of the computation; auto: float32 on a CPU, elsewhere as published (default: auto)"
+    llava.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), help=words)
+
+
+def caption_command(arguments: argparse.Namespace) -> int:
+    """Describe photographs, for `captions: FILE` of an experiment; go on where an earlier call was stopped."""
+    llava = _llava(arguments)
+    if arguments.batch < 1:
+        raise ConfigError(f"--batch {arguments.batch} is below 1; give a whole number from 1")
+    from lit_pure.datasets.sidecar import SidecarWriter
+    from lit_pure.images.files import EXTENSIONS, images_below
+
+    folder = arguments.folder
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; give one that holds photographs")
+    names = [path.relative_to(folder).as_posix() for path in images_below(folder)]
+    if not names:
+        raise ConfigError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
+    writer = SidecarWriter(arguments.out or folder / "captions.jsonl", _origin(llava))
+    todo = [name for name in names if name not in writer.done]
+    failed = _describe_all(folder, todo, _describer(llava), writer, arguments.batch) if todo else 0
+    already = f", {len(names) - len(todo)} of them before" if len(todo) < len(names) else ""
+    print(f"{writer.path}: {len(names) - failed} of {len(names)} photographs have captions{already}")
+    return 1 if failed else 0
+
+
+def _llava(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """The flags of LLaVA, None for pixels. Raises ConfigError."""
+    given = {name: value for name in LLAVA if (value := getattr(arguments, name)) is not None}
+    if arguments.source == "pixels":
+        if given:
+            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ConfigError(f"{flags}: --source pixels has no such choice; leave it out, or take --source llava")
+        return None
+    llava = LLAVA | given
+    if llava["max_tokens"] < 1:
+        raise ConfigError(f"--max-tokens {llava['max_tokens']} is below 1; give a whole number from 1")
+    if not llava["prompt"].strip() or "<image>" in llava["prompt"]:
+        raise ConfigError(f"--prompt {llava['prompt']!r}: give words alone; the place of the image is the model's")
+    model = Path(llava["model"])
+    if model.is_dir() and llava["revision"]:
+        raise ConfigError(f"--revision {llava['revision']}: {model} is a folder, which has one; leave it out")
+    if model.is_dir() and not (model / "config.json").is_file():
+        raise ConfigError(f"--model {model}: the folder has no config.json; give one with a LLaVA of transformers")
+    return llava
+
+
+def _origin(llava: dict[str, Any] | None) -> dict[str, Any]:
+    """What is written into each line, and what must not change from one call to the next."""
+    if llava is None:
+        return {"source": "pixels"}
+    revision = f"@{llava['revision']}" if llava["revision"] else ""
+    return {"source": llava["model"] + revision, "prompt": llava["prompt"], "max_tokens": llava["max_tokens"]}
+
+
+def _describer(llava: dict[str, Any] | None) -> "Describer":
+    if llava is None:
+        from lit_pure.datasets.captioning import describe_pixels
+
+        return describe_pixels
+    from lit_pure.datasets.llava import Llava, weights_folder
+
+    folder = weights_folder(llava["model"], llava["revision"])
+    return Llava(folder, llava["prompt"], llava["max_tokens"], device(), llava["dtype"])
+
+
+def _describe_all(folder: Path, todo: list[str], describer: "Describer", writer: "SidecarWriter", batch: int) -> int:
+    """Go through the photographs with a bar; how many have got no caption."""
+    from tqdm import tqdm
+
+    from lit_pure.datasets.captioning import caption_files
+
+    failed = 0
+    with tqdm(total=len(todo), unit=" images", desc="describing", file=sys.stderr, disable=None) as bar:
+        for outcome in caption_files(folder, todo, describer, writer, batch):
+            bar.update(outcome.files)
+            failed += len(outcome.failures)
+            for failure in outcome.failures:
+                with bar.external_write_mode(file=sys.stdout):
+                    print(failure)
+    return failed

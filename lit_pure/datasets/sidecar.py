@@ -1,0 +1,156 @@
+"""The file of captions beside photographs: JSONL, an object {"image": ..., "caption": ...} per line.
+
+Knows how such a file is read, and how it is written so that a killed writer goes on where it stopped: whole lines are
+appended, and half a line at the end is cut off on the next start. Knows nothing of pictures or of how captions are
+made, and imports no torch.
+"""
+
+import codecs
+import errno
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EMPTY = ("", ".", "..", "/")
+"""What is neither a caption nor the name of a file."""
+LAYOUT = 'a line must be {"image": "name.png", "caption": "text"}'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the file."""
+
+    image: str
+    """File name or stem, behind its folders where there are any, with "/"."""
+    caption: str
+    """Words with single spaces between them; at least one."""
+    other: dict[str, Any]
+    """The keys that no reader needs."""
+
+
+def read_sidecar(path: Path) -> dict[str, Entry]:
+    """All lines by image; empty ones are skipped.
+
+    Raises:
+        ValueError: a line is not UTF-8 or no such object, or an image has two captions; names file, line and remedy.
+        OSError: the file cannot be read.
+    """
+    return _entries(path, path.read_bytes())
+
+
+class SidecarWriter:
+    """Appends captions to a file, new or begun; folders are made where they are missing.
+
+    Attributes:
+        done: the images that have a caption there.
+
+    Raises:
+        ValueError: a line of a file begun is malformed or was made by something else; the file stays as it is.
+        OSError: the file cannot be written to.
+    """
+
+    def __init__(self, path: Path, origin: Mapping[str, Any]) -> None:
+        """`origin` is what captions are made by, such as {"source": "pixels"}; it is written into each line."""
+        self.path, self.origin = path, dict(origin)
+        try:
+            content = path.read_bytes() if path.exists() else b""
+            whole = _whole(content)
+            entries = _entries(path, whole)
+            for entry in entries.values():
+                self._require_same_origin(entry)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:  # also finds out, before there is work to lose, that it can be written to
+                file.truncate(min(len(whole), len(content)))
+                file.write(whole[len(content) :])
+            if not whole:
+                path.unlink()
+        except OSError as error:
+            reason = f"cannot be written to: {error.strerror or error}; choose another file with --out"
+            raise OSError(error.errno, reason, str(path)) from error
+        self.done = set(entries)
+
+    def append(self, captions: Mapping[str, str]) -> None:
+        """Add a line per image (path below the folder); when this returns they are on the disk.
+
+        Raises:
+            OSError: the disk is full or the like; what was there before is whole.
+        """
+        lines = [{"image": image, "caption": caption, **self.origin} for image, caption in captions.items()]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        # Surrogates, from file names that are not UTF-8, become what JSON writes for them.
+        _append(self.path, text.encode("utf-8", "backslashreplace"))
+        self.done.update(captions)
+
+    def _require_same_origin(self, entry: Entry) -> None:
+        for key, ours in self.origin.items():
+            if (theirs := entry.other.get(key)) != ours:
+                raise ValueError(
+                    f"{self.path}: the caption of {entry.image} has {key} {json.dumps(theirs)}, now it would be "
+                    f"{json.dumps(ours)}; choose another file with --out"
+                )
+
+
+def _whole(content: bytes) -> bytes:
+    """Without the half line that a killed writer left at the end; with the newline that an editor left out there."""
+    end = content.rfind(b"\n") + 1
+    if not content[end:]:
+        return content
+    try:
+        json.loads(content[end:])
+    except ValueError:
+        return content[:end]
+    return content + b"\n"
+
+
+def _append(path: Path, data: bytes) -> None:
+    """All of it or nothing."""
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):  # if this fails too, half a line stays, and is cut off on the next start
+                file.truncate(before)
+            remedy = "free some space and repeat" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "repeat"
+            reason = f"cannot write captions: {error.strerror}; what was written before is whole, {remedy}"
+            raise OSError(error.errno, reason, str(path)) from error
+
+
+def _entries(path: Path, content: bytes) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+        if line.strip():
+            place = f"{path}, line {number}"
+            entry = _entry(line, place)
+            if entries.setdefault(entry.image, entry).caption != entry.caption:
+                raise ValueError(f"{place}: a second caption for {entry.image}; keep one")
+    return entries
+
+
+def _entry(line: bytes, place: str) -> Entry:
+    """One line; ValueError naming the place."""
+    try:
+        entry = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: not UTF-8 ({error.reason}); save the file in that encoding") from error
+    except ValueError as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise ValueError(f"{place}: not JSON ({reason}); {LAYOUT}") from error
+    if not isinstance(entry, dict):
+        raise ValueError(f"{place}: found a {type(entry).__name__}; {LAYOUT}")
+    for key in ("image", "caption"):
+        if not isinstance(entry.get(key), str) or entry[key].strip() in EMPTY:
+            raise ValueError(f"{place}: {key!r} is {entry.get(key)!r}; {LAYOUT}")
+    image, caption = Path(entry.pop("image")).as_posix(), " ".join(entry.pop("caption").split())
+    try:
+        caption.encode()  # JSON can hold half a character, which no tokenizer takes
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{place}: the caption has half a surrogate pair at {error.start}; remove it") from error
+    return Entry(image, caption, entry)

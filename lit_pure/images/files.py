@@ -1,0 +1,39 @@
+"""Which files of a folder are pictures, by their names. Knows nothing of what is in them, and imports no torch."""
+
+import os
+from pathlib import Path
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""What is taken for a picture, in any case."""
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, by extension, sorted by name.
+
+    Raises:
+        ValueError: the folder is absent, or holds no picture.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; give one that holds photographs")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    if not found:
+        raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, not in sub-folders)")
+    return found
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The pictures in a folder and its sub-folders, by extension, sorted; links are followed, hidden ones left out."""
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        new = real not in seen  # a link may lead back to a folder above
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if new and not name.startswith("."))
+        found += [Path(place, name) for name in names if new and not name.startswith(".") and is_picture(name)]
+    return sorted(found)
+
+
+def is_picture(name: str) -> bool:
+    """By its extension."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS

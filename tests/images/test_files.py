@@ -1,0 +1,29 @@
+"""Pictures are told by their names; what is no picture is left out."""
+
+from pathlib import Path
+
+import pytest
+
+from lit_pure.images.files import images_below, list_images
+
+
+def test_list_images(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "c.webp", "notes.txt", "d.Tiff"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["a.png", "b.JPG", "c.webp", "d.Tiff"]
+    with pytest.raises(ValueError, match="no pictures"):
+        list_images(tmp_path / "folder.png")
+    with pytest.raises(ValueError, match="no such folder"):
+        list_images(tmp_path / "absent")
+
+
+def test_images_below(tmp_path: Path) -> None:
+    for name in ("b/c/1.PNG", "b/2.webp", "a.jpg", "notes.txt", ".hidden/3.png", "b/.4.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "b" / "c")
+    found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)]
+    assert found == ["a.jpg", "b/2.webp", "b/c/1.PNG"]
+    assert images_below(tmp_path / "absent") == []
