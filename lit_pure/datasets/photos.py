@@ -1,45 +1,27 @@
-"""Photographs as a data set: which files, which crop of them, in which order.
+"""Photographs as a data set: which crop of each.
 
-Knows folders, the photographs inside scikit-image, and that every draw comes from (seed, epoch, index), so that a
-resumed or resharded run sees the same crops. Knows nothing of degradation, batches or Lightning; captions come from
-`captions.py`.
+Knows that every draw comes from (seed, epoch, index), so that a resumed or resharded run sees the same crops. Which
+photographs there are is up to `sources.py` and `pairs.py`, their order to `order.py`, captions come from `captions.py`.
+Knows nothing of degradation, batches or Lightning.
 
-Suffixes: 3 RGB, H height, W width.
+Suffixes: 3 RGB, H W of the HQ photograph or crop [px], h w of the LQ one.
 """
 
-import hashlib
-import importlib.util
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from lit_pure.config.data import PhotosConfig
+from lit_pure.config.data import SHARDS, PhotosConfig
 from lit_pure.datasets.captions import caption_source
-from lit_pure.images.io import BadImage, image_size, list_images, read_image, to_bytes
-
-Key = tuple[int, int]
-"""(epoch, index): what a sampler yields and a data set takes."""
-
-SKIMAGE_PHOTOS = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-    "retina.jpg",
-    "rocket.jpg",
-)
-"""The colour photographs in scikit-image's wheel; the two motorcycles are a stereo pair, so keep them in one set."""
-
+from lit_pure.datasets.encoded import Photo, fingerprint
+from lit_pure.datasets.order import Key
+from lit_pure.datasets.pairs import Pair, find_pairs
+from lit_pure.images.io import BadImage
 
 SPREAD = (0.7548777, 0.5698403)
 """Steps from one fixed crop to the next, down and right, in shares of the free way. Powers of the plastic ratio: their
@@ -50,83 +32,39 @@ REMEMBERED_BYTES = 64 * 2**20
 """Decoded photographs that a process keeps: a small set is decoded once, a large one as often as it comes up."""
 
 
-@dataclass(frozen=True)
-class PhotoList:
-    """Photographs found."""
-
-    paths: list[Path]
-    """Those to use, sorted by name."""
-    skipped: list[tuple[Path, str]]
-    """Those left out, each with the reason."""
-
-
-def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
-    """The photographs that a configuration names, judged by their headers.
-
-    Args:
-        config: source and names.
-        least_side: shorter side that a photograph must have [px].
-
-    Raises:
-        ValueError: the source or a name does not exist, or no photograph is left; says why for each.
-    """
-    candidates = _skimage_photos() if config.source == "skimage" else list_images(Path(config.source))
-    if config.names:
-        candidates = _named(candidates, config)
-    paths: list[Path] = []
-    skipped: list[tuple[Path, str]] = []
-    for path in candidates:
-        try:
-            height, width = image_size(path)
-        except BadImage as error:
-            skipped.append((path, str(error).removeprefix(f"{path}: ")))
-            continue
-        if min(height, width) < least_side:
-            skipped.append((path, f"{height} x {width} px, shorter than {least_side}"))
-        else:
-            paths.append(path)
-    if not paths:
-        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in skipped[:10])
-        raise ValueError(f"{config.source}: none of {len(skipped)} photographs can be used ({reasons})")
-    return PhotoList(paths, skipped)
-
-
-def fingerprint(paths: Sequence[Path]) -> str:
-    """SHA-256 over names and sizes in bytes, in hexadecimal: cheap, and changes when a data set is exchanged."""
-    digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda path: path.name):
-        digest.update(f"{path.name}\0{path.stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
 class Crops(Dataset[dict[str, Any]]):
     """Square crops: random ones for training, fixed ones otherwise.
 
-    An item has `hq_3HW` (uint8, `size` x `size`), `caption`, `name` (the photograph's stem, with `_c0`, `_c1`, ...
-    where there are several crops), `epoch`, `index`, and `unreadable`: the names of files that could not be decoded
-    and that another photograph stands in for, joined by ";", normally empty. The name is that of the photograph shown.
+    An item has `hq_3HW` (uint8, `size` x `size`), `caption`, `name` (the photograph's, in one word and without
+    extension, with `_c0`, `_c1`, ... where there are several crops), `epoch`, `index`, and `unreadable`: the names of
+    files that could not be decoded and that another photograph stands in for, joined by ";", normally empty. The name
+    is that of the photograph shown. Sets with given LQ pictures also have `lq_3hw` (uint8), the same part of the
+    picture; without HQ pictures there is no `hq_3HW`.
 
     Args:
         config: the photographs; `config.crops` of each make up an epoch.
-        size: side of a crop [px].
+        size: side of an HQ crop [px].
         seed: of the random crops.
         training: random positions and flips; otherwise the centre, and for several crops points spread around it.
+        scale: how many times smaller LQ crops without HQ picture are.
 
     Raises:
         ValueError: no usable photographs, or captions that are missing or malformed.
     """
 
-    def __init__(self, config: PhotosConfig, size: int, seed: int, training: bool) -> None:
-        self.photos = find_photos(config, size)
-        self.caption = caption_source(config.captions)
-        if missing := self.caption.missing([path.name for path in self.photos.paths]):
-            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise ValueError(f'{config.captions}: no caption for {shown}; add lines {{"image": ..., "caption": ...}}')
-        self.crops, self.size, self.seed, self.training = config.crops, size, seed, training
-        self._remembered: OrderedDict[Path, Tensor] = OrderedDict()
+    def __init__(self, config: PhotosConfig, size: int, seed: int, training: bool, scale: int = 4) -> None:
+        self.pairs = find_pairs(config, size, scale)
+        self.config, self.crops, self.size, self.seed, self.training = config, config.crops, size, seed, training
+        self._caption = None if config.captions == SHARDS else caption_source(config.captions)
+        self._check_captions()
+        self._remembered: OrderedDict[Photo, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self.photos.paths) * self.crops
+        return len(self.pairs.found) * self.crops
+
+    def fingerprint(self) -> str:
+        """What the set is made of: changes with the name or the size in bytes of any of its files."""
+        return fingerprint(self.pairs.photos)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         """The crop of (epoch, index).
@@ -138,43 +76,58 @@ class Crops(Dataset[dict[str, Any]]):
         epoch, index = key
         if not 0 <= index < len(self):
             raise IndexError(f"crop {index} of {len(self)}")
-        photo, crop = divmod(index, self.crops)
-        path, image_3HW, unreadable = self._decode(photo)
-        hq_3HW = self._cut(image_3HW, epoch, index, crop).contiguous()
+        place, crop = divmod(index, self.crops)
+        pair, images, unreadable = self._decode(place)
+        cuts = self._cut(images, epoch, index, crop)
         return {
-            "hq_3HW": hq_3HW,
-            "caption": self.caption(path, hq_3HW),
-            "name": path.stem + (f"_c{crop}" if self.crops > 1 else ""),
+            **cuts,
+            "caption": self._words(pair, cuts),
+            "name": pair.photo.label + (f"_c{crop}" if self.crops > 1 else ""),
             "epoch": epoch,
             "index": index,
             "unreadable": ";".join(unreadable),
         }
 
-    def _decode(self, photo: int) -> tuple[Path, Tensor, list[str]]:
-        """The photograph, or the next one that can be decoded; its bytes; names of those that could not."""
+    def _decode(self, place: int) -> tuple[Pair, dict[str, Tensor], list[str]]:
+        """The pair at a place, or the next one that can be decoded; its pixels; names of those that could not."""
         unreadable: list[str] = []
-        count, reason = len(self.photos.paths), ""
+        count, reason = len(self.pairs.found), ""
         for step in range(count):
-            path = self.photos.paths[(photo + step) % count]
+            pair = self.pairs.found[(place + step) % count]
             try:
-                return path, self._read(path), unreadable
+                return pair, self._images(pair), unreadable
             except BadImage as error:
-                unreadable.append(path.name)
+                unreadable.append(pair.photo.name)
                 reason = str(error)
         raise ValueError(f"none of the {count} photographs can be decoded: {', '.join(unreadable)} (last: {reason})")
 
-    def _read(self, path: Path) -> Tensor:
+    def _images(self, pair: Pair) -> dict[str, Tensor]:
+        """The pixels of a pair, whole. Raises BadImage where they are not what headers and lists promised."""
+        images = {key: self._read(photo) for key, photo in (("hq_3HW", pair.hq), ("lq_3hw", pair.lq)) if photo}
+        grids = {tuple(side // self._step(key) for side in image.shape[1:]) for key, image in images.items()}
+        if min(min(grid) for grid in grids) < self.size // self.pairs.ratio or len(grids) > 1:
+            shown = " and ".join(f"{image.shape[1]} x {image.shape[2]}" for image in images.values())
+            raise BadImage(f"{pair.photo.place}: {shown} px, not the size that its header or list gave")
+        return images
+
+    def _step(self, key: str) -> int:
+        """Pixels of a picture per pixel of the coarsest one of its pair."""
+        return self.pairs.ratio if key == "hq_3HW" else 1
+
+    def _read(self, photo: Photo) -> Tensor:
         """uint8 `(3, H, W)`, from memory where it was read lately."""
-        if path not in self._remembered:
-            self._remembered[path] = to_bytes(read_image(path))
-        self._remembered.move_to_end(path)
+        if photo not in self._remembered:
+            self._remembered[photo] = photo.read()
+        self._remembered.move_to_end(photo)
         while len(self._remembered) > 1 and sum(map(Tensor.numel, self._remembered.values())) > REMEMBERED_BYTES:
             self._remembered.popitem(last=False)
-        return self._remembered[path]
+        return self._remembered[photo]
 
-    def _cut(self, image_3HW: Tensor, epoch: int, index: int, crop: int) -> Tensor:
-        """`(3, size, size)` out of a photograph."""
-        free_y, free_x = image_3HW.shape[1] - self.size, image_3HW.shape[2] - self.size
+    def _cut(self, images: dict[str, Tensor], epoch: int, index: int, crop: int) -> dict[str, Tensor]:
+        """The same square out of each picture of a pair, to the pixel of the coarsest one."""
+        key, image = next(iter(images.items()))
+        side = self.size // self.pairs.ratio
+        free_y, free_x = (extent // self._step(key) - side for extent in image.shape[1:])
         flip = False
         if self.training:
             random = np.random.default_rng([self.seed, epoch, index, 0])
@@ -184,64 +137,29 @@ class Crops(Dataset[dict[str, Any]]):
             top, left = (
                 int((0.5 + crop * step) % 1 * (free + 1)) for step, free in zip(SPREAD, (free_y, free_x), strict=True)
             )
-        cut_3HW = image_3HW[:, top : top + self.size, left : left + self.size]
-        return cut_3HW.flip(-1) if flip else cut_3HW
+        cuts: dict[str, Tensor] = {}
+        for key, image in images.items():
+            y, x, extent = (self._step(key) * length for length in (top, left, side))
+            cut_3yx = image[:, y : y + extent, x : x + extent]
+            cuts[key] = (cut_3yx.flip(-1) if flip else cut_3yx).contiguous()
+        return cuts
 
+    def _check_captions(self) -> None:
+        """ValueError where a photograph has no caption."""
+        photos = [pair.photo for pair in self.pairs.found]
+        if self._caption is None:
+            missing, remedy = [photo.name for photo in photos if photo.text is None], "KEY.txt beside it in its shard"
+        else:
+            missing = self._caption.missing([photo.name for photo in photos])
+            remedy = 'lines {"image": ..., "caption": ...}'
+        if missing:
+            shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise ValueError(f"{self.config.captions}: no caption for {shown}; add {remedy}")
 
-class EpochSampler(Sampler[Key]):
-    """Keys (epoch, index) in an order drawn from (seed, epoch), dealt out to processes.
-
-    All processes together yield every index once per epoch; where their number does not divide the length, the first
-    ones again, so that all take equally many steps. Lightning calls `set_epoch` and must not wrap the sampler
-    (`use_distributed_sampler=False`).
-
-    Args:
-        length: of the data set.
-        seed: of the order.
-        shuffle: a new order and new draws each epoch; otherwise always (0, 0), (0, 1), (0, 2), ...
-        rank: of this process, from 0.
-        world: number of processes.
-
-    Raises:
-        ValueError: an empty data set, or a rank outside the world.
-    """
-
-    def __init__(self, length: int, seed: int, shuffle: bool, rank: int = 0, world: int = 1) -> None:
-        if length < 1:
-            raise ValueError(f"cannot sample from a data set of {length} crops")
-        if not 0 <= rank < world:
-            raise ValueError(f"rank {rank} is outside a world of {world} processes")
-        self.length, self.seed, self.shuffle, self.rank, self.world = length, seed, shuffle, rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch of the next iteration; without `shuffle` every epoch is 0, so that tests always see the same."""
-        self.epoch = epoch if self.shuffle else 0
-
-    def __len__(self) -> int:
-        return -(-self.length // self.world)
-
-    def __iter__(self) -> Iterator[Key]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-        own = np.resize(order, len(self) * self.world)[self.rank :: self.world]
-        return iter([(self.epoch, int(index)) for index in own])
-
-
-def _skimage_photos() -> list[Path]:
-    """Where scikit-image keeps its photographs; found without importing it (slow)."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise ValueError("source skimage: scikit-image is not installed; run `make setup` or name a folder")
-    return [Path(spec.origin).parent / "data" / name for name in SKIMAGE_PHOTOS]
-
-
-def _named(candidates: list[Path], config: PhotosConfig) -> list[Path]:
-    """Those candidates whose stems the configuration names; ValueError for names that match none."""
-    stems = sorted({path.stem for path in candidates})
-    if unknown := [name for name in config.names if name not in stems]:
-        near = sorted({match for name in unknown for match in get_close_matches(name, stems)})
-        hint = f"near: {', '.join(near)}" if near else f"there are {', '.join(stems[:10])}"
-        raise ValueError(f"{config.source}: no photograph named {', '.join(unknown)} (without extension); {hint}")
-    return [path for path in candidates if path.stem in config.names]
+    def _words(self, pair: Pair, cuts: dict[str, Tensor]) -> str:
+        """The caption; without an HQ picture there are no pixels to compute one from."""
+        if self._caption is None:
+            return pair.photo.caption()
+        if self.config.captions == "pixels" and "hq_3HW" not in cuts:
+            return ""
+        return self._caption(Path(pair.photo.name), cuts.get("hq_3HW", torch.empty(0, dtype=torch.uint8)))

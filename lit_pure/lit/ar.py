@@ -64,7 +64,7 @@ class ARModule(LightningModule):
             self._restore(batch, self.config.evaluation.pictures)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Restored and bicubic against the ground truth, and decoding speed."""
+        """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
         restored = self._restore(batch, len(batch["name"]))
         for method in ("restored", "bicubic"):
             self.scores.update(dataloader_idx, method, self.shown[method], batch)
@@ -118,8 +118,9 @@ class ARModule(LightningModule):
             "LQ": torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
             "bicubic": bicubic(lq_B3hw, size),
             "restored": torch.stack([restored.image_3HW for restored in self.maps]),
-            "ground truth": batch["hq_B3HW"][:count],
         }
+        if "hq_B3HW" in batch:
+            self.shown["ground truth"] = batch["hq_B3HW"][:count]
         # Published weights are sampled from without a degradation estimator: no labels to show.
         perceives = self.restorer.assembler.mode in PERCEIVES and "labels" in batch
         self.answers = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import nn
 
@@ -22,7 +22,7 @@ from lit_pure.config.compose import compose, differences, locate, save
 from lit_pure.config.models import SamplingConfig
 from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, RestoringConfig, TokenizerExperiment
 from lit_pure.lit.ar import ARModule
-from lit_pure.lit.callbacks import LossHistory, Pictures
+from lit_pure.lit.callbacks import LossHistory, Pictures, Progress
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform, Untouched
 from lit_pure.lit.dem import DemModule
 from lit_pure.lit.timing import DataWait
@@ -195,7 +195,7 @@ def _trainer(experiment: Experiment, folder: Run, loggers: list[Logger], ours: l
         use_distributed_sampler=False,
         enable_model_summary=False,
         logger=loggers,
-        callbacks=[checkpoints, LearningRateMonitor("step"), TQDMProgressBar(), *ours],
+        callbacks=[checkpoints, LearningRateMonitor("step"), Progress(), *ours],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -37,6 +38,20 @@ class ShowsAnswers(Protocol):
 
     answers: list[dict[str, str]]
     maps: list[Restoration]
+
+
+class Progress(TQDMProgressBar):
+    """One bar for the whole training, which has no epochs of its own: samples come as one stream."""
+
+    @property
+    def total_train_batches(self) -> int:
+        """Batches until the last optimizer step."""
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Name the bar."""
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description("Training")
 
 
 class LossHistory(Callback):

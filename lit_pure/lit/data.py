@@ -1,37 +1,46 @@
 """The LightningDataModule: crops on the processor, degradation and DEM scores on the device.
 
 Knows how photographs become batches and what is done to a batch once it is on the device. Knows nothing of tokens.
-Every random draw comes from (seed, epoch, sample index, purpose): no state to save, none to lose.
+Every random draw comes from (seed, epoch, sample index, purpose): the only state is how many samples were trained on.
 
 Shape legend: B batch, H W HQ [px], h w LQ [px].
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.config.schema import Level
-from lit_pure.datasets.photos import Crops, EpochSampler, fingerprint
+from lit_pure.datasets.order import InOrder, Key, Stream
+from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.images.io import from_bytes
 
 log = logging.getLogger(__name__)
 
+PIXELS = {"hq_3HW": "hq_B3HW", "lq_3hw": "lq_B3hw"}
+"""Pictures of an item, as bytes, and what they are called in a batch."""
+PREFETCH = 4
+"""Batches that each worker makes ahead: the time it takes to decode a photograph varies a lot."""
+NAMED = 10
+"""Photographs of a set that are named on the terminal when they are left out."""
 DEGRADATION_DRAW, CONDITION_DRAW = 1, 2
 """Purposes of random draws; 0 is the crop."""
 
 
 class Batch(TypedDict, total=False):
-    """A batch after `on_after_batch_transfer`; which keys exist beyond the first six depends on the transform."""
+    """A batch after `on_after_batch_transfer`; which keys exist beyond those of the crop depends on the transform."""
 
     hq_B3HW: Tensor
+    """Absent where a test set has LQ pictures only."""
     caption: list[str]
     name: list[str]
     epoch: Tensor
@@ -62,13 +71,14 @@ class Untouched:
 
 
 class DegradeAndScore:
-    """Adds `lq_B3hw` and, with a DEM, its `labels`."""
+    """Adds `lq_B3hw`, unless the set has LQ pictures of its own, and, with a DEM, its `labels`."""
 
     def __init__(self, config: DegradationConfig, dem: DegradationEstimator | None) -> None:
         self.config, self.dem = config, dem
 
     def __call__(self, batch: Batch, rngs: Generators) -> Batch:
-        batch["lq_B3hw"], _ = degrade(batch["hq_B3HW"], self.config, rngs)
+        if "lq_B3hw" not in batch:
+            batch["lq_B3hw"], _ = degrade(batch["hq_B3HW"], self.config, rngs)
         if self.dem is not None:
             self.dem.to(batch["lq_B3hw"].device)
             batch["labels"] = self.dem.labels(self.dem(batch["lq_B3hw"]))
@@ -86,8 +96,31 @@ class DegradationPairs:
         return batch
 
 
+class Place:
+    """How far a training has come in its stream of samples, told in whole optimizer steps."""
+
+    def __init__(self, samples: int = 0) -> None:
+        self.samples = samples
+        """Taken by all processes together, those of the step that is under way included."""
+        self._step, self._before = -1, samples
+
+    def take(self, samples: int, step: int) -> None:
+        """All processes took these for the step that follows `step` finished ones."""
+        if step != self._step:
+            self._step, self._before = step, self.samples
+        self.samples += samples
+
+    def after(self, steps: int) -> int:
+        """Samples of the first `steps` steps: gradients of half a step are lost, so its samples have to come again."""
+        return self._before if steps == self._step else self.samples
+
+
 class PhotoDataModule(LightningDataModule):
-    """Crops of photographs for training, validation and any number of named test sets."""
+    """Crops of photographs for training, validation and any number of named test sets.
+
+    Training is one endless stream of samples. A checkpoint holds the place in it, counted in samples of finished
+    optimizer steps, so that a resumed run sees what the uninterrupted one would have seen, on any number of processes.
+    """
 
     def __init__(self, config: DataConfig, seed: int, transform: Transform, trains: bool = True) -> None:
         """Raises ValueError where a set has no usable photograph; what only training looks at may be absent without."""
@@ -97,6 +130,8 @@ class PhotoDataModule(LightningDataModule):
         self.test = {name: self._crops(photos, False) for name, photos in sorted(config.test.items())}
         self.sets |= {f"test/{name}": crops for name, crops in self.test.items()}
         self.unreadable: set[str] = set()
+        self._place = Place()
+        self.handed_over = 0.0
 
     @property
     def train(self) -> Crops:
@@ -110,42 +145,71 @@ class PhotoDataModule(LightningDataModule):
 
     def fingerprints(self) -> dict[str, str]:
         """What the sets were made of, by set."""
-        return {name: fingerprint(crops.photos.paths) for name, crops in self.sets.items()}
+        return {name: crops.fingerprint() for name, crops in self.sets.items()}
 
     def skipped(self) -> list[str]:
         """Photographs that could not be used, so far, with reasons."""
-        known = {f"{path}: {reason}" for crops in self.sets.values() for path, reason in crops.photos.skipped}
+        known = {f"{path}: {reason}" for crops in self.sets.values() for path, reason in crops.pairs.skipped}
         return sorted(known | {f"{name}: cannot be decoded" for name in self.unreadable})
 
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the stream of samples, and what they are drawn from; part of Lightning's checkpoint."""
+        if self.trainer is None or "train" not in self.sets:
+            return {}
+        return {"samples": self._place.after(self.trainer.global_step), "fingerprint": self.train.fingerprint()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written; warns where the photographs are not those of then."""
+        self._place = Place(int(state_dict["samples"]))
+        if "train" in self.sets and state_dict["fingerprint"] != self.train.fingerprint():
+            log.warning(
+                "the training photographs are not those of the checkpoint: other samples follow than would have"
+            )
+
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled anew each epoch."""
-        return self._loader(self.train, self.config.batch_size, shuffle=True)
+        """Without end, each epoch in a new order, from where the checkpoint was written."""
+        rank, world = self._process()
+        stream = Stream(len(self.train), self.seed, self._place.samples, rank, world)
+        return self._loader(self.train, self.config.batch_size, stream)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Fixed crops in order."""
-        return self._loader(self.val, self.config.eval_batch_size, shuffle=False)
+        return self._in_order(self.val)
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
         """One loader per test set, by name."""
-        return [self._loader(crops, self.config.eval_batch_size, shuffle=False) for crops in self.test.values()]
+        return [self._in_order(crops) for crops in self.test.values()]
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Note when the loader handed a batch over."""
+        self.handed_over = time.perf_counter()
+        return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
         """Bytes to [0, 1], then the transform, on the device."""
         self._note_unreadable(batch["unreadable"])
-        ready: Batch = {key: value for key, value in batch.items() if key != "hq_3HW"}  # type: ignore[assignment]
-        ready["hq_B3HW"] = from_bytes(batch["hq_3HW"])
+        if self.trainer is not None and self.trainer.training:
+            self._place.take(len(batch["name"]) * self.trainer.world_size, self.trainer.global_step)
+        ready: Batch = {key: value for key, value in batch.items() if key not in PIXELS}  # type: ignore[assignment]
+        ready |= {PIXELS[key]: from_bytes(batch[key]) for key in PIXELS if key in batch}  # type: ignore[typeddict-item]
         return self.transform(ready, generators(self.seed, ready, DEGRADATION_DRAW))
 
     def _crops(self, photos: PhotosConfig, training: bool) -> Crops:
-        crops = Crops(photos, self.config.size, self.seed, training)
-        for path, reason in crops.photos.skipped:
+        crops = Crops(photos, self.config.size, self.seed, training, self.config.degradation.scale)
+        for path, reason in crops.pairs.skipped[:NAMED]:
             log.warning("skipped %s: %s", path, reason)
+        if (more := len(crops.pairs.skipped) - NAMED) > 0:
+            log.warning("skipped %d more of this set; the run's summary names them", more)
         return crops
 
-    def _loader(self, crops: Crops, batch_size: int, shuffle: bool) -> DataLoader[Any]:
-        trainer = self.trainer
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        sampler: EpochSampler = EpochSampler(len(crops), self.seed, shuffle, rank, world)
+    def _process(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _in_order(self, crops: Crops) -> DataLoader[Any]:
+        return self._loader(crops, self.config.eval_batch_size, InOrder(len(crops), *self._process()))
+
+    def _loader(self, crops: Crops, batch_size: int, sampler: Sampler[Key]) -> DataLoader[Any]:
         workers = self.config.num_workers
         return DataLoader(
             crops,
@@ -153,6 +217,8 @@ class PhotoDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
+            prefetch_factor=PREFETCH if workers else None,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 
     def _note_unreadable(self, joined: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.lit.data import Batch
 from lit_pure.metrics.score import ImageMetric, NotScorable
+from lit_pure.metrics.table import METRICS
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +30,21 @@ class Scores:
     def update(self, set_index: int, method: str, pred_B3HW: Tensor, batch: Batch) -> None:
         """Score pictures (B, 3, H, W) against the batch's HQ, as the 8-bit files they will be.
 
-        One without a finite score is named, not fatal; a stand-in for an unreadable photograph is not counted.
+        Without HQ only by what needs no reference. One without a finite score is named, not fatal; a stand-in for an
+        unreadable photograph is not counted.
         """
-        target_B3HW, names = batch["hq_B3HW"], batch["name"]
-        pred_B3HW, target_B3HW = (from_bytes(to_bytes(image)) for image in (pred_B3HW, target_B3HW))
+        target_B3HW, names = batch.get("hq_B3HW"), batch["name"]
+        pred_B3HW = from_bytes(to_bytes(pred_B3HW))
+        targets = [None] * len(names) if target_B3HW is None else from_bytes(to_bytes(target_B3HW)).split(1)
         for metric in self.metrics:
+            if target_B3HW is None and METRICS[metric].needs_reference:
+                continue
             scorer = self._metric(self._key(set_index, method, metric), metric).to(pred_B3HW.device)
-            for name, pred, target, bad in zip(names, pred_B3HW, target_B3HW, batch["unreadable"], strict=True):
+            for name, pred, target, bad in zip(names, pred_B3HW, targets, batch["unreadable"], strict=True):
                 if bad:
                     continue
                 try:
-                    scorer.update(pred[None], target[None])
+                    scorer.update(pred[None], target)
                 except NotScorable as error:
                     log.warning("%s, %s: not counted: %s", name, method, error)
 

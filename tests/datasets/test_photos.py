@@ -1,24 +1,17 @@
-"""Which photographs, which crops, in which order; and calm about damaged files."""
+"""Which crops; and calm about damaged files."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader
 
 from lit_pure.config.data import PhotosConfig
-from lit_pure.datasets.photos import SKIMAGE_PHOTOS, Crops, EpochSampler, find_photos, fingerprint
+from lit_pure.datasets.order import Stream
+from lit_pure.datasets.photos import Crops
+from tests.datasets.pictures import damage, save
 
 SIZE = 32
-
-
-def save(path: Path, height: int = 48, width: int = 64) -> None:
-    """A picture in which every pixel tells where it is."""
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0], pixels[..., 1], pixels[..., 2] = np.arange(height)[:, None], np.arange(width), ord(path.stem[0])
-    Image.fromarray(pixels).save(path)
 
 
 @pytest.fixture
@@ -26,40 +19,6 @@ def folder(tmp_path: Path) -> Path:
     for name in "abc":
         save(tmp_path / f"{name}.png")
     return tmp_path
-
-
-def damage(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-60])
-
-
-def test_skimage_photos_are_all_there() -> None:
-    photos = find_photos(PhotosConfig(), 128)
-    assert [path.name for path in photos.paths] == list(SKIMAGE_PHOTOS) and photos.skipped == []
-    large = find_photos(PhotosConfig(), 512)
-    assert [path.stem for path in large.paths] == ["astronaut", "hubble_deep_field", "ihc", "retina"]
-    assert all("shorter than 512" in reason for _, reason in large.skipped) and len(large.skipped) == 5
-
-
-def test_names_choose_and_typos_are_met_with_near_names() -> None:
-    assert [p.stem for p in find_photos(PhotosConfig(names=["rocket", "chelsea"]), 128).paths] == ["chelsea", "rocket"]
-    with pytest.raises(ValueError, match="chelsae.*near: chelsea"):
-        find_photos(PhotosConfig(names=["chelsae"]), 128)
-
-
-def test_bad_files_are_skipped_with_a_reason(folder: Path) -> None:
-    (folder / "text.png").write_text("no picture")
-    save(folder / "small.png", 16, 64)
-    photos = find_photos(PhotosConfig(source=str(folder)), SIZE)
-    assert [path.name for path in photos.paths] == ["a.png", "b.png", "c.png"]
-    reasons = {path.name: reason for path, reason in photos.skipped}
-    assert "not a picture" in reasons["text.png"] and "16 x 64" in reasons["small.png"]
-
-
-def test_none_left_names_the_reasons(folder: Path) -> None:
-    with pytest.raises(ValueError, match="a.png: 48 x 64 px, shorter than 512"):
-        find_photos(PhotosConfig(source=str(folder)), 512)
-    with pytest.raises(ValueError, match="no such folder"):
-        find_photos(PhotosConfig(source=str(folder / "absent")), SIZE)
 
 
 def test_an_item(folder: Path) -> None:
@@ -95,15 +54,14 @@ def test_training_crops_depend_on_seed_epoch_and_index_only(folder: Path) -> Non
 
 def test_two_workers_see_what_one_process_sees(folder: Path) -> None:
     crops = Crops(PhotosConfig(source=str(folder), crops=2), SIZE, seed=1, training=True)
-    sampler = EpochSampler(len(crops), seed=1, shuffle=True)
-    sampler.set_epoch(4)
     alone, together = (
-        list(DataLoader(crops, batch_size=2, sampler=sampler, num_workers=workers)) for workers in (0, 2)
+        iter(DataLoader(crops, batch_size=2, sampler=Stream(len(crops), seed=1, start=22), num_workers=workers))
+        for workers in (0, 2)
     )
-    assert len(alone) == len(together) == 3
-    for one, two in zip(alone, together, strict=True):
+    for _ in range(5):
+        one, two = next(alone), next(together)
         assert torch.equal(one["hq_3HW"], two["hq_3HW"]) and one["name"] == two["name"]
-        assert one["caption"] == two["caption"] and one["epoch"].tolist() == [4, 4]
+        assert one["caption"] == two["caption"] and torch.equal(one["epoch"], two["epoch"])
 
 
 def test_fixed_crops_are_spread_and_the_first_is_the_centre(folder: Path) -> None:
@@ -147,37 +105,16 @@ def test_a_sidecar_must_have_every_photo(folder: Path) -> None:
     assert [crops[0, index]["caption"] for index in range(2)] == ["first", "second"]
 
 
-def test_sampler_orders() -> None:
-    sampler = EpochSampler(10, seed=3, shuffle=True)
-    first = list(sampler)
-    assert sorted(first) == [(0, index) for index in range(10)] and first == list(sampler) and len(sampler) == 10
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert {epoch for epoch, _ in second} == {1} and [i for _, i in second] != [i for _, i in first]
-    assert [i for _, i in EpochSampler(10, seed=4, shuffle=True)] != [i for _, i in first]
-    assert list(EpochSampler(3, seed=0, shuffle=False)) == [(0, 0), (0, 1), (0, 2)]
+def test_a_list_that_lies_about_a_size_costs_that_photograph_only(folder: Path) -> None:
+    save(folder / "b.png", 20, 64)
+    (folder / "list.txt").write_text("a.png (48,64,3)\nb.png (48,64,3)\nc.png\n")
+    crops = Crops(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt")), SIZE, seed=1, training=True)
+    item = crops[0, 1]
+    assert item["unreadable"] == "b.png" and item["name"] == "c"
 
 
-@pytest.mark.parametrize(("length", "world"), [(10, 2), (10, 3), (2, 5)])
-def test_processes_share_an_epoch(length: int, world: int) -> None:
-    parts = [list(EpochSampler(length, seed=3, shuffle=True, rank=rank, world=world)) for rank in range(world)]
-    assert len({len(part) for part in parts}) == 1 and len(parts[0]) == -(-length // world)
-    assert {key for part in parts for key in part} == {(0, index) for index in range(length)}
-    alone = list(EpochSampler(length, seed=3, shuffle=True))
-    dealt = [parts[place % world][place // world] for place in range(length)]
-    assert dealt == alone  # a global step takes the same crops whatever the number of processes
-
-
-def test_sampler_refuses() -> None:
-    with pytest.raises(ValueError, match="0 crops"):
-        EpochSampler(0, seed=0, shuffle=True)
-    with pytest.raises(ValueError, match="rank 2"):
-        EpochSampler(4, seed=0, shuffle=True, rank=2, world=2)
-
-
-def test_fingerprint_follows_names_and_sizes(folder: Path) -> None:
-    paths = find_photos(PhotosConfig(source=str(folder)), SIZE).paths
-    before = fingerprint(paths)
-    assert len(before) == 64 and fingerprint(paths[::-1]) == before != fingerprint(paths[1:])
-    damage(folder / "b.png")
-    assert fingerprint(paths) != before
+def test_a_photo_that_is_removed_while_training_is_replaced_and_named(folder: Path) -> None:
+    crops = Crops(PhotosConfig(source=str(folder)), SIZE, seed=1, training=True)
+    (folder / "a.png").unlink()
+    item = crops[0, 0]
+    assert item["unreadable"] == "a.png" and item["name"] == "b"

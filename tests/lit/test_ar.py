@@ -4,24 +4,27 @@ import pytest
 import torch
 
 from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.data import DataConfig, PhotosConfig
 from lit_pure.config.models import BackboneConfig, SamplingConfig, VQConfig
 from lit_pure.config.schema import PureExperiment, SequenceConfig
+from lit_pure.images.geometry import resize
 from lit_pure.lit.ar import ARModule
 from lit_pure.lit.data import Batch
 from lit_pure.restore import Restorer
 from lit_pure.sequence.assemble import IGNORE, Assembler
+from lit_pure.sequence.template import degradation_sentence
 from lit_pure.tokens.text import make_vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 
 VOCABULARY = make_vocabulary(["Medium blur, small noise. A bright picture."] * 5, codes=40, words=300)
 
 
-def restorer(codes: int = 40) -> Restorer:
+def restorer(codes: int = 40, size: int = 32) -> Restorer:
     torch.manual_seed(0)
     vq = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=codes)
     tokenizer = VQTokenizer(vq).requires_grad_(False).eval()
     backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=2, ffn=32, loss_chunk=7), VOCABULARY.size)
-    return Restorer(tokenizer, backbone, Assembler(VOCABULARY, "full", 8, 20), SamplingConfig(), size=32, scale=4)
+    return Restorer(tokenizer, backbone, Assembler(VOCABULARY, "full", 8, 20), SamplingConfig(), size=size, scale=4)
 
 
 def module(condition_dropout: float = 0.0) -> ARModule:
@@ -92,3 +95,30 @@ def test_the_frozen_tokenizer_is_no_part_of_the_module() -> None:
 def test_a_tokenizer_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="the tokenizer has 41 codes and the vocabulary 40"):
         restorer(codes=41)
+
+
+@pytest.mark.parametrize("ratio", [4, 2])
+@pytest.mark.parametrize("hq", [True, False])
+@torch.no_grad()
+def test_given_lq_of_any_ratio_is_restored_and_scored_by_what_there_is(ratio: int, hq: bool) -> None:
+    data = DataConfig(size=96, test={"real": PhotosConfig(source="hq" if hq else "", lq="lq")})
+    made = ARModule(PureExperiment(data=data), restorer(size=96))
+    made.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]
+    given = batch()
+    given["lq_B3hw"] = torch.rand(2, 3, 96 // ratio, 96 // ratio, generator=torch.Generator().manual_seed(2))
+    given["unreadable"] = ["", ""]
+    given["hq_B3HW"] = resize(given["lq_B3hw"], 96, 96).clamp(0.1, 0.9)
+    if not hq:
+        del given["hq_B3HW"]
+    made.test_step(given, 0)
+    scores = {key: float(value) for key, value in made.scores.compute().items()}
+    metrics = ("psnr", "ssim", "niqe") if hq else ("niqe",)
+    assert set(scores) == {f"test/real/{method}{metric}" for method in ("", "bicubic_") for metric in metrics}
+    assert not hq or scores["test/real/bicubic_psnr"] > 20 > scores["test/real/psnr"]
+    assert list(made.shown) == ["LQ", "bicubic", "restored", *(["ground truth"] if hq else [])]
+    assert {tuple(shown.shape) for shown in made.shown.values()} == {(2, 3, 96, 96)}
+    assert torch.equal(made.shown["bicubic"], resize(given["lq_B3hw"], 96, 96))
+    assert [answer["degradation (DEM)"] for answer in made.answers] == [
+        degradation_sentence("large", "small"),
+        degradation_sentence("medium", "large"),
+    ]

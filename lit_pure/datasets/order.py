@@ -1,0 +1,74 @@
+"""In which order samples come, and which process takes which.
+
+Every order is a function of (seed, epoch), and the only state is a number of samples. Knows nothing of what these are.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+Key = tuple[int, int]
+"""(epoch, index): what a sampler yields and a data set takes."""
+
+
+class Stream(Sampler[Key]):
+    """For training: epoch after epoch without end, each in an order of its own, dealt out to processes like cards.
+
+    The place in the stream is one number, so training goes on exactly where it stopped, on any number of processes: a
+    step takes the same samples whatever their number. No batch is cut short where an epoch ends.
+
+    Args:
+        length: of the data set.
+        seed: of the orders.
+        start: samples that all processes together have taken before.
+        rank: of this process, from 0.
+        world: number of processes.
+
+    Raises:
+        ValueError: an empty data set, a negative start, or a rank outside the world.
+    """
+
+    def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        _check(length, rank, world)
+        if start < 0:
+            raise ValueError(f"cannot start at sample {start} of a stream; use 0 or more")
+        self.length, self.seed, self.start, self.rank, self.world = length, seed, start, rank, world
+
+    def __iter__(self) -> Iterator[Key]:
+        place, drawn, order = self.start + self.rank, -1, np.empty(0, int)
+        while True:
+            epoch, within = divmod(place, self.length)
+            if epoch != drawn:
+                drawn, order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.length)
+            yield epoch, int(order[within])
+            place += self.world
+
+
+class InOrder(Sampler[Key]):
+    """For validation and test: every sample once, in order, always of epoch 0.
+
+    Where the number of processes does not divide the length, the first samples come again, so that all processes take
+    equally many steps.
+
+    Raises:
+        ValueError: an empty data set, or a rank outside the world.
+    """
+
+    def __init__(self, length: int, rank: int = 0, world: int = 1) -> None:
+        _check(length, rank, world)
+        self.length, self.rank, self.world = length, rank, world
+
+    def __len__(self) -> int:
+        return -(-self.length // self.world)
+
+    def __iter__(self) -> Iterator[Key]:
+        places = range(self.rank, len(self) * self.world, self.world)
+        return iter([(0, place % self.length) for place in places])
+
+
+def _check(length: int, rank: int, world: int) -> None:
+    if length < 1:
+        raise ValueError(f"cannot sample from a data set of {length} crops")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank {rank} is outside a world of {world} processes")

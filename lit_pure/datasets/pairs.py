@@ -1,0 +1,118 @@
+"""What a sample shows: a photograph to be degraded, a photograph with its low-quality partner, or that alone.
+
+Knows how partners find each other and what fits together. Knows nothing of crops or pixels.
+
+Suffixes: H W of the HQ photograph [px], h w of the LQ one.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lit_pure.config.data import PhotosConfig
+from lit_pure.datasets.encoded import Photo, PhotoList
+from lit_pure.datasets.sources import find_photos, judge, photos_in
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one subject; at least one of them is there."""
+
+    hq: Photo | None
+    """None where only a low-quality picture is given."""
+    lq: Photo | None
+    """None where the low-quality picture is made by degradation."""
+
+    @property
+    def photo(self) -> Photo:
+        """That which names the pair."""
+        photo = self.hq or self.lq
+        assert photo is not None
+        return photo
+
+
+@dataclass(frozen=True)
+class PairList:
+    """Pairs found."""
+
+    found: list[Pair]
+    """Those to use, sorted by name."""
+    skipped: list[tuple[Path, str]]
+    """Files left out, each with the reason."""
+    ratio: int
+    """How many times smaller a side of the LQ pictures is; 1 where none are given."""
+
+    @property
+    def photos(self) -> list[Photo]:
+        """Every file of the set, HQ first."""
+        return [pair.hq for pair in self.found if pair.hq] + [pair.lq for pair in self.found if pair.lq]
+
+
+def find_pairs(config: PhotosConfig, size: int, scale: int) -> PairList:
+    """What a configuration names.
+
+    Args:
+        config: photographs and low-quality partners.
+        size: side of an HQ crop [px]; a smaller photograph is left out.
+        scale: by how much low-quality pictures without partner are to be enlarged.
+
+    Raises:
+        ValueError: nothing is usable (says why for each); pairs of several ratios, or one that does not divide `size`.
+    """
+    if not config.lq:
+        photos = find_photos(config, size)
+        return PairList([Pair(photo, None) for photo in photos.found], photos.skipped, 1)
+    if not config.source:
+        alone = find_photos(PhotosConfig(source=config.lq, names=config.names), size // scale)
+        return PairList([Pair(None, photo) for photo in alone.found], alone.skipped, scale)
+    pairs = _matched(find_photos(config, size), judge(photos_in(Path(config.lq)), 1), config.lq)
+    if not pairs.found:
+        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in pairs.skipped[:10])
+        raise ValueError(f"{config.source} and {config.lq}: no pair can be used ({reasons})")
+    if size % pairs.ratio:
+        raise ValueError(f"{config.lq}: pictures {pairs.ratio} times smaller do not divide data.size {size}; change it")
+    return pairs
+
+
+def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
+    """Pairs by name without extension. Raises ValueError where the usable ones are of several ratios."""
+    partners = {_stem(photo): photo for photo in lqs.found}
+    found: list[Pair] = []
+    skipped = [*hqs.skipped, *lqs.skipped]
+    ratios: dict[str, int] = {}
+    for hq in hqs.found:
+        lq = partners.get(_stem(hq))
+        ratio = _ratio(hq, lq) if lq else 0
+        if lq is None:
+            skipped.append((hq.place, f"no LQ picture of this name in {folder}"))
+        elif not ratio:
+            skipped.append((hq.place, f"{_shown(hq)} px is no whole multiple of {_shown(lq)} px in {folder}"))
+        else:
+            found.append(Pair(hq, lq))
+            ratios[hq.name] = ratio
+    counted = Counter(ratios.values()).most_common()
+    if len(counted) > 1:
+        usual = counted[0][0]
+        odd = next(name for name, ratio in ratios.items() if ratio != usual)
+        raise ValueError(
+            f"{folder}: {odd} is {ratios[odd]} times smaller than its HQ picture, most others are {usual} times; "
+            "split the set by ratio"
+        )
+    return PairList(found, skipped, counted[0][0] if counted else 1)
+
+
+def _stem(photo: Photo) -> str:
+    return PurePosixPath(photo.name).with_suffix("").as_posix()
+
+
+def _shown(photo: Photo) -> str:
+    assert photo.size is not None
+    return f"{photo.size[0]} x {photo.size[1]}"
+
+
+def _ratio(hq: Photo, lq: Photo) -> int:
+    """How many times smaller the LQ picture is; 0 where that is no whole number, or another for each side."""
+    assert hq.size is not None and lq.size is not None
+    (height, width), (low_height, low_width) = hq.size, lq.size
+    ratio = height // low_height
+    return ratio if (height, width) == (ratio * low_height, ratio * low_width) else 0
