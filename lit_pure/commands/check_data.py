@@ -1,0 +1,101 @@
+"""`check-data`: a folder of pictures read to the last byte. Knows flags and what is printed."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lit_pure import runs
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import ConfigError
+
+if TYPE_CHECKING:
+    from lit_pure.datasets.check import Finding, Report
+
+SHOWN = 5
+"""Files of each kind that are printed without --all."""
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "check-data", check_data_command)
+    command.add_argument("folder", type=Path, help="pictures, also in sub-folders")
+    command.add_argument("--lq", type=Path, metavar="FOLDER", help="their low-quality partners of the same names")
+    command.add_argument("--least", type=int, default=512, metavar="PX", help="shorter side needed (default: 512)")
+    command.add_argument("--write-list", type=Path, metavar="FILE", help="list the good ones for data.*.meta_info")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
+    command.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
+    command.add_argument("--all", action="store_true", help=f"print every file, not {SHOWN} of each kind")
+
+
+def check_data_command(arguments: argparse.Namespace) -> int:
+    """Read every picture of a folder and name what is damaged, too small, double or without its partner."""
+    workers = arguments.workers if arguments.workers is not None else os.cpu_count() or 1
+    _refuse(arguments, workers)
+    from lit_pure.datasets.check import check
+
+    with tqdm(unit=" files", desc="reading", file=sys.stderr, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = check(arguments.folder, arguments.lq, least=arguments.least, workers=workers, progress=progress)
+    _show(report, None if arguments.all else SHOWN)
+    if arguments.json:
+        runs.write_json(arguments.json, _content(report))
+    if arguments.write_list:
+        unfinished = arguments.write_list.with_name(f".{arguments.write_list.name}.{os.getpid()}.tmp")
+        unfinished.write_text("".join(f"{line}\n" for line in report.list_lines()), encoding="utf-8")
+        unfinished.replace(arguments.write_list)
+        print(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
+        print(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
+    return 1 if report.problems else 0
+
+
+def _refuse(arguments: argparse.Namespace, workers: int) -> None:
+    """What can be said before anything is read. Raises ConfigError."""
+    for flag, folder in (("FOLDER", arguments.folder), ("--lq", arguments.lq)):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{flag} {folder}: no such folder; name one that holds pictures")
+    for flag, number in (("--least", arguments.least), ("--workers", workers)):
+        if number < 1:
+            raise ConfigError(f"{flag} {number} is below 1")
+    for flag, path in (("--json", arguments.json), ("--write-list", arguments.write_list)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise ConfigError(f"{flag} {path}: give a file in a folder that exists")
+
+
+def _show(report: "Report", shown: int | None) -> None:
+    """A table by kind, with the first files of each."""
+    print(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
+    for title, findings in (("", report.problems), ("warning: ", report.warnings)):
+        for kind in dict.fromkeys(finding.kind for finding in findings):
+            _show_kind(f"{title}{kind}", [finding for finding in findings if finding.kind == kind], shown)
+    if report.others:
+        names = [Path(name).name for name in report.others[:shown]]
+        print(f"note: {len(report.others)} files are no pictures by their extension and were not read")
+        print(f"    {', '.join(names)}{', ...' if len(names) < len(report.others) else ''}")
+
+
+def _show_kind(title: str, findings: "Sequence[Finding]", shown: int | None) -> None:
+    print(f"{title}: {len(findings)}")
+    for finding in findings[:shown]:
+        print(f"    {finding.file}: {finding.reason}")
+    if shown is not None and len(findings) > shown:
+        print(f"    and {len(findings) - shown} more (--all prints them)")
+
+
+def _content(report: "Report") -> dict[str, Any]:
+    return {
+        "folder": str(report.folder),
+        "pictures": report.pictures,
+        "good": len(report.good),
+        "problems": [vars(finding) for finding in report.problems],
+        "warnings": [vars(finding) for finding in report.warnings],
+        "not_pictures": report.others,
+    }

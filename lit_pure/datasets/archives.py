@@ -1,0 +1,139 @@
+"""Files in folders, tar and zip archives, one after the other, under one kind of path.
+
+Knows how archives are read safely and how a damaged one shows. Knows nothing of pictures, and writes nothing: what is
+never written where an archive says cannot escape; paths that try are refused nevertheless.
+"""
+
+import gzip
+import lzma
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file, wherever it lies."""
+
+    path: str
+    """Name of the source folder, of the archive without suffix, and the path within it, with "/"."""
+    origin: str
+    """The archive and the path within it, or the file, for messages."""
+    size: int
+    """In bytes."""
+    read: Callable[[], bytes]
+    """Its content; of an archive's member, to be called before the next one is asked for. Raises ValueError."""
+    file: Path | None = None
+    """Where it lies by itself."""
+    link: bool = False
+    """Whether it is no file but a link or a device."""
+
+
+def archives_in(source: Path) -> list[Path]:
+    """All archives in a folder and below, sorted; an archive is all there is in itself."""
+    if source.is_file():
+        return [source] if archive_stem(source.name) else []
+    return sorted(path for path in _files(source) if archive_stem(path.name))
+
+
+def archive_stem(name: str) -> str:
+    """The name without the suffix of an archive; empty where it is none."""
+    return next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), "")
+
+
+def files_in(source: Path) -> Iterator[Member]:
+    """The files that lie in a folder and below by themselves."""
+    for path in sorted(_files(source)) if source.is_dir() else []:
+        place = PurePosixPath(os.path.basename(os.path.abspath(source)), path.relative_to(source).as_posix())
+        yield Member(str(place), str(path), path.stat().st_size, path.read_bytes, file=path)
+
+
+def members_of(archive: Path, source: Path) -> Iterator[Member]:
+    """The files of an archive, in its order; those that systems add ("__MACOSX", hidden ones) are left out.
+
+    Raises:
+        ValueError: the archive is damaged or cut short, or a member's path leads out of it; names both.
+    """
+    stem = archive_stem(archive.name)
+    above = os.path.basename(os.path.abspath(source)) if source.is_dir() else ""
+    below = archive.relative_to(source).parent.as_posix() if source.is_dir() else ""
+    for name, size, link, read in _zipped(archive) if archive.suffix.lower() == ".zip" else _tarred(archive):
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0].endswith(":")):
+            raise ValueError(f"{archive}: its member {name!r} leads out of the archive; this is not the published one")
+        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+            continue
+        yield Member(str(PurePosixPath(above, below, stem, path)), f"{archive}: {name}", size, read, link=link)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+Entry = tuple[str, int, bool, Callable[[], bytes]]
+"""Name, bytes, whether it is a link, and its content."""
+
+
+def _zipped(archive: Path) -> Iterator[Entry]:
+    with _damage(archive), zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            if not info.is_dir():
+                link = stat.S_ISLNK(info.external_attr >> 16)
+                yield info.filename, info.file_size, link, partial(_content, archive, file.read, info)
+
+
+def _tarred(archive: Path) -> Iterator[Entry]:
+    with _damage(archive), tarfile.open(archive) as file:
+        for info in file:
+            if not info.isdir():
+                yield info.name, info.size, not info.isreg(), partial(_content, archive, _extracted, file, info)
+        # tarfile takes a missing or damaged header for the end. A whole archive ends with zeros, and its checksum
+        # (of gzip) is compared once all is read.
+        assert file.fileobj is not None
+        if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
+            raise EOFError("no end mark")
+        while rest := file.fileobj.read(2**20):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("something else than a header between its members")
+
+
+def _extracted(file: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    content = file.extractfile(info)
+    return content.read() if content else b""
+
+
+def _content(archive: Path, read: Callable[..., bytes], *given: object) -> bytes:
+    with _damage(archive):
+        return read(*given)
+
+
+@contextmanager
+def _damage(archive: Path) -> Iterator[None]:
+    """Turn what a damaged archive raises into one ValueError."""
+    try:
+        yield
+    except (
+        EOFError,
+        RuntimeError,  # encrypted
+        NotImplementedError,  # an unusual compression
+        zlib.error,
+        lzma.LZMAError,
+        gzip.BadGzipFile,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{archive} is cut short or damaged ({reason}); fetch it again, what was unpacked stays"
+        ) from error
