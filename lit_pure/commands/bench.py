@@ -1,8 +1,10 @@
 """`bench`: speeds, measured side by side in one run, as ratios. Knows flags, tables and the JSON that is written."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from lit_pure.config.compose import ConfigError
 PRESETS = ("tiny", "tiny-512", "7b")
 ENGINES = ("reference", "plain", "jacobi")
 WINDOWS = range(2, 257)
+LEAST_SIDE = 96
+"""Of crops for `bench degrade`: basicsr mirrors no image of 10 px or fewer, and 0.15 of this may be left [px]."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    """Add `bench decode` and `bench drafts`."""
+    """Add `bench decode`, `bench drafts` and `bench degrade`."""
     words = "Measure speeds side by side, in one run."
     what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
     decode = add(what, "decode", decode_command)
@@ -30,7 +34,12 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     drafts.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="low-quality photographs or folders")
     drafts.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
     drafts.add_argument("--windows", default="4,8,16,32", help="comma-separated (default: 4,8,16,32)")
-    for command in (decode, drafts):
+    degrade = add(what, "degrade", degrade_command)
+    degrade.add_argument("--sizes", default="512x4,128x16", help="side of crops x batch (default: 512x4,128x16)")
+    degrade.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs (default: those in scikit-image)")
+    degrade.add_argument("--rounds", type=int, default=5, help="of which the median counts (default: 5)")
+    degrade.add_argument("--batches", type=int, default=5, help="batches in a round (default: 5)")
+    for command in (decode, drafts, degrade):
         command.add_argument("--threads", type=int, default=0, help="of torch on a CPU (default: its own choice)")
         command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
 
@@ -83,6 +92,41 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def degrade_command(arguments: argparse.Namespace) -> int:
+    """Compare our degradation with the published one, composed of basicsr's functions, on a CPU."""
+    sizes = _sizes(arguments.sizes)
+    if min(arguments.rounds, arguments.batches) < 1:
+        raise ConfigError(f"--rounds {arguments.rounds} --batches {arguments.batches}: take 1 or more of each")
+    if arguments.threads < 0:
+        raise ConfigError(f"--threads {arguments.threads}: take 1 or more, or 0 for torch's own choice")
+    if arguments.photos is not None and not arguments.photos.is_dir():
+        raise ConfigError(f"--photos {arguments.photos}: there is no such folder")
+    import torch
+
+    from lit_pure.bench.degrading import compare
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    source = str(arguments.photos or "skimage")
+    progress = partial(_progress, unit=" batches")
+    rows = [vars(row) for row in compare(source, sizes, arguments.rounds, arguments.batches, progress)]
+    _show(rows)
+    where = _where(torch.device("cpu"))
+    report = {"photos": source, "rounds": arguments.rounds, "batches": arguments.batches, **where, "rows": rows}
+    _write(arguments.json, report)
+    return 0
+
+
+def _sizes(text: str) -> list[tuple[int, int]]:
+    """`512x4,128x16` is [(512, 4), (128, 16)]."""
+    found = [re.fullmatch(r"(\d+)x(\d+)", item) for item in text.split(",")]
+    sizes = [(int(match[1]), int(match[2])) for match in found if match]
+    if len(sizes) < len(found) or any(side % 4 or side < LEAST_SIDE or batch < 1 for side, batch in sizes):
+        remedy = f"the side a multiple of 4 from {LEAST_SIDE}, for example 512x4,128x16"
+        raise ConfigError(f"--sizes {text}: expected SIDExBATCH, comma-separated, {remedy}")
+    return sizes
+
+
 def _device(arguments: argparse.Namespace) -> Any:
     """The accelerator where there is one, else the CPU with the threads asked for."""
     import torch
@@ -100,11 +144,11 @@ def _where(device: Any) -> dict[str, Any]:
     return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
-def _progress(name: str, total: int) -> Callable[[int], None]:
+def _progress(name: str, total: int, unit: str = " tokens") -> Callable[[int], None]:
     """A bar on standard error."""
     from tqdm import tqdm
 
-    bar = tqdm(total=total, desc=name, unit=" tokens", file=sys.stderr, disable=None, leave=False)
+    bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, disable=None, leave=False)
 
     def made(count: int) -> None:
         bar.update(count)

@@ -4,8 +4,8 @@ Knows baseline JPEG with 4:2:0 chroma (ITU-T T.81) up to the rounding of the coe
 and is left out. Knows nothing of files or of the pipeline. It repeats the choices of DiffJPEG, which Real-ESRGAN
 trains with, where they differ from common encoders; each is marked "as DiffJPEG" below.
 
-Pixels are RGB float32 in [0, 1]. Shape legend: B images, C channels, H W height and width [px], n m blocks down and
-across, 8 side of a block.
+Pixels are RGB float32 in [0, 1]. Shape legend: C channels, H W height and width [px], n m blocks down and across,
+s side of a block [px], p its s^2 pixels, f the 64 frequencies of a block.
 """
 
 import math
@@ -33,62 +33,67 @@ YCC_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 """JFIF 1.02, without the offset of 128 that chroma has in a file."""
 
 
-def jpeg(image_B3HW: Tensor, quality_B: Tensor) -> Tensor:
+def jpeg(image_3HW: Tensor, quality: float) -> Tensor:
     """Compress and decompress.
 
     Args:
-        image_B3HW: [0, 1], any height and width.
-        quality_B: of each image, above 0 to 100; fractions are allowed.
+        image_3HW: [0, 1], any height and width.
+        quality: above 0 to 100; fractions are allowed.
 
     Returns:
-        image_B3HW, [0, 1].
+        image_3HW, [0, 1].
 
     Raises:
-        ValueError: the shapes do not fit, or a quality is out of range.
+        ValueError: the shape is another, or the quality is out of range.
     """
-    if image_B3HW.ndim != 4 or image_B3HW.shape[1] != 3 or quality_B.shape != image_B3HW.shape[:1]:
-        found = f"images {tuple(image_B3HW.shape)} and qualities {tuple(quality_B.shape)}"
-        raise ValueError(f"cannot compress {found}; give (B, 3, H, W) and (B,)")
-    if not bool(((quality_B > 0) & (quality_B <= 100)).all()):
-        raise ValueError(f"JPEG qualities {quality_B.tolist()} are not all above 0 and at most 100")
-    height, width = image_B3HW.shape[-2:]
-    luma_88, chroma_88, to_ycc_33, to_rgb_33, dct_88 = _constants(image_B3HW.device, image_B3HW.dtype)
-    factor_B11111 = _factor(quality_B.to(image_B3HW)).view(-1, 1, 1, 1, 1, 1)
+    if image_3HW.ndim != 3 or image_3HW.shape[0] != 3:
+        raise ValueError(f"cannot compress an image of shape {tuple(image_3HW.shape)}; give (3, H, W)")
+    if not 0 < quality <= 100:
+        raise ValueError(f"JPEG quality {quality} is not above 0 and at most 100")
+    height, width = image_3HW.shape[1:]
+    to_ycc_33, to_rgb_33, luma_f, chroma_f, luma_fp, chroma_fp = _constants(image_3HW.device)
+    factor = _factor(quality)
     # Black below and to the right up to whole blocks of chroma: as DiffJPEG; encoders repeat the edge instead.
-    padded_B3HW = F.pad(image_B3HW, (0, -width % 16, 0, -height % 16))
-    ycc_B3HW = torch.einsum("ij,bjhw->bihw", to_ycc_33, padded_B3HW * 255)
-    luma_B1HW = _quantise(ycc_B3HW[:, :1] - 128, luma_88, factor_B11111, dct_88) + 128
-    chroma_B2hw = _quantise(F.avg_pool2d(ycc_B3HW[:, 1:], 2), chroma_88, factor_B11111, dct_88)
-    ycc_B3HW = torch.cat([luma_B1HW, F.interpolate(chroma_B2hw, scale_factor=2, mode="nearest")], dim=1)
-    rgb_B3HW = torch.einsum("ij,bjhw->bihw", to_rgb_33, ycc_B3HW)
-    return rgb_B3HW[..., :height, :width].clamp(0, 255) / 255
+    padded_3HW = F.pad(image_3HW, (0, -width % 16, 0, -height % 16))
+    ycc_3HW = torch.mm(to_ycc_33, padded_3HW.flatten(1)).view_as(padded_3HW)
+    ycc_3HW[0] -= 128
+    # A block of chroma covers 16 px: its matrix first takes the mean of four pixels, and at last repeats it for them.
+    luma_1HW = _quantise(ycc_3HW[:1], luma_fp, luma_fp, luma_f * factor)
+    chroma_2HW = _quantise(ycc_3HW[1:], chroma_fp, 4 * chroma_fp, chroma_f * factor)
+    ycc_3HW = torch.cat([luma_1HW + 128, chroma_2HW])
+    rgb_3HW = torch.mm(to_rgb_33, ycc_3HW.flatten(1)).view_as(padded_3HW)
+    return rgb_3HW[:, :height, :width].clamp(0, 1)
 
 
-def _quantise(plane_BCHW: Tensor, table_88: Tensor, factor_B11111: Tensor, dct_88: Tensor) -> Tensor:
-    """Round the DCT coefficients of every 8x8 block to multiples of their step; planes are [-128, 127]."""
-    images, channels, height, width = plane_BCHW.shape
-    blocks_BCnm88 = plane_BCHW.view(images, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
+def _quantise(plane_CHW: Tensor, forward_fp: Tensor, back_fp: Tensor, step_f: Tensor) -> Tensor:
+    """Round the DCT coefficients of every block to multiples of their step; planes are [-128, 127]."""
+    channels, height, width = plane_CHW.shape
+    side = math.isqrt(forward_fp.shape[1])
+    blocks_CnmSS = plane_CHW.view(channels, height // side, side, width // side, side).transpose(2, 3)
     # No step is below 1, as in T.81; DiffJPEG divides by 0 at quality 100.
-    step_B11188 = (table_88 * factor_B11111).clamp(min=1)
-    level_BCnm88 = torch.round(dct_88 @ blocks_BCnm88 @ dct_88.T / step_B11188)
-    blocks_BCnm88 = dct_88.T @ (level_BCnm88 * step_B11188) @ dct_88
-    return blocks_BCnm88.transpose(3, 4).reshape(plane_BCHW.shape)
+    step_f1 = step_f.clamp(min=1)[:, None]
+    level = torch.round(blocks_CnmSS.reshape(-1, side * side) @ (forward_fp / step_f1).T)
+    blocks_CnmSS = (level @ (back_fp * step_f1)).view(blocks_CnmSS.shape)
+    return blocks_CnmSS.transpose(2, 3).reshape(plane_CHW.shape)
 
 
-def _factor(quality_B: Tensor) -> Tensor:
+def _factor(quality: float) -> float:
     """The Independent JPEG Group's factor of the tables, in real numbers: their percents are not rounded."""
-    return torch.where(quality_B < 50, 50 / quality_B, 2 - quality_B / 50)
+    return 50 / quality if quality < 50 else 2 - quality / 50
 
 
 @cache
-def _constants(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Luma steps, chroma steps, colour matrix and its inverse, orthonormal DCT (rows are frequencies)."""
+def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Colour matrices between [0, 1] and [0, 255], steps, and what turns a block into coefficients: luma, chroma."""
     # The luma table stands transposed (rows are horizontal frequencies): as DiffJPEG.
-    luma_88 = torch.tensor(LUMA_TABLE).T
-    chroma_88 = F.pad(torch.tensor(CHROMA_CORNER), (0, 4, 0, 4), value=99)
+    luma_f = torch.tensor(LUMA_TABLE).T.flatten()
+    chroma_f = F.pad(torch.tensor(CHROMA_CORNER), (0, 4, 0, 4), value=99).flatten()
     line = torch.arange(8, dtype=torch.float64)
     dct_88 = torch.cos(math.pi / 16 * line[:, None] * (2 * line + 1)) / 2
     dct_88[0] /= math.sqrt(2)
-    matrices = luma_88, chroma_88, torch.tensor(RGB_TO_YCC), torch.tensor(YCC_TO_RGB), dct_88
-    luma_88, chroma_88, to_ycc_33, to_rgb_33, dct_88 = (matrix.to(device, dtype) for matrix in matrices)
-    return luma_88, chroma_88, to_ycc_33, to_rgb_33, dct_88
+    halved_816 = dct_88.repeat_interleave(2, dim=1) / 2
+    luma_fp, chroma_fp = torch.kron(dct_88, dct_88), torch.kron(halved_816, halved_816)
+    to_ycc_33, to_rgb_33 = torch.tensor(RGB_TO_YCC) * 255, torch.tensor(YCC_TO_RGB) / 255
+    made = to_ycc_33, to_rgb_33, luma_f, chroma_f, luma_fp, chroma_fp
+    to_ycc_33, to_rgb_33, luma_f, chroma_f, luma_fp, chroma_fp = (matrix.float().to(device) for matrix in made)
+    return to_ycc_33, to_rgb_33, luma_f, chroma_f, luma_fp, chroma_fp

@@ -59,19 +59,20 @@ class Kernel:
             raise ValueError(f"cannot pad a kernel of {self.size} px to {pad_to}; give an odd size of at least that")
         taps_kk = self._taps()
         taps_kk = taps_kk / taps_kk.sum()
-        padded_kk: npt.NDArray[np.float32] = np.pad(taps_kk, max(0, pad_to - self.size) // 2).astype(np.float32)
-        return padded_kk
+        if pad_to:
+            taps_kk = np.pad(taps_kk, (pad_to - self.size) // 2)
+        return taps_kk.astype(np.float32)
 
     def _taps(self) -> npt.NDArray[np.float64]:
         """kernel_kk before it is normalised."""
-        line_k = np.arange(self.size) - (self.size - 1) / 2
-        x_kk, y_kk = np.meshgrid(line_k, line_k)
+        x_1k = np.arange(self.size)[None] - (self.size - 1) / 2
+        y_k1 = x_1k.T
         if self.shape == "delta":
-            return np.where(np.hypot(x_kk, y_kk) == 0, 1.0, 0.0)
+            return np.where(np.hypot(x_1k, y_k1) == 0, 1.0, 0.0)
         if self.shape == "sinc":
-            return _jinc(np.hypot(x_kk, y_kk), self.omega)
-        along_kk = (x_kk * math.cos(self.theta) + y_kk * math.sin(self.theta)) / self.sigma_x
-        across_kk = (y_kk * math.cos(self.theta) - x_kk * math.sin(self.theta)) / self.sigma_y
+            return _jinc(np.hypot(x_1k, y_k1), self.omega)
+        along_kk = (x_1k * math.cos(self.theta) + y_k1 * math.sin(self.theta)) / self.sigma_x
+        across_kk = (y_k1 * math.cos(self.theta) - x_1k * math.sin(self.theta)) / self.sigma_y
         power_kk = (along_kk**2 + across_kk**2) ** self.beta
         taps_kk: npt.NDArray[np.float64]
         taps_kk = 1 / (1 + power_kk) if self.shape.startswith("plateau") else np.exp(-0.5 * power_kk)

@@ -7,13 +7,11 @@ that of the image.
 Pixels are RGB float32 in [0, 1]. Shape legend: H W height and width [px], c 3 channels or 1 that they share.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G, B in the luma of ITU-R BT.601."""
+LUMA = (0.2989, 0.587, 0.114)
+"""Weights of R, G, B in the luma of ITU-R BT.601, rounded as in torchvision, whose luma Real-ESRGAN takes."""
 
 
 def add_gaussian(image_3HW: Tensor, sigma: float, gray: bool, generator: torch.Generator) -> Tensor:
@@ -30,7 +28,7 @@ def add_gaussian(image_3HW: Tensor, sigma: float, gray: bool, generator: torch.G
     """
     channels = 1 if gray else 3
     noise_cHW = torch.empty_like(image_3HW[:channels]).normal_(generator=generator)
-    return image_3HW + noise_cHW * (sigma / 255)
+    return torch.add(image_3HW, noise_cHW, alpha=sigma / 255)
 
 
 def add_poisson(image_3HW: Tensor, scale: float, gray: bool, generator: torch.Generator) -> Tensor:
@@ -50,10 +48,15 @@ def add_poisson(image_3HW: Tensor, scale: float, gray: bool, generator: torch.Ge
     """
     base_cHW = image_3HW
     if gray:
-        base_cHW = (image_3HW * image_3HW.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
-    level_cHW = (base_cHW * 255).round().clamp(0, 255)
+        base_cHW = sum(weight * plane_1HW for weight, plane_1HW in zip(LUMA, image_3HW.split(1), strict=True))
+    level_cHW = (base_cHW * 255).round_().clamp_(0, 255)
     base_cHW = level_cHW / 255
-    levels = int(torch.bincount(level_cHW.long().flatten()).count_nonzero())
-    photons = 2.0 ** math.ceil(math.log2(levels))
-    noise_cHW = torch.poisson(base_cHW * photons, generator=generator) / photons - base_cHW
-    return image_3HW + noise_cHW * scale
+    photons = _photons(level_cHW)
+    noise_cHW = torch.poisson(base_cHW * photons, generator=generator).div_(photons).sub_(base_cHW)
+    return torch.add(image_3HW, noise_cHW, alpha=scale)
+
+
+def _photons(level_cHW: Tensor) -> Tensor:
+    """The power of two at or above the number of distinct levels; a scalar that stays on its device."""
+    found = level_cHW.new_zeros(256).index_fill_(0, level_cHW.flatten().long(), 1)
+    return 2 ** (found.sum() > 2 ** torch.arange(8, device=level_cHW.device)).sum()

@@ -8,8 +8,11 @@ Pixels are RGB float32 in [0, 1]. Shape legend: B images, H W height and width o
 image, y x of an image between the steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Literal, cast
 
 import numpy as np
@@ -103,6 +106,8 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
 def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
     """Degrade one image; the same arguments on the same kind of device give the same result.
 
+    One thread computes it: products of matrices are rounded in another way by each number of threads.
+
     Args:
         hq_3HW: [0, 1], H and W multiples of `scale`.
         degradation: what to do.
@@ -116,20 +121,26 @@ def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
     """
     if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.shape[1] % scale or hq_3HW.shape[2] % scale:
         raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
-    height, width = hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale
-    d = degradation
+    # A copy of one layout at an aligned address: a view into a batch may be rounded in another way, too.
+    hq_3HW = hq_3HW.clone(memory_format=torch.contiguous_format)
+    with _one_thread():
+        return _steps(hq_3HW, degradation, (hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale))
+
+
+def _steps(hq_3HW: Tensor, d: Degradation, size: tuple[int, int]) -> Tensor:
+    """All steps in their order; `size` is that of the LQ image."""
     image_3yx = sharpen(hq_3HW) if d.sharpen else hq_3HW
     image_3yx = _resize_by(_blur(image_3yx, d.blur1), d.resize1)
     image_3yx = _compress(_add_noise(image_3yx, d.noise1), d.quality1)
 
     image_3yx = _blur(image_3yx, d.blur2)
     if d.resize2 is not None:
-        second = max(1, int(height * d.resize2.factor)), max(1, int(width * d.resize2.factor))
-        image_3yx = _resize_to(image_3yx, second, d.resize2.mode)
+        height, width = (max(1, int(side * d.resize2.factor)) for side in size)
+        image_3yx = _resize_to(image_3yx, (height, width), d.resize2.mode)
     image_3yx = _add_noise(image_3yx, d.noise2)
     if not d.sinc_first:
         image_3yx = _compress(image_3yx, d.quality2)
-    image_3yx = _blur(_resize_to(image_3yx, (height, width), d.final_mode), d.sinc)
+    image_3yx = _blur(_resize_to(image_3yx, size, d.final_mode), d.sinc)
     if d.sinc_first:
         image_3yx = _compress(image_3yx, d.quality2)
     return (image_3yx * 255).round().clamp(0, 255) / 255
@@ -149,13 +160,40 @@ def degrade(
         lq_B3hw, [0, 1], rounded to 255 levels; and the B degradations.
 
     Raises:
-        ValueError: the shape is not (B, 3, H, W), there is not one generator per image, or `config.scale` does not
-            divide H and W.
+        ValueError: as `check_batch` and `apply`.
     """
     check_batch(hq_B3HW, rngs)
     degradations = [draw(config, rng) for rng in rngs]
-    images = [apply(hq_3HW, one, config.scale) for hq_3HW, one in zip(hq_B3HW, degradations, strict=True)]
-    return torch.stack(images), degradations
+    return apply_all(hq_B3HW, degradations, config.scale), degradations
+
+
+def apply_all(hq_B3HW: Tensor, degradations: Sequence[Degradation], scale: int) -> Tensor:
+    """`apply` to every image with its own degradation; on a CPU, as many images at once as torch has threads.
+
+    Threads with an image each need not wait for each other, unlike threads that share every step of one image.
+    Gives lq_B3hw; raises what `apply` raises, and ValueError where there is not one degradation per image.
+    """
+    if len(degradations) != len(hq_B3HW):
+        raise ValueError(f"{len(degradations)} degradations for {len(hq_B3HW)} images; give one for each")
+    if hq_B3HW.device.type != "cpu":
+        return torch.stack([apply(hq_3HW, one, scale) for hq_3HW, one in zip(hq_B3HW, degradations, strict=True)])
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            return torch.stack(list(pool.map(apply, hq_B3HW, degradations, repeat(scale))))
+    finally:
+        torch.set_num_threads(threads)  # new threads take over what was set last, be it in another thread
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch computes with one thread; `set_num_threads` is about the thread that calls it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_batch(hq_B3HW: Tensor, rngs: Sequence[np.random.Generator]) -> None:
@@ -258,4 +296,4 @@ def _add_noise(image_3yx: Tensor, noise: Noise) -> Tensor:
 def _compress(image_3yx: Tensor, quality: float | None) -> Tensor:
     if quality is None:
         return image_3yx
-    return jpeg(image_3yx[None].clamp(0, 1), torch.tensor([quality]))[0]
+    return jpeg(image_3yx.clamp(0, 1), quality)

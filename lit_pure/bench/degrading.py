@@ -1,0 +1,103 @@
+"""`bench degrade`: images per second of our degradation and of the one composed of basicsr's functions.
+
+Knows photographs and the two pipelines, and takes turns with them so that both meet the same load of the machine.
+Prints nothing.
+"""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_pure.bench.basicsr_pipeline import BasicsrPipeline
+from lit_pure.config.data import DegradationConfig, PhotosConfig
+from lit_pure.datasets.photos import Crops
+from lit_pure.degradation.pipeline import degrade
+from lit_pure.images.io import from_bytes
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One size; every round degrades the same number of batches with both pipelines, kernels drawn anew each time."""
+
+    size: int
+    """Side of the HQ crops [px]."""
+    batch: int
+    basicsr: float
+    """Images per second in the median round."""
+    ours: float
+    """Images per second in the median round."""
+    ratio: float
+    """The median of the rounds' ratios."""
+    lowest: float
+    highest: float
+    """Lowest and highest ratio of a round."""
+
+
+def compare(
+    source: str,
+    sizes: Sequence[tuple[int, int]],
+    rounds: int,
+    batches: int,
+    progress: Callable[[str, int], Progress],
+) -> Iterator[Row]:
+    """One row per size.
+
+    Args:
+        source: a folder of photographs, or `skimage`.
+        sizes: side of the HQ crops [px, a multiple of 4 from 96] and images per batch.
+        rounds: of which the median counts; one more comes before them, to warm up.
+        batches: that each pipeline degrades in a round, in turns.
+        progress: makes a function that is told of batches done.
+    """
+    config, theirs = DegradationConfig(), BasicsrPipeline()
+    for size, batch in sizes:
+        crops = Crops(PhotosConfig(source=source), size, seed=0, training=True)
+        told = progress(f"{size} x {size}, batch {batch}", 2 * (rounds + 1) * batches)
+        times: list[tuple[float, float]] = []
+        for number in range(rounds + 1):
+            seconds = [0.0, 0.0]
+            for turn in range(batches):
+                seed = number * batches + turn
+                hq_B3HW = _batch(crops, seed, batch)
+                _seed(seed)
+                seconds[0] += _seconds(theirs.degrade, hq_B3HW, config)
+                told(1)
+                rngs = [np.random.default_rng([seed, index]) for index in range(batch)]
+                seconds[1] += _seconds(degrade, hq_B3HW, config, rngs)
+                told(1)
+            times.append((seconds[0], seconds[1]))
+        yield _row(size, batch, batches, times[1:])
+
+
+def _row(size: int, batch: int, batches: int, times: Sequence[tuple[float, float]]) -> Row:
+    basicsr, ours = (batch * batches / statistics.median(column) for column in zip(*times, strict=True))
+    ratios = [theirs / mine for theirs, mine in times]
+    return Row(size, batch, basicsr, ours, statistics.median(ratios), min(ratios), max(ratios))
+
+
+def _batch(crops: Crops, epoch: int, batch: int) -> Tensor:
+    """hq_B3HW, [0, 1]."""
+    start = epoch * batch
+    return torch.stack([from_bytes(crops[epoch, (start + i) % len(crops)]["hq_3HW"]) for i in range(batch)])
+
+
+def _seed(seed: int) -> None:
+    """Of the global generators, from which basicsr draws."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
