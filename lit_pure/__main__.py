@@ -12,12 +12,25 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lit_pure.commands import bench, convert, report, restore, run, vocabulary, weights
+from lit_pure.commands import (
+    bench,
+    caption,
+    check_data,
+    convert,
+    degrade,
+    prepare,
+    report,
+    restore,
+    run,
+    score,
+    vocabulary,
+    weights,
+)
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.runs import MissingRun
 
-COMMANDS = (run, restore, report, vocabulary, weights, convert, bench)
+COMMANDS = (run, restore, report, vocabulary, weights, convert, bench, check_data, prepare, caption, degrade, score)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -1,8 +1,8 @@
 """Published weights: which an experiment needs, where they are found, and how they become finished runs.
 
-Knows run folders, local folders and the Hugging Face hub. Knows nothing of the layouts themselves (`convert/`). What
-is imported is an ordinary run: a summary is written last, so an import that dies is not finished. Torch is imported
-once there are weights to look at.
+Knows run folders, local folders, the Hugging Face hub and GitHub's releases. Knows nothing of the layouts themselves
+(`convert/`). What is imported is an ordinary run: a summary is written last, so an import that dies is not finished.
+Torch is imported once there are weights to look at.
 """
 
 import logging
@@ -11,11 +11,11 @@ import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lit_pure import runs
 from lit_pure.config.compose import compose, save
-from lit_pure.config.schema import Experiment, PureExperiment, SourceConfig, TokenizerExperiment
+from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, SourceConfig, TokenizerExperiment
 from lit_pure.runs import Run
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 State = Literal["ok", "unchecked", "damaged", "absent"]
 """Of weights: digests agree; none were recorded; a file is missing, incomplete or changed; no finished run."""
 PATTERN = frozenset("*?[")
-WEIGHTS = (".safetensors", ".bin", ".pt")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+RELEASES = {"deresnet": "https://github.com"}
+"""Layouts whose files are not on the Hugging Face hub but at a release of their repository there."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def _imported(need: Need, folder: Path | None, command: Sequence[str]) -> Run:
     """A finished run of a published checkpoint; a damaged one is mended where it stands, for others build on it."""
     experiment, source = need.experiment, need.experiment.source
     below = {role: runs.require(name) for role, name in asdict(experiment.needs).items() if name}
-    files = _local(source, folder) if folder else _downloaded(source)
+    download = _released if source.layout in RELEASES else _downloaded
+    files = _local(source, folder) if folder else download(source)
     run = need.run or _next(experiment.name)
     log.info("importing %s from %s into %s", need.name, files.folder, run.folder)
     _refuse_small_disk(run.folder, sum(path.stat().st_size for path in files.paths), f"importing {need.name}")
@@ -111,14 +114,14 @@ def _imported(need: Need, folder: Path | None, command: Sequence[str]) -> Run:
         run.folder.mkdir(parents=True, exist_ok=True)
         if source.vocabulary and files.vocabulary is None:
             files = replace(files, vocabulary=_got(source.vocabulary, run.folder))
-        parameters = _converted(experiment, files, run, below)
+        made = _converted(experiment, files, run, below)
     except BaseException:
         if not run.finished:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
     _introduce(experiment, run, below, files, command)
     row = {"name": experiment.name, "family": experiment.family, "base": experiment.base, "seed": experiment.seed}
-    row |= {"parameters": parameters, "source": f"{source.repo}@{source.revision}"}
+    row |= {**made, "source": f"{source.repo}@{source.revision}"}
     runs.write_json(run.folder / "summary.json", {**row, "skipped_photos": [], "pictures": []})
     return run
 
@@ -132,10 +135,11 @@ def _next(name: str) -> Run:
     return Run(runs.ROOT / name / f"version_{number}")
 
 
-def _converted(experiment: Experiment, files: Files, run: Run, below: dict[str, Run]) -> int:
-    """Write the weights in our layout and their sizes into the experiment; the number of parameters."""
+def _converted(experiment: Experiment, files: Files, run: Run, below: dict[str, Run]) -> dict[str, Any]:
+    """Write the weights in our layout and their sizes into the experiment; what the summary says of them."""
     from lit_pure import weights
     from lit_pure.convert.chameleon import read_chameleon
+    from lit_pure.convert.deresnet import read_deresnet
     from lit_pure.convert.llamagen import read_llamagen
 
     layout, remedy = experiment.source.layout, f"download it again: {_page(experiment.source)}"
@@ -143,7 +147,14 @@ def _converted(experiment: Experiment, files: Files, run: Run, below: dict[str, 
         case TokenizerExperiment(), "llamagen":
             tokenizer = read_llamagen(files.paths[0], experiment.vq, remedy)
             weights.save_tokenizer(run.weights, tokenizer)
-            return sum(item.numel() for item in tokenizer.parameters())
+            return {"parameters": sum(item.numel() for item in tokenizer.parameters())}
+        case DemExperiment(), "deresnet":
+            from lit_pure.lit.dem import calibrate_imported
+
+            dem = read_deresnet(files.paths[0], experiment.dem, remedy)
+            calibrated_on = calibrate_imported(dem, experiment)
+            weights.save_dem(run.weights, dem)
+            return {"parameters": sum(item.numel() for item in dem.parameters()), "calibrated_on": calibrated_on}
         case PureExperiment(), "chameleon":
             assert files.vocabulary is not None, "the schema asks for one"
             backbone, vocabulary = read_chameleon(files.folder, files.vocabulary, remedy)
@@ -153,7 +164,7 @@ def _converted(experiment: Experiment, files: Files, run: Run, below: dict[str, 
             backbone.config = experiment.backbone = sizes
             weights.save_pure(run.weights, backbone, vocabulary)
             experiment.vocabulary.path = str(run.weights / "vocabulary.json")
-            return sum(item.numel() for item in backbone.parameters())
+            return {"parameters": sum(item.numel() for item in backbone.parameters())}
         case _:
             raise ValueError(f"source.layout = {layout} is no layout for family {experiment.family}; leave it empty")
 
@@ -218,6 +229,22 @@ def _downloaded(source: SourceConfig) -> Files:
     return Files(paths[0].parent, paths, None if online or not source.vocabulary else folder / source.vocabulary)
 
 
+def _released(source: SourceConfig) -> Files:
+    """The checkpoint in torch's cache, downloaded from a release where it is not there yet. Raises ValueError."""
+    from torch import hub
+
+    folder = Path(hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in source.files:
+        if not (folder / name).is_file():
+            url = f"{RELEASES[source.layout]}/{source.repo}/releases/download/{source.revision}/{name}"
+            try:
+                hub.download_url_to_file(url, str(folder / name))
+            except (OSError, ValueError) as error:
+                raise ValueError(_unreachable(source, url, error)) from error
+    return Files(folder, [folder / name for name in source.files], None)
+
+
 def _got(url: str, folder: Path) -> Path:
     """Download one file into a folder, whole or not at all."""
     path = folder / url.rpartition("/")[2]
@@ -262,4 +289,6 @@ def _refuse_small_disk(folder: Path, size: int, what: str) -> None:
 
 
 def _page(source: SourceConfig) -> str:
+    if source.layout in RELEASES:
+        return f"{RELEASES[source.layout]}/{source.repo}/releases/tag/{source.revision}"
     return f"https://huggingface.co/{source.repo}"

@@ -18,18 +18,22 @@ from lit_pure import fetch, runs, weights
 from lit_pure.__main__ import main
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.compose import compose
-from lit_pure.config.models import BackboneConfig, VQConfig
+from lit_pure.config.models import BackboneConfig, DemConfig, VQConfig
 from lit_pure.convert.chameleon import write_chameleon
+from lit_pure.convert.deresnet import to_deresnet
 from lit_pure.convert.llamagen import write_llamagen
+from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.images.io import read_image, write_png
 from lit_pure.lit.build import restorer_of
 from lit_pure.tokens.text import make_vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 
 ROOT = Path(__file__).parents[1]
+DEM = DemConfig(features=[4, 6], blocks=[1, 1], downscales=[2, 1], calibration=9)
 VQ = VQConfig(channels=[32, 32, 32, 32], res_blocks=1, z_channels=8, codes=40)
 SMALL = {
     "tokenizer/official": "vq: {channels: [32, 32, 32, 32], res_blocks: 1, z_channels: 8, codes: 40}\n",
+    "dem/official": "data: {size: 64}\ndem: {features: [4, 6], blocks: [1, 1], downscales: [2, 1], calibration: 9}\n",
     "pure/official": "data: {size: 64, num_workers: 0, test: {ost_val: {source: skimage, captions: pixels, "
     "names: [coffee]}}}\n"
     "evaluation: {metrics: [psnr]}\nsampling: {max_text: 4}\ntrainer: {accelerator: cpu, precision: 32-true}\n",
@@ -347,3 +351,81 @@ def test_a_layout_of_another_family_is_refused(
     words = refused(capsys, ["weights", "tokenizer/official", *settings, "--from", str(downloads)])
     assert "source.layout = chameleon is no layout for family tokenizer" in words
     assert not runs.finished()
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> bytes:
+    """MMRealSRGAN.pth, small: the estimator is a part of a larger network."""
+    torch.manual_seed(0)
+    theirs = to_deresnet(DegradationEstimator(DEM).state_dict(), DEM)
+    state = {"conv_first.weight": torch.zeros(2), **{f"de_net.{name}": item for name, item in theirs.items()}}
+    torch.save({"params": state}, tmp_path / "MMRealSRGAN.pth")
+    return (tmp_path / "MMRealSRGAN.pth").read_bytes()
+
+
+def test_an_estimator_is_imported_calibrated_and_converted_back(
+    house: Path, released: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (house / "downloads").mkdir()
+    (house / "downloads" / "MMRealSRGAN.pth").write_bytes(released)
+    assert main(["weights", "dem/official", "--from", "downloads"]) == 0
+    run = runs.require("dem/official")
+    summary, estimator = run.summary(), weights.load_dem(run.weights)
+    assert summary["calibrated_on"] == "skimage" and summary["source"] == "TencentARC/MM-RealSR@v1.0.0"
+    assert compose("dem/official").data.train.source != "skimage" == run.experiment().data.train.source
+    assert summary["parameters"] == sum(item.numel() for item in estimator.parameters())
+    low_2, high_2 = estimator.thresholds_22.T
+    assert (low_2 < high_2).all()
+    assert main(["convert", "dem/official", "--out", "back.pth"]) == 0
+    again = torch.load("back.pth", weights_only=True)["params"]
+    first = torch.load("downloads/MMRealSRGAN.pth", weights_only=True)["params"]
+    assert len(again) == len(first) - 1
+    assert all(torch.equal(item, first[f"de_net.{key}"]) for key, item in again.items())
+    write_png(house / "photo.png", torch.rand(3, 20, 30))
+    assert main(["score", "photo.png", "--run", "dem/official"]) == 0
+    assert main(["run", "dem/official"]) == 2
+    assert "import them with: lit-pure weights dem/official" in capsys.readouterr().err
+
+
+def test_an_estimator_is_calibrated_on_the_photographs_it_is_for(house: Path, released: bytes) -> None:
+    for name in "abc":
+        write_png(house / f"{name}.png", torch.rand(3, 70, 80))
+    assert main(["weights", "dem/official", "data.train.source=.", "--from", "."]) == 0
+    assert runs.require("dem/official").summary()["calibrated_on"] == "."
+
+
+class Releases(BaseHTTPRequestHandler):
+    """One file of one release."""
+
+    content: ClassVar[bytes] = b""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(200 if self.path.endswith("/v1.0.0/MMRealSRGAN.pth") else 404)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *words: object) -> None: ...
+
+
+def test_an_estimator_is_downloaded_from_its_release(
+    house: Path, released: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(house / "torch"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    Releases.content, Releases.asked = released, []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Releases) as made:
+        Thread(target=made.serve_forever, daemon=True).start()
+        monkeypatch.setitem(fetch.RELEASES, "deresnet", f"http://127.0.0.1:{made.server_port}")
+        assert main(["weights", "dem/official", "source.revision=v9"]) == 1
+        words = capsys.readouterr().err
+        assert "/releases/download/v9/MMRealSRGAN.pth cannot be downloaded (HTTP Error 404" in words
+        assert "put MMRealSRGAN.pth into a folder and give it: --from FOLDER" in words
+        assert not list((house / "torch").rglob("*.pth*")) and not (house / "runs").exists()
+        assert main(["weights", "dem/official"]) == 0
+        made.shutdown()
+    path = "/TencentARC/MM-RealSR/releases/download/{}/MMRealSRGAN.pth"
+    assert Releases.asked == [path.format("v9"), path.format("v1.0.0")]
+    assert (house / "torch" / "hub" / "checkpoints" / "MMRealSRGAN.pth").read_bytes() == released

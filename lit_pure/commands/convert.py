@@ -5,14 +5,15 @@ from pathlib import Path
 
 from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.config.schema import PureExperiment, TokenizerExperiment
+from lit_pure.config.schema import DemExperiment, PureExperiment, TokenizerExperiment
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "convert", convert_command)
-    command.add_argument("run", help="for example pure/nano: a folder as Hugging Face's; tokenizer/...: LlamaGen's .pt")
-    command.add_argument("--out", type=Path, required=True, help="folder or .pt file to write; must not exist yet")
+    words = "pure/...: a folder as Hugging Face's; tokenizer/...: LlamaGen's .pt; dem/...: MM-RealSR's .pth"
+    command.add_argument("run", help=f"for example pure/nano; {words}")
+    command.add_argument("--out", type=Path, required=True, help="folder or file to write; must not exist yet")
     rows = (
         "rows of query and key norms of a PURE run: 1 for PURE's code (default), the number of heads for transformers"
     )
@@ -25,8 +26,6 @@ def convert_command(arguments: argparse.Namespace) -> int:
     if run.experiment().needs.weights:
         run = runs.require(run.provenance()["needs"]["weights"])
     experiment = run.experiment()
-    if not isinstance(experiment, PureExperiment | TokenizerExperiment):
-        raise ValueError(f"{run.label} is a run of family {experiment.family}, which has no official layout here")
     if out.exists():
         raise ValueError(f"{out} exists already; name another --out")
     if arguments.norm_rows < 1:
@@ -37,7 +36,12 @@ def convert_command(arguments: argparse.Namespace) -> int:
         from lit_pure.convert.chameleon import write_chameleon
 
         write_chameleon(out, *weights.load_pure(run.weights), arguments.norm_rows)
+    elif isinstance(experiment, DemExperiment):
+        from lit_pure.convert.deresnet import write_deresnet
+
+        write_deresnet(out, weights.load_dem(run.weights))
     else:
+        assert isinstance(experiment, TokenizerExperiment)
         from lit_pure.convert.llamagen import write_llamagen
 
         write_llamagen(out, weights.load_tokenizer(run.weights))

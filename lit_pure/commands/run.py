@@ -54,8 +54,8 @@ def _run(experiment: Experiment) -> Run:
         first, last = summary["train/loss_first"], summary["train/loss_last"]
         print(f"\ntraining loss {first:.3f} -> {last:.3f} in {summary['steps']} steps")
     if "train/data_wait" in summary:
-        wait, made = summary["train/data_wait"], summary["train/data_made"]
-        print(f"of a step, {wait:.1%} was waiting for photographs and {made:.1%} degrading and scoring them")
+        wait, making = summary["train/data_wait"], summary["train/data_made"]
+        print(f"of a step, {wait:.1%} was waiting for photographs and {making:.1%} degrading and scoring them")
     if any(key.startswith("test/") for key in summary):
         print(f"\n{text(comparison(made))}\n")
     for skipped in summary["skipped_photos"]:

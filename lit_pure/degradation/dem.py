@@ -4,6 +4,13 @@ Two networks give scores in [0, 1] that order images by severity; they are no ph
 small, medium and large are taken from scores of many images (`calibrate`). Knows the networks, their losses and their
 training images; knows nothing of optimizers and loops, nor of how a level is worded.
 
+Networks and losses are the published ones (MM-RealSR's DEResNet), but for how they start: theirs with all weights a
+tenth of Kaiming's. Training images differ: theirs come in fives of one crop, a sharpened clean one and the worst of all
+factors as anchors of both scores, and a base of which one variant has more blur and a smaller first resize, another
+more noise and a lower JPEG quality; pairs wait in a queue. Here each factor has four images of its own in which
+nothing else varies, so that a score cannot feed on what is another factor's, and no queue is needed: each image of a
+batch has a degradation of its own anyway.
+
 Pixels are RGB float32 in [0, 1]. Shape legend: 2 factors (blur, noise), B images, N calibration images, C channels,
 4 grades (clean, lower, higher, worst), H W height and width of the HQ image [px], h w of the LQ image.
 """
@@ -22,6 +29,7 @@ from lit_pure.config.schema import LEVELS, Level
 from lit_pure.degradation.filters import sharpen
 from lit_pure.degradation.pipeline import Degradation, apply, check_batch, draw
 from lit_pure.degradation.severity import with_blur, with_noise
+from lit_pure.images.tiles import Cover, batches
 
 FACTORS: tuple[Callable[[Degradation, DegradationConfig, float], Degradation], ...] = (with_blur, with_noise)
 """What sets the severity of each factor, in the order of the scores."""
@@ -29,6 +37,8 @@ MIN_GAP = 0.1
 """Least difference of the two severities in a pair."""
 HEAD_WIDTH = 512
 """Hidden units between pooled features and score, as in the published DEResNet."""
+TILES_AT_ONCE = 64
+"""Tiles of a large image scored together; of 48 px and the published size, they take about 100 MB."""
 
 
 class ResidualBlock(nn.Module):
@@ -96,6 +106,27 @@ class DegradationEstimator(nn.Module):
             scores_B2, [0, 1], (blur, noise); higher is worse.
         """
         return torch.stack([net(lq_B3hw) for net in self.nets], dim=1)
+
+    @torch.no_grad()
+    def score_photo(self, lq_3hw: Tensor, tile: int) -> Tensor:
+        """Score one image of any size: the mean over tiles that cover it, a few of which are in memory at a time.
+
+        In one pass a large image would score lower than the images that thresholds are taken from, which have more
+        border for their size, and convolutions see zeros beyond a border.
+
+        Args:
+            lq_3hw: the image; a side below `tile` is one tile.
+            tile: side of a tile [px], best that of the LQ images in training.
+
+        Returns:
+            scores_2, [0, 1], (blur, noise); higher is worse.
+        """
+        rows, columns = (Cover(side, tile, overlap=0) for side in lq_3hw.shape[1:])
+        total_2, count = torch.zeros(2), len(rows.starts) * len(columns.starts)
+        for places in batches(rows, columns, TILES_AT_ONCE):
+            tiles = [lq_3hw[:, at.top : at.top + rows.extent, at.left : at.left + columns.extent] for at in places]
+            total_2 += self(torch.stack(tiles).to(self.thresholds_22.device)).sum(0).cpu()
+        return total_2 / count
 
     def grade(self, pairs: Pairs) -> Tensor:
         """Score each factor's images with that factor's network, in one forward pass of each.

@@ -1,6 +1,7 @@
 """One knob for the blur and one for the noise of a degradation.
 
 Knows how to set the blur or the noise of a `Degradation` and leave the rest; what that serves is `dem.py`'s matter.
+Steps that the distributions never take stay out, and so does a second stage that was left out of the degradation.
 """
 
 from dataclasses import replace
@@ -13,12 +14,13 @@ from lit_pure.degradation.pipeline import Degradation, Noise
 def with_blur(degradation: Degradation, config: DegradationConfig, severity: float) -> Degradation:
     """The same degradation with only `severity` deciding the blur.
 
-    Both stages get an isotropic Gaussian of the largest size, and the final sinc goes: the drawn shapes, sizes and
-    exponents blur more or less at the same standard deviation, and would have a say otherwise.
+    Each stage that may blur gets an isotropic Gaussian of the largest size, and the final sinc goes: the drawn shapes,
+    sizes and exponents blur more or less at the same standard deviation, and would have a say otherwise.
 
     Args:
         degradation: stays as it is.
-        config: the ends of the standard deviations.
+        config: the ends of the standard deviations; where `blur_prob` is 0 the first stage never blurs, where
+            `second_blur_prob` is 0 the second.
         severity: [0, 1] from the lowest to the highest standard deviation of either stage; 0 itself is no blur at all.
 
     Raises:
@@ -27,13 +29,12 @@ def with_blur(degradation: Degradation, config: DegradationConfig, severity: flo
     _check(severity)
     if severity == 0:
         return replace(degradation, blur1=DELTA, blur2=DELTA, sinc=DELTA)
-    sigma1, sigma2 = _between(config.blur_sigma, severity), _between(config.blur_sigma2, severity)
-    return replace(
-        degradation,
-        blur1=Kernel("iso", config.blur_kernel_size, sigma1, sigma1),
-        blur2=Kernel("iso", config.blur_kernel_size2, sigma2, sigma2),
-        sinc=DELTA,
-    )
+    blur1 = blur2 = DELTA
+    if config.blur_prob > 0:
+        blur1 = _gaussian(config.blur_kernel_size, config.blur_sigma, severity)
+    if config.second_blur_prob > 0 and degradation.resize2 is not None:
+        blur2 = _gaussian(config.blur_kernel_size2, config.blur_sigma2, severity)
+    return replace(degradation, blur1=blur1, blur2=blur2, sinc=DELTA)
 
 
 def with_noise(degradation: Degradation, config: DegradationConfig, severity: float) -> Degradation:
@@ -41,16 +42,24 @@ def with_noise(degradation: Degradation, config: DegradationConfig, severity: fl
 
     Args:
         degradation: stays as it is.
-        config: the ends of the strengths.
+        config: the ends of the strengths; where `noise_prob` is 0 the first stage adds none.
         severity: [0, 1] from the lowest to the highest strength of either stage; 0 itself is no noise at all.
 
     Raises:
         ValueError: `severity` is out of range.
     """
     _check(severity)
-    noise1 = _scaled(degradation.noise1, config.noise_range, config.poisson_scale_range, severity)
-    noise2 = _scaled(degradation.noise2, config.noise_range2, config.poisson_scale_range2, severity)
+    noise1, noise2 = degradation.noise1, degradation.noise2
+    if config.noise_prob > 0:
+        noise1 = _scaled(noise1, config.noise_range, config.poisson_scale_range, severity)
+    if degradation.resize2 is not None:
+        noise2 = _scaled(noise2, config.noise_range2, config.poisson_scale_range2, severity)
     return replace(degradation, noise1=noise1, noise2=noise2)
+
+
+def _gaussian(size: int, sigma_range: tuple[float, float], severity: float) -> Kernel:
+    sigma = _between(sigma_range, severity)
+    return Kernel("iso", size, sigma, sigma)
 
 
 def _scaled(noise: Noise, sigma_range: tuple[float, float], scale_range: tuple[float, float], severity: float) -> Noise:

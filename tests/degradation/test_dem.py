@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lit_pure.config.data import DegradationConfig
 from lit_pure.config.models import DemConfig
+from lit_pure.degradation import dem
 from lit_pure.degradation.dem import (
     MIN_GAP,
     DegradationEstimator,
@@ -39,6 +40,23 @@ def test_scores_of_any_size(estimator: DegradationEstimator) -> None:
     scores_B2[:, 0].sum().backward()
     assert blur.grad is not None and blur.grad.any()
     assert noise.grad is None or not noise.grad.any()  # two networks, nothing shared
+
+
+def test_a_photograph_scores_the_mean_of_its_tiles(
+    estimator: DegradationEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lq_3hw = torch.cat([torch.rand(3, 40, 50), torch.rand(3, 40, 30) / 8], dim=2)
+    passes: list[torch.Size] = []
+    estimator.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0].shape))
+    monkeypatch.setattr(dem, "TILES_AT_ONCE", 2)
+    scores_2 = estimator.score_photo(lq_3hw, 16)
+    # Three rows from 0, 12 and 24 px; five columns side by side.
+    assert passes == [(count, 3, 16, 16) for _ in range(3) for count in (2, 2, 1)]
+    tiles = [lq_3hw[:, top : top + 16, left : left + 16] for top in (0, 12, 24) for left in range(0, 80, 16)]
+    torch.testing.assert_close(scores_2, estimator(torch.stack(tiles)).mean(0))
+    flat_3hw = lq_3hw[:, :9]
+    narrow = [flat_3hw[:, :, left : left + 40] for left in (0, 40)]
+    torch.testing.assert_close(estimator.score_photo(flat_3hw, 40), estimator(torch.stack(narrow)).mean(0))
 
 
 def test_default_has_the_published_layers() -> None:

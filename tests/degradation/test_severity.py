@@ -64,6 +64,28 @@ def test_distance_to_silence_grows_with_noise(base: Degradation, hq_B3HW: Tensor
     assert (distance.diff() > 0).all()
 
 
+def test_without_a_second_stage_the_first_alone_varies(base: Degradation, hq_B3HW: Tensor) -> None:
+    """`draw` leaves a second stage out so; the severities still order images."""
+    config = replace(CONFIG, second_order_prob=0.0, jpeg_prob2=0.0)
+    drawn = draw(config, np.random.default_rng(0))
+    assert drawn.resize2 is None
+    blurred, noisy = with_blur(drawn, config, 1.0), with_noise(drawn, config, 1.0)
+    assert blurred.blur1.sigma_x == 3.0 and blurred.blur2 == DELTA
+    assert noisy.noise1.strength in (30.0, 3.0) and noisy.noise2 == drawn.noise2 and drawn.noise2.strength == 0
+    single = replace(base, blur2=DELTA, resize2=None, noise2=drawn.noise2, quality1=None, quality2=None)
+    clean, half, worst = (apply(hq_B3HW[0], with_noise(single, config, s), 4) for s in (0.0, 0.5, 1.0))
+    assert (half - clean).square().mean() * 2 < (worst - clean).square().mean()
+
+
+def test_steps_that_never_happen_stay_out(base: Degradation) -> None:
+    config = replace(CONFIG, blur_prob=0.0, noise_prob=0.0)
+    silent = replace(base, blur1=DELTA, noise1=replace(base.noise1, strength=0.0))
+    blurred, noisy = with_blur(silent, config, 1.0), with_noise(silent, config, 1.0)
+    assert blurred.blur1 == DELTA and blurred.blur2.sigma_x == 1.5
+    assert noisy.noise1.strength == 0 and noisy.noise2.strength == 2.5
+    assert with_blur(base, replace(CONFIG, second_blur_prob=0.0), 1.0).blur2 == DELTA
+
+
 @pytest.mark.parametrize("severity", [-0.1, 1.1, float("nan")])
 def test_out_of_range_is_refused(base: Degradation, severity: float) -> None:
     for change in (with_blur, with_noise):

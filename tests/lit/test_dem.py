@@ -1,18 +1,22 @@
-"""The DEM module: its loss by the definition, calibration on draws of its own, accuracy by hand."""
+"""The DEM module: its loss by the definition, calibration on draws of its own, test figures by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import DataConfig, PhotosConfig
 from lit_pure.config.models import DemConfig
 from lit_pure.config.schema import DemExperiment
+from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import Pairs
+from lit_pure.degradation.pipeline import degrade
 from lit_pure.lit.data import DegradationPairs, PhotoDataModule
-from lit_pure.lit.dem import DemModule
+from lit_pure.lit.dem import DemModule, calibrate
 
 
 def module(photos: PhotosConfig | None = None) -> DemModule:
@@ -49,3 +53,62 @@ def test_calibration_gives_each_level_a_third_of_fresh_samples(tmp_path: Path) -
     for factor in (0, 1):
         levels = [labels[factor] for labels in made.dem.labels(scores)]
         assert [levels.count(level) for level in ("small", "medium", "large")] == [4, 4, 4]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> PhotosConfig:
+    """Three pictures of noise, one crop each."""
+    random = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(random.integers(0, 255, (80, 90, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return PhotosConfig(source=str(tmp_path))
+
+
+class Noted(Crops):
+    """Crops that write down what they are asked for."""
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        self.__dict__.setdefault("asked", []).append(key)
+        return super().__getitem__(key)
+
+
+def test_calibration_takes_every_photograph_equally_often(photos: PhotosConfig) -> None:
+    """However many crops make an epoch: 12 images of 3 photographs, 4 of each, all different."""
+    for count in (1, 100):
+        made = module(PhotosConfig(source=photos.source, crops=count))
+        crops = Noted(made.config.data.train, 64, 0, training=True)
+        calibrate(made.dem, made.config, crops)
+        asked = crops.__dict__["asked"]
+        assert [index // count for _, index in asked] == [0] * 4 + [1] * 4 + [2] * 4
+        assert len(set(asked)) == 12
+
+
+def test_the_test_counts_pairs_and_labels(photos: PhotosConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = module(photos)
+    config = made.config.data
+    config.test = {"noise": PhotosConfig(source=photos.source, crops=4)}
+    data = PhotoDataModule(config, 0, DegradationPairs(config.degradation))
+    made.calibrate(data)
+    batch = data.on_after_batch_transfer(next(iter(data.test_dataloader()[0])), 0)
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(made, "log", lambda key, value, **_: logged.update({key: float(value)}))
+    made.test_step(batch, 0)
+    # The plain draws by hand: seed, epoch 0, index, purpose 1.
+    rngs = [np.random.default_rng([0, 0, index, 1]) for index in range(8)]
+    scores_B2 = made.dem(degrade(batch["hq_B3HW"], config.degradation, rngs)[0])
+    for factor, name in enumerate(("blur", "noise")):
+        low, high = made.dem.thresholds_22[factor]
+        score_B = scores_B2[:, factor]
+        shares = [score_B <= low, (score_B > low) & (score_B <= high), score_B > high]
+        for level, share in zip(("small", "medium", "large"), shares, strict=True):
+            assert logged[f"test/noise/{name}_{level}"] == pytest.approx(float(share.float().mean()))
+        _, lower_B, higher_B, _ = made.dem.grade(batch["pairs"])[factor]
+        assert logged[f"test/noise/{name}_accuracy"] == pytest.approx(float((higher_B > lower_B).float().mean()))
+    assert len(logged) == 8
+
+
+def test_a_process_without_a_factor_is_refused() -> None:
+    for preset in ("realesrgan", "realesrgan_light"):
+        compose("dem/nano", [f"data.degradation.preset={preset}"])
+    with pytest.raises(ConfigError, match=r"(?s)blur_prob = 0.0.*nothing to estimate.*noise_prob = 0.0"):
+        compose("dem/nano", ["data.degradation.preset=bicubic"])

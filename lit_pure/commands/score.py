@@ -1,0 +1,76 @@
+"""`score`: how blurred and how noisy photographs are, by the estimator of a run. Knows flags and what is printed."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from lit_pure import runs
+from lit_pure.commands.device import device
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.schema import DemExperiment
+from lit_pure.runs import Run
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "score", score_command)
+    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
+    command.add_argument("--run", default="dem/nano", help="whose estimator to use (default: dem/nano)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+
+
+def score_command(arguments: argparse.Namespace) -> int:
+    """Score blur and noise of photographs, 0 to 1, higher is worse; a score orders photographs, it has no unit."""
+    run, experiment = _estimator_run(arguments.run)
+    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it first")
+    from tqdm import tqdm
+
+    from lit_pure import weights
+    from lit_pure.images.io import BadImage, read_image
+    from lit_pure.restore_folder import photographs
+
+    # Tiles as large as the LQ images that the thresholds come from.
+    tile = experiment.data.size // experiment.data.degradation.scale
+    paths = photographs(arguments.photos)
+    dem = weights.load_dem(run.weights).to(device())
+    rows: list[dict[str, Any]] = []
+    bad: list[str] = []
+    for path in tqdm(paths, desc="scoring", unit=" photos", file=sys.stderr, disable=None, leave=False):
+        try:
+            scores_2 = dem.score_photo(read_image(path), tile)
+        except BadImage as error:
+            bad.append(str(error))
+            continue
+        (blur, noise), ((blur_level, noise_level),) = scores_2.tolist(), dem.labels(scores_2[None])
+        row = {"photo": str(path), "blur": blur, "blur_level": blur_level, "noise": noise, "noise_level": noise_level}
+        rows.append(row)
+    if rows:
+        _show(rows)
+    for reason in bad:
+        print(f"not scored: {reason}")
+    if arguments.json is not None:
+        runs.write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
+        print(f"written: {arguments.json}")
+    return 1 if bad else 0
+
+
+def _estimator_run(name: str) -> tuple[Run, DemExperiment]:
+    """The finished run, which must be one of an estimator, and its settings."""
+    run = runs.require(name)
+    experiment = run.experiment()
+    if not isinstance(experiment, DemExperiment):
+        raise ConfigError(
+            f"--run {name}: {run.label} is of family {experiment.family}; name a run of family dem, such as dem/nano"
+        )
+    return run, experiment
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    """Rows under each other."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))

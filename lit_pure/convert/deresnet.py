@@ -1,0 +1,95 @@
+"""The official layout of MM-RealSR's degradation estimator (DEResNet) <-> ours.
+
+Knows the names of its tensors, and where they lie in a checkpoint of the whole MM-RealSR network: below `de_net.` of
+the table `params` in MMRealSRGAN.pth and MMRealSRNet.pth. Knows nothing of where files come from. Their network 0 is
+that of the blur, 1 that of the noise, as here; both see RGB in [0, 1] at the size of the LQ image.
+
+Thresholds are ours alone: what is read has none yet (`DegradationEstimator.calibrate`), and none are written.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lit_pure import weights
+from lit_pure.config.models import DemConfig
+from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
+from lit_pure.degradation.dem import DegradationEstimator
+
+TABLES = ("params", "params_ema")
+"""Where basicsr keeps a network: itself, which the official inference reads, else its moving average."""
+WITHIN = "de_net."
+"""The estimator inside the super-resolution network; all else of that network is left alone."""
+THRESHOLDS = "thresholds_22"
+STRIDES = {1, 2}
+"""Those that DEResNet is defined for."""
+
+
+def key_table(config: DemConfig) -> dict[str, str]:
+    """Their names -> ours, of all tensors but the thresholds. Raises ValueError where the layout has no such model."""
+    if not set(config.downscales) <= STRIDES:
+        raise ValueError(f"downscales {config.downscales} have no official layout, which knows 1 and 2")
+    with torch.device("meta"):
+        names = DegradationEstimator(config).state_dict()
+    return {_theirs(name): name for name in names if name != THRESHOLDS}
+
+
+def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, remedy: str) -> dict[str, Tensor]:
+    """Our state of theirs: the same tensors under our names, and thresholds that are no numbers yet.
+
+    Args:
+        state: of the estimator, or of the whole network that it is a part of.
+        config: the sizes.
+        source, remedy: for the error.
+
+    Raises:
+        ValueError: naming what is missing, unknown or misshapen.
+    """
+    table = key_table(config)
+    with torch.device("meta"):
+        ours = shapes(DegradationEstimator(config).state_dict())
+    inner = {name.removeprefix(WITHIN): item for name, item in state.items() if name.startswith(WITHIN)}
+    used = inner or dict(state)
+    refuse_misfit(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
+    return {**{table[name]: item for name, item in used.items()}, THRESHOLDS: torch.full(ours[THRESHOLDS], torch.nan)}
+
+
+def to_deresnet(state: Mapping[str, Tensor], config: DemConfig) -> dict[str, Tensor]:
+    """Their state of ours."""
+    return {theirs: state[ours] for theirs, ours in key_table(config).items()}
+
+
+def read_deresnet(path: Path, config: DemConfig, remedy: str) -> DegradationEstimator:
+    """An estimator, frozen, of the sizes in `config`, still to be calibrated; runs nothing from the file.
+
+    Raises ValueError with the remedy.
+    """
+    content = read_pickle(path, remedy)
+    if isinstance(content, dict):
+        content = next((content[name] for name in TABLES if name in content), content)
+    state = from_deresnet(tensors(content, path, remedy), config, path, remedy)
+    return weights.filled(lambda: DegradationEstimator(config), state, path).float()
+
+
+def write_deresnet(path: Path, estimator: DegradationEstimator) -> None:
+    """Write a file that `DEResNet.load_state_dict` takes (its `params`). Raises ValueError where that is impossible."""
+    state = to_deresnet(estimator.state_dict(), estimator.config)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({TABLES[0]: {name: item.detach().cpu() for name, item in state.items()}}, partial)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
+    partial.replace(path)
+
+
+def _theirs(name: str) -> str:
+    """Their name of one of our tensors: nets.FACTOR.body.LAYER... or nets.FACTOR.head.LAYER..."""
+    _, factor, part, layer, rest = name.split(".", 4)
+    if part == "head":
+        return f"fc_degree.{factor}.{layer}.{rest}"
+    # The first convolution is a part of its own there.
+    return f"body.{factor}.{int(layer) - 1}.{rest}" if int(layer) else f"conv_first.{factor}.{rest}"
