@@ -44,7 +44,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The run's path below the root, for example demo/version_0, dem/nano/shipped."""
+        """The run's path below the root, for example demo/version_0 or dem/bsds500/shipped."""
         for root in (ROOT, SHIPPED_ROOT):
             if self.folder.is_relative_to(root):
                 return self.folder.relative_to(root).as_posix()

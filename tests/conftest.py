@@ -16,6 +16,7 @@ SMALL = {
     "dem/nano": SMALL_DATA
     + "dem: {features: [4, 4, 4], calibration: 8}\ntrainer: {max_steps: 3, val_every: 2, log_every: 1}\n",
     "pure/nano": SMALL_DATA
+    + "needs: {dem: dem/nano}\n"
     + "backbone: {width: 32, layers: 2, heads: 2, ffn: 48}\nsampling: {max_text: 12}\n"
     + "trainer: {max_steps: 6, val_every: 4, log_every: 1}\n",
     "demo": "trainer: {max_steps: 6, val_every: 4}\n",

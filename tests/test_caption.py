@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from lit_pure.__main__ import main
-from lit_pure.datasets.captions import Sidecar
-from lit_pure.datasets.describe import describe
-from lit_pure.datasets.llava import Llava
-from lit_pure.datasets.sidecar import read_sidecar
+from lit_pure.captions.describe import describe
+from lit_pure.captions.llava import Llava
+from lit_pure.captions.sidecar import read_sidecar
+from lit_pure.captions.source import Sidecar
 from lit_pure.images.io import read_image, to_bytes, write_png
 
 ROOT = Path(__file__).parents[1]

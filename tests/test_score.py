@@ -28,7 +28,7 @@ def photos(house: Path) -> Path:
 
 def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    assert main(["score", str(photos), "--json", "scores.json"]) == 1, "one file is no picture"
+    assert main(["score", str(photos), "--run", "dem/nano", "--json", "scores.json"]) == 1, "one file is no picture"
     shown = capsys.readouterr().out
     dem = weights.load_dem(runs.require("dem/nano").weights)
     report = json.loads(Path("scores.json").read_text())
@@ -42,7 +42,7 @@ def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureF
         assert line.split() == [row["photo"], blur, row["blur_level"], noise, row["noise_level"]]
         assert {row["blur_level"], row["noise_level"]} <= set(LEVELS)
     assert "not scored:" in shown and "words.png: not a picture" in shown and "words.png" in report["not_scored"][0]
-    assert main(["score", str(photos / "small.png")]) == 0
+    assert main(["score", str(photos / "small.png")]) == 0, "the shipped estimator serves by default"
 
 
 def test_wrong_runs_are_refused_before_torch(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
 
 if TYPE_CHECKING:
-    from lit_pure.datasets.check import Finding, Report
+    from lit_pure.curation.check import Finding, Report
 
 SHOWN = 5
 """Files of each kind that are printed without --all."""
@@ -36,7 +36,7 @@ def check_data_command(arguments: argparse.Namespace) -> int:
     """Read every picture of a folder and name what is damaged, too small, double or without its partner."""
     workers = arguments.workers if arguments.workers is not None else os.cpu_count() or 1
     _refuse(arguments, workers)
-    from lit_pure.datasets.check import check
+    from lit_pure.curation.check import check
 
     with tqdm(unit=" files", desc="reading", file=sys.stderr, disable=None) as bar:
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
-from lit_pure.datasets.published import SETS
+from lit_pure.curation.published import SETS
 
 SHARDS = "shards"
 """Not a set but a layout: any folder, packed."""
@@ -56,7 +56,7 @@ def prepare_command(arguments: argparse.Namespace) -> int:
     if arguments.count and len(arguments.count) not in (1, len(published.parts)):
         titles = ", ".join(part.title for part in published.parts)
         raise ConfigError(f"--count: give one number, or {len(published.parts)} ({titles})")
-    from lit_pure.datasets.prepare import Preparation, with_counts
+    from lit_pure.curation.prepare import Preparation, with_counts
 
     if arguments.count:
         published = with_counts(published, arguments.count)
@@ -88,8 +88,8 @@ def _pack(arguments: argparse.Namespace) -> int:
     source, out = arguments.source, arguments.out
     if arguments.dry_run or arguments.limit or arguments.count:
         raise ConfigError(f"prepare {SHARDS} takes all of a folder: leave out --dry-run, --limit and --count")
+    from lit_pure.captions.source import Sidecar
     from lit_pure.config.data import PhotosConfig
-    from lit_pure.datasets.captions import Sidecar
     from lit_pure.datasets.encoded import Photo
     from lit_pure.datasets.shards import write_shards
     from lit_pure.datasets.sources import find_photos

@@ -12,12 +12,15 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.config.schema import DemExperiment
 from lit_pure.runs import Run
 
+SHIPPED = "dem/bsds500/shipped"
+"""The estimator that comes with the project."""
+
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "score", score_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
-    command.add_argument("--run", default="dem/nano", help="whose estimator to use (default: dem/nano)")
+    command.add_argument("--run", default=SHIPPED, help=f"whose estimator to use (default: {SHIPPED})")
     command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
 
 
@@ -63,7 +66,7 @@ def _estimator_run(name: str) -> tuple[Run, DemExperiment]:
     experiment = run.experiment()
     if not isinstance(experiment, DemExperiment):
         raise ConfigError(
-            f"--run {name}: {run.label} is of family {experiment.family}; name a run of family dem, such as dem/nano"
+            f"--run {name}: {run.label} is of family {experiment.family}; name a run of family dem, such as {SHIPPED}"
         )
     return run, experiment
 

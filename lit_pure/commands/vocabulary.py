@@ -17,8 +17,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def vocabulary_command(arguments: argparse.Namespace) -> int:
     """Make a vocabulary from captions."""
+    from lit_pure.captions.source import Sidecar
     from lit_pure.config.schema import LEVELS
-    from lit_pure.datasets.captions import Sidecar
     from lit_pure.sequence.template import INSTRUCTIONS, degradation_sentence
     from lit_pure.tokens.text import make_vocabulary
 

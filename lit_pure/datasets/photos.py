@@ -1,7 +1,7 @@
 """Photographs as a data set: which crop of each.
 
 Knows that every draw comes from (seed, epoch, index), so that a resumed or resharded run sees the same crops. Which
-photographs there are is up to `sources.py` and `pairs.py`, their order to `order.py`, captions come from `captions.py`.
+photographs there are is up to `sources.py` and `pairs.py`, their order to `order.py`, captions come from `captions/`.
 Knows nothing of degradation, batches or Lightning.
 
 Suffixes: 3 RGB, H W of the HQ photograph or crop [px], h w of the LQ one.
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lit_pure.captions.source import caption_source
 from lit_pure.config.data import SHARDS, PhotosConfig
-from lit_pure.datasets.captions import caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
 from lit_pure.datasets.order import Key
 from lit_pure.datasets.pairs import Pair, find_pairs

@@ -11,7 +11,7 @@ more noise and a lower JPEG quality; pairs wait in a queue. Here each factor has
 nothing else varies, so that a score cannot feed on what is another factor's, and no queue is needed: each image of a
 batch has a degradation of its own anyway.
 
-Pixels are RGB float32 in [0, 1]. Shape legend: 2 factors (blur, noise), B images, N calibration images, C channels,
+Pixels are RGB float32 in [0, 1]. Shape legend: 2 factors (blur, noise), B images, N images in a row, C channels,
 4 grades (clean, lower, higher, worst), H W height and width of the HQ image [px], h w of the LQ image.
 """
 
@@ -27,7 +27,7 @@ from lit_pure.config.data import DegradationConfig
 from lit_pure.config.models import DemConfig
 from lit_pure.config.schema import LEVELS, Level
 from lit_pure.degradation.filters import sharpen
-from lit_pure.degradation.pipeline import Degradation, apply, check_batch, draw
+from lit_pure.degradation.pipeline import Degradation, apply_all, check_batch, draw
 from lit_pure.degradation.severity import with_blur, with_noise
 from lit_pure.images.tiles import Cover, batches
 
@@ -196,20 +196,18 @@ def training_pairs(hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np
         ValueError: as `degrade`.
     """
     check_batch(hq_B3HW, rngs)
-    graded = [_grades(hq_3HW, config, rng) for hq_3HW, rng in zip(hq_B3HW, rngs, strict=True)]
-    images, severities = zip(*graded, strict=True)
-    return Pairs(torch.stack(images, dim=2), torch.tensor(severities, device=hq_B3HW.device).permute(1, 2, 0))
-
-
-def _grades(hq_3HW: Tensor, config: DegradationConfig, rng: np.random.Generator) -> tuple[Tensor, list[list[float]]]:
-    """lq_243hw of one image, and their severities."""
-    base = draw(config, rng)
-    if base.sharpen:  # once, not eight times
-        hq_3HW, base = sharpen(hq_3HW), replace(base, sharpen=False)
-    images, severities = [], []
-    for set_severity in FACTORS:
-        lower, higher = sorted(rng.uniform(0, 1 - MIN_GAP, size=2).tolist())
-        grades = [0.0, lower, higher + MIN_GAP, 1.0]
-        images.append(torch.stack([apply(hq_3HW, set_severity(base, config, s), config.scale) for s in grades]))
-        severities.append(grades)
-    return torch.stack(images), severities
+    images, degradations, severities = [], [], []
+    for hq_3HW, rng in zip(hq_B3HW, rngs, strict=True):
+        base = draw(config, rng)
+        if base.sharpen:  # once, not eight times
+            hq_3HW, base = sharpen(hq_3HW), replace(base, sharpen=False)
+        for set_severity in FACTORS:
+            lower, higher = sorted(rng.uniform(0, 1 - MIN_GAP, size=2).tolist())
+            grades = [0.0, lower, higher + MIN_GAP, 1.0]
+            images += [hq_3HW] * len(grades)
+            degradations += [set_severity(base, config, severity) for severity in grades]
+            severities += grades
+    lq_N3hw = apply_all(images, degradations, config.scale)
+    lq_24B3hw = lq_N3hw.unflatten(0, (len(rngs), len(FACTORS), -1)).permute(1, 2, 0, 3, 4, 5).contiguous()
+    severity_B24 = torch.tensor(severities, device=hq_B3HW.device).view(len(rngs), len(FACTORS), -1)
+    return Pairs(lq_24B3hw, severity_B24.permute(1, 2, 0))

@@ -8,7 +8,7 @@ Pixels are RGB float32 in [0, 1]. Shape legend: B images, H W height and width o
 image, y x of an image between the steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -167,20 +167,21 @@ def degrade(
     return apply_all(hq_B3HW, degradations, config.scale), degradations
 
 
-def apply_all(hq_B3HW: Tensor, degradations: Sequence[Degradation], scale: int) -> Tensor:
-    """`apply` to every image with its own degradation; on a CPU, as many images at once as torch has threads.
+def apply_all(images: Iterable[Tensor], degradations: Sequence[Degradation], scale: int) -> Tensor:
+    """`apply` to every image hq_3HW with its own degradation; on a CPU, as many at once as torch has threads.
 
     Threads with an image each need not wait for each other, unlike threads that share every step of one image.
     Gives lq_B3hw; raises what `apply` raises, and ValueError where there is not one degradation per image.
     """
-    if len(degradations) != len(hq_B3HW):
-        raise ValueError(f"{len(degradations)} degradations for {len(hq_B3HW)} images; give one for each")
-    if hq_B3HW.device.type != "cpu":
-        return torch.stack([apply(hq_3HW, one, scale) for hq_3HW, one in zip(hq_B3HW, degradations, strict=True)])
+    images = list(images)
+    if len(degradations) != len(images):
+        raise ValueError(f"{len(degradations)} degradations for {len(images)} images; give one for each")
+    if images[0].device.type != "cpu":
+        return torch.stack([apply(hq_3HW, one, scale) for hq_3HW, one in zip(images, degradations, strict=True)])
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads) as pool:
-            return torch.stack(list(pool.map(apply, hq_B3HW, degradations, repeat(scale))))
+            return torch.stack(list(pool.map(apply, images, degradations, repeat(scale))))
     finally:
         torch.set_num_threads(threads)  # new threads take over what was set last, be it in another thread
 

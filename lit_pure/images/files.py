@@ -21,8 +21,8 @@ def list_images(folder: Path) -> list[Path]:
     return found
 
 
-def images_below(folder: Path) -> list[Path]:
-    """The pictures in a folder and its sub-folders, by extension, sorted; links are followed, hidden ones left out."""
+def files_below(folder: Path) -> list[Path]:
+    """The files in a folder and its sub-folders, sorted; links are followed, hidden folders are not looked at."""
     found: list[Path] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -30,10 +30,15 @@ def images_below(folder: Path) -> list[Path]:
         new = real not in seen  # a link may lead back to a folder above
         seen.add(real)
         folders[:] = sorted(name for name in folders if new and not name.startswith("."))
-        found += [Path(place, name) for name in names if new and not name.startswith(".") and is_picture(name)]
+        found += [Path(place, name) for name in names if new]
     return sorted(found)
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The pictures among them, sorted."""
+    return [path for path in files_below(folder) if is_picture(path.name)]
+
+
 def is_picture(name: str) -> bool:
-    """By its extension."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
+    """By its extension; hidden files are none."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not os.path.basename(name).startswith(".")

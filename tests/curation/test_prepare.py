@@ -19,10 +19,10 @@ from PIL import Image
 
 from lit_pure.__main__ import main
 from lit_pure.config.data import PhotosConfig
-from lit_pure.datasets import prepare as module
-from lit_pure.datasets.archives import members_of
-from lit_pure.datasets.prepare import Preparation, with_counts
-from lit_pure.datasets.published import SETS, PublishedSet
+from lit_pure.curation import prepare as module
+from lit_pure.curation.archives import members_of
+from lit_pure.curation.prepare import Preparation, with_counts
+from lit_pure.curation.published import SETS, PublishedSet
 from lit_pure.datasets.sources import find_photos
 
 LSDIR = {f"{'0001000' if n <= 1000 else '0002000'}/{n:07}.png": n for n in range(1, 7)}
@@ -189,7 +189,7 @@ def test_ost_val_and_reallq250(source, tmp_path, capsys):
 
 def test_published_numbers_have_the_published_names():
     """The last shard ends with 0085000/0084991.png, and FFHQ's first ten thousand with 09000/09999.png."""
-    from lit_pure.datasets.tally import _numbers
+    from lit_pure.curation.tally import _numbers
 
     lsdir, ffhq = (list(_numbers(part)) for part in SETS["lsdir_ffhq10k"].parts)
     assert (lsdir[0], lsdir[1000], lsdir[-1]) == (

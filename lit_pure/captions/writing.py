@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lit_pure.datasets.describe import describe
-from lit_pure.datasets.sidecar import SidecarWriter
+from lit_pure.captions.describe import describe
+from lit_pure.captions.sidecar import SidecarWriter
 from lit_pure.images.io import BadImage, read_image, to_bytes
 
 LEAST_SIDE = 8

@@ -21,9 +21,9 @@ from typing import Any
 from PIL import Image
 
 from lit_pure import runs
-from lit_pure.datasets.archives import Member, archive_stem, archives_in, files_in, members_of
-from lit_pure.datasets.published import Part, PublishedSet
-from lit_pure.datasets.tally import Placed, check_counts, check_pictures, pictures_of, size_of
+from lit_pure.curation.archives import Member, archive_stem, archives_in, files_in, members_of
+from lit_pure.curation.published import Part, PublishedSet
+from lit_pure.curation.tally import Placed, check_counts, check_pictures, pictures_of, size_of
 
 RECORDS = ".prepare"
 """The folder of records in the folder written to; hidden, so that it is never taken for data."""

@@ -4,7 +4,6 @@ Knows which files there are, duplicates, pairs and the list that training takes.
 `examine.py`'s. Files are read in processes of their own, so that a decoder that crashes costs one file and no check.
 """
 
-import os
 import signal
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from lit_pure.datasets.examine import Look, examine
-from lit_pure.images.files import EXTENSIONS
+from lit_pure.curation.examine import Look, examine
+from lit_pure.images.files import EXTENSIONS, files_below, is_picture
 
 Examine = Callable[[Path], Look]
 PROBLEMS = (
@@ -74,21 +73,11 @@ def find_files(folder: Path) -> Files:
 
     Raises ValueError where there is no picture.
     """
-    paths = sorted(_walk(folder))
-    pictures = [path for path in paths if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
+    paths = files_below(folder)
+    pictures = [path for path in paths if is_picture(path.name)]
     if not pictures:
         raise ValueError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
     return Files(pictures, sorted(set(paths) - set(pictures)))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        new = real not in seen  # a link may lead back to a folder above
-        seen.add(real)
-        folders[:] = [name for name in folders if new and not name.startswith(".")]
-        yield from (Path(place, name) for name in names if new)
 
 
 def check(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_pure.datasets.captions import Pixels, Sidecar, caption_source
+from lit_pure.captions.source import Pixels, Sidecar, caption_source
 
 
 def test_sidecar_matches_names_and_stems(tmp_path: Path) -> None:

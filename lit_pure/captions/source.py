@@ -12,8 +12,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from lit_pure.datasets.describe import describe
-from lit_pure.datasets.sidecar import read_sidecar
+from lit_pure.captions.describe import describe
+from lit_pure.captions.sidecar import read_sidecar
 
 
 class CaptionSource(Protocol):

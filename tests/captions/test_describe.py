@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from lit_pure.captions.describe import COLORS, describe
 from lit_pure.config.data import PhotosConfig
-from lit_pure.datasets.describe import COLORS, describe
 from lit_pure.datasets.photos import Crops
 
 

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lit_pure.datasets.llava import Llava, weights_folder
+from lit_pure.captions.llava import Llava, weights_folder
 
 CPU = torch.device("cpu")
 TEMPLATE = (

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from lit_pure.__main__ import main
-from lit_pure.datasets.check import check
-from lit_pure.datasets.examine import Look, examine
+from lit_pure.curation.check import check
+from lit_pure.curation.examine import Look, examine
 
 SIDE = 64
 

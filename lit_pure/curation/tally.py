@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lit_pure.datasets.published import Part, PublishedSet
+from lit_pure.curation.published import Part, PublishedSet
 from lit_pure.images.io import BadImage, image_size
 
 NAMED = 5

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.datasets.sidecar import SidecarWriter, read_sidecar
+from lit_pure.captions.sidecar import SidecarWriter, read_sidecar
 
 ORIGIN = {"source": "test", "prompt": "What?"}
 
