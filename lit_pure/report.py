@@ -10,6 +10,8 @@ import pandas as pd
 from lit_pure.runs import Run
 
 BICUBIC = "bicubic_"
+OWN = {"tokenizer": "reconstructed", "dem": "estimated"}
+"""What a family does with a test picture, where that is not restoring it."""
 LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
 """Columns of the table of runs before the metrics."""
 
@@ -17,7 +19,7 @@ LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
 def comparison(run: Run) -> pd.DataFrame:
     """One row per method (bicubic first) and one column per metric, for each test set of a run."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
-    own = "reconstructed" if run.summary().get("family") == "tokenizer" else "restored"
+    own = OWN.get(run.summary().get("family", ""), "restored")
     for key, value in run.summary().items():
         if key.startswith("test/"):
             _, test_set, metric = key.split("/", 2)

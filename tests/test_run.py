@@ -58,6 +58,7 @@ def test_the_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
     assert load(folder / "config.yaml") == compose("demo")
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["needs"] == {"tokenizer": "tokenizer/nano/version_0", "dem": "dem/nano/version_0"}
+    assert provenance["command"] == ["lit-pure", *provenance["command"][1:]], "no path of a machine"
     assert provenance["seed"] == 0 and set(provenance["dataset"]) == {"train", "val", "test/demo"}
     names = {path.name for path in folder.iterdir()}
     assert names >= {"checkpoints", "images", "weights", "metrics.csv", "summary.json"}
@@ -72,6 +73,7 @@ def test_the_summary_is_flat_and_has_every_figure(house: Path) -> None:
     assert summary["test/demo/bicubic_psnr"] != summary["test/demo/psnr"]
     assert summary["tokens_per_second"] > 0 and summary["steps"] == 6
     assert summary["train/loss_first"] > 0 and summary["train/loss_last"] > 0
+    assert 0 < summary["train/data_wait"] < 1 and 0 < summary["train/data_made"] < 1
     assert not any(isinstance(value, dict) for value in summary.values())
 
 
@@ -275,7 +277,9 @@ def test_training_skips_what_it_cannot_use_and_names_it(house: Path, tmp_path: P
     folder = bad_folder(tmp_path / "photos")
     changes = [f"data.train.source={folder}", "data.train.names=[]", "trainer.max_steps=4"]
     assert main(["run", "ablations/guidance/none", "base=demo", *changes]) == 0
-    skipped = newest("ablations/guidance/none").summary()["skipped_photos"]
+    summary = newest("ablations/guidance/none").summary()
+    skipped = summary["skipped_photos"]
+    assert summary["skipped"] == len(skipped) == 3
     assert sorted(Path(line.split(":")[0]).name for line in skipped) == ["onepixel.png", "truncated.jpg", "words.png"]
 
 

@@ -1,0 +1,79 @@
+"""The finished runs that come with the project: whole, what their cards say, and good enough for what they are for."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lit_pure import runs, weights
+from lit_pure.config.compose import compose
+from lit_pure.config.data import PhotosConfig
+from lit_pure.config.schema import LEVELS, DemExperiment
+from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform
+
+SHIPPED = sorted(path.parent for path in runs.SHIPPED_ROOT.rglob("summary.json"))
+
+
+def test_there_is_the_estimator_that_nano_and_demo_use() -> None:
+    for name in ("pure/nano", "demo"):
+        need = compose(name).needs.dem
+        assert need == "dem/bsds500/shipped" == runs.require(need).label
+
+
+@pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.parent.name)
+def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
+    run = runs.Run(folder)
+    assert run.experiment().name == run.label.removesuffix("/shipped")
+    assert weights.check(run.weights), "digests are recorded and agree"
+    assert sum(path.stat().st_size for path in run.weights.iterdir()) < 2e6
+    card = (folder / "README.md").read_text()
+    assert " ".join(run.provenance()["command"][:3]) in card, "the command it was trained with"
+    for path in folder.rglob("*.json"):
+        assert not any(str(value).startswith("/") for value in json.loads(path.read_text()).values())
+
+
+@pytest.fixture(scope="module")
+def estimator_data(shared: Path) -> tuple[DemExperiment, PhotosConfig]:
+    experiment = runs.require("dem/bsds500/shipped").experiment()
+    assert isinstance(experiment, DemExperiment)
+    return experiment, PhotosConfig(source=str(shared / "bsds500" / "test"), crops=4)
+
+
+def batches(
+    experiment: DemExperiment, photos: PhotosConfig, transform: Transform, seed: int = 0
+) -> "list[dict[str, object]]":
+    """All batches of a held-out set, as a test sees them."""
+    config = replace(experiment.data, test={"held_out": photos}, num_workers=0)
+    data = PhotoDataModule(config, seed, transform, trains=False)
+    return [dict(data.on_after_batch_transfer(batch, 0)) for batch in data.test_dataloader()[0]]
+
+
+def test_held_out_pairs_are_ranked(estimator_data: tuple[DemExperiment, PhotosConfig]) -> None:
+    """800 pairs that differ in one factor only, of photographs that were not trained on: the figures of the card.
+
+    The draws are those of seed 0, the experiment's. Over 200 of them (one crop per photograph) noise is 0.945.
+    """
+    experiment, photos = estimator_data
+    dem = weights.load_dem(runs.require("dem/bsds500/shipped").weights)
+    right: list[torch.Tensor] = []
+    for batch in batches(experiment, photos, DegradationPairs(experiment.data.degradation)):
+        scores_24B = dem.grade(batch["pairs"])  # type: ignore[arg-type]
+        right.append((scores_24B[:, 2] > scores_24B[:, 1]).float())
+    blur, noise = torch.cat(right, dim=1).mean(1).tolist()
+    assert noise >= 0.95 and blur >= 0.90
+    stated = runs.require("dem/bsds500/shipped").summary()
+    for factor, share in (("blur", blur), ("noise", noise)):
+        assert share == pytest.approx(stated[f"test/bsds500/{factor}_accuracy"], abs=0.004), "but for rounding"
+
+
+def test_held_out_labels_come_a_third_each(estimator_data: tuple[DemExperiment, PhotosConfig]) -> None:
+    experiment, photos = estimator_data
+    dem = weights.load_dem(runs.require("dem/bsds500/shipped").weights)
+    transform = DegradeAndScore(experiment.data.degradation, dem)
+    found = batches(experiment, photos, transform)
+    labels = [pair for batch in found for pair in batch["labels"]]  # type: ignore[attr-defined]
+    for factor, levels in zip(("blur", "noise"), zip(*labels, strict=True), strict=True):
+        for level in LEVELS:
+            assert 0.28 <= levels.count(level) / len(levels) <= 0.39, (factor, level)
