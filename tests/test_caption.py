@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from datasets.test_llava import save_tiny_llava
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from lit_pure.captions.llava import Llava
 from lit_pure.captions.sidecar import read_sidecar
 from lit_pure.captions.source import Sidecar
 from lit_pure.images.io import read_image, to_bytes, write_png
+from tests.captions.test_llava import save_tiny_llava
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("a.png", "b.png", "c.png", "d.png", "e.png")

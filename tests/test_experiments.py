@@ -9,6 +9,7 @@ import yaml
 
 from lit_pure.config.compose import compose, experiment_names
 from lit_pure.config.schema import FAMILIES, PureExperiment, TokenizerExperiment
+from lit_pure.runs import experiment_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +20,7 @@ def test_every_file_composes_and_begins_with_words(name: str) -> None:
     assert experiment.name == name
     assert (ROOT / "experiments" / f"{name}.yaml").read_text().startswith("# ")
     for need in (experiment.needs.tokenizer, experiment.needs.dem, experiment.needs.weights):
-        assert not need or need in experiment_names()
+        assert not need or experiment_of(need) in experiment_names()
 
 
 @pytest.mark.parametrize("name", [name for name in experiment_names() if name.startswith("ablations/")])

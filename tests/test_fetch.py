@@ -34,7 +34,7 @@ VQ = VQConfig(channels=[32, 32, 32, 32], res_blocks=1, z_channels=8, codes=40)
 SMALL = {
     "tokenizer/official": "vq: {channels: [32, 32, 32, 32], res_blocks: 1, z_channels: 8, codes: 40}\n",
     "dem/official": "data: {size: 64}\ndem: {features: [4, 6], blocks: [1, 1], downscales: [2, 1], calibration: 9}\n",
-    "pure/official": "data: {size: 64, num_workers: 0, test: {ost_val: {source: skimage, captions: pixels, "
+    "pure/official": "data: {size: 64, num_workers: 0, test: {ost_val: {source: skimage, lq: '', captions: pixels, "
     "names: [coffee]}}}\n"
     "evaluation: {metrics: [psnr]}\nsampling: {max_text: 4}\ntrainer: {accelerator: cpu, precision: 32-true}\n",
 }
@@ -326,7 +326,9 @@ def test_downloads_take_only_what_is_needed(
 def test_trained_needs_name_their_command(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "demo"]) == 1
     shown = capsys.readouterr().out
-    assert "make exp NAME=tokenizer/nano" in shown and "make exp NAME=dem/nano" in shown
+    assert "make exp NAME=tokenizer/nano" in shown and "dem/bsds500/shipped" in shown
+    assert main(["weights", "demo", "needs.dem=dem/paper"]) == 1
+    assert "make exp NAME=dem/paper" in capsys.readouterr().out
     assert "no experiment" in refused(capsys, ["weights", "pure/offical"])
     assert "make exp NAME=pure/nano" in refused(capsys, ["convert", "pure/nano", "--out", "x"])
 

@@ -167,9 +167,11 @@ def _lineage(name: str, swap: str | None) -> list[Layer]:
 
 
 def _parse_override(item: str, example: str = "trainer.max_steps=100") -> Layer:
-    key, equals, _ = item.partition("=")
+    key, equals, value = item.partition("=")
     if not equals or not key:
         raise ConfigError(f"{COMMAND_LINE}: {item!r} is not key=value; write for example {example}")
+    if not value:
+        item = f'{key}=""'  # nothing is the empty text, not OmegaConf's None, which no knob takes
     try:
         values = OmegaConf.to_container(OmegaConf.from_dotlist([item]), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException) as error:

@@ -134,3 +134,9 @@ def test_a_set_added_by_name_is_checked(house: Path) -> None:
         compose("root", ["data.test.b.crops=0"])
     with pytest.raises(ConfigError, match="data.test.b.crop "):
         compose("root", ["data.test.b.crop=2"])
+
+
+def test_nothing_behind_the_equals_sign_is_the_empty_text() -> None:
+    assert compose("pure/paper", ["data.test.ost_val.lq=", "needs.dem="]).data.test["ost_val"].lq == ""
+    with pytest.raises(ConfigError, match="trainer.max_steps"):
+        compose("demo", ["trainer.max_steps="])
