@@ -289,6 +289,9 @@ def test_a_run_on_nothing_usable_is_refused_and_leaves_no_summary(
     (tmp_path / "words.png").write_text("not a picture")
     assert main(["run", "demo", f"data.train.source={tmp_path}", "data.train.names=[]"]) == 1
     assert "words.png" in capsys.readouterr().err
+    nothing = [f"data.train.source={tmp_path}", "data.train.names=[]", "needs.tokenizer=tokenizer/paper"]
+    assert main(["run", "demo", *nothing]) == 1, "before what it needs is made, which takes days"
+    assert "words.png" in capsys.readouterr().err
     assert newest("demo").label == "demo/version_0"
 
 

@@ -91,7 +91,8 @@ def _stable_sr(title: str, folder: str, count: int) -> tuple[Part, Part]:
     hq, lq = (
         Part(
             title=f"{title}, {side}",
-            where=rf"(?:.*/)?{folder}/test_{side}/([^/]+\.png)",
+            # or the folder with test_HR and test_LR itself, whatever it is called
+            where=rf"(?:(?:.*/)?{folder}|[^/]+)/test_{side}/([^/]+\.png)",
             out=rf"{out}/\1",
             count=count,
             archives=archives,

@@ -45,9 +45,11 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     published weights, which are never trained.
     """
     runs.refuse_training(experiment)
+    # Photographs are looked at before hours go into what is needed.
+    data = PhotoDataModule(experiment.data, experiment.seed, Untouched(), trains=not experiment.needs.weights)
     needs = _provide(experiment, command)
     seed_everything(experiment.seed, workers=True, verbose=False)
-    module, data = _modules(experiment, needs)
+    module, data.transform = _module(experiment, needs)
     loggers = _loggers(experiment)
     folder = Run(runs.ROOT / experiment.name / f"version_{loggers[0].version}")
     history = LossHistory()
@@ -121,8 +123,8 @@ def _existing_or_made(need: str, command: Sequence[str]) -> Run:
     return found
 
 
-def _modules(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningModule, PhotoDataModule]:
-    """The LightningModule and the data of an experiment."""
+def _module(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningModule, Transform]:
+    """The LightningModule of an experiment, and what it wants done to a batch."""
     transform: Transform = Untouched()
     module: LightningModule
     match experiment:
@@ -138,7 +140,7 @@ def _modules(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningMo
             transform = DegradeAndScore(experiment.data.degradation, dem)
         case _:
             raise ValueError(f"family {experiment.family} cannot be run")
-    return module, PhotoDataModule(experiment.data, experiment.seed, transform, trains="weights" not in needs)
+    return module, transform
 
 
 def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer:

@@ -134,10 +134,11 @@ def test_pairs(name, folder, source, tmp_path):
     assert all(folder in placed.origin for placed in prepare(one, source, tmp_path / "again").placed.values())
 
 
-def test_real_pairs_of_this_machine(shared, tmp_path):
+def test_real_pairs(shared, tmp_path):
     """RealSR as somebody unpacked it: the real count, the real sizes."""
     (tmp_path / "RealSRVal_crop128").symlink_to(shared / "realsr")
     work = prepare(SETS["realsr"], tmp_path / "RealSRVal_crop128", tmp_path / "out")
+    assert prepare(SETS["realsr"], shared / "realsr", tmp_path / "again").number(SETS["realsr"].parts[0]) == 100
     assert [work.number(part) for part in work.published.parts] == [100, 100]
 
 
