@@ -75,8 +75,9 @@ report: $(INSTALLED) ## compare finished runs in tables
 restore: $(INSTALLED) ## restore PHOTO with the model of RUN, write to OUT
 	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"
 
-bench: $(INSTALLED) ## decode with transformers, plain and jacobi side by side, on one thread
+bench: $(INSTALLED) ## speeds as ratios: decoding beside transformers on one thread, degradation beside basicsr on two
 	@"$(PY)" -m lit_pure bench decode --preset tiny --threads 1 --json bench_decode.json
+	@"$(PY)" -m lit_pure bench degrade --threads 2 --json bench_degrade.json
 
 check: $(INSTALLED) ## lint, format, types, imports that go down only
 	"$(PY)" -m ruff check .

@@ -10,6 +10,8 @@ import pytest
 from lit_pure.__main__ import main
 
 ROOT = Path(__file__).parents[1]
+# Tests that start a process find the package also where it is not installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
 SMALL_DATA = "data: {batch_size: 2, size: 96, test: {demo: {crops: 1}}, val: {crops: 1}}\n"
 SMALL = {
     "tokenizer/nano": SMALL_DATA + "vq: {channels: [32, 32]}\ntrainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
