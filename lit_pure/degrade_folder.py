@@ -21,15 +21,13 @@ import torch
 import yaml
 from torch import Tensor
 
-from lit_pure.config.data import DegradationConfig
+from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 from lit_pure.datasets.photos import SPREAD
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
-from lit_pure.images.io import BadImage, from_bytes, read_image, to_bytes, write_png
+from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
 
-LEAST_SIDE = 8
-"""The smallest side an LQ picture may have [px]: below, `restore` refuses it."""
 EPOCH, DEGRADATION_DRAW = 0, 1
 """What the numbers of a pair are drawn from beside seed and index: those of a test set in `lit/data.py`."""
 RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
@@ -138,17 +136,20 @@ def contact_sheet(out: Path) -> Path | None:
     if not records:
         return None
     chosen = [records[i * len(records) // SHOWN] for i in range(SHOWN)] if len(records) > SHOWN else records
-    pictures = [(read_image(out / "hq" / one["image"]), read_image(out / "lq" / one["image"])) for one in chosen]
-    scale = pictures[0][0].shape[-1] // pictures[0][1].shape[-1]
-    side = min([SHOWN_SIDE // scale, *(min(lq_3hw.shape[-2:]) for _, lq_3hw in pictures)])  # [LQ px]
-    hq, lq = [], []
-    for hq_3HW, lq_3hw in pictures:
-        top, left = ((length - side) // 2 for length in lq_3hw.shape[-2:])
-        lq.append(lq_3hw[:, top : top + side, left : left + side])
-        hq.append(_cut(hq_3HW, top * scale, left * scale, side * scale, side * scale))
-    enlarged_B3HW = resize(torch.stack(lq), side * scale, side * scale)
-    write_png(out / SHEET, labelled_grid({"LQ, enlarged": enlarged_B3HW, "HQ": torch.stack(hq)}))
+    files = [[out / side / one["image"] for side in ("hq", "lq")] for one in chosen]
+    scale = image_size(files[0][0])[1] // image_size(files[0][1])[1]
+    side = min([SHOWN_SIDE // scale, *(min(image_size(lq)) for _, lq in files)])  # [LQ px]
+    hq_B3HW = torch.stack([_centre(read_image(hq), side * scale, scale) for hq, _ in files])
+    lq_B3hw = torch.stack([_centre(read_image(lq), side, 1) for _, lq in files])
+    enlarged_B3HW = resize(lq_B3hw, side * scale, side * scale)
+    write_png(out / SHEET, labelled_grid({"LQ, enlarged": enlarged_B3HW, "HQ": hq_B3HW}))
     return out / SHEET
+
+
+def _centre(image_3HW: Tensor, side: int, step: int) -> Tensor:
+    """A square whose corner is a multiple of `step`, so that those of a pair show the same."""
+    top, left = ((length // step - side // step) // 2 * step for length in image_3HW.shape[-2:])
+    return _cut(image_3HW, top, left, side, side)
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
@@ -236,8 +237,9 @@ def _readable(path: Path, recipe: Recipe) -> Tensor:
     """The photograph (3, H, W). Raises BadImage where it is none, or too small for the recipe."""
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
-    whole = LEAST_SIDE * recipe.degradation.scale
-    least = recipe.size if recipe.size is not None and recipe.fit == "crop" else whole
+    least = LEAST_LQ_SIDE * recipe.degradation.scale
+    if recipe.size is not None:
+        least = recipe.size if recipe.fit == "crop" else 1
     if min(height, width) < least:
         raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {least} px")
     return photo_3HW

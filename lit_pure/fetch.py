@@ -233,29 +233,30 @@ def _released(source: SourceConfig) -> Files:
     """The checkpoint in torch's cache, downloaded from a release where it is not there yet. Raises ValueError."""
     from torch import hub
 
-    folder = Path(hub.get_dir()) / "checkpoints"
+    folder = Path(hub.get_dir()) / source.repo / source.revision
     folder.mkdir(parents=True, exist_ok=True)
-    for name in source.files:
-        if not (folder / name).is_file():
-            url = f"{RELEASES[source.layout]}/{source.repo}/releases/download/{source.revision}/{name}"
-            try:
-                hub.download_url_to_file(url, str(folder / name))
-            except (OSError, ValueError) as error:
-                raise ValueError(_unreachable(source, url, error)) from error
-    return Files(folder, [folder / name for name in source.files], None)
+    release = f"{RELEASES[source.layout]}/{source.repo}/releases/download/{source.revision}"
+    paths = [folder / name for name in source.files]
+    return Files(folder, [path if path.is_file() else _got(f"{release}/{path.name}", folder) for path in paths], None)
 
 
 def _got(url: str, folder: Path) -> Path:
     """Download one file into a folder, whole or not at all."""
+    from tqdm import tqdm
+
     path = folder / url.rpartition("/")[2]
     partial = path.with_name(f"{path.name}.partial")
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, partial.open("wb") as file:
-            shutil.copyfileobj(answer, file)
+            length = int(answer.headers.get("Content-Length") or 0)
+            with tqdm.wrapattr(answer, "read", length, desc=path.name, disable=None, leave=False) as source:
+                shutil.copyfileobj(source, file)
+            if length and file.tell() != length:
+                raise OSError(f"it ended after {file.tell():,} of {length:,} bytes; try again")
     except (OSError, ValueError) as error:
         partial.unlink(missing_ok=True)
         raise ValueError(
-            f"{url} cannot be downloaded ({error}); put {path.name} into a folder: --from FOLDER"
+            f"{url} cannot be downloaded ({error}); put {path.name} into a folder and give it: --from FOLDER"
         ) from error
     partial.replace(path)
     return path

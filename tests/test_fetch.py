@@ -401,13 +401,15 @@ class Releases(BaseHTTPRequestHandler):
 
     content: ClassVar[bytes] = b""
     asked: ClassVar[list[str]] = []
+    cut: ClassVar[int] = 0
+    """Bytes that do not arrive."""
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
         self.send_response(200 if self.path.endswith("/v1.0.0/MMRealSRGAN.pth") else 404)
         self.send_header("Content-Length", str(len(self.content)))
         self.end_headers()
-        self.wfile.write(self.content)
+        self.wfile.write(self.content[: len(self.content) - self.cut])
 
     def log_message(self, *words: object) -> None: ...
 
@@ -426,8 +428,13 @@ def test_an_estimator_is_downloaded_from_its_release(
         assert "/releases/download/v9/MMRealSRGAN.pth cannot be downloaded (HTTP Error 404" in words
         assert "put MMRealSRGAN.pth into a folder and give it: --from FOLDER" in words
         assert not list((house / "torch").rglob("*.pth*")) and not (house / "runs").exists()
+        monkeypatch.setattr(Releases, "cut", 10)
+        assert main(["weights", "dem/official"]) == 1
+        assert "bytes" in capsys.readouterr().err and not list((house / "torch").rglob("*.pth*")), "half is not kept"
+        monkeypatch.setattr(Releases, "cut", 0)
         assert main(["weights", "dem/official"]) == 0
         made.shutdown()
     path = "/TencentARC/MM-RealSR/releases/download/{}/MMRealSRGAN.pth"
-    assert Releases.asked == [path.format("v9"), path.format("v1.0.0")]
-    assert (house / "torch" / "hub" / "checkpoints" / "MMRealSRGAN.pth").read_bytes() == released
+    assert Releases.asked == [path.format("v9"), path.format("v1.0.0"), path.format("v1.0.0")]
+    kept = house / "torch" / "hub" / "TencentARC" / "MM-RealSR" / "v1.0.0" / "MMRealSRGAN.pth"
+    assert kept.read_bytes() == released

@@ -176,7 +176,7 @@ def test_weights_of_another_task_are_refused(house: Path, capsys: pytest.Capture
     assert "tokenizer/nano/version_0" in capsys.readouterr().err
     assert main(["run", "demo", "needs.dem=dem/nan"]) == 2
     assert "did you mean dem/nano?" in capsys.readouterr().err
-    (house / "experiments" / "round.yaml").write_text("# x\nneeds: {tokenizer: round}\n")
+    (house / "experiments" / "round.yaml").write_text("# x\nbase: demo\nneeds: {tokenizer: round}\n")
     assert main(["run", "round"]) == 2
     assert "circle: round -> round" in capsys.readouterr().err
 
@@ -333,3 +333,31 @@ def test_stopping_is_calm(
     monkeypatch.setattr("lit_pure.commands.run.compose", interrupted)
     assert main(["run", "demo"]) == 130
     assert "stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("needs.dem=", "needs.dem names no run; guidance mode full needs its labels"),
+        ("needs.tokenizer=", "needs.tokenizer names no run"),
+        ("vocabulary.path=nowhere.json", "vocabulary.path = nowhere.json: no such file"),
+    ],
+)
+def test_what_a_training_lacks_is_told_before_anything_is_made(
+    house: Path, capsys: pytest.CaptureFixture[str], change: str, words: str
+) -> None:
+    assert main(["run", "demo", change]) == 2
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1
+
+
+def test_labels_of_another_degradation_are_warned_of(house: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from lit_pure.lit.build import _tile
+
+    needs = {"dem": newest("dem/nano")}
+    for overrides, warned in (([], False), (["data.degradation.preset=seesr"], True)):
+        experiment = compose("demo", overrides)
+        assert isinstance(experiment, PureExperiment)
+        caplog.clear()
+        assert _tile(experiment, needs) == 96 // 4
+        assert ("dem/nano/version_0 was calibrated on another degradation" in caplog.text) == warned

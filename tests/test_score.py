@@ -34,7 +34,7 @@ def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureF
     report = json.loads(Path("scores.json").read_text())
     assert [Path(row["photo"]).name for row in report["photos"]] == ["large.png", "small.png"]
     for row in report["photos"]:
-        expected_12 = dem.score_photo(read_image(Path(row["photo"])), 96 // 4)[None]
+        expected_12 = dem.score(read_image(Path(row["photo"]))[None], 96 // 4)
         assert [row["blur"], row["noise"]] == pytest.approx(expected_12[0].tolist(), abs=1e-5)
         assert (row["blur_level"], row["noise_level"]) == dem.labels(expected_12)[0]
         line = next(line for line in shown.splitlines() if row["photo"] in line)

@@ -25,6 +25,9 @@ from lit_pure.config.data import RESIZE_MODES, DegradationConfig
 from lit_pure.degradation.kernels import SMALLEST
 from lit_pure.degradation.pipeline import Degradation, Mode, Noise, Resize
 
+OURS_ALONE = ("blur_prob", "noise_prob", "jpeg_prob", "second_order_prob", "jpeg_prob2", "final_modes")
+"""Knobs that basicsr's pipeline has not."""
+
 
 @dataclass(frozen=True)
 class BatchNoise:
@@ -109,8 +112,13 @@ class BasicsrPipeline:
 
 
 def draw_plan(config: DegradationConfig, batch: int) -> Plan:
-    """Draw as basicsr's data set and model do, with basicsr's functions where it has some."""
+    """Draw as basicsr's data set and model do, with basicsr's functions where it has some.
+
+    Raises ValueError for settings that basicsr has not.
+    """
     c = config
+    if other := [name for name in OURS_ALONE if getattr(c, name) != getattr(DegradationConfig(), name)]:
+        raise ValueError(f"basicsr knows no {', '.join(other)}; leave them at their defaults")
     blur1_Bkk = _stack(
         draw_kernel_kk(
             c.blur_kernel_size, c.sinc_prob, c.kernel_list, c.kernel_prob, c.blur_sigma, c.betag_range, c.betap_range

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
-from lit_pure.config.data import DegradationConfig
+from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 
 PRESET = "realesrgan"
 """What training uses by default."""
@@ -96,6 +96,8 @@ def _checked(arguments: argparse.Namespace) -> DegradationConfig:
     if arguments.size is not None and (arguments.size % knobs.scale or arguments.size == 0):
         near = max(1, round(arguments.size / knobs.scale)) * knobs.scale
         raise ConfigError(f"{COMMAND_LINE}: --size {arguments.size} is no multiple of scale {knobs.scale}; try {near}")
+    if arguments.size is not None and arguments.size < (least := LEAST_LQ_SIDE * knobs.scale):
+        raise ConfigError(f"{COMMAND_LINE}: --size {arguments.size} is too small at scale {knobs.scale}; from {least}")
     if arguments.crops < 1:
         raise ConfigError(f"{COMMAND_LINE}: --crops {arguments.crops}: take at least one")
     if absent := [str(path) for path in arguments.photos if not path.exists()]:

@@ -6,9 +6,13 @@ import sys
 
 from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.config.compose import ConfigError, compose, grid
-from lit_pure.config.schema import Experiment
+from lit_pure.config.compose import ConfigError, compose, grid, locate
+from lit_pure.config.schema import Experiment, PureExperiment
 from lit_pure.runs import Run
+from lit_pure.sequence.template import PERCEIVES
+
+NAMED = 10
+"""Skipped photographs that are printed."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -58,8 +62,10 @@ def _run(experiment: Experiment) -> Run:
         print(f"of a step, {wait:.1%} was waiting for photographs and {making:.1%} degrading and scoring them")
     if any(key.startswith("test/") for key in summary):
         print(f"\n{text(comparison(made))}\n")
-    for skipped in summary["skipped_photos"]:
+    for skipped in summary["skipped_photos"][:NAMED]:
         print(f"skipped: {skipped}")
+    if (more := len(summary["skipped_photos"]) - NAMED) > 0:
+        print(f"skipped: {more} more, named in {made.folder / 'summary.json'}")
     for picture in summary["pictures"]:
         print(f"picture: {picture}")
     print(f"run:     {made.folder}")
@@ -77,6 +83,19 @@ def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
         runs.require(needs.weights)
         return
     runs.refuse_training(experiment)
+    if isinstance(experiment, PureExperiment):
+        _check_pure(experiment)
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
             _check_needs(compose(need), chain)
+
+
+def _check_pure(experiment: PureExperiment) -> None:
+    """Refuse what the training of a backbone lacks."""
+    if not experiment.needs.tokenizer:
+        raise ConfigError("needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano")
+    if experiment.sequence.guidance_mode in PERCEIVES and not experiment.needs.dem:
+        mode = experiment.sequence.guidance_mode
+        raise ConfigError(f"needs.dem names no run; guidance mode {mode} needs its labels: take dem/bsds500/shipped")
+    if not locate(experiment.vocabulary.path).is_file():
+        raise ConfigError(f"vocabulary.path = {experiment.vocabulary.path}: no such file; see lit-pure vocabulary")

@@ -43,11 +43,11 @@ def score_command(arguments: argparse.Namespace) -> int:
     bad: list[str] = []
     for path in tqdm(paths, desc="scoring", unit=" photos", file=sys.stderr, disable=None, leave=False):
         try:
-            scores_2 = dem.score_photo(read_image(path), tile)
+            scores_12 = dem.score(read_image(path)[None], tile)
         except BadImage as error:
             bad.append(str(error))
             continue
-        (blur, noise), ((blur_level, noise_level),) = scores_2.tolist(), dem.labels(scores_2[None])
+        [[blur, noise]], [(blur_level, noise_level)] = scores_12.tolist(), dem.labels(scores_12)
         row = {"photo": str(path), "blur": blur, "blur_level": blur_level, "noise": noise, "noise_level": noise_level}
         rows.append(row)
     if rows:

@@ -108,25 +108,28 @@ class DegradationEstimator(nn.Module):
         return torch.stack([net(lq_B3hw) for net in self.nets], dim=1)
 
     @torch.no_grad()
-    def score_photo(self, lq_3hw: Tensor, tile: int) -> Tensor:
-        """Score one image of any size: the mean over tiles that cover it, a few of which are in memory at a time.
+    def score(self, images_B3hw: Tensor, tile: int) -> Tensor:
+        """Score images of any one size: the mean over tiles that cover them, a few of which are in memory at a time.
 
         In one pass a large image would score lower than the images that thresholds are taken from, which have more
         border for their size, and convolutions see zeros beyond a border.
 
         Args:
-            lq_3hw: the image; a side below `tile` is one tile.
-            tile: side of a tile [px], best that of the LQ images in training.
+            images_B3hw: LQ images, on any device; a side below `tile` is one tile.
+            tile: side of a tile [px], that of the LQ images which the thresholds come from.
 
         Returns:
-            scores_2, [0, 1], (blur, noise); higher is worse.
+            scores_B2, [0, 1], (blur, noise); higher is worse; on the images' device.
         """
-        rows, columns = (Cover(side, tile, overlap=0) for side in lq_3hw.shape[1:])
-        total_2, count = torch.zeros(2), len(rows.starts) * len(columns.starts)
-        for places in batches(rows, columns, TILES_AT_ONCE):
-            tiles = [lq_3hw[:, at.top : at.top + rows.extent, at.left : at.left + columns.extent] for at in places]
-            total_2 += self(torch.stack(tiles).to(self.thresholds_22.device)).sum(0).cpu()
-        return total_2 / count
+        images, device = len(images_B3hw), self.thresholds_22.device
+        rows, columns = (Cover(side, tile, overlap=0) for side in images_B3hw.shape[2:])
+        total_B2 = torch.zeros(images, 2, device=device)
+        for places in batches(rows, columns, max(1, TILES_AT_ONCE // images)):
+            tiles = [
+                images_B3hw[:, :, at.top : at.top + rows.extent, at.left : at.left + columns.extent] for at in places
+            ]
+            total_B2 += self(torch.cat(tiles).to(device)).view(len(places), images, 2).sum(0)
+        return (total_B2 / (len(rows.starts) * len(columns.starts))).to(images_B3hw.device)
 
     def grade(self, pairs: Pairs) -> Tensor:
         """Score each factor's images with that factor's network, in one forward pass of each.
@@ -200,7 +203,8 @@ def training_pairs(hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np
     for hq_3HW, rng in zip(hq_B3HW, rngs, strict=True):
         base = draw(config, rng)
         if base.sharpen:  # once, not eight times
-            hq_3HW, base = sharpen(hq_3HW), replace(base, sharpen=False)
+            with torch.autocast(hq_3HW.device.type, enabled=False):
+                hq_3HW, base = sharpen(hq_3HW), replace(base, sharpen=False)
         for set_severity in FACTORS:
             lower, higher = sorted(rng.uniform(0, 1 - MIN_GAP, size=2).tolist())
             grades = [0.0, lower, higher + MIN_GAP, 1.0]

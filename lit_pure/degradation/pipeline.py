@@ -106,7 +106,8 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
 def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
     """Degrade one image; the same arguments on the same kind of device give the same result.
 
-    One thread computes it: products of matrices are rounded in another way by each number of threads.
+    One thread computes it, in float32 whatever autocast says: products of matrices are rounded in another way by each
+    number of threads.
 
     Args:
         hq_3HW: [0, 1], H and W multiples of `scale`.
@@ -123,7 +124,7 @@ def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
         raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
     # A copy of one layout at an aligned address: a view into a batch may be rounded in another way, too.
     hq_3HW = hq_3HW.clone(memory_format=torch.contiguous_format)
-    with _one_thread():
+    with _one_thread(), torch.autocast(hq_3HW.device.type, enabled=False):
         return _steps(hq_3HW, degradation, (hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale))
 
 
@@ -171,7 +172,8 @@ def apply_all(images: Iterable[Tensor], degradations: Sequence[Degradation], sca
     """`apply` to every image hq_3HW with its own degradation; on a CPU, as many at once as torch has threads.
 
     Threads with an image each need not wait for each other, unlike threads that share every step of one image.
-    Gives lq_B3hw; raises what `apply` raises, and ValueError where there is not one degradation per image.
+    Gives lq_B3hw; raises what `apply` raises, and ValueError where there is not one degradation per image. Torch's
+    number of threads is set and put back meanwhile: not to be called from several threads at once.
     """
     images = list(images)
     if len(degradations) != len(images):

@@ -31,7 +31,6 @@ from lit_pure.restore import Restorer
 from lit_pure.runs import Run
 from lit_pure.sampling.precision import prepare
 from lit_pure.sequence.assemble import Assembler
-from lit_pure.sequence.template import PERCEIVES
 from lit_pure.tokens.vocabulary import Vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 
@@ -62,6 +61,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     if not experiment.needs.weights:
         trainer.fit(module, data)
         if isinstance(module, DemModule):
+            module.to(trainer.strategy.root_device)  # Lightning took it to the CPU when it was done
             module.calibrate(data)
         if trainer.is_global_zero:
             _save_weights(module, folder)
@@ -134,13 +134,28 @@ def _module(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningMod
             module, transform = DemModule(experiment), DegradationPairs(experiment.data.degradation)
         case PureExperiment():
             dem = weights.load_dem(needs["dem"].weights) if "dem" in needs else None
-            if dem is None and experiment.sequence.guidance_mode in PERCEIVES and "weights" not in needs:
-                raise ValueError(f"guidance mode {experiment.sequence.guidance_mode} needs labels: set needs.dem")
             module = ARModule(experiment, _new_restorer(experiment, needs))
-            transform = DegradeAndScore(experiment.data.degradation, dem)
+            transform = DegradeAndScore(experiment.data.degradation, dem, _tile(experiment, needs))
         case _:
             raise ValueError(f"family {experiment.family} cannot be run")
     return module, transform
+
+
+def _tile(experiment: PureExperiment, needs: dict[str, Run]) -> int:
+    """Side of the LQ pictures that the estimator knows [px]; warns where it knows another degradation."""
+    if "dem" not in needs:
+        return 0
+    known = needs["dem"].experiment()
+    others = [line for line in differences(known, experiment) if line.startswith("data.degradation.")]
+    if others and "weights" not in needs:
+        shown = "; ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        log.warning(
+            "%s was calibrated on another degradation (%s): labels will not come a third each; train one for yours, "
+            "for example make exp NAME=dem/nano with the same data.degradation, and name it in needs.dem",
+            needs["dem"].label,
+            shown,
+        )
+    return known.data.size // known.data.degradation.scale
 
 
 def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer:

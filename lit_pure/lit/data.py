@@ -71,17 +71,23 @@ class Untouched:
 
 
 class DegradeAndScore:
-    """Adds `lq_B3hw`, unless the set has LQ pictures of its own, and, with a DEM, its `labels`."""
+    """Adds `lq_B3hw`, unless the set has LQ pictures of its own, and, with a DEM, its `labels`.
 
-    def __init__(self, config: DegradationConfig, dem: DegradationEstimator | None) -> None:
-        self.config, self.dem = config, dem
+    Args:
+        config: how LQ pictures are made.
+        dem: who labels them; None leaves labels out.
+        tile: side of the LQ pictures that the DEM's thresholds come from [px].
+    """
+
+    def __init__(self, config: DegradationConfig, dem: DegradationEstimator | None, tile: int = 0) -> None:
+        self.config, self.dem, self.tile = config, dem, tile
 
     def __call__(self, batch: Batch, rngs: Generators) -> Batch:
         if "lq_B3hw" not in batch:
             batch["lq_B3hw"], _ = degrade(batch["hq_B3HW"], self.config, rngs)
         if self.dem is not None:
             self.dem.to(batch["lq_B3hw"].device)
-            batch["labels"] = self.dem.labels(self.dem(batch["lq_B3hw"]))
+            batch["labels"] = self.dem.labels(self.dem.score(batch["lq_B3hw"], self.tile))
         return batch
 
 
@@ -120,6 +126,8 @@ class PhotoDataModule(LightningDataModule):
 
     Training is one endless stream of samples. A checkpoint holds the place in it, counted in samples of finished
     optimizer steps, so that a resumed run sees what the uninterrupted one would have seen, on any number of processes.
+    Gradients of a step that was half accumulated are lost: its samples come again, but Lightning goes on counting its
+    batches, so that the first step may take fewer of them.
     """
 
     def __init__(self, config: DataConfig, seed: int, transform: Transform, trains: bool = True) -> None:

@@ -61,7 +61,8 @@ class DemModule(LightningModule):
         name = sorted(self.config.data.test)[dataloader_idx]
         right = _ranked(self.dem.grade(batch["pairs"]))
         measured = {f"{factor}_accuracy": share for factor, share in zip(FACTORS, right, strict=True)}
-        levels = zip(*self.dem.labels(self.dem(_plain(batch, self.config))), strict=True)
+        with torch.autocast(self.device.type, enabled=False):  # thresholds are those of float32
+            levels = zip(*self.dem.labels(self.dem(_plain(batch, self.config))), strict=True)
         for factor, found in zip(FACTORS, levels, strict=True):
             measured |= {f"{factor}_{level}": torch.tensor(found.count(level) / len(found)) for level in LEVELS}
         for key, value in measured.items():

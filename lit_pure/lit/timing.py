@@ -7,6 +7,7 @@ hidden behind it, so on a GPU the shares are upper bounds.
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -42,7 +43,9 @@ class DataWait(Callback):
     """
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.steps = 0
+        """Steps that were counted."""
+        self._all = Step(0.0, 0.0, 0.0)
         self._window: deque[Step] = deque(maxlen=WINDOW)
         self._end: float | None = None
         self._handed_over = self._began = 0.0
@@ -60,9 +63,10 @@ class DataWait(Callback):
         now = time.perf_counter()
         if self._end is not None:
             step = Step(self._handed_over - self._end, self._began - self._handed_over, now - self._end)
-            self.steps.append(step)
+            self.steps += 1
+            self._all = _sum([self._all, step])
             self._window.append(step)
-            for name, share in _shares(self._window).items():
+            for name, share in _shares(_sum(self._window)).items():
                 pl_module.log(name, share)
         self._end = now
 
@@ -76,10 +80,15 @@ class DataWait(Callback):
 
     def row(self) -> dict[str, float]:
         """Shares over the whole training; empty without one."""
-        return {name: round(share, 4) for name, share in _shares(self.steps).items()} if self.steps else {}
+        return {name: round(share, 4) for name, share in _shares(self._all).items()} if self.steps else {}
 
 
-def _shares(steps: "deque[Step] | list[Step]") -> dict[str, float]:
-    whole = sum(step.whole for step in steps)
-    waited, made = sum(step.waited for step in steps), sum(step.made for step in steps)
-    return {"train/data_wait": waited / whole, "train/data_made": made / whole}
+def _sum(steps: Iterable[Step]) -> Step:
+    waited, made, whole = (
+        sum(times) for times in zip(*((one.waited, one.made, one.whole) for one in steps), strict=True)
+    )
+    return Step(waited, made, whole)
+
+
+def _shares(step: Step) -> dict[str, float]:
+    return {"train/data_wait": step.waited / step.whole, "train/data_made": step.made / step.whole}

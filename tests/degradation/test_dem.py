@@ -49,14 +49,21 @@ def test_a_photograph_scores_the_mean_of_its_tiles(
     passes: list[torch.Size] = []
     estimator.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0].shape))
     monkeypatch.setattr(dem, "TILES_AT_ONCE", 2)
-    scores_2 = estimator.score_photo(lq_3hw, 16)
+    [scores_2] = estimator.score(lq_3hw[None], 16)
     # Three rows from 0, 12 and 24 px; five columns side by side.
     assert passes == [(count, 3, 16, 16) for _ in range(3) for count in (2, 2, 1)]
     tiles = [lq_3hw[:, top : top + 16, left : left + 16] for top in (0, 12, 24) for left in range(0, 80, 16)]
     torch.testing.assert_close(scores_2, estimator(torch.stack(tiles)).mean(0))
     flat_3hw = lq_3hw[:, :9]
     narrow = [flat_3hw[:, :, left : left + 40] for left in (0, 40)]
-    torch.testing.assert_close(estimator.score_photo(flat_3hw, 40), estimator(torch.stack(narrow)).mean(0))
+    torch.testing.assert_close(estimator.score(flat_3hw[None], 40)[0], estimator(torch.stack(narrow)).mean(0))
+
+
+def test_a_batch_scores_as_its_images_do_alone(estimator: DegradationEstimator) -> None:
+    lq_B3hw = torch.rand(3, 3, 33, 40)
+    alone = torch.cat([estimator.score(lq_3hw[None], 16) for lq_3hw in lq_B3hw])
+    torch.testing.assert_close(estimator.score(lq_B3hw, 16), alone)
+    torch.testing.assert_close(estimator.score(lq_B3hw[..., :33], 33), estimator(lq_B3hw[..., :33]))
 
 
 def test_default_has_the_published_layers() -> None:

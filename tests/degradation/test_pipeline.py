@@ -219,3 +219,10 @@ def test_numbers_are_uniform(
 ) -> None:
     numbers = [number for degradation in drawn for number in values(degradation)]
     assert len(numbers) > 300 and stats.kstest(numbers, stats.uniform(low, high - low).cdf).pvalue > 0.01
+
+
+def test_autocast_changes_nothing(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
+    for degradation in drawn[:4]:
+        expected = apply(hq_B3HW[0], degradation, 4)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(apply(hq_B3HW[0], degradation, 4), expected)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def module(photos: PhotosConfig, batch_size: int, workers: int = 0, dem: bool = 
     if dem:
         estimator = DegradationEstimator(DemConfig(features=[4], blocks=[1], downscales=[1])).eval()
         estimator.calibrate(torch.rand(30, 2, generator=torch.Generator().manual_seed(0)))
-    return PhotoDataModule(data, 5, DegradeAndScore(DegradationConfig(), estimator))
+    return PhotoDataModule(data, 5, DegradeAndScore(DegradationConfig(), estimator, tile=16))
 
 
 def ready(data: PhotoDataModule, loader: Any, batches: int) -> Iterator[Batch]:
@@ -278,3 +279,21 @@ def test_pairs_for_the_dem(photos: PhotosConfig) -> None:
     data.transform = DegradationPairs(DegradationConfig())
     batch = next(ready(data, data.val_dataloader(), 1))
     assert batch["pairs"].lq_24B3hw.shape == (2, 4, 2, 3, 16, 16)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_of_two_processes_takes_its_half(photos: PhotosConfig, rank: int) -> None:
+    alone, one = module(photos, 4), module(photos, 2)
+    one.trainer = SimpleNamespace(
+        global_rank=rank,
+        world_size=2,
+        training=True,
+        global_step=0,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+    )  # type: ignore[assignment]
+    whole, half = (next(iter(data.train_dataloader())) for data in (alone, one))
+    assert half["index"].tolist() == whole["index"].tolist()[rank::2]
+    one.on_after_batch_transfer(half, 0)
+    assert one.state_dict()["samples"] == 0, "the step is not finished"
+    one.trainer.global_step = 1
+    assert one.state_dict()["samples"] == 4, "of both processes"
