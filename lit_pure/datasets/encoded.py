@@ -32,7 +32,7 @@ class Photo:
     start: int | None = None
     """Where it begins in its shard [bytes]; None is a file of its own."""
     text: tuple[int, int] | None = None
-    """Where its caption begins in the shard, and how long it is [bytes]."""
+    """Where its caption begins in the shard, and how long it is [bytes]; None where there is none, or no word in it."""
 
     @property
     def place(self) -> Path:
@@ -85,5 +85,5 @@ def fingerprint(photos: Iterable[Photo]) -> str:
     """SHA-256 over names and sizes in bytes, in hexadecimal: cheap, and changes when a data set is exchanged."""
     digest = hashlib.sha256()
     for photo in sorted(photos, key=lambda photo: photo.name):
-        digest.update(f"{photo.name}\0{photo.length}\n".encode())
+        digest.update(f"{photo.name}\0{photo.length}\n".encode("utf-8", "surrogateescape"))  # names may be any bytes
     return digest.hexdigest()

@@ -76,6 +76,8 @@ def find_pairs(config: PhotosConfig, size: int, scale: int) -> PairList:
 
 def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
     """Pairs by name without extension. Raises ValueError where the usable ones are of several ratios."""
+    given = {_stem(photo) for photo in lqs.found}
+    hqs, lqs = _without_doubles(hqs), _without_doubles(lqs)
     partners = {_stem(photo): photo for photo in lqs.found}
     found: list[Pair] = []
     skipped = [*hqs.skipped, *lqs.skipped]
@@ -84,7 +86,8 @@ def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
         lq = partners.get(_stem(hq))
         ratio = _ratio(hq, lq) if lq else 0
         if lq is None:
-            skipped.append((hq.place, f"no LQ picture of this name in {folder}"))
+            several = "several LQ pictures" if _stem(hq) in given else "no LQ picture"
+            skipped.append((hq.place, f"{several} of this name in {folder}"))
         elif not ratio:
             skipped.append((hq.place, f"{_shown(hq)} px is no whole multiple of {_shown(lq)} px in {folder}"))
         else:
@@ -99,6 +102,18 @@ def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
             "split the set by ratio"
         )
     return PairList(found, skipped, counted[0][0] if counted else 1)
+
+
+def _without_doubles(photos: PhotoList) -> PhotoList:
+    """Those with a name of their own; of a.jpg and a.png nothing says which one is meant, so both are skipped."""
+    namesakes: dict[str, list[Photo]] = {}
+    for photo in photos.found:
+        namesakes.setdefault(_stem(photo), []).append(photo)
+    skipped = list(photos.skipped)
+    for same in namesakes.values():
+        for place, photo in enumerate(same if len(same) > 1 else []):
+            skipped.append((photo.place, f"{same[place - 1].name} has the same name; remove or rename one of them"))
+    return PhotoList([same[0] for same in namesakes.values() if len(same) == 1], skipped)
 
 
 def _stem(photo: Photo) -> str:

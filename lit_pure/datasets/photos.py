@@ -49,7 +49,8 @@ class Crops(Dataset[dict[str, Any]]):
         scale: how many times smaller LQ crops without HQ picture are.
 
     Raises:
-        ValueError: no usable photographs, or captions that are missing or malformed.
+        ValueError: no usable photographs, captions that are missing or malformed, or, unless training, two photographs
+            of one label: pictures of a run are called by it.
     """
 
     def __init__(self, config: PhotosConfig, size: int, seed: int, training: bool, scale: int = 4) -> None:
@@ -57,6 +58,8 @@ class Crops(Dataset[dict[str, Any]]):
         self.config, self.crops, self.size, self.seed, self.training = config, config.crops, size, seed, training
         self._caption = None if config.captions == SHARDS else caption_source(config.captions)
         self._check_captions()
+        if not training:
+            self._check_labels()
         self._remembered: OrderedDict[Photo, Tensor] = OrderedDict()
 
     def __len__(self) -> int:
@@ -155,6 +158,16 @@ class Crops(Dataset[dict[str, Any]]):
         if missing:
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise ValueError(f"{self.config.captions}: no caption for {shown}; add {remedy}")
+
+    def _check_labels(self) -> None:
+        """ValueError where two photographs have one label."""
+        seen: dict[str, Photo] = {}
+        for photo in (pair.photo for pair in self.pairs.found):
+            if (other := seen.setdefault(photo.label, photo)) is not photo:
+                raise ValueError(
+                    f"{other.place} and {photo.place}: the pictures made of both would be called {photo.label}; "
+                    "rename one of them"
+                )
 
     def _words(self, pair: Pair, cuts: dict[str, Tensor]) -> str:
         """The caption; without an HQ picture there are no pixels to compute one from."""

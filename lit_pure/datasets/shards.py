@@ -30,8 +30,9 @@ from lit_pure.images.io import BadImage, image_size
 log = logging.getLogger(__name__)
 
 INDEX = "index.json"
-LAYOUT = "lit-pure-shards-1"
-"""What an index of ours says it is."""
+OURS = "lit-pure-shards-"
+LAYOUT = f"{OURS}2"
+"""What an index of ours says it is; those of other numbers are made again."""
 
 _KEY = re.compile(r"(?:.*/)?[^./]+(?=\.[^/]*$)")
 """WebDataset's key of a file: its path up to the first dot of its name."""
@@ -75,7 +76,8 @@ def write_shards(
 ) -> list[Path]:
     """Copy photographs into shards 000000.tar, 000001.tar, ..., byte by byte as they are encoded, and index them.
 
-    The same photographs give the same files. Nothing is there under its final name before everything is written.
+    The same photographs give the same files. Nothing is there under its final name before everything is written; what a
+    killed packing left in the folder is removed.
 
     Args:
         photos: in the order in which they are to lie.
@@ -96,6 +98,8 @@ def write_shards(
         raise ValueError(f"{folder}: holds tar shards already; give an empty folder")
     unfinished: list[Path] = []
     try:
+        for left in folder.glob(".*.tar.*.tmp"):
+            left.unlink()
         for number, samples in enumerate(_packed(photos, shard_bytes, caption)):
             unfinished.append(folder / f".{number:06d}.tar.{os.getpid()}.tmp")
             with tarfile.open(unfinished[-1], "w") as archive:
@@ -106,6 +110,8 @@ def write_shards(
         if not unfinished:
             raise ValueError(f"{folder}: there are no photographs to write")
         shards = [folder / f"{number:06d}.tar" for number in range(len(unfinished))]
+        if _stored(folder / INDEX):  # of shards that lay here before
+            (folder / INDEX).unlink()
         for partial, shard in zip(unfinished, shards, strict=True):
             partial.replace(shard)
     except OSError as error:
@@ -162,15 +168,16 @@ def _tar_bytes(length: int) -> int:
 
 def _index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
     """A row for each photograph in the shards, from the index file if that is of these shards."""
-    path, sizes = folder / INDEX, {name: shard.stat().st_size for name, shard in shards.items()}
+    # Sizes alone do not tell shards apart: tars are rounded up to 10,240 bytes.
+    path, states = folder / INDEX, {name: _state(shard) for name, shard in shards.items()}
     stored = _stored(path)
-    if stored.get("shards") == sizes:
+    if stored.get("layout") == LAYOUT and stored.get("shards") == states:
         rows: list[dict[str, Any]] = stored.get("photos", [])
         return rows
     log.info("%s: looking where the photographs of %d shards begin, once", folder, len(shards))
     bar = tqdm(shards.values(), "indexing shards", unit="shard", delay=3, disable=None)
     rows = [row for shard in bar for row in _rows(shard)]
-    content = {"layout": LAYOUT, "shards": sizes, "photos": rows}
+    content = {"layout": LAYOUT, "shards": states, "photos": rows}
     partial = folder / f".{INDEX}.{os.getpid()}.tmp"
     try:
         if path.exists() and not stored:
@@ -185,13 +192,19 @@ def _index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
     return rows
 
 
+def _state(shard: Path) -> list[int]:
+    """What changes when a shard does: its size [bytes] and when it was written [ns]."""
+    status = shard.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
 def _stored(path: Path) -> dict[str, Any]:
-    """An index file of ours; empty where there is none."""
+    """An index file of ours, of any layout; empty where there is none."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return stored if isinstance(stored, dict) and stored.get("layout") == LAYOUT else {}
+    return stored if isinstance(stored, dict) and str(stored.get("layout")).startswith(OURS) else {}
 
 
 def _rows(shard: Path) -> list[dict[str, Any]]:
@@ -201,7 +214,11 @@ def _rows(shard: Path) -> list[dict[str, Any]]:
             members = archive.getmembers()
             _check_end(shard, members)
             files = [member for member in members if member.isreg() and not member.issparse()]
-            texts = {member.name: (member.offset_data, member.size) for member in files if member.name.endswith(".txt")}
+            texts = {
+                member.name: (member.offset_data, member.size)
+                for member in files
+                if member.name.endswith(".txt") and _is_worded(archive.extractfile(member))
+            }
             return [_row(shard, member, archive.extractfile(member), texts) for member in files if _is_photo(member)]
     except tarfile.TarError as error:
         raise ValueError(f"{shard}: not a whole, uncompressed tar ({error}); copy or unpack it again") from error
@@ -219,6 +236,11 @@ def _check_end(shard: Path, members: list[tarfile.TarInfo]) -> None:
 def _is_photo(member: tarfile.TarInfo) -> bool:
     path = PurePosixPath(member.name)
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+def _is_worded(content: IO[bytes] | None) -> bool:
+    """An empty caption is none."""
+    return content is not None and bool(content.read().strip())
 
 
 def _row(

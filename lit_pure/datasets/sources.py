@@ -4,6 +4,7 @@ Knows names, headers and reasons to leave a file out. Knows nothing of crops (`p
 (`pairs.py`) or of what is inside a shard (`shards.py`).
 """
 
+import codecs
 import importlib.util
 import logging
 import re
@@ -39,6 +40,7 @@ MANY = 5000
 """Photographs whose headers take long enough to read that somebody should be told."""
 
 _LISTED = re.compile(r"(?P<path>.*?\S)(?:\s+\((?P<height>[1-9]\d*), ?(?P<width>[1-9]\d*), ?\d+\))?")
+_WANTED = "expected a line like a/b.png (480,640,3) or a/b.png"
 
 
 def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
@@ -83,7 +85,9 @@ def photos_in(folder: Path) -> PhotoList:
             raise ValueError(f"{folder}: holds tar shards and pictures ({paths[0].name}); keep them in two folders")
         return read_shards(folder)
     if not paths:
-        raise ValueError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)} and *.tar)")
+        raise ValueError(
+            f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)}), and no *.tar directly in it"
+        )
     return _of_files((path.relative_to(folder).as_posix(), path) for path in paths)
 
 
@@ -120,32 +124,36 @@ def _of_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
 
 
 def _listed(path: Path, source: str) -> PhotoList:
-    """The photographs of a list, each once; where the size stands in the line, the file is not opened."""
+    """The photographs of a list, each once; where the size stands in the line, the file is not opened.
+
+    Raises ValueError where the list cannot be read or names nothing.
+    """
     root = Path(source)
     files: dict[str, Path] = {}
     sizes: dict[Path, tuple[int, int] | None] = {}
     for name, size in _lines(path):
         files[_below(root, name)] = root / name
         sizes[root / name] = size
+    if not files:
+        raise ValueError(f"{path}: this list is empty; {_WANTED}")
     there = _of_files(files.items())
     return PhotoList([replace(photo, size=sizes[photo.path]) for photo in there.found], there.skipped)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     """Path and size of each line of a BasicSR list. Raises ValueError naming the file, and the line."""
-    wanted = "expected a line like a/b.png (480,640,3) or a/b.png"
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except OSError as error:
         raise ValueError(f"{path}: cannot read this list ({error.strerror}); correct meta_info") from error
     for number, raw in enumerate(lines, start=1):
         try:
             line = raw.decode("utf-8").strip()
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not UTF-8 text; {wanted}") from error
+            raise ValueError(f"{path}, line {number}: not UTF-8 text; {_WANTED}") from error
         match = _LISTED.fullmatch(line)
         if line and (match is None or not is_picture(match["path"])):
-            raise ValueError(f"{path}, line {number}: found {line[:80]!r}; {wanted}")
+            raise ValueError(f"{path}, line {number}: found {line[:80]!r}; {_WANTED}")
         if match:
             yield match["path"], (int(match["height"]), int(match["width"])) if match["height"] else None
 

@@ -22,16 +22,26 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The files in a folder and its sub-folders, sorted; links are followed, hidden folders are not looked at."""
+    """The files in a folder and its sub-folders, sorted; links are followed, hidden folders are not looked at.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    if not folder.is_dir():
+        return []
     found: list[Path] = []
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         real = os.path.realpath(place)
         new = real not in seen  # a link may lead back to a folder above
         seen.add(real)
         folders[:] = sorted(name for name in folders if new and not name.startswith("."))
         found += [Path(place, name) for name in names if new]
     return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def images_below(folder: Path) -> list[Path]:

@@ -19,10 +19,12 @@ from typing import IO
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 class BadImage(ValueError):
@@ -70,6 +72,8 @@ def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
     """
     with _bad_image(path), Image.open(path if content is None else content) as file:
         width, height = file.size
+        if isinstance(file, TiffImageFile):  # some versions of Pillow have turned the size already, others not yet
+            width, height = file.tag_v2[_TIFF_WIDTH], file.tag_v2[_TIFF_HEIGHT]
         exif = Image.Image.getexif(file)  # the PNG class's own getexif decodes all pixels first
         return (width, height) if exif.get(_ORIENTATION) in _SIDEWAYS else (height, width)
 

@@ -97,6 +97,21 @@ def test_misfits_are_skipped_with_their_reasons(folder: Path) -> None:
     }
 
 
+def test_names_that_two_files_of_a_side_have_are_skipped(folder: Path) -> None:
+    save(folder / "lq" / "a.jpg", 12, 16)
+    save(folder / "hq" / "b.jpg")
+    pairs = find_pairs(config(folder), SIZE, RATIO)
+    assert [pair.photo.name for pair in pairs.found] == ["c.png"]
+    told = {path.relative_to(folder).as_posix(): reason for path, reason in pairs.skipped}
+    assert told == {
+        "hq/a.png": f"several LQ pictures of this name in {folder / 'lq'}",
+        "lq/a.jpg": "a.png has the same name; remove or rename one of them",
+        "lq/a.png": "a.jpg has the same name; remove or rename one of them",
+        "hq/b.jpg": "b.png has the same name; remove or rename one of them",
+        "hq/b.png": "b.jpg has the same name; remove or rename one of them",
+    }
+
+
 def test_sets_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pictures 4 times smaller do not divide data.size 30"):
         find_pairs(config(folder), 30, RATIO)

@@ -105,6 +105,17 @@ def test_a_sidecar_must_have_every_photo(folder: Path) -> None:
     assert [crops[0, index]["caption"] for index in range(2)] == ["first", "second"]
 
 
+@pytest.mark.parametrize("other", ["a/b.jpg", "a_b.png"])
+def test_pictures_of_one_label_are_refused_unless_training(tmp_path: Path, other: str) -> None:
+    for name in ("a/b.png", other):
+        save(tmp_path / name)
+    config = PhotosConfig(source=str(tmp_path), crops=2)
+    assert len(Crops(config, SIZE, seed=0, training=True)) == 4
+    with pytest.raises(ValueError, match="would be called a_b; rename one of them") as caught:
+        Crops(config, SIZE, seed=0, training=False)
+    assert all(str(tmp_path / name) in str(caught.value) for name in ("a/b.png", other))
+
+
 def test_a_list_that_lies_about_a_size_costs_that_photograph_only(folder: Path) -> None:
     save(folder / "b.png", 20, 64)
     (folder / "list.txt").write_text("a.png (48,64,3)\nb.png (48,64,3)\nc.png\n")

@@ -97,6 +97,65 @@ def test_the_index_is_made_once_and_again_when_the_shards_change(
     assert len(read_shards(out).found) == 4 == len(json.loads((out / INDEX).read_text())["photos"])
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_shards_of_the_same_names_and_sizes_are_not_taken_for_those_indexed(
+    photos: list[Photo], tmp_path: Path, packed: bool
+) -> None:
+    out, place = tmp_path / "out", tmp_path / "again"
+    (first,) = write_shards(photos, out, caption=words)
+    before, index = first.stat().st_size, (out / INDEX).read_bytes()
+    first.unlink()
+    if packed:  # where the old ones lay
+        (second,) = write_shards(photos[::-1], out, caption=lambda photo: words(photo) * 2)
+    else:  # elsewhere, and moved there
+        (made,) = write_shards(photos[::-1], place, caption=lambda photo: words(photo) * 2)
+        second = made.rename(out / made.name)
+    assert second == first and second.stat().st_size == before and (out / INDEX).read_bytes()[:40] == index[:40]
+    found = find_photos(PhotosConfig(source=str(out)), SIZE).found
+    assert [photo.content() for photo in found] == [photo.path.read_bytes() for photo in photos]
+    assert [photo.caption() for photo in found] == [" ".join((words(photo) * 2).split()) for photo in photos]
+
+
+def test_packing_removes_an_index_of_ours_even_if_it_tells_of_the_same_state(
+    photos: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "_state", lambda shard: [0, 0])
+    write_shards(photos, tmp_path / "out")[0].unlink()
+    write_shards(photos[::-1], tmp_path / "out")
+    assert [photo.content() for photo in find_photos(PhotosConfig(source=str(tmp_path / "out")), SIZE).found] == [
+        photo.path.read_bytes() for photo in photos
+    ]
+
+
+def test_an_index_of_an_older_layout_is_made_again(photos: list[Photo], tmp_path: Path) -> None:
+    (shard,) = write_shards(photos, tmp_path / "out")
+    new = (tmp_path / "out" / INDEX).read_text()
+    old = {"layout": "lit-pure-shards-1", "shards": {shard.name: shard.stat().st_size}, "photos": []}
+    (tmp_path / "out" / INDEX).write_text(json.dumps(old))
+    assert len(read_shards(tmp_path / "out").found) == 4
+    assert (tmp_path / "out" / INDEX).read_text() == new
+
+
+def test_what_a_killed_packing_left_is_removed(photos: list[Photo], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".000000.tar.4711.tmp").write_bytes(b"half a shard")
+    (tmp_path / "out" / ".notes.tmp").write_bytes(b"not of ours")
+    write_shards(photos, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".notes.tmp", "000000.tar", INDEX]
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_caption_beside_a_picture_is_a_missing_one(photos: list[Photo], tmp_path: Path, text: str) -> None:
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "a.png").write_bytes(photos[0].content())
+    (tmp_path / "loose" / "a.txt").write_text(text)
+    (tmp_path / "out").mkdir()
+    with tarfile.open(tmp_path / "out" / "x.tar", "w") as archive:
+        archive.add(tmp_path / "loose", "")
+    with pytest.raises(ValueError, match="shards: no caption for a.png; add KEY.txt"):
+        Crops(PhotosConfig(source=str(tmp_path / "out"), captions="shards"), SIZE, seed=1, training=True)
+
+
 def test_where_no_index_can_be_kept_it_is_made_each_time(
     photos: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

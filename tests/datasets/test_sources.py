@@ -1,5 +1,6 @@
 """Which photographs a configuration names, and what is said of those that cannot be used."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_none_left_names_the_reasons(folder: Path) -> None:
     with pytest.raises(ValueError, match="no such folder"):
         find_photos(PhotosConfig(source=str(folder / "absent")), SIZE)
     (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match="no pictures in it or below"):
+    with pytest.raises(ValueError, match=r"no pictures in it or below \(.*\), and no \*.tar directly in it"):
         photos_in(folder / "empty")
 
 
@@ -119,9 +120,17 @@ def test_a_list_that_cannot_be_read_is_named(folder: Path) -> None:
     for path in (folder / "absent.txt", folder):
         with pytest.raises(ValueError, match=f"{path.name}: cannot read this list"):
             find_photos(PhotosConfig(source=str(folder), meta_info=str(path)), SIZE)
+    (folder / "list.txt").write_text("\n \n")
+    with pytest.raises(ValueError, match="list.txt: this list is empty; expected a line like"):
+        find_photos(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt")), SIZE)
     (folder / "list.txt").write_text("gone.png\n")
     with pytest.raises(ValueError, match=r"list.txt: none of 1 photographs can be used \(gone.png: no such file"):
         find_photos(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt")), SIZE)
+
+
+def test_the_mark_that_some_editors_put_before_utf8_is_no_part_of_a_name(folder: Path) -> None:
+    (folder / "list.txt").write_text("a.png\nb.png\n", encoding="utf-8-sig")
+    assert names(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt"))) == ["a.png", "b.png"]
 
 
 def test_a_list_written_by_basicsr_itself_is_understood(folder: Path) -> None:
@@ -141,6 +150,14 @@ def test_fingerprint_follows_names_and_sizes(folder: Path) -> None:
     assert len(before) == 64 and fingerprint(photos[::-1]) == before != fingerprint(photos[1:])
     damage(folder / "b.png")
     assert fingerprint(find_photos(PhotosConfig(source=str(folder)), SIZE).found) != before
+
+
+def test_fingerprint_takes_names_that_are_not_utf8(folder: Path) -> None:
+    before = fingerprint(find_photos(PhotosConfig(source=str(folder)), SIZE).found)
+    (folder / "b.png").rename(folder / os.fsdecode(b"b\xe4.png"))
+    photos = find_photos(PhotosConfig(source=str(folder)), SIZE).found
+    content = b"".join(os.fsencode(photo.name) + f"\0{photo.length}\n".encode() for photo in photos)
+    assert fingerprint(photos) == hashlib.sha256(content).hexdigest() != before
 
 
 def problems(experiment: Experiment) -> list[str]:

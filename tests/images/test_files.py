@@ -1,6 +1,9 @@
 """Pictures are told by their names; what is no picture is left out."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +30,19 @@ def test_images_below(tmp_path: Path) -> None:
     found = [path.relative_to(tmp_path).as_posix() for path in images_below(tmp_path)]
     assert found == ["a.jpg", "b/2.webp", "b/c/1.PNG"]
     assert images_below(tmp_path / "absent") == []
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "locked/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def locked(place: str) -> Any:  # permissions do not keep root out
+        if Path(place).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(PermissionError, match="locked"):
+        images_below(tmp_path)

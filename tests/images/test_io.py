@@ -80,14 +80,17 @@ def test_transparent_palette_entry_is_white(tmp_path: Path) -> None:
     torch.testing.assert_close(read_image(tmp_path / "a.png")[:, 0], torch.tensor([[1.0, 1], [1, 0], [1, 0]]))
 
 
-def test_exif_rotation_turns_pixels_and_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif"])
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_rotation_turns_pixels_and_size(name: str, orientation: int, turns: int, tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # upright after a quarter turn clockwise
-    picture(24, 36).save(tmp_path / "a.png", exif=exif)
-    image_3HW = read_image(tmp_path / "a.png")
-    assert image_size(tmp_path / "a.png") == tuple(image_3HW.shape[1:]) == (36, 24)
-    plain = np.asarray(picture(24, 36))
-    assert torch.equal(to_bytes(image_3HW[:, 0, -1]), torch.from_numpy(plain[0, 0].copy()))
+    exif[0x0112] = orientation  # upright after so many quarter turns to the left
+    gradient = Image.linear_gradient("L").resize((36, 24)).convert("RGB")  # bright below
+    gradient.save(tmp_path / name, exif=exif)
+    image_3HW = read_image(tmp_path / name)
+    assert image_size(tmp_path / name) == tuple(image_3HW.shape[1:]) == ((36, 24) if turns % 2 else (24, 36))
+    expected = np.rot90(np.asarray(gradient), turns).transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(image_3HW.numpy(), expected, atol=0.05)  # JPEG and WebP lose a little
 
 
 def test_one_pixel(tmp_path: Path) -> None:
