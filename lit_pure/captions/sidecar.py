@@ -17,6 +17,8 @@ from typing import Any
 
 EMPTY = ("", ".", "..", "/")
 """What is neither a caption nor the name of a file."""
+_BEGINNING = b'{"image"'
+"""Of each line that `SidecarWriter` writes."""
 LAYOUT = 'a line must be {"image": "name.png", "caption": "text"}'
 
 
@@ -57,16 +59,20 @@ class SidecarWriter:
         """`origin` is what captions are made by, such as {"source": "pixels"}; it is written into each line."""
         self.path, self.origin = path, dict(origin)
         try:
-            content = path.read_bytes() if path.exists() else b""
+            new = not path.exists()
+            content = b"" if new else path.read_bytes()
             whole = _whole(content)
             entries = _entries(path, whole)
             for entry in entries.values():
                 self._require_same_origin(entry)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:  # also finds out, before there is work to lose, that it can be written to
-                file.truncate(min(len(whole), len(content)))
+                if len(whole) < len(content):  # else another process may just have added lines
+                    file.truncate(len(whole))
                 file.write(whole[len(content) :])
-            if not whole:
+                file.flush()
+                os.fsync(file.fileno())
+            if new and not path.stat().st_size:
                 path.unlink()
         except OSError as error:
             reason = f"cannot be written to: {error.strerror or error}; choose another file with --out"
@@ -95,14 +101,18 @@ class SidecarWriter:
 
 
 def _whole(content: bytes) -> bytes:
-    """Without the half line that a killed writer left at the end; with the newline that an editor left out there."""
+    """Without the half line that a killed writer left at the end; with the newline that an editor left out there.
+
+    What cannot be such a half line stays, for `_entries` to refuse.
+    """
     end = content.rfind(b"\n") + 1
-    if not content[end:]:
+    last = content[end:]
+    if not last:
         return content
     try:
-        json.loads(content[end:])
+        json.loads(last)
     except ValueError:
-        return content[:end]
+        return content[:end] if last.startswith(_BEGINNING[: len(last)]) else content
     return content + b"\n"
 
 
@@ -148,6 +158,8 @@ def _entry(line: bytes, place: str) -> Entry:
     for key in ("image", "caption"):
         if not isinstance(entry.get(key), str) or entry[key].strip() in EMPTY:
             raise ValueError(f"{place}: {key!r} is {entry.get(key)!r}; {LAYOUT}")
+    if Path(entry["image"]).name in EMPTY:
+        raise ValueError(f"{place}: 'image' is {entry['image']!r}, a folder; {LAYOUT}")
     image, caption = Path(entry.pop("image")).as_posix(), " ".join(entry.pop("caption").split())
     try:
         caption.encode()  # JSON can hold half a character, which no tokenizer takes

@@ -5,6 +5,7 @@ Knows nothing of tokens, of how a caption enters the sequence, or of how the fil
 Suffixes: 3 RGB, H height, W width.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lit_pure.captions.describe import describe
 from lit_pure.captions.sidecar import read_sidecar
+from lit_pure.images.files import is_picture
 
 
 class CaptionSource(Protocol):
@@ -48,8 +50,8 @@ class Pixels:
 class Sidecar:
     """Captions from a JSONL file of {"image": path, "caption": text}; other keys are ignored.
 
-    A photograph is found by its path below the source. File name or stem suffice where they are one caption's in the
-    file, since sidecars are often written for other folders or another format.
+    A photograph is found by its path below the source. Where one line of the file alone has it, the path without its
+    extension, the file name or the stem suffice, since sidecars are often written for other folders or another format.
 
     Attributes:
         captions: caption by image, as the file has them.
@@ -66,13 +68,9 @@ class Sidecar:
             reason = f"cannot read captions ({error.strerror})"
             raise ValueError(f"{path}: {reason}; write `pixels` to compute them") from error
         self.captions = {image: entry.caption for image, entry in entries.items()}
-        paths = [(Path(image), caption) for image, caption in self.captions.items()]
-        self._by_name = _unambiguous((path.name, caption) for path, caption in paths)
-        # An image may stand there without its extension already.
-        self._by_trunk = _unambiguous(
-            (key, caption) for path, caption in paths for key in (path.as_posix(), path.with_suffix("").as_posix())
-        )
-        self._by_stem = _unambiguous((key, caption) for path, caption in paths for key in (path.name, path.stem))
+        self._by_trunk = _unambiguous((_trunk(image), image) for image in self.captions)
+        self._by_name = _unambiguous((_name(image), image) for image in self.captions)
+        self._by_stem = _unambiguous((_trunk(_name(image)), image) for image in self.captions)
 
     def __call__(self, path: Path, hq_3HW: Tensor) -> str:
         caption = self.find(path.as_posix())
@@ -81,29 +79,41 @@ class Sidecar:
         return caption
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those without a caption, or with one by a file name that several of them share."""
-        asked = list(names)
-        alike = Counter(Path(name).name for name in asked)
-        return [
-            name
-            for name in asked
-            if self.find(name) is None or (self._exact(name) is None and alike[Path(name).name] > 1)
-        ]
+        """Those without a caption, or with that of a line that serves several of them and has another name."""
+        images = {name: self._image(name) for name in names}
+        served = Counter(images.values())
+        return [name for name, image in images.items() if image is None or (image != name and served[image] > 1)]
 
     def find(self, name: str) -> str | None:
-        """The caption of a photograph, by its path below the source; None where there is none."""
-        return self._exact(name) or self._by_name.get(Path(name).name) or self._by_stem.get(Path(name).stem)
+        """The caption of a photograph, by its path below the source; None where there is none.
 
-    def _exact(self, name: str) -> str | None:
-        """By the whole path, with its extension or without."""
-        return self.captions.get(name) or self._by_trunk.get(Path(name).with_suffix("").as_posix())
+        Knows nothing of other photographs that the same line may serve: ask `missing` about all of them first.
+        """
+        image = self._image(name)
+        return None if image is None else self.captions[image]
+
+    def _image(self, name: str) -> str | None:
+        """Which line of the file serves a photograph, as its image is written there."""
+        if name in self.captions:
+            return name
+        file = _name(name)
+        return self._by_trunk.get(_trunk(name)) or self._by_name.get(file) or self._by_stem.get(_trunk(file))
+
+
+def _name(image: str) -> str:
+    return image.rpartition("/")[2]
+
+
+def _trunk(image: str) -> str:
+    """Without the extension of a picture; other dots belong to the name."""
+    return os.path.splitext(image)[0] if is_picture(image) else image
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Without the keys that have different captions."""
+    """Image by key, without the keys that several images have."""
     found: dict[str, str] = {}
     torn: set[str] = set()
-    for key, caption in pairs:
-        if found.setdefault(key, caption) != caption:
+    for key, image in pairs:
+        if found.setdefault(key, image) != image:
             torn.add(key)
-    return {key: caption for key, caption in found.items() if key not in torn}
+    return {key: image for key, image in found.items() if key not in torn}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lit_pure.captions.describe import describe
 from lit_pure.captions.sidecar import SidecarWriter
-from lit_pure.images.io import BadImage, read_image, to_bytes
+from lit_pure.images.io import BadImage, read_bytes
 
 LEAST_SIDE = 8
 """The smallest side a photograph may have [px]: below, there is nothing to describe."""
@@ -68,7 +68,7 @@ def caption_files(
 
 def _readable(path: Path) -> Tensor:
     """The photograph `(3, H, W)` uint8. Raises BadImage where it is none, or too small."""
-    picture_3HW = to_bytes(read_image(path))
+    picture_3HW = read_bytes(path).contiguous()  # sums are rounded the same way for every kind of file
     height, width = picture_3HW.shape[1:]
     if min(height, width) < LEAST_SIDE:
         raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {LEAST_SIDE} px")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lit_pure.captions import sidecar
 from lit_pure.captions.sidecar import SidecarWriter, read_sidecar
 
 ORIGIN = {"source": "test", "prompt": "What?"}
@@ -29,6 +30,9 @@ def path(tmp_path: Path) -> Path:
         ('{"image": 3, "caption": "x"}', "'image' is 3"),
         ('{"image": "a.png", "caption": "  "}', "'caption' is '  '"),
         ('{"image": ".", "caption": "x"}', "'image' is '.'"),
+        ('{"image": "./", "caption": "x"}', "'image' is './'"),
+        ('{"image": "//", "caption": "x"}', "'image' is '//'"),
+        ('{"image": "u/..", "caption": "x"}', "'image' is 'u/..'"),
         ('{"image": "ok.png", "caption": "another"}', "second caption for ok.png"),
         (r'{"image": "a.png", "caption": "x\ud800"}', "half a surrogate pair at 1"),
     ],
@@ -95,6 +99,47 @@ def test_a_malformed_line_is_refused_and_nothing_is_changed(path: Path) -> None:
     with pytest.raises(ValueError, match="line 2: not JSON"):
         SidecarWriter(path, ORIGIN)
     assert path.read_bytes() == spoiled
+
+
+@pytest.mark.parametrize("tail", ["my only notes", '{"picture": "b.png', "{image: 3}", "5", '{"image": 3}', "{}"])
+@pytest.mark.parametrize("lines", [0, 1])
+def test_the_end_of_a_file_that_is_not_ours_is_refused_and_kept(lines: int, tail: str, path: Path) -> None:
+    content = lines * (json.dumps({"image": "a.png", "caption": "x", **ORIGIN}) + "\n") + tail
+    path.write_text(content)
+    with pytest.raises(ValueError, match=f"captions.jsonl, line {lines + 1}: "):
+        SidecarWriter(path, ORIGIN)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_lines_that_another_process_adds_meanwhile_stay(
+    begun: bool, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if begun:
+        SidecarWriter(path, ORIGIN).append({"a.png": "first"})
+    other, entries = SidecarWriter(path, ORIGIN), sidecar._entries
+
+    def slow(path: Path, content: bytes) -> dict[str, sidecar.Entry]:
+        other.append({"b.png": "second"})
+        return entries(path, content)
+
+    monkeypatch.setattr(sidecar, "_entries", slow)
+    SidecarWriter(path, ORIGIN)
+    monkeypatch.undo()
+    assert list(read_sidecar(path)) == ["a.png"] * begun + ["b.png"]
+
+
+def test_an_empty_file_is_not_removed(path: Path) -> None:
+    path.touch()
+    SidecarWriter(path, ORIGIN)
+    assert path.exists()
+
+
+def test_a_device_is_refused_and_kept(path: Path) -> None:
+    path.symlink_to(os.devnull)
+    with pytest.raises(OSError, match="cannot be written to: .* --out"):
+        SidecarWriter(path, ORIGIN)
+    assert path.is_symlink()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,28 @@ def test_photographs_of_the_same_name_in_two_folders_are_told_apart(tmp_path: Pa
     assert source.missing(["x/3.png", "w/2.png"]) == []
 
 
+@pytest.mark.parametrize(
+    ("images", "asked", "missing"),
+    [
+        (["sub/1.png"], ["sub/1.png", "other/1.jpg"], ["other/1.jpg"]),
+        (["sub/1.png"], ["sub/1.jpg", "other/1.jpg"], ["sub/1.jpg", "other/1.jpg"]),
+        (["a"], ["x/a.jpg", "y/a.png"], ["x/a.jpg", "y/a.png"]),
+        (["a.v2"], ["a.png"], ["a.png"]),
+        (["a.v2", "a.v3.png"], ["x/a.v2.png", "a.v3.jpg"], []),
+        (["a.png"], ["a.png", "a.jpg"], ["a.jpg"]),
+        (["a.png"], ["x/a.jpg"], []),
+        (["u/a", "v/a"], ["u/a.png", "v/a.png", "w/a.png"], ["w/a.png"]),
+        (["u/a.JPG", "v/a.JPG"], ["u/a.png", "v/a.png"], []),
+    ],
+)
+def test_no_photograph_has_the_caption_of_another(
+    images: list[str], asked: list[str], missing: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text("".join(f'{{"image": "{image}", "caption": "of {image}"}}\n' for image in images))
+    assert Sidecar(path).missing(asked) == missing
+
+
 def test_caption_source(tmp_path: Path) -> None:
     assert isinstance(caption_source("pixels"), Pixels)
     with pytest.raises(ValueError, match=r"absent.jsonl: cannot read captions \(No such file"):
