@@ -49,11 +49,9 @@ def check_data_command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         runs.write_json(arguments.json, _content(report))
     if arguments.write_list:
-        unfinished = arguments.write_list.with_name(f".{arguments.write_list.name}.{os.getpid()}.tmp")
-        unfinished.write_text("".join(f"{line}\n" for line in report.list_lines()), encoding="utf-8")
-        unfinished.replace(arguments.write_list)
-        print(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
-        print(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
+        _write_list(arguments.write_list, report.list_lines())
+        _say(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
+        _say(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
     return 1 if report.problems else 0
 
 
@@ -70,24 +68,39 @@ def _refuse(arguments: argparse.Namespace, workers: int) -> None:
             raise ConfigError(f"{flag} {path}: give a file in a folder that exists")
 
 
+def _write_list(path: Path, lines: Sequence[str]) -> None:
+    """Whole or not at all; a name that is no UTF-8 is written byte by byte as it is."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def _show(report: "Report", shown: int | None) -> None:
     """A table by kind, with the first files of each."""
-    print(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
+    _say(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
     for title, findings in (("", report.problems), ("warning: ", report.warnings)):
         for kind in dict.fromkeys(finding.kind for finding in findings):
             _show_kind(f"{title}{kind}", [finding for finding in findings if finding.kind == kind], shown)
     if report.others:
         names = [Path(name).name for name in report.others[:shown]]
-        print(f"note: {len(report.others)} files are no pictures by their extension and were not read")
-        print(f"    {', '.join(names)}{', ...' if len(names) < len(report.others) else ''}")
+        _say(f"note: {len(report.others)} files are no pictures by their extension and were not read")
+        _say(f"    {', '.join(names)}{', ...' if len(names) < len(report.others) else ''}")
 
 
 def _show_kind(title: str, findings: "Sequence[Finding]", shown: int | None) -> None:
-    print(f"{title}: {len(findings)}")
+    _say(f"{title}: {len(findings)}")
     for finding in findings[:shown]:
-        print(f"    {finding.file}: {finding.reason}")
+        _say(f"    {finding.file}: {finding.reason}")
     if shown is not None and len(findings) > shown:
-        print(f"    and {len(findings) - shown} more (--all prints them)")
+        _say(f"    and {len(findings) - shown} more (--all prints them)")
+
+
+def _say(words: str) -> None:
+    """Print, with escapes where a name is no UTF-8: a report is not lost by a name."""
+    print(words.encode("utf-8", errors="backslashreplace").decode("utf-8"))
 
 
 def _content(report: "Report") -> dict[str, Any]:

@@ -40,7 +40,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def prepare_command(arguments: argparse.Namespace) -> int:
     """Unpack a published set from archives that lie here, check it, and lay it out for training or tests.
 
-    Nothing is downloaded. Called again, it goes on where it was stopped.
+    Nothing is downloaded. Called again, it goes on where it was stopped; `shards` begins again.
     """
     source, out = arguments.source, arguments.out
     if not source.exists():
@@ -88,6 +88,11 @@ def _pack(arguments: argparse.Namespace) -> int:
     source, out = arguments.source, arguments.out
     if arguments.dry_run or arguments.limit or arguments.count:
         raise ConfigError(f"prepare {SHARDS} takes all of a folder: leave out --dry-run, --limit and --count")
+    if not source.is_dir():
+        raise ConfigError(f"{source} is a file; prepare {SHARDS} packs a folder of pictures: name one")
+    ways = source.resolve(), out.resolve()
+    if ways[0].is_relative_to(ways[1]) or ways[1].is_relative_to(ways[0]):
+        raise ConfigError(f"{out} and {source} lie within each other; write to a folder of its own")
     from lit_pure.captions.source import Sidecar
     from lit_pure.config.data import PhotosConfig
     from lit_pure.datasets.encoded import Photo
@@ -97,12 +102,12 @@ def _pack(arguments: argparse.Namespace) -> int:
     listed, captions = source / "meta_info.txt", source / "captions.jsonl"
     photos = find_photos(PhotosConfig(source=str(source), meta_info=str(listed) if listed.is_file() else ""), 1)
     sidecar = Sidecar(captions) if captions.is_file() else None
+    if sidecar and (missing := sidecar.missing([photo.name for photo in photos.found])):
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        raise ValueError(f"{captions}: no caption for {missing[0]}{more}; make the missing ones, or move the file away")
 
     def caption(photo: Photo) -> str:
-        words = sidecar.find(photo.name) if sidecar else ""
-        if words is None:
-            raise ValueError(f"{captions}: no caption for {photo.name}; make the missing ones, or move the file away")
-        return words
+        return (sidecar.find(photo.name) if sidecar else None) or ""
 
     bar = tqdm(photos.found, unit=" pictures", desc=SHARDS, file=sys.stderr, disable=None)
     shards = write_shards(bar, out, caption=caption)

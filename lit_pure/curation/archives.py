@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
@@ -76,7 +77,10 @@ def members_of(archive: Path, source: Path) -> Iterator[Member]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder, followlinks=True):
+    def unreadable(error: OSError) -> NoReturn:
+        raise error  # os.walk leaves such a folder out and says nothing
+
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in names if not name.startswith("."))
 

@@ -93,7 +93,7 @@ def check(
 
     Args:
         folder: the pictures (HR ones where there are pairs).
-        lq: their partners of the same stems.
+        lq: their partners, at the same path below their folder but for the extension, as in training.
         least: shorter side that the pictures in `folder` must have [px].
         workers: processes that read.
         progress: called after each file with the number read and the number there are.
@@ -119,11 +119,11 @@ def check(
         found += _duplicates({path: looks[path] for path in files.pictures})
     found += _too_small({path: looks[path] for path in sets[0].pictures}, least)
     if lq is not None:
-        found += _pairs(*({path: looks[path] for path in files.pictures} for files in sets))
+        found += _pairs(folder, lq, looks, *(files.pictures for files in sets))
     report.problems = sorted(found, key=lambda finding: (PROBLEMS.index(finding.kind), finding.file))
     bad = {finding.file for finding in found}
-    alone = {path.stem for files in sets[1:] for path in files.pictures if str(path) in bad}  # the partner is bad
-    usable = [path for path in sets[0].pictures if str(path) not in bad and path.stem not in alone]
+    alone = {_key(path, lq) for path in sets[1].pictures if str(path) in bad} if lq else set()  # the partner is bad
+    usable = [path for path in sets[0].pictures if str(path) not in bad and _key(path, folder) not in alone]
     report.good = {path.relative_to(folder): looks[path] for path in usable}
     return report
 
@@ -195,21 +195,30 @@ def _too_small(looks: dict[Path, Look], least: int) -> Iterator[Finding]:
             yield Finding("too small", str(path), reason)
 
 
-def _pairs(hq: dict[Path, Look], lq: dict[Path, Look]) -> Iterator[Finding]:
+def _key(path: Path, folder: Path) -> str:
+    """What the two pictures of a pair have in common."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _pairs(
+    hq: Path, lq: Path, looks: dict[Path, Look], hq_pictures: Sequence[Path], lq_pictures: Sequence[Path]
+) -> Iterator[Finding]:
     """HR without LR, LR without HR, and pairs whose sizes are no whole multiple, or not that of most pairs."""
-    stems: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
-    for side, paths in enumerate((hq, lq)):
-        for path in paths:
-            stems[path.stem][side].append(path)
+    keys: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    for path in hq_pictures:
+        keys[_key(path, hq)][0].append(path)
+    for path in lq_pictures:
+        keys[_key(path, lq)][1].append(path)
     ratios: dict[Path, float] = {}
-    for stem, (high, low) in sorted(stems.items()):
+    for key, (high, low) in sorted(keys.items()):
         if not high or not low:
             absent = "LR" if not low else "HR"
-            yield from (Finding("unpaired", str(path), f"no {absent} picture named {stem}") for path in high or low)
+            yield from (Finding("unpaired", str(path), f"no {absent} picture named {key}") for path in high or low)
         elif len(high) > 1 or len(low) > 1:
-            reason = f"{len(high)} HR and {len(low)} LR pictures named {stem}; there must be one of each"
-            yield from (Finding("unpaired", str(path), reason) for path in (high if len(high) > 1 else low)[1:])
-        elif (large := hq[high[0]]).height and (small := lq[low[0]]).height:
+            reason = f"{len(high)} HR and {len(low)} LR pictures named {key}; there must be one of each"
+            doubled = [path for side in (high, low) if len(side) > 1 for path in side]
+            yield from (Finding("unpaired", str(path), reason) for path in doubled)
+        elif (large := looks[high[0]]).height and (small := looks[low[0]]).height:
             across, down = large.width / small.width, large.height / small.height
             if across == down == int(down):
                 ratios[high[0]] = down

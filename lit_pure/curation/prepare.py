@@ -11,22 +11,30 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatch
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from lit_pure import runs
 from lit_pure.curation.archives import Member, archive_stem, archives_in, files_in, members_of
+from lit_pure.curation.crop import cropped
 from lit_pure.curation.published import Part, PublishedSet
-from lit_pure.curation.tally import Placed, check_counts, check_pictures, pictures_of, size_of
+from lit_pure.curation.tally import (
+    Placed,
+    check_counts,
+    check_pictures,
+    folder_of,
+    pictures_of,
+    require_no_strangers,
+    size_of,
+)
 
 RECORDS = ".prepare"
 """The folder of records in the folder written to; hidden, so that it is never taken for data."""
+UNFINISHED = ".prepare.tmp"
+"""How the name of a file ends while this command writes it."""
 MARGIN = 2**28
 """Bytes that are left free on the disk."""
 
@@ -94,8 +102,8 @@ class Preparation:
         if not self.dry_run:
             self.out.mkdir(parents=True, exist_ok=True)
             self._require_space(archives)
-            for unfinished in self.out.rglob(".*.tmp"):
-                unfinished.unlink()
+            for unfinished in self._left_behind():
+                unfinished.unlink(missing_ok=True)
         for member in files_in(self.source):
             self._take(member)
         for archive in archives:
@@ -104,12 +112,20 @@ class Preparation:
             check_counts(self.published, self.placed, self.source)
         if not self.dry_run:
             sizes = check_pictures(self.published, self.placed, self.out)
-            if self.published.meta_info:
+            if self.limit is None:
+                require_no_strangers(self.placed, self.out)
+            if self.published.meta_info and (self.limit is None or _listed(self.out) < len(sizes)):
                 _write_list(self.out, sizes)
 
     def number(self, part: Part) -> int:
         """How many pictures of a part there are."""
         return len(pictures_of(part, self.placed))
+
+    def _left_behind(self) -> Iterator[Path]:
+        """What a killed call of this command left; other commands may write into the same folder just now."""
+        for part in self.published.parts:
+            yield from (self.out / folder_of(part)).rglob(f".*{UNFINISHED}")
+        yield from self.out.glob(f".meta_info.txt.*{UNFINISHED}")
 
     def _archives(self) -> list[Path]:
         """Those to open. Raises ValueError where one is missing."""
@@ -159,36 +175,45 @@ class Preparation:
         """Take what is in an archive, or what its record says was taken before."""
         record = self.out / RECORDS / f"{'_'.join(archive.relative_to(self.source.parent).parts)}.json"
         identity = [archive.stat().st_size, archive.stat().st_mtime_ns]
-        before = len(self.placed)
-        if (known := self._known(record, identity)) is not None:
-            for target, size in known.items():
-                self._remember(target, Placed(f"{archive}", size))
-                self.progress(target)
+        if (known := self._known(record, identity, archive)) is not None:
+            for target, placed in known.items():
+                if self._remember(target, placed):
+                    self.progress(target)
             return
+        held: list[str] = []  # also what lies unpacked beside the archive, and may be gone the next time
         for member in members_of(archive, self.source):
-            self._take(member)
+            if target := self._take(member):
+                held.append(target)
             if self.limit is not None and min(self._taken.values()) >= self.limit:
                 return
         if not self.dry_run and self.limit is None:
             record.parent.mkdir(exist_ok=True)
-            taken = {target: one.size for target, one in list(self.placed.items())[before:]}
-            runs.write_json(record, {"archive": identity, "taken": taken})
+            pictures = {target: self._row(target) for target in held}
+            runs.write_json(record, {"archive": identity, "holds": pictures})
 
-    def _known(self, record: Path, identity: list[int]) -> dict[str, int] | None:
-        """What an earlier call took from this very archive; None where it did not end, or something is gone since."""
+    def _row(self, target: str) -> list[Any]:
+        """What a record says of a picture: bytes here, bytes as published, height and width before it was cropped."""
+        placed = self.placed[target]
+        return [(self.out / target).stat().st_size, placed.size, placed.whole]
+
+    def _known(self, record: Path, identity: list[int], archive: Path) -> dict[str, Placed] | None:
+        """What an earlier call found in this very archive; None where it did not end, or something is gone since."""
+        known: dict[str, Placed] = {}
         try:
             content: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-            taken: dict[str, int] = content["taken"]
-            whole = all((self.out / target).stat().st_size == size for target, size in taken.items())
+            for target, (here, size, whole) in content["holds"].items():
+                if (self.out / target).stat().st_size != here:
+                    return None
+                known[target] = Placed(str(archive), size, whole and (whole[0], whole[1]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return taken if whole and content["archive"] == identity else None
+        return known if content["archive"] == identity else None
 
-    def _take(self, member: Member) -> None:
-        """Put a file where it belongs, if it belongs to the set."""
+    def _take(self, member: Member) -> str:
+        """Put a file where it belongs; its path below the folder written to, empty where it is not wanted."""
         belongs = self._belongs(member)
         if belongs is None or (self.limit is not None and self._taken[belongs[0]] >= self.limit):
-            return
+            return ""
         part, target = belongs
         if member.link:
             raise ValueError(f"{member.origin} is a link and no picture; the archive is not the published one")
@@ -197,6 +222,7 @@ class Preparation:
             if not self.dry_run:
                 self._place(part, member, target)
             self.progress(target)
+        return target
 
     def _remember(self, target: str, placed: Placed) -> bool:
         """Whether the picture is a new one; the same again (unpacked and packed) does no harm. Raises ValueError."""
@@ -209,12 +235,12 @@ class Preparation:
         """Write one picture, whole or not at all; what is there already stays. A file on the same disk is linked to."""
         path, content = self.out / target, b""
         if part.crop:
-            content, self.placed[target].whole = _cropped(part, member)
+            content, self.placed[target].whole = cropped(part, member)
         elif path.is_file() and path.stat().st_size == member.size:
             return
         elif member.file is None:
             content = member.read()
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        unfinished = _unfinished(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if member.file is None or part.crop:
@@ -233,30 +259,30 @@ class Preparation:
 def _write_list(out: Path, sizes: dict[str, tuple[int, int]]) -> None:
     """BasicSR's meta_info of all pictures."""
     lines = (f"{target} ({height},{width},3)\n" for target, (height, width) in sorted(sizes.items()))
-    unfinished = out / f".meta_info.{os.getpid()}.tmp"
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(out / "meta_info.txt")
-
-
-def _cropped(part: Part, member: Member) -> tuple[bytes, tuple[int, int]]:
-    """The centre of a picture as PNG, and the height and width of the whole. Raises ValueError."""
+    path = out / "meta_info.txt"
+    unfinished = _unfinished(path)
     try:
-        with Image.open(BytesIO(member.read())) as picture:
-            width, height = picture.size
-            left, top = (part.step * ((side // part.step - part.crop // part.step) // 2) for side in picture.size)
-            if min(left, top) < 0:
-                raise ValueError(f"{height} x {width} px is less than {part.crop} x {part.crop}")
-            written = BytesIO()
-            picture.crop((left, top, left + part.crop, top + part.crop)).save(written, format="PNG")
-    except Exception as error:  # Pillow raises nearly anything when a file is damaged
-        raise ValueError(f"{member.origin}: {error}") from error
-    return written.getvalue(), (height, width)
+        unfinished.write_text("".join(lines), encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _listed(out: Path) -> int:
+    """How many pictures the list has that is there: a try must not shorten that of the whole set."""
+    path = out / "meta_info.txt"
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def _unfinished(path: Path) -> Path:
+    """The name of a file while it is written."""
+    return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
 
 
 def _link(source: Path, target: Path) -> None:
     """A second name for a file, which takes no space; a copy where the disk is another one, or knows no links."""
     target.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)  # of a symbolic link, the file: a relative one leads nowhere from elsewhere
     except OSError:
         shutil.copyfile(source, target)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lit_pure.curation.published import Part, PublishedSet
+from lit_pure.images.files import images_below
 from lit_pure.images.io import BadImage, image_size
 
 NAMED = 5
@@ -28,7 +29,7 @@ class Placed:
 
 def pictures_of(part: Part, placed: Mapping[str, Placed]) -> set[str]:
     """The pictures of a part: those in its folder."""
-    return {target for target in placed if target.startswith(f"{_folder(part)}/")}
+    return {target for target in placed if target.startswith(f"{folder_of(part)}/")}
 
 
 def check_counts(published: PublishedSet, placed: Mapping[str, Placed], source: Path) -> None:
@@ -42,20 +43,23 @@ def check_pictures(published: PublishedSet, placed: Mapping[str, Placed], out: P
     """Height and width of each picture, by path below `out`.
 
     Raises:
-        ValueError: a file is no picture, or not of the published size; a pair was not of the same view; there are other
-            files in the folders of the set, which training would take for its own.
+        ValueError: a file is no picture, or not of the published size; a pair was not of the same view.
     """
     sizes: dict[str, tuple[int, int]] = {}
     for part in published.parts:
         for target in sorted(pictures_of(part, placed)):
             sizes[target] = size_of(part, out / target, placed[target].origin)
             _require_same_view(part, target, placed)
+    return sizes
+
+
+def require_no_strangers(placed: Mapping[str, Placed], out: Path) -> None:
+    """Raises ValueError where the folders of a set hold other pictures, which training would take for its own."""
     folders = {target.split("/")[0] for target in placed}
-    there = (path for name in sorted(folders) for path in (out / name).rglob("*") if path.is_file())
+    there = (path for name in sorted(folders) for path in images_below(out / name))
     names = (path.relative_to(out).as_posix() for path in there)
     if strangers := sorted(name for name in names if name not in placed):
-        raise ValueError(f"{out} holds files that are not of this set: {_shown(strangers)}; remove them")
-    return sizes
+        raise ValueError(f"{out} holds pictures that are not of this set: {_shown(strangers)}; remove them")
 
 
 def size_of(part: Part, path: Path, origin: str) -> tuple[int, int]:
@@ -84,7 +88,8 @@ def _miscounted(part: Part, placed: Mapping[str, Placed], source: Path) -> str:
     return words + (f"; not expected: {_shown(more)}" if more else "")
 
 
-def _folder(part: Part) -> str:
+def folder_of(part: Part) -> str:
+    """The folder of its pictures, below the folder written to."""
     return part.out.split("/")[0]
 
 
@@ -101,7 +106,7 @@ def _partner(folder: str, target: str) -> str:
 
 def _partners(part: Part, placed: Mapping[str, Placed]) -> set[str]:
     """What a part of pairs must have, since the other part has it."""
-    own = _folder(part)
+    own = folder_of(part)
     other = _partner(own, "").rstrip("/")
     return {_partner(other, target) for target in placed if target.startswith(f"{other}/") and own in ("hq", "lq")}
 

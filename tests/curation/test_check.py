@@ -1,5 +1,6 @@
 """A folder with every kind of damage we know: each file is named with its kind, and the check always ends."""
 
+import errno
 import json
 import os
 import re
@@ -13,8 +14,10 @@ import pytest
 from PIL import Image
 
 from lit_pure.__main__ import main
+from lit_pure.config.data import PhotosConfig
 from lit_pure.curation.check import check
 from lit_pure.curation.examine import Look, examine
+from lit_pure.datasets.pairs import find_pairs
 
 SIDE = 64
 
@@ -173,6 +176,60 @@ def test_pairs(tmp_path):
         "lq/damaged.png": "unreadable",
     }
     assert [path.stem for path in report.good] == ["one", "three", "two"]
+
+
+def shot(path: Path, seed: int, side: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(seed, side, side).save(path)
+
+
+def test_pairs_are_those_of_training(tmp_path):
+    """By the path below the folder without extension; checked against what training finds."""
+    hq, lq = tmp_path / "hq", tmp_path / "lq"
+    for number, name in enumerate(["a/1", "b/1"]):
+        shot(hq / f"{name}.png", number, SIDE)
+        shot(lq / f"{name}.bmp", number, 16)
+    shot(hq / "2.png", 2, SIDE)
+    shot(lq / "x4" / "2.png", 2, 16)
+    report = check(hq, lq, least=SIDE, workers=2)
+    assert [path.as_posix() for path in report.good] == ["a/1.png", "b/1.png"]
+    found = {finding.file.removeprefix(f"{tmp_path}/"): finding.kind for finding in report.problems}
+    assert found == {"hq/2.png": "unpaired", "lq/x4/2.png": "unpaired"}
+    trained = find_pairs(PhotosConfig(source=str(hq), lq=str(lq)), SIDE, 4).found
+    assert [pair.photo.name for pair in trained] == [path.as_posix() for path in report.good]
+
+
+@pytest.mark.parametrize("side", ["hq", "lq"])
+def test_two_of_one_name_are_both_told(side, tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        shot(tmp_path / "hq" / f"{name}.png", seed, SIDE)
+        shot(tmp_path / "lq" / f"{name}.png", seed, 16)
+    shot(tmp_path / side / "a.bmp", 3, SIDE if side == "hq" else 16)
+    report = check(tmp_path / "hq", tmp_path / "lq", least=SIDE, workers=2)
+    found = {finding.file.removeprefix(f"{tmp_path}/"): finding.kind for finding in report.problems}
+    assert found == {f"{side}/a.png": "unpaired", f"{side}/a.bmp": "unpaired"}
+    assert [path.as_posix() for path in report.good] == ["b.png"]
+
+
+def test_names_that_are_no_utf8_are_listed_and_told(clean, tmp_path, capsys):
+    name, bad = (os.fsdecode(stem + b"\xe9.png") for stem in (b"caf", b"bad"))
+    try:
+        picture(40).save(clean / name)
+        (clean / bad).write_bytes(b"")
+    except OSError:
+        pytest.skip("this disk takes no such names")
+    assert run(clean, "--write-list", tmp_path / "list.txt") == 1
+    assert b"caf\xe9.png (64,64,3)\n" in (tmp_path / "list.txt").read_bytes()
+    assert "bad\\udce9.png" in capsys.readouterr().out
+
+
+def test_a_list_that_cannot_be_written_leaves_nothing(clean, tmp_path, monkeypatch):
+    def full(path, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert run(clean, "--write-list", tmp_path / "list.txt") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_written_list_holds_the_good_ones(clean, tmp_path):

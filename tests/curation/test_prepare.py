@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -142,7 +143,7 @@ def test_real_pairs(shared, tmp_path):
     assert [work.number(part) for part in work.published.parts] == [100, 100]
 
 
-def test_drealsr_x2_is_cut_out_of_the_same_place(source, tmp_path):
+def test_drealsr_x2_is_cut_out_of_the_same_place(source, tmp_path, monkeypatch):
     """LR of odd sizes, and HR that repeats each of its pixels twice: after cutting, it still must."""
     files = {}
     for n, (height, width) in enumerate([(9, 11), (8, 7)]):
@@ -162,8 +163,13 @@ def test_drealsr_x2_is_cut_out_of_the_same_place(source, tmp_path):
         ),
     )
     out = tmp_path / "out"
-    prepare(one, source, out)
-    prepare(one, source, out)
+    first = prepare(one, source, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "cropped", None)  # what the record tells is not read again
+        again = prepare(one, source, out)
+    assert {target: (placed.size, placed.whole) for target, placed in again.placed.items()} == {
+        target: (placed.size, placed.whole) for target, placed in first.placed.items()
+    }
     assert files_of(out) == ["hq/DSC_0.png", "hq/DSC_1.png", "lq/DSC_0.png", "lq/DSC_1.png"]
     for n in range(2):
         low, high = (np.asarray(Image.open(out / side / f"DSC_{n}.png")) for side in ("lq", "hq"))
@@ -321,7 +327,76 @@ def test_strangers_in_the_folder_are_refused(source, tmp_path):
     packed(source / "RealLQ250.zip", {"lq/001.png": png(1)})
     (tmp_path / "out" / "lq").mkdir(parents=True)
     (tmp_path / "out" / "lq" / "mine.png").write_bytes(png(2))
-    refused(smaller("reallq250", 1), source, tmp_path / "out", r"holds files that are not of this set: lq/mine.png")
+    refused(smaller("reallq250", 1), source, tmp_path / "out", r"holds pictures that are not of this set: lq/mine.png")
+
+
+def test_other_files_in_the_folder_do_no_harm(source, tmp_path):
+    """Captions beside the pictures, as `lit-pure caption` writes them; and a system's."""
+    packed(source / "RealLQ250.zip", {"lq/001.png": png(1)})
+    out = tmp_path / "out"
+    prepare(smaller("reallq250", 1), source, out)
+    (out / "lq" / "captions.jsonl").write_text("{}")
+    (out / "lq" / "Thumbs.db").write_bytes(b"x")
+    prepare(smaller("reallq250", 1), source, out)
+    assert files_of(out) == ["lq/001.png", "lq/Thumbs.db", "lq/captions.jsonl"]
+
+
+def test_a_try_into_a_complete_folder_changes_nothing(training, source, tmp_path):
+    out = tmp_path / "out"
+    prepare(training, source, out)
+    for record in (out / ".prepare").iterdir():
+        record.unlink()
+    before = {name: (out / name).read_bytes() for name in files_of(out)}
+    prepare(training, source, out, limit=1)
+    assert {name: (out / name).read_bytes() for name in files_of(out)} == before
+
+
+def test_an_archive_stays_known_when_its_unpacked_folder_is_gone(source, tmp_path):
+    packed(source / "RealLQ250.zip", {f"lq/{n:03}.png": png(n) for n in range(3)})
+    with zipfile.ZipFile(source / "RealLQ250.zip") as archive:
+        archive.extractall(source / "RealLQ250")
+    one, out = smaller("reallq250", 3), tmp_path / "out"
+    prepare(one, source, out)
+    shutil.rmtree(source / "RealLQ250")
+    work = prepare(one, source, out)
+    assert sorted(work.placed) == [f"lq/{n:03}.png" for n in range(3)]
+
+
+def test_relative_links_are_followed(source, tmp_path):
+    """As a hub's cache has them: the link leads to a blob, and not from the folder written to."""
+    (source / "blobs").mkdir()
+    (source / "snapshot" / "lq").mkdir(parents=True)
+    (source / "blobs" / "0af3").write_bytes(png(1))
+    (source / "snapshot" / "lq" / "001.png").symlink_to("../../blobs/0af3")
+    prepare(smaller("reallq250", 1), source / "snapshot", tmp_path / "out")
+    assert (tmp_path / "out" / "lq" / "001.png").read_bytes() == png(1)
+    assert not (tmp_path / "out" / "lq" / "001.png").is_symlink()
+
+
+def test_unfinished_files_of_other_commands_stay(training, source, tmp_path):
+    out = tmp_path / "out"
+    names = ["hq/.a.png.7.tmp", "hq/.a.png.7.prepare.tmp", "lsdir/.a.png.7.tmp", "lsdir/.a.png.7.prepare.tmp"]
+    for name in names:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"half")
+    prepare(training, source, out)
+    assert [(out / name).exists() for name in names] == [True, True, True, False]
+
+
+def test_unreadable_folder_is_told(source, tmp_path, monkeypatch):
+    (source / "lq").mkdir()
+    (source / "lq" / "001.png").write_bytes(png(1))
+    (source / "more").mkdir()
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "more":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # the superuser, whom tests may run as, reads everything
+    with pytest.raises(PermissionError, match="more"):
+        prepare(smaller("reallq250", 1), source, tmp_path / "out")
 
 
 def test_stopped_and_started_again_ends_complete(training, source, tmp_path, monkeypatch):
@@ -331,7 +406,7 @@ def test_stopped_and_started_again_ends_complete(training, source, tmp_path, mon
     def stopping(target):
         written.append(target)
         if len(written) == 5:
-            (out / "lsdir" / "0001000" / ".half.png.1.tmp").write_bytes(b"half")
+            (out / "lsdir" / "0001000" / ".half.png.1.prepare.tmp").write_bytes(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -392,6 +467,11 @@ def test_full_disk_in_the_middle_is_told_and_leaves_no_half_file(source, tmp_pat
         (["reallq25", ".", "out"], "invalid choice: 'reallq25'"),
         (["reallq250", "nowhere", "out"], "nowhere: no such folder"),
         (["reallq250", ".", "out", "--limit", "0"], "--limit"),
+        (["shards", "file", "out"], "file is a file; prepare shards packs a folder"),
+        (["shards", "nowhere", "out"], "nowhere: no such"),
+        (["shards", "s", "s"], "s and s lie within each other"),
+        (["shards", "s", "s/t"], "s/t and s lie within each other"),
+        (["shards", "s/t", "s"], "s and s/t lie within each other"),
         (["reallq250", ".", "out", "--count", "1", "2"], "--count: give one number, or 1"),
         (["reallq250", ".", "file"], "file is no folder"),
     ],
@@ -399,6 +479,7 @@ def test_full_disk_in_the_middle_is_told_and_leaves_no_half_file(source, tmp_pat
 def test_mistakes_are_refused(words, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "s" / "t").mkdir(parents=True)
     try:
         code = main(["prepare", *words])
     except SystemExit as left:
@@ -415,7 +496,7 @@ def test_command_says_how_to_use_it(source, tmp_path, capsys):
     assert main(["prepare", "realsr", str(source), str(tmp_path / "other")]) == 1
     assert "RealSR, HR: 3 pictures instead of 100" in capsys.readouterr().err
     record = json.loads(next((tmp_path / "out" / ".prepare").iterdir()).read_text())
-    assert len(record["taken"]) == 6
+    assert len(record["holds"]) == 6
     assert re.fullmatch(r"downloads_StableSR_testsets.zip.json", next((tmp_path / "out" / ".prepare").iterdir()).name)
 
 
