@@ -8,7 +8,6 @@ Suffixes: B pictures, 3 RGB, H W height and width of the HQ picture [px], h w of
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
+from lit_pure.textfile import write_whole
 
 EPOCH, DEGRADATION_DRAW = 0, 1
 """What the numbers of a pair are drawn from beside seed and index: those of a test set in `lit/data.py`."""
@@ -168,7 +168,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
         raise ValueError(f"{out} holds pictures without {SETTINGS}, which may be somebody's; choose another folder")
     for name in ("hq", "lq"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    _replace(settings, yaml.safe_dump(made, sort_keys=False))
+    write_whole(settings, yaml.safe_dump(made, sort_keys=False))
 
 
 def _difference(found: Any, made: dict[str, Any]) -> str:
@@ -207,7 +207,7 @@ def _write_records(out: Path, done: dict[str, dict[str, Any]]) -> None:
     """All lines, by index; the file is left alone where it holds them."""
     text = "".join(_line(record) for record in sorted(done.values(), key=lambda record: int(record["index"])))
     if not (out / RECORDS).is_file() or (out / RECORDS).read_bytes() != text.encode():
-        _replace(out / RECORDS, text)
+        write_whole(out / RECORDS, text)
 
 
 def _line(record: dict[str, Any]) -> str:
@@ -221,16 +221,6 @@ def _append(path: Path, text: str) -> None:
     except OSError as error:
         reason = f"cannot be written: {error.strerror or error}; repeat once it can, and the rest is done"
         raise OSError(error.errno, reason, str(path)) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _readable(path: Path, recipe: Recipe) -> Tensor:

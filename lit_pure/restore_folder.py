@@ -17,14 +17,12 @@ from typing import Any
 import torch
 
 from lit_pure import runs
+from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.images.color import heatmap
 from lit_pure.images.files import list_images
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.photo import PhotoProgress, RestoredPhoto
 from lit_pure.restore import Restorer
-
-LEAST_SIDE = 8
-"""The smallest side a photograph may have [px]: below, there is nothing to restore."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,8 @@ def _readable(path: Path) -> torch.Tensor:
     """The photograph (3, H, W). Raises BadImage where it is none, or too small."""
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
-    if min(height, width) < LEAST_SIDE:
-        raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {LEAST_SIDE} px")
+    if min(height, width) < LEAST_LQ_SIDE:
+        raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {LEAST_LQ_SIDE} px")
     return photo_3HW
 
 

@@ -7,7 +7,6 @@ where there is no own one. Knows nothing of models, and imports no torch, so tha
 
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 
 from lit_pure.config.compose import PROJECT, ConfigError, compose, load
 from lit_pure.config.schema import Experiment
+from lit_pure.textfile import write_whole
 
 ROOT = Path("runs")
 """Where runs are kept, below the working directory."""
@@ -143,9 +143,7 @@ def finished() -> list[Run]:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file that is either whole or absent."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], command: Sequence[str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.models import BackboneConfig, DemConfig, VQConfig
 from lit_pure.config.schema import RestorerConfig
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.runs import write_json
 from lit_pure.tokens.vocabulary import Vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 
@@ -94,7 +95,7 @@ def save_restorer(
     """Write all that restoring needs: settings in `folder`, weights in two folders below."""
     save_tokenizer(folder / "tokenizer", tokenizer)
     save_pure(folder / "backbone", backbone, vocabulary)
-    _write_json(folder / "config.json", {"kind": "restorer", "config": asdict(settings)})
+    write_json(folder / "config.json", {"kind": "restorer", "config": asdict(settings)})
 
 
 def load_restorer(folder: Path) -> tuple[RestorerConfig, VQTokenizer, NextTokenBackbone, Vocabulary]:
@@ -189,7 +190,7 @@ def write_state(folder: Path, state: Mapping[str, Tensor]) -> list[str]:
     for name, partial in partials.items():
         partial.replace(folder / name)
     if plan.is_sharded:
-        _write_json(folder / INDEX, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
+        write_json(folder / INDEX, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
     else:
         (folder / INDEX).unlink(missing_ok=True)
     for old in {path.name for path in folder.glob("model*.safetensors")} - set(names):
@@ -208,13 +209,7 @@ def _save(
 ) -> None:
     names = [*write_state(folder, state), *beside]
     digests = {name: sha256(folder / name) for name in names}
-    _write_json(folder / "config.json", {"kind": kind, "config": config, "sha256": digests})
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(folder / "config.json", {"kind": kind, "config": config, "sha256": digests})
 
 
 def _description(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ MODULES = sorted(path.relative_to(ROOT) for path in (ROOT / "lit_pure").rglob("*
 FLOORS = {
     "config": 0,
     "basicsr_import": 0,
+    "textfile": 0,
     "runs": 1,
     "images": 1,
     "degradation": 2,
@@ -41,7 +42,7 @@ FLOORS = {
     "commands": 9,
     "__main__": 10,
 }
-TORCH_FREE_ROOMS = {"", "config", "runs", "report", "commands", "__main__"}
+TORCH_FREE_ROOMS = {"", "config", "textfile", "runs", "report", "commands", "__main__"}
 """They answer before torch is imported; "" is the package's own `__init__.py`."""
 TORCH_AND_ITS_IMPORTERS = {"torch", "torchvision", "torchmetrics", "lightning", "transformers", "pyiqa", "basicsr"}
 LONGEST_FILE = 320

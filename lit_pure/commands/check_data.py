@@ -12,6 +12,7 @@ from tqdm import tqdm
 from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
+from lit_pure.textfile import write_whole
 
 if TYPE_CHECKING:
     from lit_pure.curation.check import Finding, Report
@@ -49,7 +50,8 @@ def check_data_command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         runs.write_json(arguments.json, _content(report))
     if arguments.write_list:
-        _write_list(arguments.write_list, report.list_lines())
+        text = "".join(f"{line}\n" for line in report.list_lines())
+        write_whole(arguments.write_list, text, errors="surrogateescape")  # names that are no UTF-8, as they are
         _say(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
         _say(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
     return 1 if report.problems else 0
@@ -66,16 +68,6 @@ def _refuse(arguments: argparse.Namespace, workers: int) -> None:
     for flag, path in (("--json", arguments.json), ("--write-list", arguments.write_list)):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise ConfigError(f"{flag} {path}: give a file in a folder that exists")
-
-
-def _write_list(path: Path, lines: Sequence[str]) -> None:
-    """Whole or not at all; a name that is no UTF-8 is written byte by byte as it is."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _show(report: "Report", shown: int | None) -> None:

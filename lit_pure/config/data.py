@@ -39,7 +39,7 @@ RESIZE_MODES = ["area", "bilinear", "bicubic"]
 ANTIALIASED = "bicubic_antialias"
 """Bicubic over as many pixels as one takes the place of: the classical x4 benchmark. Never drawn unless asked for."""
 LEAST_LQ_SIDE = 8
-"""The smallest side an LQ picture may have [px]: below, `restore` refuses it."""
+"""The smallest side an LQ picture may have [px]: below, there is nothing to restore."""
 
 
 @dataclass

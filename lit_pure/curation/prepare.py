@@ -30,6 +30,7 @@ from lit_pure.curation.tally import (
     require_no_strangers,
     size_of,
 )
+from lit_pure.textfile import write_whole
 
 RECORDS = ".prepare"
 """The folder of records in the folder written to; hidden, so that it is never taken for data."""
@@ -125,7 +126,7 @@ class Preparation:
         """What a killed call of this command left; other commands may write into the same folder just now."""
         for part in self.published.parts:
             yield from (self.out / folder_of(part)).rglob(f".*{UNFINISHED}")
-        yield from self.out.glob(f".meta_info.txt.*{UNFINISHED}")
+        yield from self.out.glob(".meta_info.txt.*.tmp")
 
     def _archives(self) -> list[Path]:
         """Those to open. Raises ValueError where one is missing."""
@@ -259,13 +260,7 @@ class Preparation:
 def _write_list(out: Path, sizes: dict[str, tuple[int, int]]) -> None:
     """BasicSR's meta_info of all pictures."""
     lines = (f"{target} ({height},{width},3)\n" for target, (height, width) in sorted(sizes.items()))
-    path = out / "meta_info.txt"
-    unfinished = _unfinished(path)
-    try:
-        unfinished.write_text("".join(lines), encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(out / "meta_info.txt", "".join(lines))
 
 
 def _listed(out: Path) -> int:

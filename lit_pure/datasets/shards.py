@@ -26,6 +26,7 @@ from tqdm import tqdm
 from lit_pure.datasets.encoded import Photo, PhotoList
 from lit_pure.images.files import EXTENSIONS
 from lit_pure.images.io import BadImage, image_size
+from lit_pure.textfile import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -178,17 +179,12 @@ def _index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
     bar = tqdm(shards.values(), "indexing shards", unit="shard", delay=3, disable=None)
     rows = [row for shard in bar for row in _rows(shard)]
     content = {"layout": LAYOUT, "shards": states, "photos": rows}
-    partial = folder / f".{INDEX}.{os.getpid()}.tmp"
     try:
         if path.exists() and not stored:
             raise FileExistsError(errno.EEXIST, "another file has this name")
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(content))
     except OSError as error:
         log.warning("%s cannot be kept (%s): it is made at every start", path, error.strerror or error)
-    finally:
-        if partial.exists():
-            partial.unlink()
     return rows
 
 

@@ -31,6 +31,7 @@ from lit_pure.restore import Restorer
 from lit_pure.runs import Run
 from lit_pure.sampling.precision import prepare
 from lit_pure.sequence.assemble import Assembler
+from lit_pure.sequence.template import PERCEIVES
 from lit_pure.tokens.vocabulary import Vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 
@@ -134,6 +135,8 @@ def _module(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningMod
             module, transform = DemModule(experiment), DegradationPairs(experiment.data.degradation)
         case PureExperiment():
             dem = weights.load_dem(needs["dem"].weights) if "dem" in needs else None
+            if dem is None and experiment.sequence.guidance_mode in PERCEIVES and "weights" not in needs:
+                raise ValueError(f"guidance mode {experiment.sequence.guidance_mode} needs labels: set needs.dem")
             module = ARModule(experiment, _new_restorer(experiment, needs))
             transform = DegradeAndScore(experiment.data.degradation, dem, _tile(experiment, needs))
         case _:
