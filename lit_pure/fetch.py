@@ -7,7 +7,6 @@ Torch is imported once there are weights to look at.
 
 import logging
 import shutil
-import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from lit_pure import runs
 from lit_pure.config.compose import compose, save
 from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, SourceConfig, TokenizerExperiment
+from lit_pure.download import download
 from lit_pure.runs import Run
 
 log = logging.getLogger(__name__)
@@ -242,23 +242,13 @@ def _released(source: SourceConfig) -> Files:
 
 def _got(url: str, folder: Path) -> Path:
     """Download one file into a folder, whole or not at all."""
-    from tqdm import tqdm
-
     path = folder / url.rpartition("/")[2]
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer, partial.open("wb") as file:
-            length = int(answer.headers.get("Content-Length") or 0)
-            with tqdm.wrapattr(answer, "read", length, desc=path.name, disable=None, leave=False) as source:
-                shutil.copyfileobj(source, file)
-            if length and file.tell() != length:
-                raise OSError(f"it ended after {file.tell():,} of {length:,} bytes; try again")
+        download(url, path)
     except (OSError, ValueError) as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(
             f"{url} cannot be downloaded ({error}); put {path.name} into a folder and give it: --from FOLDER"
         ) from error
-    partial.replace(path)
     return path
 
 

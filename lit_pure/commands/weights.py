@@ -1,14 +1,14 @@
-"""`weights`: what an experiment needs, made ready. Knows flags and what is printed."""
+"""`weights`: what an experiment, or metrics, need, made ready. Knows flags and what is printed."""
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_pure import runs
-from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.config.compose import compose
+from lit_pure.commands.metric_weights import METRICS, metric_weights
+from lit_pure.commands.parsing import Subparsers, add, print_table
+from lit_pure.config.compose import ConfigError, compose
 
 if TYPE_CHECKING:
     from lit_pure.fetch import Need
@@ -19,17 +19,23 @@ SHA = {"ok": "agrees", "unchecked": "not recorded", "damaged": "-", "absent": "-
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "weights", weights_command)
-    command.add_argument("experiment", help="whose needs to look at, for example pure/official")
+    command.add_argument("experiment", help=f"whose needs to look at, for example pure/official; or {METRICS}")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example base=pure/official")
+    command.add_argument("--metrics", metavar="KEY,...", help=f"with {METRICS}: which; without, all there are")
+    command.add_argument("--protocol", metavar="NAME", help=f"with {METRICS}: those of a published way to measure")
     command.add_argument("--from", dest="folder", type=Path, metavar="FOLDER", help="files on this machine; no network")
     command.add_argument("--list", action="store_true", help="only look: nothing is downloaded or written")
 
 
 def weights_command(arguments: argparse.Namespace) -> int:
-    """List, check, download and import the weights that an experiment needs."""
-    experiment = compose(arguments.experiment, arguments.overrides)
+    """List, check, download and import the weights that an experiment needs, or that metrics read."""
     if arguments.folder is not None and not arguments.folder.is_dir():
         raise ValueError(f"--from {arguments.folder} is no folder; name the one with the downloaded files")
+    if arguments.experiment == METRICS:
+        return metric_weights(arguments)
+    if arguments.metrics or arguments.protocol:
+        raise ConfigError(f"--metrics and --protocol belong to `lit-pure weights {METRICS}`, which needs no experiment")
+    experiment = compose(arguments.experiment, arguments.overrides)
     from lit_pure.fetch import fetch, needed
 
     found = needed(experiment)
@@ -41,7 +47,7 @@ def weights_command(arguments: argparse.Namespace) -> int:
     if not found:
         print(f"{experiment.name} needs no weights: it is trained")
         return 0
-    _print_table([("what", "from", "state", "sha256", "where"), *map(_row, found)])
+    print_table([("what", "from", "state", "sha256", "where"), *map(_row, found)])
     for need in found:
         if need.note:
             print(f"{need.name}: {need.note}")
@@ -56,9 +62,3 @@ def _row(need: "Need") -> tuple[str, ...]:
         source = need.experiment.source
         origin, where = f"{source.repo}@{source.revision}" if runs.is_published(need.experiment) else "training", "-"
     return need.name, origin, need.state, SHA[need.state], where
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

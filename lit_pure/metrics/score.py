@@ -1,165 +1,213 @@
-"""Scores of images, by pyiqa, averaged by torchmetrics.
+"""Scores of images, by pyiqa.
 
-Knows how to build and feed one metric of `table.py` without network access and without chatter on the terminal. Knows
-nothing of data sets, files of images or tables of results. pyiqa takes seconds to import, so it is imported when the
-first metric is made.
+Knows how to feed one metric of `table.py`: which pixels it takes, in which precision, and that a score depends on
+nothing but the picture, neither on its batch nor on the run around it. Knows nothing of data sets, files of images or
+means.
 
-Suffixes: B images, 3 RGB, H height, W width.
+Suffixes: B, N images, 3 RGB, H height, W width, D features.
 """
 
-import importlib.util
-import logging
-import tempfile
-from difflib import get_close_matches
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-from lit_pure.metrics.table import METRICS, MetricInfo
+from lit_pure.images.io import to_bytes
+from lit_pure.metrics.offline import network, no_network
+from lit_pure.metrics.table import MetricInfo, info_of
 
 TOLERANCE = 1e-6
 """How far a pixel may lie outside [0, 1]: rounding, nothing more."""
+_INCEPTION_SIDE = 299
 
 
 class NotScorable(ValueError):
     """An image that a metric has no finite score for, such as NIQE of a single flat colour."""
 
 
-class ImageMetric(Metric):
-    """The mean score of all images seen, over all processes.
+class Scorer:
+    """One metric of single images.
 
-    Computed in float64 whatever autocast and matmul precision say. Published numbers are those of 8-bit files: to
-    compare with them, give pixels that went through `images.io.to_bytes`. `info` holds the direction and range.
+    PSNR, SSIM and NIQE are computed in float64, networks in float32, whatever autocast and matmul precision say, one
+    picture after the other, and without any random number. Published numbers are those of 8-bit files: to compare with
+    them, give pixels that went through `images.io.to_bytes`. A network goes where the pictures are and stays there.
 
     Args:
         key: a metric of `table.METRICS`.
 
     Raises:
-        ValueError: no such metric.
+        MissingWeights: its files are not there.
+        ValueError: no such metric, one of sets (`Frechet`), or a damaged file.
         ImportError: a package that the metric needs is not installed.
     """
 
-    is_differentiable = False
-    full_state_update = False
-    total: Tensor
-    count: Tensor
+    info: MetricInfo
 
     def __init__(self, key: str) -> None:
-        super().__init__()
-        if key not in METRICS:
-            near = get_close_matches(key, METRICS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
-            raise ValueError(f"no such metric: {key}; {hint}")
-        self.info = METRICS[key]
-        self._network = _network(self.info)
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        self.info = info_of(key)
+        if self.info.of_sets:
+            raise ValueError(f"{key} compares two sets of images and has no score for one")
+        self._network = network(self.info)
 
-    def update(self, pred_B3HW: Tensor, target_B3HW: Tensor | None = None) -> None:
-        """Score a batch and remember the sum; arguments and errors as in `scores`."""
-        score_B = self.scores(pred_B3HW, target_B3HW)
-        self.total += score_B.sum().to(self.total)
-        self.count += len(score_B)
-
-    def compute(self) -> Tensor:
-        """Mean score, NaN before the first image; a scalar."""
-        return self.total / self.count
+    def to(self, device: torch.device | str) -> Self:
+        """Move the network."""
+        self._network.to(device)
+        return self
 
     def scores(self, pred_B3HW: Tensor, target_B3HW: Tensor | None = None) -> Tensor:
-        """One score per image, remembered nowhere.
+        """One score per image.
 
         Args:
             pred_B3HW: images to judge, in [0, 1].
             target_B3HW: the true images, in [0, 1]; ignored by metrics without reference.
 
         Returns:
-            `(B,)` float64, in the unit of the metric (PSNR: dB).
+            `(B,)` float64 (but on Apple's GPUs), in the unit of the metric (PSNR: dB).
 
         Raises:
-            NotScorable: an image has no finite score.
+            NotScorable: an image has no finite score, or is more than the network or the memory can take.
             ValueError: shapes, sizes or pixel values are not what the metric needs.
         """
-        self._check(pred_B3HW, "pred")
-        images = [_exact(pred_B3HW)]
+        _check(self.info, pred_B3HW, "pred")
+        images = [self._pixels(pred_B3HW)]
         if self.info.needs_reference:
             if target_B3HW is None:
                 raise ValueError(f"{self.info.key} compares with a reference; give target_B3HW")
-            self._check(target_B3HW, "target")
+            _check(self.info, target_B3HW, "target")
             if pred_B3HW.shape != target_B3HW.shape:
                 raise ValueError(
                     f"{self.info.key}: pred {tuple(pred_B3HW.shape)} and target {tuple(target_B3HW.shape)} differ"
                 )
-            images.append(_exact(target_B3HW))
-        try:
-            with torch.no_grad():
-                score_B: Tensor = self._network(*images).reshape(-1)
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            raise NotScorable(f"{self.info.key} has no finite score for an image of this batch (flat?)") from error
+            images.append(self._pixels(target_B3HW))
+        self.to(images[0].device)
+        with no_network(self.info.key), _same_everywhere(images[0].device):
+            score_B = torch.stack(
+                [self._single(*single) for single in zip(*(one.split(1) for one in images), strict=True)]
+            )
         if bad := torch.nonzero(~torch.isfinite(score_B)).flatten().tolist():
             raise NotScorable(f"{self.info.key} has no finite score for images {bad} of this batch (flat?)")
         return score_B
 
-    def _check(self, image_B3HW: Tensor, name: str) -> None:
-        """ValueError unless these are images of the pixel contract that the metric can score."""
-        shape, key, least = tuple(image_B3HW.shape), self.info.key, self.info.smallest_side
-        if len(shape) != 4 or shape[1] != 3 or not image_B3HW.is_floating_point() or not image_B3HW.numel():
-            raise ValueError(f"{key}: expected {name} (B, 3, H, W) float in [0, 1], found {shape} {image_B3HW.dtype}")
-        if min(shape[2:]) < least:
-            raise ValueError(f"{key}: {name} is {shape[2]} x {shape[3]} px; the smallest side it scores is {least} px")
-        low, high = image_B3HW.min().item(), image_B3HW.max().item()
-        if not (-TOLERANCE <= low and high <= 1 + TOLERANCE):  # false for NaN, too
-            raise ValueError(f"{key}: {name} has values in {low:.4g} .. {high:.4g}; clamp them to [0, 1]")
+    def _single(self, *images_13HW: Tensor) -> Tensor:
+        """The score of one image: a scalar, NaN where the numbers give none; float64 but on Apple's GPUs."""
+        try:
+            score = self._network(*images_13HW).reshape(())
+            return score if score.device.type == "mps" else score.double()
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            return images_13HW[0].new_full((), torch.nan)
+        except RuntimeError as error:  # too oblong for MUSIQ, too large for the memory
+            height, width = images_13HW[0].shape[2:]
+            reason = str(error).splitlines()[0]
+            raise NotScorable(f"{self.info.key} cannot score a picture of {width} x {height} px: {reason}") from error
+
+    def _pixels(self, image: Tensor) -> Tensor:
+        """In the metric's precision. Apple's GPUs have no float64, so there the CPU computes."""
+        image = image.detach()
+        if not self.info.exact:
+            return image.float().clamp(0, 1)
+        return (image.cpu() if image.device.type == "mps" else image).double().clamp(0, 1)
 
 
-def niqe_parameters() -> Path:
-    """The file of NIQE's pristine model, which basicsr ships; found without importing basicsr (slow).
+class Frechet:
+    """A metric of sets: features of images, between whose distributions `distance` is the score.
+
+    Resized as clean-fid does (arXiv 2104.11222), by Pillow's bicubic filter on the 8-bit pixels.
+
+    Args:
+        key: a metric of `table.METRICS` with `of_sets`.
 
     Raises:
-        ImportError: basicsr is not installed, or is without the file.
+        MissingWeights: its files are not there.
+        ValueError: no such metric, one of single images (`Scorer`), or a damaged file.
     """
-    return _basicsr_file(str(METRICS["niqe"].weights))
+
+    info: MetricInfo
+
+    def __init__(self, key: str) -> None:
+        self.info = info_of(key)
+        if not self.info.of_sets:
+            raise ValueError(f"{key} scores single images and compares no sets")
+        self._network: nn.Module = network(self.info).get_submodule("model")
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the network."""
+        self._network.to(device)
+        return self
+
+    def features(self, images_B3HW: Tensor) -> Tensor:
+        """Features of images in [0, 1]: `(B, D)` float64, where the images are. Raises ValueError for other pixels."""
+        _check(self.info, images_B3HW, "images")
+        device = images_B3HW.device
+        self.to(device)
+        with no_network(self.info.key), _same_everywhere(device):
+            found = [self._network(_small(image_3HW).to(device))[0].flatten(1) for image_3HW in images_B3HW]
+        return torch.cat(found) if device.type == "mps" else torch.cat(found).double()
 
 
-def _basicsr_file(name: str) -> Path:
-    """A file inside the installed basicsr package."""
-    spec = importlib.util.find_spec("basicsr")
-    path = Path(spec.origin).parent / name if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise ImportError(f"basicsr's {name} is missing; install this project with `make setup`")
-    return path
+def distance(pred_ND: Tensor, target_ND: Tensor) -> float:
+    """The Fréchet distance between Gaussians fitted to two sets of features (arXiv 1706.08500, equation 6).
+
+    The trace of the root of the product of the covariances is the sum of singular values of one centred set times the
+    other's transpose. That needs no root of a matrix which, with fewer images than features, has none that is stable.
+
+    Args:
+        pred_ND: features of the images to judge.
+        target_ND: of the true images; their number may be another.
+
+    Returns:
+        The squared distance, 0 for equal sets.
+
+    Raises:
+        ValueError: fewer than two images in a set.
+    """
+    for name, features in (("pred", pred_ND), ("target", target_ND)):
+        if len(features) < 2:
+            raise ValueError(f"a distance of sets needs at least 2 images in each; {name} has {len(features)}")
+    sets = [features.detach().cpu().double() for features in (pred_ND, target_ND)]
+    shift = sets[0].mean(0) - sets[1].mean(0)
+    # Each row over sqrt(N - 1), so that a set's transpose times itself is its covariance; R of QR has fewer rows.
+    roots = [torch.linalg.qr((one - one.mean(0)) / (len(one) - 1) ** 0.5, mode="r").R for one in sets]
+    overlap = torch.linalg.svdvals(roots[0] @ roots[1].mT).sum()
+    squared = shift.square().sum() + roots[0].square().sum() + roots[1].square().sum() - 2 * overlap
+    return max(0.0, float(squared))
 
 
-def _network(info: MetricInfo) -> nn.Module:
-    """pyiqa's module for a metric, which maps batches of images to scores."""
-    logging.getLogger("pyiqa").setLevel(logging.WARNING)  # it announces every metric on the terminal
+def _check(info: MetricInfo, image_B3HW: Tensor, name: str) -> None:
+    """ValueError unless these are images of the pixel contract that the metric can score."""
+    shape, key, least = tuple(image_B3HW.shape), info.key, info.smallest_side
+    if len(shape) != 4 or shape[1] != 3 or not image_B3HW.is_floating_point() or not image_B3HW.numel():
+        raise ValueError(f"{key}: expected {name} (B, 3, H, W) float in [0, 1], found {shape} {image_B3HW.dtype}")
+    if min(shape[2:]) < least:
+        raise ValueError(f"{key}: {name} is {shape[2]} x {shape[3]} px; the smallest side it scores is {least} px")
+    low, high = image_B3HW.min().item(), image_B3HW.max().item()
+    if not (-TOLERANCE <= low and high <= 1 + TOLERANCE):  # false for NaN, too
+        raise ValueError(f"{key}: {name} has values in {low:.4g} .. {high:.4g}; clamp them to [0, 1]")
+
+
+@contextlib.contextmanager
+def _same_everywhere(device: torch.device) -> Iterator[None]:
+    """No gradients, no autocast, no TF32, no algorithm chosen by speed: figures are those of any other run."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     try:
-        import pyiqa
-    except ImportError as error:
-        raise ImportError(f"pyiqa cannot be imported ({error}); install this project with `make setup`") from error
-
-    options, cpu = dict(info.options), torch.device("cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        if info.weights is not None:  # otherwise pyiqa would download them
-            options["pretrained_model_path"] = _matlab_file(_basicsr_file(info.weights), Path(folder))
-        network: nn.Module = pyiqa.create_metric(info.pyiqa_name, device=cpu, **options).net
-    return network
+        with (
+            torch.no_grad(),
+            torch.autocast(device.type, enabled=False),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
-def _matlab_file(parameters: Path, folder: Path) -> str:
-    """A copy of basicsr's numbers in the format and under the names that pyiqa reads."""
-    from scipy.io import savemat
-
-    with np.load(parameters) as numbers:
-        renamed = {"mu_prisparam": numbers["mu_pris_param"], "cov_prisparam": numbers["cov_pris_param"]}
-    path = folder / "parameters.mat"
-    savemat(path, renamed)
-    return str(path)
-
-
-def _exact(image: Tensor) -> Tensor:
-    """float64, which neither autocast nor TF32 touch; Apple's GPUs have none, so there the CPU computes."""
-    image = image.detach()
-    return (image.cpu() if image.device.type == "mps" else image).double().clamp(0, 1)
+def _small(image_3HW: Tensor) -> Tensor:
+    """`(1, 3, 299, 299)` in [-1, 1) on the CPU, as clean-fid resizes and scales."""
+    pixels_3HW = to_bytes(image_3HW.detach().float().clamp(0, 1).cpu()).numpy()
+    side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
+    resized = [Image.fromarray(plane.astype(np.float32)).resize(side, Image.Resampling.BICUBIC) for plane in pixels_3HW]
+    small_3HW = torch.from_numpy(np.stack([np.asarray(plane).clip(0, 255) for plane in resized]))
+    return ((small_3HW - 128) / 128)[None]

@@ -1,12 +1,34 @@
 """What each metric is: one row per metric, and a new metric is a new row.
 
-Knows names, directions, ranges and options. Knows nothing of how a score is computed (`score.py`); imports no torch.
+Knows names, directions, ranges, options, and which files of weights a metric reads. Knows nothing of where those lie
+(`files.py`) and of how a score is computed (`score.py`); imports no torch.
+
 Conventions are those of real-world super-resolution papers: PSNR and SSIM on the luma (Y of MATLAB's YCbCr, BT.601
 studio range), whole image, no border cut off. With them pyiqa reproduces OSEDiff's published row (arXiv 2406.08177).
+Variants that papers mix up have rows of their own: `musiq-spaq` is another network than `musiq`, on nearly its scale.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Literal
+
+Place = Literal["pyiqa", "checkpoints", "clip", "basicsr"]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file that a metric reads."""
+
+    name: str
+    """File name, as its reader writes it (pyiqa leaves %2B in it); in basicsr the path inside its package."""
+    url: str
+    """Where it is published; empty where a package brings it."""
+    place: Place
+    """Folder below torch's hub folder where pyiqa, torchvision and pyiqa's CLIP look for it; or the package basicsr."""
+    sha256: str
+    """First digits of the digest, as the publisher tells them; empty where it does not."""
 
 
 @dataclass(frozen=True)
@@ -15,50 +37,137 @@ class MetricInfo:
 
     key: str
     """Name in configurations and in `test/<set>/<key>`."""
+    label: str
+    """Name in tables."""
     needs_reference: bool
     """Whether a score compares with the true high-quality image."""
     higher_is_better: bool
     """Direction."""
     range: tuple[float, float]
     """Lowest and highest score that occur in practice, for axes and plausibility."""
+    decimals: int
+    """Digits after the point in the papers' tables."""
     pyiqa_name: str
     """What pyiqa calls it."""
-    options: Mapping[str, object] = field(default_factory=dict)
-    """Options for pyiqa."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options for pyiqa, over those that belong to the name."""
     smallest_side: int = 1
     """Shorter side of the smallest image that has a score [px]."""
-    weights: str | None = None
-    """File inside the installed basicsr package that holds the fitted numbers; None needs none."""
+    files: tuple[WeightsFile, ...] = ()
+    """What it reads."""
+    of_sets: bool = False
+    """Whether it compares two sets of images and has no score for a single one."""
+    exact: bool = False
+    """Whether it is computed in float64; networks are in float32."""
 
 
-_Y = {"test_y_channel": True, "color_space": "ycbcr"}
+def info_of(key: str) -> MetricInfo:
+    """The row of a metric. Raises ValueError naming the nearest one where there is none."""
+    if key in METRICS:
+        return METRICS[key]
+    near = get_close_matches(key, METRICS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
+    raise ValueError(f"no such metric: {key}; {hint}")
+
+
+_PREFIX = re.compile(r"-([0-9a-f]{8})\.pth$")
+
+
+def _file(page: str, name: str, place: Place) -> WeightsFile:
+    """A file that carries the first digits of its sha256 in its name, or none."""
+    prefix = _PREFIX.search(name)
+    return WeightsFile(name, f"{page}/{name}", place, prefix[1] if prefix else "")
+
+
+def _iqa(name: str) -> WeightsFile:
+    return _file("https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main", name, "pyiqa")
+
+
+def _trunk(name: str) -> WeightsFile:
+    return _file("https://download.pytorch.org/models", name, "checkpoints")
+
+
+_VGG16 = _trunk("vgg16-397923af.pth")
+_CLIP_SHA256 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
+_CLIP = WeightsFile(
+    "RN50.pt", f"https://openaipublic.azureedge.net/clip/models/{_CLIP_SHA256}/RN50.pt", "clip", _CLIP_SHA256
+)
+
+
+def _fidelity(key: str, label: str, name: str, *, luma: bool, best: float, decimals: int, least: int) -> MetricInfo:
+    """PSNR or SSIM, on the luma or on all three colours."""
+    options = {"test_y_channel": luma, "color_space": "ycbcr"}
+    return MetricInfo(key, label, True, True, (0, best), decimals, name, options, least, exact=True)
+
+
+def _distance(key: str, label: str, least: int, *files: WeightsFile) -> MetricInfo:
+    """A distance between the features of a picture and those of the true one."""
+    return MetricInfo(key, label, True, False, (0, 1), 4, key, smallest_side=least, files=files)
+
+
+def _musiq(key: str, label: str, file: str, highest: float = 100) -> MetricInfo:
+    # Both sides are scaled so that the longer has 224 and 384 px: a side below 1/448 of the longer would vanish.
+    return MetricInfo(key, label, False, True, (0, highest), 2, key, smallest_side=1, files=(_iqa(file),))
+
+
+def _opinion(key: str, label: str, name: str, least: int, *files: WeightsFile) -> MetricInfo:
+    """A network's opinion of one picture, about 0 to 1."""
+    return MetricInfo(key, label, False, True, (0, 1), 4, name, smallest_side=least, files=files)
+
 
 METRICS: dict[str, MetricInfo] = {
     info.key: info
     for info in (
-        # pyiqa adds 1e-8 to the squared error: equal images score 80 dB
-        MetricInfo("psnr", needs_reference=True, higher_is_better=True, range=(0, 80), pyiqa_name="psnr", options=_Y),
-        # the window is 11 px wide
-        MetricInfo(
-            "ssim",
-            needs_reference=True,
-            higher_is_better=True,
-            range=(0, 1),
-            pyiqa_name="ssim",
-            options=_Y,
-            smallest_side=11,
-        ),
+        # pyiqa adds 1e-8 to the squared error: equal images score 80 dB. SSIM's window is 11 px wide.
+        _fidelity("psnr", "PSNR", "psnr", luma=True, best=80, decimals=2, least=1),
+        _fidelity("ssim", "SSIM", "ssim", luma=True, best=1, decimals=4, least=11),
         # Fits a Gaussian to blocks of 96 px and drops the rest of the image. Below 192 px there is only one block, and
         # the score lacks a covariance of the image's own: compare such scores among equal sizes only.
         MetricInfo(
-            "niqe",
+            key="niqe",
+            label="NIQE",
             needs_reference=False,
             higher_is_better=False,
             range=(0, 100),
+            decimals=4,
             pyiqa_name="niqe",
             smallest_side=96,
-            weights="metrics/niqe_pris_params.npz",
+            files=(WeightsFile("metrics/niqe_pris_params.npz", "", "basicsr", "2a7c182a"),),
+            exact=True,
         ),
+        # Its file holds the linear layers only; the trunk is torchvision's.
+        _distance("lpips", "LPIPS", 31, _trunk("alexnet-owt-7be5be79.pth"), _iqa("LPIPS_v0.1_alex-df73285e.pth")),
+        _distance("dists", "DISTS", 1, _VGG16, _iqa("DISTS_weights-f5e65c96.pth")),
+        # clean-fid: bicubic to 299 px, Inception's features, the distance between two Gaussians
+        MetricInfo(
+            key="fid",
+            label="FID",
+            needs_reference=True,
+            higher_is_better=False,
+            range=(0, 500),
+            decimals=2,
+            pyiqa_name="fid",
+            files=(_iqa("pt_inception-2015-12-05-6726825d.pth"),),
+            of_sets=True,
+        ),
+        _musiq("musiq", "MUSIQ", "musiq_koniq_ckpt-e95806b9.pth"),
+        # The mean over 20 crops of 224 px at fixed places; smaller pictures are enlarged to 225 px.
+        _opinion("maniqa", "MANIQA", "maniqa", 1, _iqa("ckpt_koniq10k.pt")),
+        # Without CLIP's positional embedding, so that any size is scored as it is.
+        _opinion("clipiqa", "CLIPIQA", "clipiqa", 31, _CLIP),
+        _opinion("topiq", "TOPIQ", "topiq_nr", 1, _iqa("cfanet_nr_koniq_res50-9a73138b.pth")),
+        # variants
+        _fidelity("psnr-rgb", "PSNR (RGB)", "psnr", luma=False, best=80, decimals=2, least=1),
+        _fidelity("ssim-rgb", "SSIM (RGB)", "ssim", luma=False, best=1, decimals=4, least=11),
+        _distance("lpips-vgg", "LPIPS (VGG)", 16, _VGG16, _iqa("LPIPS_v0.1_vgg-a78928a0.pth")),
+        _musiq("musiq-spaq", "MUSIQ (SPAQ)", "musiq_spaq_ckpt-358bb6af.pth"),
+        _musiq("musiq-paq2piq", "MUSIQ (PaQ-2-PiQ)", "musiq_paq2piq_ckpt-364c0c84.pth"),
+        _musiq("musiq-ava", "MUSIQ (AVA)", "musiq_ava_ckpt-e8d3f067.pth", highest=10),
+        _opinion("maniqa-pipal", "MANIQA (PIPAL)", "maniqa-pipal", 1, _iqa("MANIQA_PIPAL-ae6d356b.pth")),
+        _opinion("maniqa-kadid", "MANIQA (KADID)", "maniqa-kadid", 1, _iqa("ckpt_kadid10k.pt")),
+        _opinion("clipiqa+", "CLIPIQA+", "clipiqa+", 31, _CLIP, _iqa("CLIP-IQA%2B_learned_prompts-603f3273.pth")),
+        _opinion("topiq-spaq", "TOPIQ (SPAQ)", "topiq_nr-spaq", 1, _iqa("cfanet_nr_spaq_res50-a7f799ac.pth")),
+        _opinion("topiq-flive", "TOPIQ (FLIVE)", "topiq_nr-flive", 1, _iqa("cfanet_nr_flive_res50-ded1c74e.pth")),
     )
 }
-"""Every metric by its key."""
+"""Every metric by its key: first those of the papers' tables, then their variants."""

@@ -1,0 +1,66 @@
+"""`weights metrics`: the files that metrics read, listed and fetched. Knows flags and what is printed."""
+
+import argparse
+
+from lit_pure.commands.parsing import print_table
+from lit_pure.config.compose import ConfigError
+from lit_pure.metrics import files, protocols, table
+from lit_pure.metrics.table import WeightsFile
+
+METRICS = "metrics"
+"""In place of an experiment."""
+DIGITS = 12
+"""Of a digest, as printed."""
+
+
+def metric_weights(arguments: argparse.Namespace) -> int:
+    """List the files that metrics read; without --list, fetch what is absent or damaged."""
+    if arguments.overrides:
+        raise ConfigError(
+            f"{arguments.overrides[0]}: settings belong to experiments; choose with --metrics or --protocol"
+        )
+    readers: dict[WeightsFile, list[str]] = {}
+    for key in _asked(arguments.metrics, arguments.protocol):
+        for file in table.METRICS[key].files:
+            readers.setdefault(file, []).append(key)
+    if not readers:
+        print("they need no weights")
+        return 0
+    problems: list[ValueError] = []
+    for file in readers:
+        if not arguments.list and files.state_of(file) != "present":
+            try:
+                print(f"fetched {files.fetch(file, arguments.folder)}")
+            except ValueError as error:  # what else can be fetched is
+                problems.append(error)
+    rows = [_row(file, keys) for file, keys in readers.items()]
+    print_table([("metric", "file", "from", "state", "sha256", "where"), *rows])
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    return 0
+
+
+def _asked(metrics: str | None, protocol: str | None) -> list[str]:
+    """The metrics to look at, each once."""
+    if metrics and protocol:
+        raise ConfigError("--metrics and --protocol both say which metrics; give one")
+    if protocol:
+        return list(protocols.protocol(protocol).metrics.values())
+    keys = [key for key in metrics.split(",") if key] if metrics else list(table.METRICS)
+    for key in keys:
+        try:
+            table.info_of(key)
+        except ValueError as error:
+            raise ConfigError(f"--metrics: {error}") from error
+    return list(dict.fromkeys(keys))
+
+
+def _row(file: WeightsFile, keys: list[str]) -> tuple[str, ...]:
+    state, path = files.state_of(file), files.path_of(file)
+    source = file.url.split("/")[2] if file.url else f"package {file.place}"
+    digest = "-" if state == "absent" else files.sha256(file)[:DIGITS]
+    if state == "damaged":
+        digest += f" instead of {file.sha256[:DIGITS]}"
+    elif state == "present" and not file.sha256:
+        digest += " (none published)"
+    return ", ".join(keys), path.name, source, state, digest, str(path.parent)

@@ -1,0 +1,157 @@
+"""Where the weights of metrics lie, whether they are there and whole, and how they get there.
+
+Knows folders, digests and addresses: the places where pyiqa 0.1.16, torchvision and pyiqa's CLIP look themselves, so
+that files they downloaded before are found. Knows nothing of what is in a file; imports no torch.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from lit_pure.download import digest, download, whole
+from lit_pure.metrics.table import METRICS, WeightsFile, info_of
+
+State = Literal["present", "absent", "damaged"]
+HUB = "https://huggingface.co"
+
+
+class MissingWeights(ValueError):
+    """A metric's files are not there; the message says which, where they belong, and the command that gets them."""
+
+
+def path_of(file: WeightsFile) -> Path:
+    """Where a file belongs. Raises ImportError if that is inside a package that is not installed."""
+    if file.place == "basicsr":
+        spec = importlib.util.find_spec("basicsr")  # importing it would take seconds
+        if spec is None or spec.origin is None:
+            raise ImportError(f"basicsr, which brings {file.name}, is missing; install this project with `make setup`")
+        return Path(spec.origin).parent / file.name
+    return hub_folder() / file.place / file.name
+
+
+def hub_folder() -> Path:
+    """What `torch.hub.get_dir()` says, without importing torch."""
+    if "torch.hub" in sys.modules:
+        return Path(sys.modules["torch.hub"].get_dir())
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return Path(os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch")))) / "hub"
+
+
+def remedy(keys: Iterable[str]) -> str:
+    """The command that gets what metrics read."""
+    wanted = [key for key in keys if any(file.url for file in info_of(key).files)]
+    return f"lit-pure weights metrics --metrics {','.join(wanted)}" if wanted else "make setup"
+
+
+def absent(keys: Iterable[str]) -> dict[str, list[WeightsFile]]:
+    """Which files are not there, for each metric that lacks one. Raises ValueError for a metric that does not exist."""
+    lacking = {key: [file for file in info_of(key).files if not path_of(file).is_file()] for key in keys}
+    return {key: files for key, files in lacking.items() if files}
+
+
+def require(keys: Sequence[str], missing: Literal["refuse", "skip"] = "refuse") -> tuple[list[str], list[str]]:
+    """Which metrics can be measured, and which are skipped because they lack files.
+
+    Args:
+        keys: metrics.
+        missing: what becomes of one that lacks a file.
+
+    Raises:
+        MissingWeights: a metric lacks a file and `missing` is "refuse".
+        ValueError: no such metric.
+    """
+    lacking = absent(keys)
+    if lacking and missing == "refuse":
+        told = [f"{key} needs {', '.join(str(path_of(file)) for file in files)}" for key, files in lacking.items()]
+        raise MissingWeights(f"not there: {'; '.join(told)}; get them: {remedy(lacking)}")
+    return [key for key in keys if key not in lacking], [key for key in keys if key in lacking]
+
+
+def state_of(file: WeightsFile) -> State:
+    """Whether a file is there, and whole as far as its publisher tells its digest."""
+    if not path_of(file).is_file():
+        return "absent"
+    return "present" if sha256(file).startswith(file.sha256) else "damaged"
+
+
+def sha256(file: WeightsFile) -> str:
+    """The digest of a file that is there, computed once as long as it does not change."""
+    path = path_of(file)
+    known = path.stat()
+    return _digest(path, known.st_size, known.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, changed: int) -> str:
+    return digest(path)
+
+
+def check(key: str) -> None:
+    """MissingWeights, or ValueError where a file is damaged: all that a metric reads is there and has its digest."""
+    require([key])
+    for file in info_of(key).files:
+        if state_of(file) == "damaged":
+            wrong = f"its sha256 begins {sha256(file)[:8]}, not {file.sha256[:8]}"
+            raise ValueError(damage(path_of(file), wrong, key))
+
+
+def damage(path: Path, what: str, key: str) -> str:
+    """A damaged file in one line, with the remedy."""
+    return f"{path}, which {key} reads, is damaged ({what}); delete it and get it again: {remedy([key])}"
+
+
+def identity(keys: Iterable[str]) -> dict[str, Any]:
+    """What scores depend on: `{"pyiqa": version, "weights": {metric: {file: sha256}}}`.
+
+    Metrics that read no file are not among the weights. Raises OSError where a file is not there.
+    """
+    weights = {key: {file.name: sha256(file) for file in METRICS[key].files} for key in keys if METRICS[key].files}
+    from importlib.metadata import version  # slow, and refusals come through here
+
+    return {"pyiqa": version("pyiqa"), "weights": weights}
+
+
+def fetch(file: WeightsFile, folder: Path | None = None) -> Path:
+    """Put a file where it belongs, whole and checked or not at all; what was there is replaced.
+
+    Args:
+        file: of a metric.
+        folder: where it lies on this machine; None downloads it, with a progress bar. Of the Hugging Face hub a mirror
+            named by HF_ENDPOINT is asked.
+
+    Raises:
+        ValueError: it is not there or not what it should be; the message names the remedy.
+    """
+    path = path_of(file)
+    if not file.url:
+        raise ValueError(f"{path} comes with a package, which is incomplete; install this project with `make setup`")
+    url = file.url.replace(HUB, os.environ.get("HF_ENDPOINT", HUB).rstrip("/"), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
+        return _copied(file, path, folder, url)
+    try:
+        download(url, path, file.sha256)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{url} cannot be downloaded ({error}); put {path.name} into a folder and give it: --from FOLDER"
+        ) from error
+    return path
+
+
+def _copied(file: WeightsFile, path: Path, folder: Path, url: str) -> Path:
+    candidates = [folder / file.name, folder / unquote(file.name)]  # browsers decode names
+    source = next(filter(Path.is_file, candidates), None)
+    if source is None:
+        raise ValueError(f"{folder} lacks {file.name}; get it: {url}")
+    try:
+        with whole(path, file.sha256) as partial:
+            shutil.copyfile(source, partial)
+    except ValueError as error:
+        raise ValueError(f"{source} is damaged ({error}); get it again: {url}") from error
+    return path

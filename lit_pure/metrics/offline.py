@@ -1,0 +1,190 @@
+"""pyiqa's networks, built from files on this machine and from nothing else.
+
+Knows what pyiqa 0.1.16 and the libraries below it would download, print and unpickle while they build a network, and
+keeps them from it. Knows nothing of images. pyiqa takes seconds to import, so it is imported when the first network is
+built.
+
+Three of pyiqa's habits are replaced while it builds: `torch.load` gives tensors only, whatever is asked of it (pyiqa
+would run whatever a pickle says); timm starts a backbone at random instead of downloading it, because the checkpoint
+of the whole network holds it; and files are looked for where `files.py` says. CLIP's file is no pickle but a
+TorchScript archive, which pyiqa reads with `torch.jit.load`, for its tensors only: it is read as it is, since its
+whole digest is known and checked first.
+"""
+
+import contextlib
+import io
+import logging
+import pickle
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lit_pure.metrics.files import check, damage, hub_folder, path_of, remedy
+from lit_pure.metrics.table import MetricInfo
+
+_metric: ContextVar[str] = ContextVar("metric", default="")
+"""The metric at work in this thread, which may reach no network."""
+
+
+class Reached(ValueError):
+    """A metric tried to reach the network."""
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Python tells every connection, name look-up and address opened before it happens; an error here prevents it."""
+    if event in ("socket.connect", "socket.getaddrinfo", "urllib.Request") and (key := _metric.get()):
+        target = arguments[1] if event == "socket.connect" else arguments[0]
+        raise Reached(f"{key} tried to reach {target}: a metric never uses the network; get its files: {remedy([key])}")
+
+
+sys.addaudithook(_watch)
+
+
+@contextlib.contextmanager
+def no_network(key: str) -> Iterator[None]:
+    """Within, any attempt of this thread to connect somewhere is a `Reached` that names the metric and the address."""
+    before = _metric.set(key)
+    try:
+        yield
+    finally:
+        _metric.reset(before)
+
+
+@dataclass
+class _Read:
+    """What was read while a network was built."""
+
+    path: Path | None = None
+    """The last file."""
+    tensors: list[Tensor] = field(default_factory=list)
+
+
+def network(info: MetricInfo) -> nn.Module:
+    """pyiqa's module for a metric: on the CPU, in evaluation mode, with all weights from sound files, silently.
+
+    Raises:
+        MissingWeights: a file is not there.
+        ValueError: a file is damaged, or lacks weights of the network; the message names file and remedy.
+        ImportError: pyiqa, or a package with a file, is not installed.
+    """
+    check(info.key)
+    logging.getLogger("pyiqa").setLevel(logging.WARNING)  # it announces every metric on the terminal
+    read = _Read()
+    with no_network(info.key), _silence(), contextlib.ExitStack() as stack:
+        pyiqa = _pyiqa()
+        stack.enter_context(_only_files(read))
+        options = dict(info.options)
+        if info.pyiqa_name == "niqe":
+            options["pretrained_model_path"] = _matlab_file(path_of(info.files[0]), stack)
+        try:
+            made: nn.Module = pyiqa.create_metric(info.pyiqa_name, device=torch.device("cpu"), **options).net
+        except (RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError) as error:
+            if read.path is None:
+                raise
+            reason = f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}"
+            raise ValueError(_cannot_be_loaded(info, read.path, reason[:200])) from error
+    _refuse_untrained(made, read, info)
+    if hasattr(made, "save_output"):
+        made.register_forward_pre_hook(_forget)
+    return made
+
+
+def _cannot_be_loaded(info: MetricInfo, path: Path, reason: str) -> str:
+    """What is told of a file: who publishes no digest may have published it cut."""
+    if any(file.sha256 for file in info.files if path_of(file) == path):
+        return f"{path} is as published, yet {info.key} cannot be built of it ({reason}): other versions are installed"
+    return damage(path, reason, info.key)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing printed and no warnings: what pyiqa asks of older libraries is its own business."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _forget(module: Any, inputs: object) -> None:
+    """MANIQA collects features of its backbone; those of a picture that failed half-way would serve the next one."""
+    module.save_output.clear()
+
+
+def _pyiqa() -> Any:
+    try:
+        import pyiqa
+    except ImportError as error:
+        raise ImportError(f"pyiqa cannot be imported ({error}); install this project with `make setup`") from error
+    return pyiqa
+
+
+@contextlib.contextmanager
+def _only_files(read: _Read) -> Iterator[None]:
+    """Within, libraries read weights from their places and tensors from files; `read` learns what they read."""
+    import timm
+    from pyiqa.archs import clip_model
+    from pyiqa.utils import download_util
+
+    load, create = torch.load, timm.create_model
+
+    def safe_load(file: Any, map_location: Any = None, **options: Any) -> Any:
+        read.path = Path(getattr(file, "name", file))
+        content = load(file, map_location="cpu", **options | {"weights_only": True})
+        read.tensors += _tensors(content)
+        return content
+
+    def random_backbone(name: str, *positions: Any, **options: Any) -> nn.Module:
+        return create(name, *positions, **options | {"pretrained": False})
+
+    def clip_file(url: str, root: str) -> str:
+        read.path = hub_folder() / "clip" / url.rpartition("/")[2]
+        return str(read.path)
+
+    with contextlib.ExitStack() as stack:
+        for owner, name, instead in (
+            (torch, "load", safe_load),
+            (timm, "create_model", random_backbone),
+            (clip_model, "_download", clip_file),
+            (download_util, "DEFAULT_CACHE_DIR", str(hub_folder() / "pyiqa")),  # pyiqa asks once, when imported
+        ):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, instead)
+        yield
+
+
+def _tensors(content: Any) -> list[Tensor]:
+    """All tensors of a checkpoint."""
+    if isinstance(content, Tensor):
+        return [content]
+    return [item for value in content.values() for item in _tensors(value)] if isinstance(content, Mapping) else []
+
+
+def _refuse_untrained(made: nn.Module, read: _Read, info: MetricInfo) -> None:
+    """ValueError if a parameter is not one that was read: pyiqa lets the files of some metrics lack weights."""
+    same_shape: dict[torch.Size, list[Tensor]] = {}
+    for tensor in read.tensors:
+        same_shape.setdefault(tensor.shape, []).append(tensor)
+    for name, parameter in made.named_parameters():
+        found = same_shape.get(parameter.shape, [])
+        if not any(torch.equal(tensor.to(parameter.dtype), parameter) for tensor in found):
+            assert read.path is not None, f"{info.key} has parameters, so it has files"
+            raise ValueError(damage(read.path, f"it lacks {name}", info.key))
+
+
+def _matlab_file(parameters: Path, stack: contextlib.ExitStack) -> str:
+    """A copy of basicsr's numbers in the format and under the names that pyiqa reads, for as long as the stack."""
+    from scipy.io import savemat
+
+    with np.load(parameters) as numbers:
+        renamed = {"mu_prisparam": numbers["mu_pris_param"], "cov_prisparam": numbers["cov_pris_param"]}
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "parameters.mat"
+    savemat(path, renamed)
+    return str(path)

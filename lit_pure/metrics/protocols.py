@@ -1,0 +1,86 @@
+"""Published ways to measure: which metric a paper's column is, on which colours, with which weights.
+
+Knows the files in `data/protocols/`, one per way, and checks them against the table. Knows nothing of how a score is
+computed; imports no torch.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lit_pure.config.compose import ConfigError, locate
+from lit_pure.metrics.table import METRICS, info_of
+
+FOLDER = "data/protocols"
+"""NAME.yaml, below the working directory or else below the project."""
+_KEYS = {"title": str, "color": str, "border": int, "metrics": dict, "weights": dict, "notes": list}
+_LUMA = {"Y": True, "RGB": False}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to measure."""
+
+    name: str
+    title: str
+    """Where it is from."""
+    metrics: dict[str, str]
+    """What tables call a metric: its key in `table.METRICS`, in the order of the columns."""
+    color: str
+    """Of PSNR and SSIM: Y or RGB."""
+    border: int
+    """Cut off every side of both pictures before anything is measured [px]."""
+    weights: dict[str, tuple[str, ...]]
+    """Names of the files that each metric reads."""
+    notes: tuple[str, ...]
+    """What is not known for certain."""
+
+
+def names() -> list[str]:
+    """All protocols there are."""
+    return sorted(path.stem for path in locate(FOLDER).glob("*.yaml"))
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of a name. Raises ConfigError: no such protocol, or its file contradicts the table of metrics."""
+    path = locate(f"{FOLDER}/{name}.yaml")
+    if name not in names() or not path.is_file():
+        near = get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
+        raise ConfigError(f"no such protocol: {name}; {hint}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or content.keys() != _KEYS.keys():
+        raise ConfigError(f"{path} must hold {', '.join(_KEYS)}, and nothing else")
+    if wrong := [key for key, kind in _KEYS.items() if not isinstance(content[key], kind)]:
+        raise ConfigError(f"{path}: {wrong[0]} must be a {_KEYS[wrong[0]].__name__}, found {content[wrong[0]]!r}")
+    if not all(isinstance(found, list) for found in content["weights"].values()):
+        raise ConfigError(f"{path}: weights must be lists of file names")
+    weights = {key: tuple(found) for key, found in content.pop("weights").items()}
+    made = Protocol(name=name, weights=weights, notes=tuple(content.pop("notes")), **content)
+    _refuse_contradictions(made, path)
+    return made
+
+
+def _refuse_contradictions(made: Protocol, path: Path) -> None:
+    """ConfigError unless the protocol can be followed with the metrics there are."""
+    if made.color not in _LUMA or made.border < 0:
+        raise ConfigError(f"{path}: color is {made.color}, border {made.border}; take Y or RGB, and 0 or more px")
+    for label, key in made.metrics.items():
+        try:
+            info = info_of(key)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {label}: {error}") from error
+        on_luma: Any = info.options.get("test_y_channel", _LUMA[made.color])
+        if on_luma != _LUMA[made.color]:
+            raise ConfigError(f"{path}: {label}: {key} is not measured on {made.color}; take another metric or color")
+        pinned, read = made.weights.get(key, ()), tuple(file.name for file in METRICS[key].files)
+        if pinned != read:
+            raise ConfigError(
+                f"{path}: {key} is to read {', '.join(pinned) or 'no file'}; here it reads {', '.join(read)}"
+            )

@@ -1,0 +1,60 @@
+"""What is measured: what was asked for, what a protocol has, what is left out and why, what is refused."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lit_pure.config.compose import ConfigError
+from lit_pure.metrics.choice import choose
+from lit_pure.metrics.files import MissingWeights
+from lit_pure.metrics.protocols import protocol
+
+
+def test_without_a_wish_what_needs_no_download() -> None:
+    choice = choose(with_target=True)
+    assert choice.metrics == ("psnr", "ssim", "niqe") and not choice.left_out and choice.border == 0
+    assert choice.labels == {"psnr": "PSNR", "ssim": "SSIM", "niqe": "NIQE"}
+
+
+def test_without_true_pictures_only_what_needs_none() -> None:
+    choice = choose(with_target=False)
+    assert choice.metrics == ("niqe",) and list(choice.left_out) == ["psnr", "ssim"]
+    assert all("--target" in reason for reason in choice.left_out.values())
+    with pytest.raises(ConfigError, match="^psnr, fid: the true pictures are needed;.* --target, or .* niqe, musiq"):
+        choose(["niqe", "psnr", "fid"], with_target=False)
+
+
+def test_a_protocol_names_metrics_labels_and_border(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = protocol("pure")
+    choice = choose(protocol="pure", with_target=True, missing="skip")
+    assert {*choice.metrics, *choice.left_out} == set(rules.metrics.values()) and choice.protocol == "pure"
+    assert choice.labels == {key: label for label, key in rules.metrics.items()} and choice.border == rules.border
+    own = tmp_path / "data" / "protocols" / "cut.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("title: x\ncolor: Y\nborder: 4\nmetrics: {Fidelity: psnr}\nweights: {}\nnotes: []\n")
+    monkeypatch.chdir(tmp_path)
+    choice = choose(protocol="cut", with_target=True)
+    assert choice.metrics == ("psnr",) and choice.labels == {"psnr": "Fidelity"} and choice.border == 4
+    mine = choose(["ssim", "psnr", "ssim"], "cut", with_target=True)
+    assert mine.metrics == ("ssim", "psnr") and mine.border == 4
+
+
+def test_absent_weights_are_refused_or_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "torch.hub", raising=False)
+    with pytest.raises(MissingWeights, match="lit-pure weights metrics --metrics lpips,musiq"):
+        choose(["psnr", "lpips", "musiq"], with_target=True)
+    choice = choose(["psnr", "lpips", "musiq"], with_target=True, missing="skip")
+    assert choice.metrics == ("psnr",) and list(choice.left_out) == ["lpips", "musiq"]
+    assert choice.labels["lpips"] == "LPIPS"
+    assert choice.left_out["musiq"] == "weights are not here; get them: lit-pure weights metrics --metrics lpips,musiq"
+    with pytest.raises(ConfigError, match="nothing to measure: musiq: weights are not here"):
+        choose(["musiq"], with_target=False, missing="skip")
+
+
+def test_mistakes_name_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no such metric: psrn; did you mean psnr"):
+        choose(["psrn"], with_target=True)
+    with pytest.raises(ConfigError, match="no such protocol: pur; did you mean pure"):
+        choose(protocol="pur", with_target=True)

@@ -1,0 +1,57 @@
+"""The per-image file: what is written comes back, to the last digit, whatever a picture is called."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lit_pure.metrics.rows import Row, read_rows, write_rows
+
+NAMES = ["plain", "NA", "nan", "007", "1e5", "", "a,b", 'say "x"', "two\nlines", " spaced ", "null", "ä\udcff"]
+
+
+def test_names_and_digits_come_back(tmp_path: Path) -> None:
+    rows = [Row("web", "restored", name, {"psnr": 20 + place / 3, "niqe": 1e-17}) for place, name in enumerate(NAMES)]
+    write_rows(tmp_path / "scores.csv", rows, ["psnr", "niqe"])
+    table = read_rows(tmp_path / "scores.csv")
+    assert list(table) == ["test_set", "method", "image", "psnr", "niqe"]
+    assert table["image"].tolist() == NAMES
+    assert table["psnr"].tolist() == [row.scores["psnr"] for row in rows]
+    assert table["niqe"].tolist() == [1e-17] * len(NAMES)
+
+
+def test_what_is_absent_is_an_empty_cell_and_a_metric_not_asked_for_is_left_out(tmp_path: Path) -> None:
+    rows = [Row("a", "bicubic", "x", {"psnr": float("inf"), "ssim": 1.0}), Row("a", "bicubic", "y", {})]
+    write_rows(tmp_path / "scores.csv", rows, ["psnr", "psnr-rgb"])
+    assert (tmp_path / "scores.csv").read_text() == (
+        "test_set,method,image,psnr,psnr-rgb\na,bicubic,x,inf,\na,bicubic,y,,\n"
+    )
+    table = read_rows(tmp_path / "scores.csv")
+    assert table["psnr"].tolist()[0] == float("inf") and table["psnr-rgb"].isna().all()
+    assert [str(kind) for kind in table.dtypes[3:]] == ["float64", "float64"]
+
+
+def test_no_rows_are_a_table_with_its_columns(tmp_path: Path) -> None:
+    write_rows(tmp_path / "scores.csv", [], ["niqe"])
+    table = read_rows(tmp_path / "scores.csv")
+    assert isinstance(table, pd.DataFrame) and len(table) == 0 and list(table)[3:] == ["niqe"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        ("", "no column test_set"),
+        ("test_set,method,image,psnr\na,b,c\n", "3 columns"),
+        ("image,psnr\na,1\n", "there is no column test_set"),
+        ("test_set,method,image,psnr\na,b,c,high\n", "high"),
+        ('test_set,method,image\n"a,b,c\n', "unexpected end"),
+    ],
+)
+def test_what_is_no_file_of_scores_is_named(tmp_path: Path, content: str | None, reason: str) -> None:
+    path = tmp_path / "scores.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=reason) as told:
+        read_rows(path)
+    assert str(path) in str(told.value) and len(str(told.value).splitlines()) == 1
