@@ -18,9 +18,9 @@ import torch
 
 from lit_pure import runs
 from lit_pure.config.data import LEAST_LQ_SIDE
-from lit_pure.images.color import heatmap
 from lit_pure.images.files import list_images
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
+from lit_pure.images.maps import dark_map
 from lit_pure.photo import PhotoProgress, RestoredPhoto
 from lit_pure.restore import Restorer
 
@@ -168,7 +168,7 @@ def _write(restored: RestoredPhoto, restorer: Restorer, out: Path, name: str, ma
 
 
 def _entropy_picture(entropy_hw: torch.Tensor, restorer: Restorer, height: int, width: int) -> torch.Tensor:
-    """uint8 (3, height, width); enlarged as bytes, row by row in memory as it is written."""
+    """uint8 (3, height, width), dark where it is high; enlarged as bytes, row by row in memory as it is written."""
     cell, ceiling = restorer.tokenizer.downsample, math.log(restorer.tokenizer.config.codes)
-    small_hw3 = to_bytes(heatmap(entropy_hw, 0.0, ceiling)).permute(1, 2, 0)
+    small_hw3 = to_bytes(dark_map(entropy_hw, 0.0, ceiling)).permute(1, 2, 0)
     return small_hw3[torch.arange(height) // cell][:, torch.arange(width) // cell].permute(2, 0, 1)

@@ -5,7 +5,6 @@ its summary stands. Some finished runs are shipped with the project, in `data/ru
 where there is no own one. Knows nothing of models, and imports no torch, so that reports are quick.
 """
 
-import importlib.metadata
 import json
 import platform
 import re
@@ -27,6 +26,8 @@ SHIPPED_ROOT = PROJECT / "data" / "runs"
 """Where the finished runs are that come with the project."""
 SHIPPED = "shipped"
 """In place of version_N: the run that came with the project."""
+COMPLEXITY = "complexity.json"
+"""What one restoration costs, where `lit-pure bench restore` measured it."""
 PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
 _VERSION = re.compile(r"version_(\d+)")
 _EITHER = re.compile(r"version_\d+|shipped")
@@ -54,6 +55,11 @@ class Run:
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return (self.folder / "summary.json").is_file()
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the run came with the project."""
+        return self.folder.is_relative_to(SHIPPED_ROOT)
 
     @property
     def weights(self) -> Path:
@@ -154,7 +160,14 @@ def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], comman
         "seed": seed,
         "needs": needs,
         "dataset": dataset,
-        "git": _git_state(),
+        **surroundings(),
+    }
+
+
+def surroundings(checkout: Path = PROJECT) -> dict[str, Any]:
+    """What code something is made with: git state of a checkout, versions of Python, system and packages."""
+    return {
+        "git": _git_state(checkout),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -162,17 +175,19 @@ def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], comman
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata  # slow, and refusals come through here
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 
-def _git_state() -> dict[str, Any]:
+def _git_state(checkout: Path) -> dict[str, Any]:
     """Commit and whether the tree was changed; empty outside a checkout."""
     try:
         commit, status = (
-            subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True, timeout=20, check=True)
+            subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, timeout=20, check=True)
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.SubprocessError):

@@ -18,6 +18,7 @@ from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, load
 from lit_pure.config.schema import PureExperiment
 from lit_pure.lit.build import restorer_of
+from lit_pure.metrics.rows import read_rows
 from lit_pure.runs import Run
 
 
@@ -63,7 +64,7 @@ def test_the_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names >= {"checkpoints", "images", "weights", "metrics.csv", "summary.json"}
     assert (folder / "checkpoints" / "last.ckpt").exists()
-    assert len(list((folder / "images" / "demo").glob("*.png"))) == 2
+    assert len(list((folder / "images" / "demo" / "restored").glob("*.png"))) == 2
 
 
 def test_the_summary_is_flat_and_has_every_figure(house: Path) -> None:
@@ -74,7 +75,52 @@ def test_the_summary_is_flat_and_has_every_figure(house: Path) -> None:
     assert summary["tokens_per_second"] > 0 and summary["steps"] == 6
     assert summary["train/loss_first"] > 0 and summary["train/loss_last"] > 0
     assert 0 < summary["train/data_wait"] < 1 and 0 < summary["train/data_made"] < 1
-    assert not any(isinstance(value, dict) for value in summary.values())
+    assert summary["train/tokens_per_second"] > summary["train/images_per_second"] > 0
+    assert "train/mfu" not in summary, "nobody knows what this processor could do"
+    assert [key for key, value in summary.items() if isinstance(value, dict)] == ["metrics"]
+    assert set(summary["metrics"]) == {"pyiqa", "weights", "protocol", "left_out"}
+    assert [*summary["metrics"]["weights"]] == ["niqe"], "the others read nothing"
+
+
+def test_every_test_picture_has_its_scores_whose_means_are_the_summary(house: Path) -> None:
+    for name, methods in (("demo", ["bicubic", "restored"]), ("tokenizer/nano", ["reconstructed"])):
+        table, summary = read_rows(newest(name).folder / "scores.csv"), newest(name).summary()
+        assert sorted(set(table["method"])) == methods and [*table["image"][:2]] == ["chelsea", "coffee"]
+        for method, rows in table.groupby("method"):
+            prefix = "bicubic_" if method == "bicubic" else ""
+            for key in table.columns[3:]:
+                assert summary[f"test/demo/{prefix}{key}"] == pytest.approx(rows[key].mean(), rel=1e-12)
+
+
+def test_metrics_that_cannot_be_measured_are_refused_before_anything_is_made_or_left_out(
+    house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    before = runs.versions("demo")
+    for change, words in (
+        ("evaluation.metrics=[musiq]", ["musiq_koniq_ckpt", "lit-pure weights metrics", "evaluation.missing=skip"]),
+        ("evaluation.protocol=pur", ["no such protocol: pur; did you mean pure?"]),
+        ("evaluation.metrics=[psnr,nique]", ["nique"]),
+        ("data.size=64", ["niqe scores pictures of 96 px or more"]),
+    ):
+        assert main(["run", "demo", change]) == 2
+        said = capsys.readouterr().err
+        assert all(word in said for word in words) and len(said.splitlines()) == 1, said
+    assert runs.versions("demo") == before
+
+
+def test_a_run_goes_on_without_the_metrics_that_lack_weights_and_says_so(
+    house: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    changes = ["evaluation.protocol=osediff", "evaluation.metrics=[psnr-rgb]", "evaluation.missing=skip"]
+    assert main(["run", "ablations/sampling/top1", "base=demo", *changes]) == 0
+    made = newest("ablations/sampling/top1")
+    assert [*read_rows(made.folder / "scores.csv")][3:] == ["psnr", "ssim", "niqe", "psnr-rgb"]
+    identity = made.summary()["metrics"]
+    assert identity["protocol"] == "osediff"
+    assert [*identity["left_out"]] == ["lpips", "dists", "fid", "musiq", "maniqa-pipal", "clipiqa"]
+    assert all(f"{key} is not measured" in caplog.text for key in identity["left_out"])
 
 
 def test_the_test_figures_are_those_of_the_pictures_on_disk(house: Path) -> None:
@@ -88,7 +134,7 @@ def test_the_test_figures_are_those_of_the_pictures_on_disk(house: Path) -> None
     found = []
     for index in range(len(crops)):
         item = crops[0, index]
-        with Image.open(newest("demo").folder / "images" / "demo" / f"{item['name']}.png") as file:
+        with Image.open(newest("demo").folder / "images" / "demo" / "restored" / f"{item['name']}.png") as file:
             restored = np.asarray(file).astype(float)
         truth = item["hq_3HW"].permute(1, 2, 0).numpy().astype(float)
         error = (((restored - truth) @ weights) ** 2).mean()
@@ -103,10 +149,25 @@ def test_tensorboard_shows_curves_pictures_and_words(house: Path) -> None:
         for kind in shown:
             shown[kind] |= set(events.Tags()[kind])
     assert {"train/loss", "train/loss_text", "train/loss_image", "val/loss", "lr-AdamW"} <= shown["scalars"]
+    assert {"val/psnr", "val/ssim", "val/niqe", "train/tokens_per_second", "train/data_wait"} <= shown["scalars"]
     grids = {tag for tag in shown["images"] if tag.endswith("LQ | bicubic | restored | ground truth")}
     assert {tag.split("/")[0] for tag in grids} == {"val", "test_demo"}
     assert any("entropy" in tag for tag in shown["images"])
-    assert any("answers" in tag for tag in shown["tensors"])
+    assert {"val/answers/text_summary", "test_demo/answers/text_summary", "provenance/text_summary"} <= shown["tensors"]
+
+
+def test_the_test_keeps_sources_and_answers_beside_what_was_restored(house: Path) -> None:
+    folder = newest("demo").folder / "images" / "demo"
+    assert {path.name for path in folder.iterdir()} == {"restored", "lq", "hq", "answers.jsonl"}
+    rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["image"] for row in rows] == ["chelsea", "coffee"]
+    said = ["image", "answer", "blur", "noise", "caption", "degradation (DEM)", "caption (source)"]
+    assert all(list(row) == said and row["caption (source)"] for row in rows)
+    for path in (folder / "restored").iterdir():
+        sizes = [Image.open(folder / kind / path.name).size[0] for kind in ("restored", "hq", "lq")]
+        assert sizes == [96, 96, 24]
+    tokenizer = newest("tokenizer/nano").folder / "images" / "demo"
+    assert {path.name for path in tokenizer.iterdir()} == {"reconstructed", "hq"}
 
 
 @pytest.mark.parametrize("mode", ["none", "perception", "understanding", "full"])

@@ -7,7 +7,7 @@ import pytest
 
 from lit_pure import runs
 from lit_pure.config.compose import compose, save
-from lit_pure.report import comparison, overview, text
+from lit_pure.report.overview import comparison, overview, text
 from lit_pure.runs import MissingRun
 
 

@@ -8,6 +8,8 @@ from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError, compose, grid, locate
 from lit_pure.config.schema import Experiment, PureExperiment
+from lit_pure.metrics.choice import of_run
+from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import Run
 from lit_pure.sequence.template import PERCEIVES
 
@@ -33,7 +35,7 @@ def run_command(arguments: argparse.Namespace) -> int:
 
 def sweep_command(arguments: argparse.Namespace) -> int:
     """Run every variant of a sweep file, then compare them."""
-    from lit_pure.report import overview, text
+    from lit_pure.report.overview import overview, text
 
     variants: dict[str, Experiment] = {}
     for label, overrides in grid(arguments.experiment, arguments.overrides).items():
@@ -47,12 +49,16 @@ def sweep_command(arguments: argparse.Namespace) -> int:
 
 def _run(experiment: Experiment) -> Run:
     """Run, then say where everything is."""
+    from torch import distributed
+
     from lit_pure.lit.build import run
-    from lit_pure.report import comparison, text
+    from lit_pure.report.overview import comparison, text
 
     # Importing Lightning made it announce devices and tips; its warnings stay.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     made = run(experiment, sys.argv)
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
+        return made  # the first process tells it
     summary = made.summary()
     if "train/loss_last" in summary:
         first, last = summary["train/loss_first"], summary["train/loss_last"]
@@ -77,6 +83,8 @@ def _run(experiment: Experiment) -> Run:
 def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     """Refuse at once what would fail after minutes: missing weights, needs that do not exist or go in a circle."""
     needs, chain = experiment.needs, (*before, experiment.name)
+    if isinstance(experiment, PureExperiment):
+        _check_metrics(experiment)
     if experiment.name in before:
         raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
     if needs.weights:
@@ -88,6 +96,14 @@ def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
             _check_needs(compose(need), chain)
+
+
+def _check_metrics(experiment: PureExperiment) -> None:
+    """Refuse what cannot be measured at the end."""
+    try:
+        of_run(experiment)
+    except MissingWeights as error:
+        raise ConfigError(f"{error}; or go on without: evaluation.missing=skip") from error
 
 
 def _check_pure(experiment: PureExperiment) -> None:

@@ -24,7 +24,11 @@ LEVELS: tuple[Level, ...] = ("small", "medium", "large")
 ColorFix = Literal["none", "wavelet", "adain"]
 """Where the colours of a restored picture come from: the model; the enlarged source's low frequencies; its moments."""
 
-MetricName = Literal["psnr", "ssim", "niqe"]
+MetricName = Literal[
+    "psnr", "ssim", "niqe", "lpips", "dists", "fid", "musiq", "maniqa", "clipiqa", "topiq",
+    "psnr-rgb", "ssim-rgb", "lpips-vgg", "musiq-spaq", "musiq-paq2piq", "musiq-ava", "maniqa-pipal", "maniqa-kadid",
+    "clipiqa+", "topiq-spaq", "topiq-flive",
+]  # fmt: skip
 """The rows of `metrics/table.py`, known here so that a wrong name is refused before anything is imported."""
 
 
@@ -70,6 +74,8 @@ class TrainerConfig:
     """Lightning's strategy: auto, ddp, ..."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
     """Numbers to compute in."""
+    peak_flops: float = knob(0.0, low=0)
+    """What one device could do in that precision [FLOP/s], for train/mfu; 0 asks Lightning, which lacks some."""
 
 
 @dataclass
@@ -187,8 +193,14 @@ class EvaluationConfig:
 
     metrics: list[MetricName] = knob(["psnr", "ssim", "niqe"])
     """What restored and bicubic pictures are scored by."""
+    protocol: str = ""
+    """A published way to measure, NAME of data/protocols/NAME.yaml: its metrics, too, and its border; empty: none."""
+    missing: Literal["refuse", "skip"] = "refuse"
+    """What becomes of a metric whose weights are not here: the run is refused, or goes on without the metric."""
     pictures: int = knob(4, low=1)
     """Pictures shown at each validation."""
+    keep: int = knob(100, low=0)
+    """Test pictures of a set whose LQ and HQ are kept beside the restored one."""
 
 
 @dataclass

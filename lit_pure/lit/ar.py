@@ -16,9 +16,12 @@ from torch import Tensor
 from lit_pure.backbone.losses import linear_cross_entropy
 from lit_pure.config.schema import Level, PureExperiment
 from lit_pure.images.geometry import resize
+from lit_pure.lit.callbacks.flops import transformer_training
+from lit_pure.lit.callbacks.told import Work
 from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
+from lit_pure.metrics.choice import of_run
 from lit_pure.photo import Restoration
 from lit_pure.restore import Restorer, bicubic
 from lit_pure.sequence.assemble import IGNORE, Sample
@@ -32,18 +35,21 @@ class ARModule(LightningModule):
         super().__init__()
         self.config, self.restorer = config, restorer
         self.backbone = restorer.backbone
-        self.scores = Scores(sorted(config.data.test), config.evaluation.metrics, ["restored", "bicubic"])
+        self.choice = of_run(config)
+        self.scores = Scores(sorted(config.data.test), self.choice.metrics, ["restored", "bicubic"], self.choice.border)
         self.shown: dict[str, Tensor] = {}
-        self.answers: list[dict[str, str]] = []
-        self.maps: list[Restoration] = []
+        self.answers: list[dict[str, str | None]] = []
+        self.entropy_Bhw = torch.empty(0)
+        self.work = Work()
 
     def on_fit_start(self) -> None:
         """Bring the frozen tokenizer to the device."""
         self.restorer.tokenizer.to(self.device)
 
     def on_test_start(self) -> None:
-        """Bring the frozen tokenizer to the device."""
+        """Bring the frozen tokenizer to the device; a test begins anew."""
         self.restorer.tokenizer.to(self.device)
+        self.scores.reset()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy on the answer (paper equation 1)."""
@@ -70,11 +76,11 @@ class ARModule(LightningModule):
             self.scores.update(dataloader_idx, method, self.shown[method], batch)
         speed = restored[0].tokens_per_second
         key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
-        self.log(key, speed, batch_size=len(restored), add_dataloader_idx=False)
+        self.log(key, speed, batch_size=len(restored), add_dataloader_idx=False, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        """Log the means."""
-        self.log_dict(self.scores.compute())
+        """Log the means, which are the same on all processes; averaging them over these changes nothing."""
+        self.log_dict(self.scores.compute(), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
@@ -100,6 +106,7 @@ class ARModule(LightningModule):
         hidden_BTD = self.backbone(ids_BT[:, :-1])
         keep_BT = labels_BT[:, 1:] != IGNORE
         labels_N = labels_BT[:, 1:][keep_BT]
+        self.work = self._work((ids_BT[:, :-1] != assembler.vocabulary.pad).sum(1).tolist(), len(labels_N))
         weight_N = torch.full(labels_N.shape, 1 / len(labels_N), device=labels_N.device)
         loss, each_N = linear_cross_entropy(
             hidden_BTD[keep_BT], self.backbone.head.weight, labels_N, weight_N, self.backbone.config.loss_chunk
@@ -109,16 +116,25 @@ class ARModule(LightningModule):
         parts = {"loss_text": text_N, "loss_image": image_N}
         return loss, {name: each_N[mask].mean() for name, mask in parts.items() if bool(mask.any())}
 
+    def _work(self, lengths: list[int], labels: int) -> Work:
+        """What a step over rows of so many tokens and labels takes; the frozen tokenizer is not counted."""
+        config = self.backbone.config
+        blocks = sum(item.numel() for item in self.backbone.blocks.parameters())
+        head = self.backbone.head.weight.numel()
+        flops = transformer_training(blocks, lengths, config.layers, config.width, head, labels)
+        return Work(len(lengths), sum(lengths), flops)
+
     def _restore(self, batch: Batch, count: int) -> list[Restoration]:
         """Restore the first pictures of a batch and keep what the callbacks show."""
         lq_B3hw, names = batch["lq_B3hw"][:count], batch["name"][:count]
-        self.maps = self.restorer.restore(lq_B3hw, names)
+        made = self.restorer.restore(lq_B3hw, names)
         size = self.restorer.size
         self.shown = {
             "LQ": torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
             "bicubic": bicubic(lq_B3hw, size),
-            "restored": torch.stack([restored.image_3HW for restored in self.maps]),
+            "restored": torch.stack([restored.image_3HW for restored in made]),
         }
+        self.entropy_Bhw = torch.stack([restored.entropy_hw for restored in made])
         if "hq_B3HW" in batch:
             self.shown["ground truth"] = batch["hq_B3HW"][:count]
         # Published weights are sampled from without a degradation estimator: no labels to show.
@@ -127,9 +143,12 @@ class ARModule(LightningModule):
             {
                 "image": names[row],
                 "answer": restored.text,
+                "blur": restored.blur,
+                "noise": restored.noise,
+                "caption": restored.caption,
                 "degradation (DEM)": degradation_sentence(*batch["labels"][row]) if perceives else "",
                 "caption (source)": batch["caption"][row],
             }
-            for row, restored in enumerate(self.maps)
+            for row, restored in enumerate(made)
         ]
-        return self.maps
+        return made

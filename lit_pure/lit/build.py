@@ -5,28 +5,40 @@ is printed is up to the command line; what is logged goes through `logging`.
 """
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch import nn
 
 from lit_pure import runs, weights
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.compose import compose, differences, locate, save
 from lit_pure.config.models import SamplingConfig
-from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, RestoringConfig, TokenizerExperiment
+from lit_pure.config.schema import (
+    DemExperiment,
+    EvaluationConfig,
+    Experiment,
+    PureExperiment,
+    RestoringConfig,
+    TokenizerExperiment,
+)
 from lit_pure.lit.ar import ARModule
-from lit_pure.lit.callbacks import LossHistory, Pictures, Progress
+from lit_pure.lit.callbacks.history import LossHistory
+from lit_pure.lit.callbacks.keeping import KeepPictures
+from lit_pure.lit.callbacks.measures import RestorationMetrics
+from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
+from lit_pure.lit.callbacks.progress import Progress
+from lit_pure.lit.callbacks.provenance import Provenance
+from lit_pure.lit.callbacks.throughput import Throughput
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform, Untouched
 from lit_pure.lit.dem import DemModule
-from lit_pure.lit.timing import DataWait
+from lit_pure.lit.summary import summary
 from lit_pure.lit.tokenizer import TokenizerModule
+from lit_pure.metrics.choice import of_run
+from lit_pure.metrics.rows import FILE, write_rows
 from lit_pure.restore import Restorer
 from lit_pure.runs import Run
 from lit_pure.sampling.precision import prepare
@@ -45,6 +57,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     published weights, which are never trained.
     """
     runs.refuse_training(experiment)
+    _tell_left_out(experiment)
     # Photographs are looked at before hours go into what is needed.
     data = PhotoDataModule(experiment.data, experiment.seed, Untouched(), trains=not experiment.needs.weights)
     needs = _provide(experiment, command)
@@ -52,13 +65,18 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     module, data.transform = _module(experiment, needs)
     loggers = _loggers(experiment)
     folder = Run(runs.ROOT / experiment.name / f"version_{loggers[0].version}")
-    history = LossHistory()
-    pictures = Pictures(folder.folder / "images", sorted(experiment.data.test), _entropy_ceiling(module))
-    wait = DataWait()
-    trainer = _trainer(experiment, folder, loggers, [history, wait, pictures])
+    history, throughput = LossHistory(), Throughput(experiment.trainer.peak_flops)
+    kept = _keeping(experiment, folder)
+    labels = {name: need.label for name, need in needs.items()}
+    facts = runs.provenance(experiment.seed, labels, data.fingerprints(), command)
+    provenance = Provenance(facts, folder.folder)
+    shown = _showing(experiment, module)
+    trainer = _trainer(experiment, folder, loggers, [history, throughput, provenance, *shown, kept])
     if trainer.is_global_zero:
-        _introduce(experiment, folder, needs, data, command)
-    log.info("run %s", folder.label)
+        # Before the trainer would: what fails while it sets up is explained, too.
+        provenance.write(folder.folder)
+        save(experiment, folder.folder / "config.yaml")
+        log.info("run %s", folder.label)
     if not experiment.needs.weights:
         trainer.fit(module, data)
         if isinstance(module, DemModule):
@@ -69,9 +87,19 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     if experiment.data.test:
         trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
-        row = _summary(experiment, module, data, trainer, {**history.row(), **wait.row()}, pictures)
+        row = summary(experiment, module, data, trainer, {**history.row(), **throughput.row()}, kept.written)
+        if isinstance(module, ARModule | TokenizerModule):
+            write_rows(folder.folder / FILE, module.scores.rows, module.scores.single)
         runs.write_json(folder.folder / "summary.json", row)
-    return folder
+    # Other processes, which may have counted this run's folder as a version before theirs, wait until it is finished.
+    return Run(trainer.strategy.broadcast(folder.folder))
+
+
+def _tell_left_out(experiment: Experiment) -> None:
+    """Raise what `of_run` raises before hours go into a run, and say which metrics it will go without."""
+    if isinstance(experiment, PureExperiment):
+        for key, reason in of_run(experiment).left_out.items():
+            log.warning("%s is not measured: %s", key, reason)
 
 
 def restorer_of(run: Run, sampling: SamplingConfig | None = None, restoring: RestoringConfig | None = None) -> Restorer:
@@ -196,6 +224,22 @@ def _loggers(experiment: Experiment) -> list[Logger]:
     return [board, CSVLogger(runs.ROOT, name=experiment.name, version=board.version, flush_logs_every_n_steps=50)]
 
 
+def _keeping(experiment: Experiment, folder: Run) -> KeepPictures:
+    """What the test leaves in `images/`."""
+    evaluation = experiment.evaluation if isinstance(experiment, PureExperiment) else EvaluationConfig()
+    return KeepPictures(folder.folder / "images", sorted(experiment.data.test), evaluation.keep)
+
+
+def _showing(experiment: Experiment, module: LightningModule) -> list[Callback]:
+    """What is to be seen while it runs. Only the backbone answers; a tokenizer measures its own reconstructions."""
+    sets = sorted(experiment.data.test)
+    shown: list[Callback] = [ImageGrid(sets)]
+    if isinstance(module, ARModule):
+        single, border = module.scores.single, module.scores.border
+        shown += [EntropyMap(sets), TextSamples(sets), RestorationMetrics(single, stages=["val"], border=border)]
+    return shown
+
+
 def _trainer(experiment: Experiment, folder: Run, loggers: list[Logger], ours: list[Callback]) -> Trainer:
     config = experiment.trainer
     checkpoints = ModelCheckpoint(folder.folder / "checkpoints", save_last="link", every_n_train_steps=config.val_every)
@@ -219,17 +263,6 @@ def _trainer(experiment: Experiment, folder: Run, loggers: list[Logger], ours: l
     )
 
 
-def _introduce(
-    experiment: Experiment, folder: Run, needs: dict[str, Run], data: PhotoDataModule, command: Sequence[str]
-) -> None:
-    """Write down what is about to run."""
-    folder.folder.mkdir(parents=True, exist_ok=True)
-    save(experiment, folder.folder / "config.yaml")
-    labels = {name: need.label for name, need in needs.items()}
-    row = runs.provenance(experiment.seed, labels, data.fingerprints(), command)
-    runs.write_json(folder.folder / "provenance.json", row)
-
-
 def _save_weights(module: LightningModule, folder: Run) -> None:
     match module:
         case TokenizerModule():
@@ -238,32 +271,3 @@ def _save_weights(module: LightningModule, folder: Run) -> None:
             weights.save_dem(folder.weights, module.dem)
         case ARModule():
             weights.save_pure(folder.weights, module.backbone, module.restorer.assembler.vocabulary)
-
-
-def _summary(
-    experiment: Experiment,
-    module: nn.Module,
-    data: PhotoDataModule,
-    trainer: Trainer,
-    training: dict[str, float | int],
-    pictures: Pictures,
-) -> dict[str, Any]:
-    """One flat row: what `report` and the notebooks read."""
-    row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
-    row |= {"seed": experiment.seed, "parameters": sum(item.numel() for item in module.parameters())}
-    row |= training
-    measured = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
-    if speeds := [measured.pop(key) for key in list(measured) if key.endswith("/tokens_per_second")]:
-        row["tokens_per_second"] = round(sum(speeds) / len(speeds), 1)
-    row |= {key: value for key, value in sorted(measured.items()) if math.isfinite(value)}
-    skipped = data.skipped()
-    return row | {
-        "skipped": len(skipped),
-        "skipped_photos": skipped,
-        "pictures": [str(path) for path in pictures.written],
-    }
-
-
-def _entropy_ceiling(module: LightningModule) -> float:
-    """The largest entropy an image token can have [nats]; any positive number where there are no image tokens."""
-    return math.log(module.restorer.tokenizer.config.codes) if isinstance(module, ARModule) else 1.0

@@ -1,31 +1,61 @@
-"""Metrics of several test sets and several methods at once.
+"""Scores of several test sets and several methods at once: their means, and a row for each picture.
 
-Knows which `ImageMetric` belongs to which set and method and how its key is written. Knows nothing of how pictures are
-made. No module: a LightningModule that holds one does not see the metrics' networks.
+Knows which metric belongs to which set and method, how its key is written, and what has to be gathered from other
+processes. Knows nothing of how pictures are made or where rows are written. No module: a LightningModule that holds one
+does not see the metrics' networks.
+
+Suffixes: B images, 3 RGB, H height, W width; a leading 1 is one image by itself.
 """
 
 import logging
+import math
+import warnings
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, distributed
 
 from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.lit.data import Batch
-from lit_pure.metrics.score import ImageMetric, NotScorable
+from lit_pure.metrics.metric import ImageMetric, SetMetric
+from lit_pure.metrics.rows import Row
+from lit_pure.metrics.score import Frechet, NotScorable, Scorer
 from lit_pure.metrics.table import METRICS
 
 log = logging.getLogger(__name__)
 
+Place = tuple[str, str, str]
+"""(set, method, metric)."""
+
 
 class Scores:
-    """One `ImageMetric` per (set, method, metric), with keys `test/<set>/<metric>`.
+    """One metric per (set, method, metric), with keys `test/<set>/<metric>`.
 
-    The first method's keys are bare; those of the others carry the method: `test/<set>/bicubic_psnr`.
+    The first method's keys are bare; those of the others carry the method: `test/<set>/bicubic_psnr`. Works in any
+    LightningModule whose test batches have `name`, `index` (of the sample in its set, whatever the process) and, where
+    there are true pictures, `hq_B3HW`: `reset` when a test starts, `update` in its steps, `compute` at its end.
+
+    Args:
+        sets: names of the test sets.
+        metrics: keys of `table.METRICS`.
+        methods: what makes pictures, the main one first.
+        border: cut off every side of all pictures before they are scored [px].
     """
 
-    def __init__(self, sets: Sequence[str], metrics: Sequence[str], methods: Sequence[str]) -> None:
-        self.sets, self.methods, self.metrics = list(sets), list(methods), list(metrics)
-        self._made: dict[str, ImageMetric] = {}
+    def __init__(self, sets: Sequence[str], metrics: Sequence[str], methods: Sequence[str], border: int = 0) -> None:
+        self.sets, self.methods, self.metrics, self.border = list(sets), list(methods), list(metrics), border
+        self.single = [key for key in self.metrics if not METRICS[key].of_sets]
+        """Those that score single pictures: the columns of `rows`."""
+        self.means: dict[str, float] = {}
+        self.rows: list[Row] = []
+        self._images: dict[Place, ImageMetric] = {}
+        self._of_sets: dict[Place, SetMetric] = {}
+        self._names: dict[tuple[str, int], str] = {}
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        self.means, self.rows, self._names = {}, [], {}
+        for metric in (*self._images.values(), *self._of_sets.values()):
+            metric.reset()
 
     def update(self, set_index: int, method: str, pred_B3HW: Tensor, batch: Batch) -> None:
         """Score pictures (B, 3, H, W) against the batch's HQ, as the 8-bit files they will be.
@@ -33,31 +63,86 @@ class Scores:
         Without HQ only by what needs no reference. One without a finite score is named, not fatal; a stand-in for an
         unreadable photograph is not counted.
         """
-        target_B3HW, names = batch.get("hq_B3HW"), batch["name"]
-        pred_B3HW = from_bytes(to_bytes(pred_B3HW))
-        targets = [None] * len(names) if target_B3HW is None else from_bytes(to_bytes(target_B3HW)).split(1)
-        for metric in self.metrics:
-            if target_B3HW is None and METRICS[metric].needs_reference:
-                continue
-            scorer = self._metric(self._key(set_index, method, metric), metric).to(pred_B3HW.device)
-            for name, pred, target, bad in zip(names, pred_B3HW, targets, batch["unreadable"], strict=True):
-                if bad:
-                    continue
-                try:
-                    scorer.update(pred[None], target)
-                except NotScorable as error:
-                    log.warning("%s, %s: not counted: %s", name, method, error)
+        self._make()
+        test_set, names = self.sets[set_index], batch["name"]
+        used = [row for row, bad in enumerate(batch.get("unreadable") or [""] * len(names)) if not bad]
+        if not used:
+            return
+        index_B, pred_B3HW = batch["index"][used], self._as_file(pred_B3HW[used])
+        target_B3HW = self._as_file(batch["hq_B3HW"][used]) if "hq_B3HW" in batch else None
+        for row, index in zip(used, index_B.tolist(), strict=True):
+            self._names[test_set, index] = names[row]
+        for key in self.metrics:
+            if target_B3HW is not None and METRICS[key].of_sets:
+                self._of_sets[test_set, method, key].update(pred_B3HW, target_B3HW, index_B)
+            elif not METRICS[key].of_sets and not (target_B3HW is None and METRICS[key].needs_reference):
+                self._score((test_set, method, key), pred_B3HW, target_B3HW, index_B)
 
-    def compute(self) -> dict[str, Tensor]:
-        """The mean of every metric that scored at least one picture."""
-        return {key: metric.compute() for key, metric in self._made.items() if int(metric.count)}
+    def compute(self) -> dict[str, float]:
+        """The mean of every metric that scored a picture; the same on all processes, which call it together.
 
-    def _key(self, set_index: int, method: str, metric: str) -> str:
+        `means` and `rows` hold the figures from then on; rows are in the order of set, method and sample.
+        """
+        self._make()
+        scores: dict[tuple[str, str, int], dict[str, float]] = {}
+        with warnings.catch_warnings():
+            # There is nothing wrong with a process, or a metric, that had nothing to score.
+            warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+            # In one order on all processes, whatever each has seen: otherwise they wait for each other for ever.
+            every = {**self._images, **self._of_sets}
+            means = {self._key(*place): float(metric.compute()) for place, metric in every.items()}
+        for (test_set, method, key), metric in self._images.items():
+            for index, score in metric.rows():
+                scores.setdefault((test_set, method, index), {})[key] = score
+        names = {key: name for seen in _gathered(self._names) for key, name in seen.items()}
+        self.means = {key: mean for key, mean in means.items() if math.isfinite(mean)}
+        self.rows = [
+            Row(test_set, method, name, scores.get((test_set, method, index), {}))
+            for test_set, method, index, name in sorted(
+                (test_set, method, index, name) for (test_set, index), name in names.items() for method in self.methods
+            )
+        ]
+        return self.means
+
+    def _score(self, place: Place, pred_B3HW: Tensor, target_B3HW: Tensor | None, index_B: Tensor) -> None:
+        """Each picture by itself: one without a score does not spoil the others."""
+        targets = [None] * len(pred_B3HW) if target_B3HW is None else target_B3HW.split(1)
+        for index_1, pred_13HW, target_13HW in zip(index_B.split(1), pred_B3HW.split(1), targets, strict=True):
+            try:
+                self._images[place].update(pred_13HW, target_13HW, index_1)
+            except NotScorable as error:
+                log.warning("%s, %s: not counted: %s", self._names[place[0], int(index_1)], place[1], error)
+
+    def _as_file(self, image_B3HW: Tensor) -> Tensor:
+        image_B3HW = from_bytes(to_bytes(image_B3HW))
+        inside = slice(self.border, -self.border or None)
+        return image_B3HW[..., inside, inside]
+
+    def _key(self, test_set: str, method: str, key: str) -> str:
         prefix = "" if method == self.methods[0] else f"{method}_"
-        return f"test/{self.sets[set_index]}/{prefix}{metric}"
+        return f"test/{test_set}/{prefix}{key}"
 
-    def _metric(self, key: str, metric: str) -> ImageMetric:
-        # Made at first use: pyiqa takes seconds to import, which a training need not wait for.
-        if key not in self._made:
-            self._made[key] = ImageMetric(metric)
-        return self._made[key]
+    def _make(self) -> None:
+        """Make all metrics, on every process the same, of which those of one key share their network.
+
+        At first use: pyiqa takes seconds to import, which a training need not wait for.
+        """
+        if self._images or self._of_sets:
+            return
+        for key in self.metrics:
+            places = [(test_set, method, key) for test_set in self.sets for method in self.methods]
+            if METRICS[key].of_sets:
+                frechet = Frechet(key)
+                self._of_sets |= {place: SetMetric(key, frechet) for place in places}
+            else:
+                scorer = Scorer(key)
+                self._images |= {place: ImageMetric(key, scorer) for place in places}
+
+
+def _gathered(mine: dict[tuple[str, int], str]) -> list[dict[tuple[str, int], str]]:
+    """What all processes have."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [mine]
+    everyone = [mine] * distributed.get_world_size()
+    distributed.all_gather_object(everyone, mine)
+    return everyone

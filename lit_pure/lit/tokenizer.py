@@ -57,6 +57,10 @@ class TokenizerModule(LightningModule):
         if batch_idx == 0:
             self.shown = {"ground truth": batch["hq_B3HW"], "reconstructed": rebuilt_B3HW}
 
+    def on_test_start(self) -> None:
+        """A test begins anew."""
+        self.scores.reset()
+
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """PSNR and SSIM of the reconstruction (table 1)."""
         rebuilt_B3HW = self.tokenizer.decode(self.tokenizer.encode(batch["hq_B3HW"]))
@@ -64,8 +68,8 @@ class TokenizerModule(LightningModule):
         self.shown = {"ground truth": batch["hq_B3HW"], "reconstructed": rebuilt_B3HW}
 
     def on_test_epoch_end(self) -> None:
-        """Log the means."""
-        self.log_dict(self.scores.compute())
+        """Log the means, which are the same on all processes; averaging them over these changes nothing."""
+        self.log_dict(self.scores.compute(), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""

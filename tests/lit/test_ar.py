@@ -77,6 +77,17 @@ def first_loss(made: ARModule, batch: Batch) -> float:
     return made.training_step(batch, 0).item()
 
 
+def test_a_step_tells_how_many_tokens_it_read_and_what_that_took() -> None:
+    made = module()
+    lengths = [len(made.restorer.assembler.assemble(sample)[0]) for sample in made.samples(batch())]
+    assert lengths[0] != lengths[1]
+    made.training_step(batch(), 0)
+    read = sorted(lengths)[0] + sorted(lengths)[1] - 1  # of the longest, nothing follows the last
+    assert (made.work.images, made.work.tokens) == (2, read)
+    blocks = sum(item.numel() for item in made.backbone.blocks.parameters())
+    assert made.work.flops > 6 * blocks * read
+
+
 def test_without_condition_the_prompt_does_not_matter() -> None:
     changed = batch()
     changed["lq_B3hw"] = 1 - changed["lq_B3hw"]

@@ -1,0 +1,43 @@
+"""How much a step computes, and how much a device could.
+
+Knows formulas and Lightning's table of devices. Knows nothing of clocks or of what is computed.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from lightning import Trainer
+from lightning.fabric.utilities.throughput import get_available_flops
+
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32, "64": torch.float64}
+
+
+def transformer_training(
+    block_parameters: int, lengths: Sequence[int], layers: int, width: int, head_parameters: int = 0, labels: int = 0
+) -> float:
+    """Model FLOP of a forward and backward pass of a transformer, as PaLM counts them (arXiv 2204.02311, appendix B).
+
+    6 per parameter and token (a multiplication and an addition, once forward and twice backward), and for attention
+    12 x layers x width x context per token, the causal mask not taken into account. Embeddings are looked up, not
+    multiplied; norms, rotations and softmax are left out, and so is whatever is computed twice.
+
+    Args:
+        block_parameters: of what every token passes through.
+        lengths: tokens of each row, without padding; each row is its own context.
+        layers: of attention.
+        width: of all heads together.
+        head_parameters: of the output matrix.
+        labels: tokens that pass through it.
+    """
+    attention = 12 * layers * width
+    return sum(length * (6.0 * block_parameters + attention * length) for length in lengths) + (
+        6.0 * head_parameters * labels
+    )
+
+
+def peak_of(trainer: Trainer) -> float:
+    """FLOP/s of one device in the trainer's precision by Lightning's table; 0 where that does not know it (a CPU)."""
+    dtype = _DTYPES.get(str(trainer.precision).partition("-")[0])
+    if dtype is None:
+        return 0.0
+    return float(get_available_flops(trainer.strategy.root_device, dtype) or 0)

@@ -1,0 +1,58 @@
+"""What a training's summary says of its loss. Knows Lightning's hooks, and nothing of models."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+WINDOW = 10
+"""Batches that the first and the last loss of the summary are averaged over."""
+
+
+class LossHistory(Callback):
+    """Remembers the first and the last training losses, the optimizer steps and the time a training took.
+
+    Steps without a loss (manual optimization that returns none, a skipped batch) are passed over.
+    """
+
+    def __init__(self) -> None:
+        self.first: list[Tensor] = []
+        self.last: deque[Tensor] = deque(maxlen=WINDOW)
+        self.steps = 0
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the loss on its device: reading it would make the device wait."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if not isinstance(loss, Tensor):
+            return
+        if len(self.first) < WINDOW:
+            self.first.append(loss.detach())
+        self.last.append(loss.detach())
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self.steps = trainer.global_step
+        self.seconds = time.perf_counter() - self._began
+
+    def row(self) -> dict[str, float | int]:
+        """First and last loss (means over up to 10 batches), steps and seconds; empty without a training."""
+        if not self.first:
+            return {}
+        return {
+            "train/loss_first": float(torch.stack(self.first).float().mean()),
+            "train/loss_last": float(torch.stack(list(self.last)).float().mean()),
+            "steps": self.steps,
+            "train_seconds": round(self.seconds, 1),
+        }

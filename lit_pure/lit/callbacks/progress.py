@@ -1,0 +1,23 @@
+"""A progress bar for trainings that are counted in steps. Knows only Lightning's bar."""
+
+import math
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class Progress(TQDMProgressBar):
+    """One bar for a whole training whose data come as one endless stream; where there are epochs, Lightning's own."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Batches until the last optimizer step."""
+        if self.trainer.max_steps < 0 or math.isfinite(self.trainer.num_training_batches):
+            return super().total_train_batches
+        return self.trainer.max_steps * self.trainer.accumulate_grad_batches
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Name the bar."""
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description("Training")

@@ -1,0 +1,47 @@
+"""What a finished run says of itself.
+
+Knows what the modules and callbacks of a run remember, and the names under which reports look for it. Knows nothing of
+how a run is made (`build.py`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+
+from lit_pure.config.schema import Experiment
+from lit_pure.lit.ar import ARModule
+from lit_pure.lit.data import PhotoDataModule
+from lit_pure.lit.tokenizer import TokenizerModule
+from lit_pure.metrics import files
+
+
+def summary(
+    experiment: Experiment,
+    module: LightningModule,
+    data: PhotoDataModule,
+    trainer: Trainer,
+    training: Mapping[str, float | int],
+    pictures: Sequence[Path],
+) -> dict[str, Any]:
+    """One flat row: what `report` and the notebooks read. Only `metrics`, what the figures depend on, is a table."""
+    row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
+    row |= {"seed": experiment.seed, "parameters": sum(item.numel() for item in module.parameters())}
+    row |= training
+    measured = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
+    if speeds := [measured.pop(key) for key in list(measured) if key.endswith("/tokens_per_second")]:
+        row["tokens_per_second"] = round(sum(speeds) / len(speeds), 1)
+    if isinstance(module, ARModule | TokenizerModule):
+        measured |= module.scores.means  # in all their digits; Lightning has them in float32
+        row["metrics"] = files.identity(module.scores.metrics)
+    if isinstance(module, ARModule):
+        row["metrics"] |= {"protocol": module.choice.protocol, "left_out": module.choice.left_out}
+    row |= {key: value for key, value in sorted(measured.items()) if math.isfinite(value)}
+    skipped = data.skipped()
+    return row | {
+        "skipped": len(skipped),
+        "skipped_photos": skipped,
+        "pictures": [str(path) for path in pictures],
+    }

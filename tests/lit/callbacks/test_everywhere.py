@@ -1,0 +1,141 @@
+"""Every callback in a project of somebody else: with both loggers, without any, in fast_dev_run, on two processes."""
+
+import json
+import multiprocessing
+import os
+import socket
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from lightning import Callback
+
+from lit_pure.images.io import read_bytes
+from lit_pure.lit.callbacks.history import LossHistory
+from lit_pure.lit.callbacks.keeping import KeepPictures
+from lit_pure.lit.callbacks.measures import RestorationMetrics
+from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
+from lit_pure.lit.callbacks.progress import Progress
+from lit_pure.lit.callbacks.provenance import Provenance
+from lit_pure.lit.callbacks.throughput import Throughput
+from tests.lit.callbacks.foreign import Brightener, Plain, loader, loggers, plain_loader, trainer
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*sync_dist=True"),
+    pytest.mark.filterwarnings("ignore:Using `DistributedSampler` with the dataloaders"),
+]
+EVERY = ["history", "progress", "throughput", "provenance", "grid", "entropy", "text", "kept", "metrics"]
+TWO = ["provenance", "grid", "entropy", "text", "kept", "metrics", "throughput"]
+SOURCES = {"lq": "low", "hq": "high"}
+
+
+def made(name: str, folder: Path) -> Callback:
+    callbacks: dict[str, Any] = {
+        "history": LossHistory,
+        "progress": Progress,
+        "throughput": lambda: Throughput(peak_flops=1e12),
+        "provenance": Provenance,
+        "grid": ImageGrid,
+        "entropy": EntropyMap,
+        "text": TextSamples,
+        "kept": lambda: KeepPictures(folder / "images", keep=3, sources=SOURCES),
+        "metrics": lambda: RestorationMetrics(["psnr"]),
+    }
+    callback: Callback = callbacks[name]()
+    return callback
+
+
+def fit_and_test(folder: Path, names: list[str], **changes: Any) -> list[Callback]:
+    callbacks = [made(name, folder) for name in names]
+    if "progress" in names:
+        changes["enable_progress_bar"] = True
+    house = trainer(folder, callbacks, **changes)
+    module = Brightener()
+    house.fit(module, loader(), loader())
+    house.test(module, [loader(), loader(3)], verbose=False)
+    return callbacks
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_each_works_alone(name: str, tmp_path: Path) -> None:
+    fit_and_test(tmp_path, [name])
+
+
+@pytest.mark.parametrize("changes", ["board", "csv", "none", "dev"])
+def test_all_work_together_with_any_logger(changes: str, tmp_path: Path) -> None:
+    chosen: dict[str, dict[str, Any]] = {
+        "board": {"logger": loggers(tmp_path)[0]},
+        "csv": {"logger": loggers(tmp_path)[1]},
+        "none": {"logger": False},
+        "dev": {"fast_dev_run": True},
+    }
+    fit_and_test(tmp_path, EVERY, **chosen[changes])
+    folder = {"none": tmp_path, "dev": None}.get(changes, tmp_path / "run" / "version_0")
+    assert [path.parent for path in tmp_path.rglob("provenance.json")] == ([folder] if folder else [])
+    restored = {path.name for path in (tmp_path / "images" / "0" / "restored").iterdir()}
+    assert len(restored) == (2 if changes == "dev" else 7)
+
+
+@pytest.mark.parametrize("name", ["grid", "entropy", "text", "kept", "metrics"])
+def test_a_module_that_keeps_nothing_is_refused_before_it_trains(name: str, tmp_path: Path) -> None:
+    kept = {"text": "answers", "entropy": "entropy_Bhw and shown"}.get(name, "shown")
+    callback = made(name, tmp_path)
+    with pytest.raises(TypeError, match=f"{type(callback).__name__} needs Plain to keep {kept}: set .* in __init__"):
+        trainer(tmp_path, [callback]).fit(Plain(), plain_loader())
+
+
+def test_the_others_leave_such_a_module_alone(tmp_path: Path) -> None:
+    callbacks = [made(name, tmp_path) for name in ("history", "throughput", "provenance")]
+    trainer(tmp_path, callbacks).fit(Plain(), plain_loader())
+    history, throughput, _ = callbacks
+    assert isinstance(history, LossHistory) and isinstance(throughput, Throughput)
+    assert history.row()["steps"] == 3
+    assert set(throughput.row()) == {
+        f"train/{name}" for name in ("data_wait", "data_made", "images_per_second", "mfu")
+    }, "nobody tells tokens"
+
+
+def process(folder: Path, rank: int, world: int, port: int) -> dict[str, float]:
+    """Fit and test on one of several processes; what it says of its speed."""
+    about = {"LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in about.items()}
+    torch.set_num_threads(1)
+    try:
+        *_, throughput = fit_and_test(folder, TWO, devices=world, strategy="ddp")
+    finally:
+        torch.distributed.destroy_process_group()
+    assert isinstance(throughput, Throughput)
+    return throughput.row()
+
+
+def left(folder: Path) -> tuple[dict[str, list[float]], dict[str, Path], list[str]]:
+    """Scores, pictures and answers."""
+    table = pd.read_csv(folder / "run" / "version_0" / "metrics.csv")
+    scores = {key: table[key].dropna().tolist() for key in ("val/psnr", "test/0/psnr", "test/1/psnr")}
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted((folder / "images").rglob("*/*.png"))}
+    return scores, paths, [(folder / "images" / name / "answers.jsonl").read_text() for name in ("0", "1")]
+
+
+def test_two_processes_leave_what_one_leaves(tmp_path: Path) -> None:
+    """7 pictures on 2 processes: one comes twice, and must count once."""
+    fit_and_test(tmp_path / "one", TWO)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        tasks = [pool.submit(process, tmp_path / "two", rank, 2, port) for rank in range(2)]
+        first, second = (task.result() for task in tasks)
+    assert first == second and first["train/images_per_second"] > 0
+    scores, images, answers = left(tmp_path / "one")
+    scores_of_two, images_of_two, answers_of_two = left(tmp_path / "two")
+    for key in scores:
+        assert scores[key] == pytest.approx(scores_of_two[key], abs=1e-5), key
+    assert answers == answers_of_two
+    assert [json.loads(line)["image"] for line in answers[0].splitlines()] == [f"photo{index}" for index in range(7)]
+    assert list(images) == list(images_of_two) and len(images) == 7 + 3 + 3 * 4
+    assert all((read_bytes(path) == read_bytes(images_of_two[name])).all() for name, path in images.items())
+    assert len(list((tmp_path / "two").rglob("provenance.json"))) == 1

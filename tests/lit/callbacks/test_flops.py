@@ -1,0 +1,52 @@
+"""The formula for a transformer's FLOP, against torch's own counter on ours."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from lit_pure.backbone.losses import linear_cross_entropy
+from lit_pure.backbone.next_token import NextTokenBackbone
+from lit_pure.config.models import BackboneConfig
+from lit_pure.lit.callbacks.flops import peak_of, transformer_training
+from tests.lit.callbacks.foreign import trainer
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 64), (2, 512), (3, 200)])
+def test_the_formula_is_what_torch_counts(rows: int, length: int) -> None:
+    torch.manual_seed(0)
+    backbone = NextTokenBackbone(BackboneConfig(width=128, layers=3, heads=4, ffn=344, dropout=0.0), 500)
+    ids, labels = torch.randint(500, (rows, length)), rows * length // 2
+    # Torch has no formula for the fused attention of CPUs; the plain one is matrix products, which it counts.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        hidden = backbone(ids).flatten(0, 1)[:labels]
+        weight = torch.full((labels,), 1 / labels)
+        loss, _ = linear_cross_entropy(hidden, backbone.head.weight, torch.randint(500, (labels,)), weight, 64)
+        loss.backward()  # type: ignore[no-untyped-call]
+    blocks = sum(item.numel() for item in backbone.blocks.parameters())
+    head = backbone.head.weight.numel()
+    told = transformer_training(blocks, [length] * rows, layers=3, width=128, head_parameters=head, labels=labels)
+    assert told == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_rows_are_contexts_of_their_own() -> None:
+    assert transformer_training(10, [3, 5], 2, 4) == (3 + 5) * 60 + 12 * 2 * 4 * (9 + 25)
+
+
+def test_the_peak_of_a_processor_is_unknown(tmp_path: Any) -> None:
+    for precision in ("32-true", "bf16-mixed", "16-true", "64-true"):
+        assert peak_of(trainer(tmp_path, [], precision=precision)) == 0
+
+
+@pytest.mark.parametrize(("precision", "peak"), [("32-true", 19.5e12), ("bf16-mixed", 312e12), ("16-true", 312e12)])
+def test_that_of_an_a100_is_its_data_sheets(
+    precision: str, peak: float, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's data sheet of the A100: 19.5 TFLOP/s in float32, 312 with 16 bits on tensor cores, dense."""
+    house = trainer(tmp_path, [], precision=precision)
+    monkeypatch.setattr(type(house.strategy), "root_device", torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100-SXM4-80GB")
+    monkeypatch.setattr("lightning.fabric.accelerators.cuda._is_ampere_or_later", lambda: True)
+    assert peak_of(house) == peak
