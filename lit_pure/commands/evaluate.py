@@ -1,0 +1,256 @@
+"""`evaluate`: scores of the pictures in a folder, whoever made them. Knows flags, and what is printed and written."""
+
+import argparse
+import ctypes
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lit_pure import runs
+from lit_pure.commands.device import device
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import COMMAND_LINE, ConfigError
+
+if TYPE_CHECKING:
+    from lit_pure.images.matching import Matches
+    from lit_pure.metrics.choice import Choice
+    from lit_pure.metrics.evaluation import Evaluation
+    from lit_pure.metrics.intervals import Interval, Paired
+
+HIGHEST_LEVEL = 0.999
+"""Beyond, the resamples are too few to say."""
+DIGITS = 4
+"""After the point, as published tables have at most."""
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Options of glibc's malloc: from how much free memory on it gives some back, and how many pieces it asks for apart."""
+NONE = "-"
+"""Stands in a table for what is not known."""
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "evaluate", evaluate_command)
+    folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    command.add_argument("--pred", required=True, help="the pictures to judge", **folder)
+    command.add_argument("--target", help="the true pictures, of the same names and sizes", **folder)
+    command.add_argument("--against", help="another method's pictures, compared with --pred one by one", **folder)
+    command.add_argument(
+        "--protocol",
+        default="",
+        metavar="NAME",
+        help="measure as a paper did, by data/protocols/NAME.yaml: pure or osediff",
+    )
+    command.add_argument(
+        "--metrics",
+        type=_words,
+        default=[],
+        metavar="A,B",
+        help="what to measure (default: what the protocol has, else psnr,ssim,niqe; without --target what needs none)",
+    )
+    command.add_argument(
+        "--missing",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="what to do about a metric whose weights are not here (default: refuse, before any work)",
+    )
+    command.add_argument("--level", type=_level, metavar="P", help="how often an interval holds (default: 0.95)")
+    command.add_argument(
+        "--ignore-suffix",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="what names may end in without being other names, for example _x4 _HR",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of every picture here")
+
+
+def evaluate_command(arguments: argparse.Namespace) -> int:
+    """Score a folder of pictures: means with intervals, and with --against what sets two methods apart.
+
+    Pictures belong together by their names without extension; sub-folders are not looked into. A picture without its
+    partners, of another size or damaged is named and left out of every figure; one that a single metric cannot score
+    lacks that score; either makes the exit code 1. Intervals are of the studentized bootstrap. A difference is of the
+    pictures that both methods have; p is that of the sign test.
+    """
+    choice, matches = _checked(arguments)
+    from tqdm import tqdm
+
+    from lit_pure.evaluate_folder import evaluate_matches
+
+    folders = arguments.pred, arguments.target, arguments.against
+    _keep_freed_memory()
+    bar: tqdm[Any] = tqdm(total=len(matches.found), unit=" pictures", desc="scoring", file=sys.stderr, disable=None)
+    with bar:
+        found = evaluate_matches(matches, choice, *folders, device=device(), progress=bar.update)
+    found.level = arguments.level or found.level
+    _show_means(found)
+    if arguments.against:
+        _show_differences(found)
+    for reason in dict.fromkeys(choice.left_out.values()):
+        labels = [choice.labels[key] for key, why in choice.left_out.items() if why == reason]
+        _say(f"not measured: {', '.join(labels)}: {reason}")
+    if matches.maps:
+        _say(f"entropy maps of lit-pure restore, not looked at: {matches.maps}")
+    for problem in found.problems:
+        _say(f"{f'no {problem.metric}' if problem.metric else 'left out'}: {problem.message}")
+    _write(arguments, found)
+    return 1 if found.problems else 0
+
+
+def _checked(arguments: argparse.Namespace) -> "tuple[Choice, Matches]":
+    """Metrics and pictures. Raises ConfigError for all that is wrong before a picture is read."""
+    from lit_pure.images.matching import match
+    from lit_pure.metrics.choice import choose
+
+    for flag, file in (("--json", arguments.json), ("--csv", arguments.csv)):
+        _require_place(flag, file)
+    folders = [folder for folder in (arguments.pred, arguments.target, arguments.against) if folder is not None]
+    if arguments.against and arguments.against.resolve() == arguments.pred.resolve():
+        raise ConfigError(f"{COMMAND_LINE}: --against {arguments.against} is --pred itself; name another folder")
+    try:
+        matches = match(folders, arguments.ignore_suffix)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    with_target = arguments.target is not None
+    choice = choose(arguments.metrics, arguments.protocol, with_target=with_target, missing=arguments.missing)
+    return choice, matches
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep what is freed for what comes next; elsewhere nothing happens.
+
+    Every picture needs the same large pieces of memory again (SSIM: a quarter of a GB for 512 x 512 px). Giving them
+    back to the system and asking for them anew takes four times as long as computing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        for option, value in ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0)):
+            mallopt(option, value)
+
+
+def _require_place(flag: str, file: Path | None) -> None:
+    """Raise ConfigError where a file cannot be written, before hours are spent on what is in it."""
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{flag} {file}: there is no folder {file.parent}; make it first")
+    if file.is_dir() or not os.access(folder, os.W_OK):
+        why = "it is a folder" if file.is_dir() else f"nothing can be written to {file.parent}"
+        raise ConfigError(f"{flag} {file}: {why}; name another file")
+
+
+def _show_means(found: "Evaluation") -> None:
+    """A line per method and metric."""
+    head = ["method", "metric", "mean", f"{100 * found.level:g} % interval", "n"]
+    lines = [
+        [method, _title(found, key), _number(one.mean), _span(one), str(one.n)]
+        for method, means in found.means().items()
+        for key, one in means.items()
+    ]
+    lines += [["", _title(found, key), NONE, NONE, NONE] for key in found.choice.left_out]
+    _table(head, lines, words=2)
+
+
+def _show_differences(found: "Evaluation") -> None:
+    """A line per metric: which method is better, by how much, in how many pictures."""
+    from lit_pure.metrics.table import METRICS
+
+    mine, theirs = found.methods
+    pairs = found.differences()
+    lines = []
+    for key in found.choice.metrics:
+        if key not in pairs:  # one value per set
+            mean, other = (found.of_sets[method].get(key, math.nan) for method in (mine, theirs))
+            lines.append(
+                [_title(found, key), _number(mean - other, "+"), *[NONE] * 3, "one value per set: no interval"]
+            )
+            continue
+        one = pairs[key]
+        better = _better(one, METRICS[key].higher_is_better, mine, theirs)
+        counts = f"{one.wins} : {one.losses}" + (f" ({one.ties} equal)" if one.ties else "")
+        span = _span(one.difference, "+")
+        lines.append([_title(found, key), _number(one.difference.mean, "+"), span, counts, _p(one.p), better])
+    _say(f"\n{mine} minus {theirs}, picture by picture:")
+    head = ["metric", "difference", f"{100 * found.level:g} % interval", "better : worse", "p (sign test)", ""]
+    _table(head, lines, words=1)
+
+
+def _better(one: "Paired", up: bool, mine: str, theirs: str) -> str:
+    """In words: who is better, where the interval leaves out 0."""
+    low, high = one.difference.low, one.difference.high
+    if not one.difference.known:
+        return "too few pictures, or no difference"
+    if low <= 0 <= high:
+        return "may be chance"
+    return f"{mine if (low > 0) == up else theirs} is better"
+
+
+def _write(arguments: argparse.Namespace, found: "Evaluation") -> None:
+    """The files asked for; each is whole or absent."""
+    from lit_pure.metrics.rows import write_rows
+
+    if arguments.csv:
+        write_rows(arguments.csv, found.rows(), found.by_picture)
+        _say(f"written: {arguments.csv}")
+    if arguments.json:
+        runs.write_json(arguments.json, {"command": ["lit-pure", *sys.argv[1:]], **found.record()})
+        _say(f"written: {arguments.json}")
+
+
+def _title(found: "Evaluation", key: str) -> str:
+    """Label, the key where it says more, and the direction: MUSIQ (musiq-spaq) ↑."""
+    from lit_pure.metrics.table import METRICS
+
+    label = found.choice.labels[key]
+    return f"{label}{'' if label.lower() == key else f' ({key})'} {'↑' if METRICS[key].higher_is_better else '↓'}"
+
+
+def _number(value: float, sign: str = "") -> str:
+    return NONE if math.isnan(value) else f"{value:{sign}.{DIGITS}f}"
+
+
+def _span(one: "Interval", sign: str = "") -> str:
+    return f"{_number(one.low, sign)} .. {_number(one.high, sign)}" if one.known else NONE
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> None:
+    """Print columns under each other: the first ones, and the last if it has no head, are words and stand left."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *lines, strict=True)]
+    for line in (head, *lines):
+        cells = [
+            cell.ljust(width) if i < words or not head[i] else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        _say("  ".join(cells).rstrip())
+
+
+def _say(words: str) -> None:
+    """Print, whatever letters the terminal lacks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(words.encode(encoding, errors="backslashreplace").decode(encoding))
+
+
+def _words(text: str) -> list[str]:
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no metric; write for example psnr,ssim")
+    return found
+
+
+def _level(word: str) -> float:
+    try:
+        level = float(word)
+    except ValueError:
+        level = 0.0
+    if not 0 < level <= HIGHEST_LEVEL:
+        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a number above 0, up to {HIGHEST_LEVEL}")
+    return level

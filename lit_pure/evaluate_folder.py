@@ -1,0 +1,201 @@
+"""Scores the pictures in folders, whoever made them; a bad one is named and the rest go on.
+
+Knows which files are read, in what order, and what becomes of one that cannot be scored. What all scores together say
+is `metrics/evaluation.py`'s. Works from Python and notebooks:
+
+    evaluation = evaluate(Path("results"), Path("truth"), ["psnr", "lpips"], against=Path("other_results"))
+    evaluation.means()["results"]["psnr"].mean
+
+A picture that is not in every folder, or that cannot be read in one of them, is left out of everything, so that all
+figures are of the same pictures; what one metric alone cannot score lacks that score alone. Pictures are scored one by
+one: no score depends on what else was in a batch, and memory does not grow with the number of pictures. (What FID keeps
+of a picture is 2,048 numbers.) The next ones are read meanwhile.
+
+Suffixes: B pictures (here always 1), N pictures of a set, 3 RGB, H W height and width, D features.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_pure.images.io import BadImage, from_bytes, read_bytes
+from lit_pure.images.matching import Matches, match
+from lit_pure.metrics.choice import Choice, choose
+from lit_pure.metrics.evaluation import Evaluation, Problem
+from lit_pure.metrics.score import Frechet, NotScorable, Scorer, distance
+from lit_pure.metrics.table import METRICS
+
+AHEAD = 4
+"""Pictures read before they are needed, each with its partners."""
+_TRUTH = ""
+"""Stands for the true pictures where methods have names."""
+
+
+def evaluate(
+    pred: Path,
+    target: Path | None = None,
+    metrics: Sequence[str] = (),
+    *,
+    against: Path | None = None,
+    protocol: str = "",
+    missing: Literal["refuse", "skip"] = "refuse",
+    endings: Sequence[str] = (),
+    device: torch.device | str = "cpu",
+    progress: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Score a folder of pictures.
+
+    Args:
+        pred: the pictures to judge; sub-folders are not looked into.
+        target: the true pictures, of the same names (without extension) and sizes.
+        metrics: keys of `metrics.table.METRICS`; without, those of the protocol, else psnr, ssim and niqe.
+        against: another method's pictures, to compare with picture by picture.
+        protocol: a published way to measure, of `data/protocols/`.
+        missing: what becomes of a metric whose weights are not there.
+        endings: what names may end in without being other names ("_x4").
+        device: where to compute.
+        progress: called after each picture.
+
+    Raises:
+        ValueError: a folder is missing or empty, nothing matches, or a metric cannot be measured (each says how to
+            mend it). A single bad picture raises nothing: see `Evaluation.problems`.
+    """
+    choice = choose(metrics, protocol, with_target=target is not None, missing=missing)
+    matches = match([folder for folder in (pred, target, against) if folder is not None], endings)
+    return evaluate_matches(matches, choice, pred, target, against, device=device, progress=progress)
+
+
+def evaluate_matches(
+    matches: Matches,
+    choice: Choice,
+    pred: Path,
+    target: Path | None = None,
+    against: Path | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """The same for what `match` found in the folders given, in this order, and what `choose` chose."""
+    methods = _methods(pred, against)
+    left_out = [Problem(file, f"{file}: {reason}") for file, reason in matches.left_out]
+    found = Evaluation(methods, target, choice, problems=left_out, maps=matches.maps)
+    judge = _Judge(choice, torch.device(device))
+    for name, files, reading in _read_ahead(matches.found):
+        try:
+            images = _checked(files, reading.result(), choice.border)
+        except BadImage as error:
+            file = next((path for path in files if str(error).startswith(f"{path}: ")), files[0])
+            found.problems.append(Problem(file, str(error)))
+        else:
+            truth = images.pop(1) if target else None
+            files = files[:1] + files[2:] if target else files
+            for method, file, image in zip(methods, files, images, strict=True):
+                found.scores[method][name], problems = judge.scores(method, file, image, truth)
+                found.problems += problems
+            judge.remember_truth(truth)
+        progress()
+    judge.conclude(found)
+    return found
+
+
+class _Judge:
+    """Every metric of a choice, and what those of sets keep until the end."""
+
+    def __init__(self, choice: Choice, device: torch.device) -> None:
+        self.device = device
+        self.scorers = [Scorer(key).to(device) for key in choice.metrics if not METRICS[key].of_sets]
+        self.of_sets = {key: Frechet(key).to(device) for key in choice.metrics if METRICS[key].of_sets}
+        self.features: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)  # of (metric, method)
+
+    def scores(
+        self, method: str, file: Path, image_3HW: Tensor, truth_3HW: Tensor | None
+    ) -> tuple[dict[str, float], list[Problem]]:
+        """What a picture scores, and why it lacks what it lacks."""
+        image_B3HW = self._batch(image_3HW)
+        truth_B3HW = None if truth_3HW is None else self._batch(truth_3HW)
+        found: dict[str, float] = {}
+        problems: list[Problem] = []
+        for scorer in self.scorers:
+            key = scorer.info.key
+            try:
+                found[key] = scorer.scores(image_B3HW, truth_B3HW if scorer.info.needs_reference else None).item()
+            except NotScorable:
+                problems.append(Problem(file, f"{file}: {key} has no finite score for it (one flat colour?)", key))
+            except ValueError as error:
+                problems.append(Problem(file, f"{file}: {error}", key))
+            except (MemoryError, torch.OutOfMemoryError):
+                height, width = image_3HW.shape[-2:]
+                problems.append(Problem(file, f"{file}: not enough memory for {key} of {height} x {width} px", key))
+        for key in self.of_sets:
+            self._remember(key, method, image_B3HW)
+        return found, problems
+
+    def remember_truth(self, truth_3HW: Tensor | None) -> None:
+        """Keep what metrics of sets need of a true picture."""
+        for key in self.of_sets:
+            if truth_3HW is not None:
+                self._remember(key, _TRUTH, self._batch(truth_3HW))
+
+    def conclude(self, found: Evaluation) -> None:
+        """Add the values of the sets, and why there are none."""
+        for key in self.of_sets:
+            for method, folder in found.methods.items():
+                try:
+                    sides = [torch.cat(self.features[key, side] or [torch.zeros(0, 1)]) for side in (method, _TRUTH)]
+                    found.of_sets[method][key] = distance(*sides)
+                except ValueError as error:
+                    found.problems.append(Problem(folder, f"{folder}: no {key}: {error}", key))
+
+    def _remember(self, key: str, side: str, image_B3HW: Tensor) -> None:
+        self.features[key, side].append(self.of_sets[key].features(image_B3HW).cpu())
+
+    def _batch(self, image_3HW: Tensor) -> Tensor:
+        return from_bytes(image_3HW.to(self.device))[None]
+
+
+def _read_ahead(found: dict[str, tuple[Path, ...]]) -> Iterator[tuple[str, tuple[Path, ...], Future[list[Tensor]]]]:
+    """The pictures of each name, read by a thread of their own while others are scored; in order."""
+    waiting: deque[tuple[str, tuple[Path, ...], Future[list[Tensor]]]] = deque()
+    with ThreadPoolExecutor(1) as reader:
+        for name, files in found.items():
+            waiting.append((name, files, reader.submit(_read, files)))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+
+
+def _read(files: Sequence[Path]) -> list[Tensor]:
+    """uint8 (3, H, W) each."""
+    return [read_bytes(file) for file in files]
+
+
+def _checked(files: Sequence[Path], images: Sequence[Tensor], border: int) -> list[Tensor]:
+    """The pictures of a name, of one size, without border. Raises BadImage."""
+    height, width = images[0].shape[-2:]
+    for file, image_3HW in zip(files, images, strict=True):
+        other_height, other_width = image_3HW.shape[-2:]
+        if (other_height, other_width) != (height, width):
+            raise BadImage(
+                f"{files[0]}: is {height} x {width} px, {file} {other_height} x {other_width} px; "
+                "only pictures of one size can be compared"
+            )
+    if min(height, width) <= 2 * border:
+        raise BadImage(f"{files[0]}: nothing of {height} x {width} px is left without a border of {border} px")
+    return [image_3HW[:, border : height - border, border : width - border] for image_3HW in images]
+
+
+def _methods(pred: Path, against: Path | None) -> dict[str, Path]:
+    """What each method is called: its folder, with so many folders above it that the two differ."""
+    folders = [folder for folder in (pred, against) if folder is not None]
+    parts = [folder.resolve().parts[1:] or ("",) for folder in folders]
+    depth = next((n for n in range(1, 1 + max(map(len, parts))) if len({one[-n:] for one in parts}) == len(parts)), 1)
+    names = ["/".join(one[-depth:]) for one in parts]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{pred} is compared with itself; name another folder with --against")
+    return dict(zip(names, folders, strict=True))

@@ -1,0 +1,142 @@
+"""Which pictures of several folders show the same, by their names; imports no torch.
+
+Knows file names, what restoring tools add to them, and how a folder without partners is told. Knows nothing of pixels.
+Names are compared without extension. An ending that a tool added (photo_x4.png) counts as part of the name unless it is
+given: a guess that is wrong would score pictures against others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lit_pure.images.files import is_picture, list_images
+
+MAP = "_entropy"
+"""Ending of the maps that `lit-pure restore` writes beside its pictures; they are no results."""
+_SEPARATORS = "_-. "
+"""What an added ending begins with."""
+_SHOWN = 3
+"""File names in a message."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What folders have in common."""
+
+    found: dict[str, tuple[Path, ...]]
+    """By name: one picture per folder, in the order of the folders; sorted."""
+    left_out: list[tuple[Path, str]]
+    """Pictures without partners, each with the reason."""
+    maps: int
+    """Entropy maps of `lit-pure restore`, which were not looked at."""
+
+
+def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
+    """Pictures of one name that are in all folders.
+
+    Args:
+        folders: looked at without their sub-folders; the first is the one that is asked about.
+        endings: what names may end in without being other names, for example "_x4"; the longest that fits is taken off.
+
+    Raises:
+        ValueError: a folder is missing or empty, or nothing is in all of them; the message shows names of each.
+    """
+    found: list[dict[str, Path]] = []
+    left_out: list[tuple[Path, str]] = []
+    maps = 0
+    for folder in folders:
+        paths = [path for path in _pictures(folder) if is_picture(path.name)]
+        results = [path for path in paths if not _is_map(path)]
+        maps += len(paths) - len(results)
+        alone, several = _by_name(results, endings)
+        found.append(alone)
+        left_out += several
+    common = set.intersection(*(set(pictures) for pictures in found))
+    if not common:
+        raise ValueError(_nothing_common(folders, found, left_out))
+    for pictures in found:
+        for name in sorted(set(pictures) - common):
+            lacking = next(other for other, there in zip(folders, found, strict=True) if name not in there)
+            left_out.append((pictures[name], f"no usable picture of this name in {lacking}"))
+    return Matches({name: tuple(one[name] for one in found) for name in sorted(common)}, left_out, maps)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """As `list_images`, but an empty folder with full ones in it names one of them."""
+    try:
+        return list_images(folder)
+    except ValueError as error:
+        below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        for inner in below:
+            try:
+                count = len(list_images(inner))
+            except (ValueError, OSError):
+                continue
+            raise ValueError(f"{folder}: no pictures in it, but {count} in {inner}; name that folder") from error
+        raise
+
+
+def _is_map(path: Path) -> bool:
+    """Whether this is an entropy map: the picture that it belongs to and its description lie beside it."""
+    owner = path.with_name(path.stem.removesuffix(MAP))
+    beside = (owner.with_name(f"{owner.name}{extension}") for extension in (".png", ".json"))
+    return path.stem.endswith(MAP) and all(file.is_file() for file in beside)
+
+
+def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
+    """The pictures with a name of their own, and the others: of a.jpg and a.png nothing says which is meant."""
+    namesakes: dict[str, list[Path]] = {}
+    for path in paths:
+        namesakes.setdefault(_without(path.stem, endings), []).append(path)
+    alone = {name: same[0] for name, same in namesakes.items() if len(same) == 1}
+    several = [
+        (path, f"{same[place - 1].name} has the same name; remove or rename one of them")
+        for same in namesakes.values()
+        if len(same) > 1
+        for place, path in enumerate(same)
+    ]
+    return alone, several
+
+
+def _without(name: str, endings: Sequence[str]) -> str:
+    """The name without the longest ending that fits; something of it stays."""
+    fitting = [ending for ending in endings if name.endswith(ending) and name != ending]
+    return name.removesuffix(max(fitting, key=len, default=""))
+
+
+def _nothing_common(
+    folders: Sequence[Path], found: Sequence[dict[str, Path]], left_out: Sequence[tuple[Path, str]]
+) -> str:
+    """One line: names of each folder, and the endings that would explain the difference."""
+    if empty := [folder for folder, pictures in zip(folders, found, strict=True) if not pictures]:
+        why = f"{left_out[0][0].name}: {left_out[0][1]}" if left_out else "entropy maps and hidden files are none"
+        return f"{empty[0]}: no picture that can be used ({why})"
+    shown = "; ".join(
+        f"{folder}: {', '.join(path.name for path in list(pictures.values())[:_SHOWN])}"
+        + (", ..." if len(pictures) > _SHOWN else "")
+        for folder, pictures in zip(folders, found, strict=True)
+    )
+    endings = _endings([list(pictures) for pictures in found])
+    stripped = [{_without(name, endings) for name in pictures} for pictures in found]
+    explained = 2 * len(set.intersection(*stripped)) > min(len(pictures) for pictures in found)
+    remedy = (
+        f"if {' and '.join(endings)} is no part of the names, give --ignore-suffix {' '.join(endings)}"
+        if explained
+        else "rename the files of one folder, or give what was added to their names with --ignore-suffix"
+    )
+    return f"no picture is in all folders by its name without extension ({shown}); {remedy}"
+
+
+def _endings(names: Sequence[Sequence[str]]) -> list[str]:
+    """What may have been added: where the first name of the first folder and the nearest in each other one part."""
+    mine, endings = names[0][0], set()
+    for other in names[1:]:
+        near = max(other, key=lambda name: (_shared(mine, name), -len(name)))
+        same = len(mine[: _shared(mine, near)].rstrip(_SEPARATORS))
+        endings |= {mine[same:], near[same:]}
+    return sorted(ending for ending in endings if ending.startswith(tuple(_SEPARATORS)))
+
+
+def _shared(one: str, other: str) -> int:
+    """Characters that both begin with."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

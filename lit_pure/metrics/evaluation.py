@@ -1,0 +1,152 @@
+"""What the scores of a folder of pictures, or of two, say together.
+
+Knows means with their intervals, differences with theirs, and the record that is kept of an evaluation. Knows nothing
+of how a picture is read or scored; imports no torch.
+
+Suffix: N pictures.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit_pure.metrics import files
+from lit_pure.metrics.choice import Choice
+from lit_pure.metrics.intervals import DRAWS, LEVEL, Interval, Paired, bootstrap_mean, paired
+from lit_pure.metrics.rows import Row
+from lit_pure.metrics.table import METRICS
+
+SEED = 0
+"""Of the resamples. Each interval starts from it, so that all metrics resample the same pictures."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is not, or not wholly, evaluated."""
+
+    file: Path
+    message: str
+    """Names the file, too."""
+    metric: str = ""
+    """The metric that lacks a score; "" where all do."""
+
+
+@dataclass
+class Evaluation:
+    """Scores of one or two methods, and what they say together."""
+
+    methods: dict[str, Path]
+    """Folder of each: the one asked about, then that which it is compared with."""
+    target: Path | None
+    """Folder of the true pictures."""
+    choice: Choice
+    scores: dict[str, dict[str, dict[str, float]]] = field(init=False)
+    """By method, picture, metric; a metric that could not score a picture is absent there."""
+    of_sets: dict[str, dict[str, float]] = field(init=False)
+    """By method, metric: what only all pictures together have, such as FID."""
+    problems: list[Problem] = field(default_factory=list)
+    maps: int = 0
+    """Entropy maps of `lit-pure restore`, which were not looked at."""
+    level: float = LEVEL
+    draws: int = DRAWS
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        self.scores = {method: {} for method in self.methods}
+        self.of_sets = {method: {} for method in self.methods}
+
+    @property
+    def by_picture(self) -> list[str]:
+        """The metrics that score single pictures."""
+        return [key for key in self.choice.metrics if not METRICS[key].of_sets]
+
+    @property
+    def test_set(self) -> str:
+        """The folder of the true pictures names the set; without one, the pictures' own."""
+        return (self.target or next(iter(self.methods.values()))).resolve().name
+
+    def means(self) -> dict[str, dict[str, Interval]]:
+        """By method, metric: mean and interval; a value of the whole set has no interval."""
+        return {method: {key: self._mean(method, key) for key in self.choice.metrics} for method in self.methods}
+
+    def differences(self) -> dict[str, Paired]:
+        """By metric: the first method minus the second, over the pictures that have both scores; empty for one method.
+
+        A value of the whole set has no pairs; its difference is that of `means`.
+        """
+        if len(self.methods) < 2:
+            return {}
+        mine, theirs = self.scores.values()
+        found: dict[str, Paired] = {}
+        for key in self.by_picture:
+            both = [name for name in mine if key in mine[name] and key in theirs[name]]
+            a_N, b_N = ([one[name][key] for name in both] for one in (mine, theirs))
+            up = METRICS[key].higher_is_better
+            found[key] = paired(a_N, b_N, self._rng(), higher_is_better=up, **self._resample(key))
+        return found
+
+    def rows(self) -> list[Row]:
+        """One row per method and picture, as `scores.csv` holds them."""
+        return [
+            Row(self.test_set, method, name, row)
+            for method, pictures in self.scores.items()
+            for name, row in pictures.items()
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """All of it but the scores of single pictures, as JSON holds it; what is not known is None."""
+        mine, *other = self.methods
+        return {
+            "test_set": self.test_set,
+            "target": str(self.target) if self.target else None,
+            "methods": {
+                method: {
+                    "folder": str(folder),
+                    "images": len(self.scores[method]),
+                    "metrics": {key: _interval(one) for key, one in means.items()},
+                }
+                for (method, folder), means in zip(self.methods.items(), self.means().values(), strict=True)
+            },
+            "differences": {
+                "of": f"{mine} minus {other[0]}",
+                "metrics": {key: _paired(one) for key, one in self.differences().items()},
+            }
+            if other
+            else None,
+            "protocol": self.choice.protocol or None,
+            "border": self.choice.border,
+            "left_out": self.choice.left_out,
+            "skipped": [
+                {"file": str(one.file), "metric": one.metric or None, "reason": one.message} for one in self.problems
+            ],
+            "bootstrap": {"method": "studentized", "level": self.level, "draws": self.draws, "seed": self.seed},
+            **files.identity(self.choice.metrics),
+        }
+
+    def _mean(self, method: str, key: str) -> Interval:
+        rows = self.scores[method].values()
+        if METRICS[key].of_sets:
+            return Interval(self.of_sets[method].get(key, np.nan), np.nan, np.nan, len(rows))
+        return bootstrap_mean([row[key] for row in rows if key in row], self._rng(), **self._resample(key))
+
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def _resample(self, key: str) -> dict[str, Any]:
+        return {"level": self.level, "draws": self.draws, "bounds": METRICS[key].range}
+
+
+def _interval(one: Interval) -> dict[str, Any]:
+    return {name: _known(value) for name, value in asdict(one).items()}
+
+
+def _paired(one: Paired) -> dict[str, Any]:
+    counts = {"wins": one.wins, "losses": one.losses, "ties": one.ties, "p": one.p}
+    return {**_interval(one.difference), **counts}
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no NaN

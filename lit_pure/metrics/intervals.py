@@ -1,0 +1,160 @@
+"""How sure a mean over pictures is, and whether two methods differ on the same pictures.
+
+Knows numbers and resampling. Knows nothing of metrics, pictures or files, and needs numpy alone.
+
+The interval of a mean is the studentized bootstrap, "bootstrap-t" (Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, section 12.5): what is resampled is not the mean but its distance from the true one in standard errors
+of the resample. A percentile interval of 20 pictures holds the true mean in 91 to 93 of 100 cases instead of 95, that
+of 5 pictures in 80; this one keeps its promise from 4 pictures on, skewed scores included (`tests/metrics`).
+
+Suffixes: N pictures, R resamples.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEVEL = 0.95
+"""Share of cases in which an interval holds the true mean."""
+DRAWS = 9_999
+"""Resamples; with one more, the usual levels fall on whole positions."""
+_BLOCK = 2**16
+"""Numbers resampled at once: they fit into a processor's cache, which is several times as fast as the main memory."""
+_ROUNDING = 1e-9
+"""A resample that spreads by less, of the sample's own spread, holds one value only."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and where the true one probably is."""
+
+    mean: float
+    """NaN where there is nothing to average."""
+    low: float
+    """NaN, as `high`, where the values do not say: there are three or fewer, or (nearly) all are equal."""
+    high: float
+    n: int
+    """Values averaged."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two methods on the same pictures, a minus b."""
+
+    difference: Interval
+    wins: int
+    """Pictures where a is better."""
+    losses: int
+    """Pictures where b is better."""
+    ties: int
+    """Pictures where both score the same."""
+    p: float
+    """Of the two-sided sign test: how often chance alone splits wins and losses at least as unevenly."""
+
+
+def bootstrap_mean(
+    values_N: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval:
+    """The mean with its studentized bootstrap interval.
+
+    Args:
+        values_N: one score per picture, in any unit, which is that of the result.
+        rng: draws the resamples; the same state, length and draws give the same resamples.
+        level: how often the interval holds the true mean, in (0, 1).
+        draws: resamples; `level` needs at least 2 / (1 - level) of them.
+        bounds: lowest and highest value that there can be, beyond which no interval goes (unless a value does).
+
+    Raises:
+        ValueError: a value is not finite, or level and draws do not fit.
+    """
+    values = np.asarray(values_N, dtype=np.float64).reshape(-1)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} scores are not finite; leave them out")
+    rank = round((draws + 1) * (1 - level) / 2, 6)
+    if not 0 < level < 1 or rank < 1:
+        raise ValueError(f"level {level} with {draws} draws: take a level in (0, 1) and at least 2 / (1 - level) draws")
+    if values.size == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    mean = float(values.mean())
+    if np.ptp(values) == 0:  # one value, or one value many times: nothing says how far others would lie
+        return Interval(mean, math.nan, math.nan, values.size)
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    distance_R = np.sort(_distances(values - mean, draws, rng))
+    below, above = float(distance_R[int(rank) - 1]), float(distance_R[-int(rank)])
+    if not math.isfinite(below) or not math.isfinite(above):
+        return Interval(mean, math.nan, math.nan, values.size)
+    low = max(mean - above * error, min(float(bounds[0]), float(values.min())))
+    high = min(mean - below * error, max(float(bounds[1]), float(values.max())))
+    return Interval(mean, low, high, values.size)
+
+
+def paired(
+    a_N: ArrayLike,
+    b_N: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    higher_is_better: bool = True,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Paired:
+    """Compare two methods picture by picture, which takes out how much pictures differ from each other.
+
+    Args:
+        a_N: scores of one method.
+        b_N: scores of the other on the same pictures, in the same order.
+        rng: draws the resamples.
+        higher_is_better: which of two scores wins.
+        level: as in `bootstrap_mean`.
+        draws: as in `bootstrap_mean`.
+        bounds: lowest and highest score that there can be.
+
+    Raises:
+        ValueError: lengths differ, or what `bootstrap_mean` raises.
+    """
+    a, b = (np.asarray(values, dtype=np.float64).reshape(-1) for values in (a_N, b_N))
+    if a.shape != b.shape:
+        raise ValueError(f"{a.size} scores against {b.size}: give those of the same pictures in the same order")
+    apart = (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    difference = bootstrap_mean(a - b, rng, level=level, draws=draws, bounds=apart)
+    higher, lower = int((a > b).sum()), int((a < b).sum())
+    wins, losses = (higher, lower) if higher_is_better else (lower, higher)
+    return Paired(difference, wins, losses, a.size - wins - losses, sign_test(wins, losses))
+
+
+def sign_test(wins: int, losses: int) -> float:
+    """Two-sided p of an even chance for each picture (exact binomial); ties are left out, 1 where nothing is left."""
+    count, ways, total = wins + losses, 1, 0  # whole numbers: exact for any count
+    for lesser in range(min(wins, losses) + 1):
+        total += ways
+        ways = ways * (count - lesser) // (lesser + 1)
+    return min(1.0, 2 * total / 2**count)
+
+
+def _distances(centred_N: NDArray[np.float64], draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Of each resample, its mean in standard errors of its own; infinite where it holds one value only."""
+    count, spread = centred_N.size, float(centred_N.std())
+    rows = max(1, _BLOCK // count)
+    distance_R = np.empty(draws)
+    for start in range(0, draws, rows):
+        now = min(rows, draws - start)
+        drawn_RN = centred_N[rng.integers(count, size=(now, count))]
+        mean_R = drawn_RN.mean(axis=1)
+        spread_R = drawn_RN.std(axis=1, ddof=1)
+        spread_R[spread_R < _ROUNDING * spread] = 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled_R = mean_R * math.sqrt(count) / spread_R
+        distance_R[start : start + now] = np.where(mean_R == 0, 0.0, scaled_R)
+    return distance_R
