@@ -1,24 +1,101 @@
-"""`report`: tables of finished runs. Imports no torch at all."""
+"""`report`: tables of finished runs, alone or beside published ones. Knows flags; imports no torch at all."""
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import ConfigError
+from lit_pure.report.render import FORMATS, notes, render
+from lit_pure.runs import Run
+
+LIST = "list"
+"""In place of a layout: say which ones there are."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "report", report_command)
     command.add_argument("runs", nargs="*", metavar="RUN", help="for example demo or demo/version_0 (default: all)")
+    command.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="put runs beside the published figures, as the paper does: table1 to table6 and figure5 of PURE, "
+        "nsarm-results, nsarm-robustness, nsarm-time; list says what each one shows. Without RUN, the newest finished "
+        "runs of the experiments that belong there",
+    )
+    command.add_argument("--format", choices=FORMATS, default="terminal", help="what is written (default: terminal)")
+    command.add_argument("--set", metavar="NAME", default="", help="with --layout: this test set alone")
+    command.add_argument("--intervals", action="store_true", help="with --layout: 95 %% intervals of our figures")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write the table there instead of showing it")
 
 
 def report_command(arguments: argparse.Namespace) -> int:
-    """Print the table of finished runs."""
-    from lit_pure.report import overview, text
+    """Compare finished runs in a table; with --layout in that of a paper, beside its figures."""
+    _check(arguments)
+    if arguments.layout == LIST:
+        return _list()
+    from lit_pure.report.layouts import layout
 
-    chosen = [runs.require(name) for name in arguments.runs] or runs.finished()
+    wanted = layout(arguments.layout) if arguments.layout else None
+    chosen = [runs.require(name) for name in arguments.runs]
+    if wanted is None:
+        return _overview(arguments, chosen or runs.finished())
+    from lit_pure.report.assemble import assemble
+
+    table = assemble(wanted, chosen, only=arguments.set, intervals=arguments.intervals)
+    if arguments.format == "csv":  # which has no place for them
+        for note in notes(table, marked=False):
+            print(note, file=sys.stderr)
+    _show(arguments.out, render(table, arguments.format, ansi=arguments.out is None and _marks()))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """ConfigError for flags that do not fit together."""
+    if not arguments.layout and (arguments.set or arguments.intervals):
+        flag = "--set" if arguments.set else "--intervals"
+        raise ConfigError(f"{flag} belongs to --layout; name one, or see them with --layout {LIST}")
+    if arguments.out is not None and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):
+        raise ConfigError(f"--out {arguments.out}: give a file in a folder that is there")
+
+
+def _list() -> int:
+    from lit_pure.report.layouts import LAYOUTS
+    from lit_pure.report.published import load
+
+    for name, layout in LAYOUTS.items():
+        paper = load(layout.paper)
+        table = paper.table(layout.table)
+        print(f"{name:<{max(map(len, LAYOUTS))}}  {paper.name}, {table.place}: {table.title}")
+    return 0
+
+
+def _overview(arguments: argparse.Namespace, chosen: Sequence[Run]) -> int:
     if not chosen:
         print(f"no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
         return 0
-    print(text(overview(chosen)))
+    from lit_pure.report.overview import overview, text, to_table
+
+    frame = overview(chosen)
+    shown = f"{text(frame)}\n" if arguments.format == "terminal" else render(to_table(frame), arguments.format)
+    _show(arguments.out, shown)
     return 0
+
+
+def _show(out: Path | None, text: str) -> None:
+    if out is None:
+        print(text, end="")
+        return
+    from lit_pure.textfile import write_whole
+
+    write_whole(out, text)
+    print(f"written: {out}")
+
+
+def _marks() -> bool:
+    """Whether bold and underlined can be shown: not in a file, nor in a pipe."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

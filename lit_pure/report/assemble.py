@@ -1,0 +1,182 @@
+"""A table in a paper's layout: what was published, and beside it what runs of ours measured, each on its own test set.
+
+Knows which figure stands in which row and column. Knows nothing of run folders (`standing.py`), of what is said below
+the table (`remarks.py`), nor of how it is written (`render.py`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lit_pure.config.compose import ConfigError
+from lit_pure.metrics.protocols import protocol
+from lit_pure.metrics.table import METRICS
+from lit_pure.report import remarks
+from lit_pure.report.layouts import LAYOUTS, Layout
+from lit_pure.report.ours import Measured
+from lit_pure.report.published import ASIDES, Figure, PublishedTable, load
+from lit_pure.report.standing import Placed, plain, stand
+from lit_pure.report.table import Cell, Row, Table, ranked, turned
+from lit_pure.runs import Run
+
+COSTS = {
+    "Inference Time (s)": "seconds",
+    "Time (s)": "seconds",
+    "Total Param (M)": "parameters",
+    "Param (M)": "parameters",
+}
+"""Columns of tables of time and size, and what of ours stands there."""
+INTERVAL = ("  95 % from", "  95 % to")
+"""Names of the rows with the ends of an interval."""
+Parts = tuple[tuple[str, ...], Mapping[str, str], list[list[Row]]]
+"""Heads, columns and blocks of a table."""
+
+
+def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals: bool = False) -> Table:
+    """The published table with rows of ours.
+
+    Args:
+        layout: of `LAYOUTS`.
+        chosen: runs to show; without, the newest finished run of each experiment that the layout names.
+        only: one test set: others of ours are left out, and others of the paper where it has this one.
+        intervals: adds rows with the ends of the 95 % intervals of ours.
+
+    Raises:
+        ConfigError: a run has no place in the layout, or neither the paper nor a run has the set.
+        ValueError: a file is damaged.
+    """
+    paper = load(layout.paper)
+    published = paper.table(layout.table)
+    placed = stand(layout, chosen, spread=intervals or published.aside == "variance")
+    if only:
+        placed, published = _restricted(placed, published, only)
+    made = _Assembly(layout, published, placed, keys(layout, published), intervals)
+    heads, columns, blocks = {"sets": made.by_sets, "across": made.across}.get(layout.shape, made.by_rows)()
+    said = remarks.notes(layout, published, placed, made.keys, only=only, intervals=intervals, searched=not chosen)
+    title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
+    aside = (published.aside, ASIDES[published.aside])
+    table = Table(title, heads, columns, ranked(blocks, list(columns.values())), tuple(said), aside)
+    return turned(table) if layout.shape == "turned" else table
+
+
+def keys(layout: Layout, published: PublishedTable) -> dict[str, str]:
+    """What of ours stands in each column: the metric that the layout's protocol means, else the one of that label."""
+    if layout.ours == "complexity":
+        return {label: COSTS[label] for label in published.columns}
+    known = {info.label: key for key, info in METRICS.items()} | protocol(layout.protocol).metrics
+    return {label: known.get(label, "") for label in published.columns}
+
+
+@dataclass(frozen=True)
+class _Assembly:
+    layout: Layout
+    published: PublishedTable
+    placed: Sequence[Placed]
+    keys: Mapping[str, str]
+    intervals: bool
+
+    def by_sets(self) -> Parts:
+        """A block per test set: those of the paper, with ours on the same, and then ours on others."""
+        blocks = {
+            plain(name): [Row((name, row), _printed(cells), plain(name)) for row, cells in rows.items()]
+            for name, rows in self.published.sets.items()
+        }
+        elsewhere = _sets_elsewhere(self.layout) - blocks.keys()
+        for one in self.placed:
+            for result in one.results:
+                if (group := plain(result.on)) not in elsewhere:
+                    head = Row((result.on, one.name), (), group)
+                    blocks.setdefault(group, []).extend(self._ours(head, 1, self._of(result.figures)))
+        return (self.published.parts, self.published.rows), self.published.columns, list(blocks.values())
+
+    def by_rows(self) -> Parts:
+        """Ours below the published row that it is like; runs that are like none of them come last."""
+        blocks: list[list[Row]] = []
+        for name, rows in self.published.sets.items():
+            block: list[Row] = []
+            for row, cells in rows.items():
+                block += [Row((row, name), _printed(cells), plain(name)), *self._below(row)]
+            blocks.append(block)
+        heads = (self.published.rows, self.published.parts)
+        return heads, self.published.columns, [block for block in (*blocks, self._below("")) if block]
+
+    def _below(self, row: str) -> list[Row]:
+        """Ours that belong to a published row."""
+        found: list[Row] = []
+        for one in self.placed:
+            for result in one.results if one.row == row else ():
+                head = Row((one.name, result.on), (), plain(result.on), below=True)
+                found += self._ours(head, 0, self._of(result.figures))
+        return found
+
+    def across(self) -> Parts:
+        """A column per test set, of the paper and then of ours, for tables of a single metric."""
+        (key, better) = next(zip(self.keys.values(), self.published.columns.values(), strict=True))
+        columns = {plain(name): name for name in self.published.sets}
+        for result in (result for one in self.placed for result in one.results):
+            columns.setdefault(plain(result.on), result.on)
+
+        def below(row: str) -> list[Row]:
+            found: list[Row] = []
+            for one in self.placed:
+                figures = {plain(result.on): result.figures.get(key) for result in one.results}
+                if one.row == row and figures:
+                    head = Row((one.name,), (), "", below=True)
+                    found += self._ours(head, 0, [(figures.get(group), 0) for group in columns])
+            return found
+
+        block: list[Row] = []
+        for row in next(iter(self.published.sets.values())):
+            printed = {plain(name): cells[row][0] for name, cells in self.published.sets.items()}
+            block += [Row((row,), _printed([printed.get(group) for group in columns]), ""), *below(row)]
+        return (self.published.rows,), dict.fromkeys(columns.values(), better), [[*block, *below("")]]
+
+    def _of(self, figures: Mapping[str, Measured]) -> list[tuple[Measured | None, int]]:
+        """A run's figure for each column, and the column."""
+        return [(figures.get(key), index) for index, key in enumerate(self.keys.values())]
+
+    def _ours(self, line: Row, name: int, figures: Sequence[tuple[Measured | None, int]]) -> list[Row]:
+        """The row `line` with figures, and those of its intervals, named otherwise at place `name` of its head."""
+        found = [replace(line, cells=tuple(self._cell(figure, column) for figure, column in figures))]
+        for end, title in enumerate(INTERVAL if self.intervals else ()):
+            values = [(figure.interval[end] if figure and figure.interval else None, at) for figure, at in figures]
+            if any(value is not None for value, _ in values):
+                cells = (self._cell(None if value is None else Measured(value), at) for value, at in values)
+                head = (*line.head[:name], title, *line.head[name + 1 :])
+                found.append(replace(line, head=head, cells=tuple(cells), group=None))
+        return found
+
+    def _cell(self, figure: Measured | None, column: int) -> Cell:
+        if figure is None or not math.isfinite(figure.mean):
+            return Cell()
+        if self.layout.ours == "complexity":  # from milliseconds to minutes, from millions to billions
+            return Cell(f"{figure.mean:.0f}" if figure.mean >= 100 else f"{figure.mean:.3g}")
+        digits, aside = self.published.decimals(column)
+        varied = self.published.aside == "variance" and aside and figure.variance is not None
+        second = f"{figure.variance:.{aside}f}" if varied else ""
+        return Cell(f"{figure.mean:.{digits}f}", second)
+
+
+def _printed(cells: Sequence[Figure | None]) -> tuple[Cell, ...]:
+    return tuple(Cell(figure.text, figure.aside) if figure else Cell() for figure in cells)
+
+
+def _restricted(placed: Sequence[Placed], published: PublishedTable, only: str) -> tuple[list[Placed], PublishedTable]:
+    """Ours on one test set, and the published figures on it, or all where there are none."""
+    kept = [
+        replace(one, results=tuple(result for result in one.results if plain(result.on) == plain(only)))
+        for one in placed
+    ]
+    sets = {name: rows for name, rows in published.sets.items() if plain(name) == plain(only)}
+    if not sets and not any(one.results for one in kept):
+        there = sorted({*published.sets, *(result.on for one in placed for result in one.results)})
+        raise ConfigError(f"--set {only}: neither the paper nor a run here has it; there are {', '.join(there)}")
+    return kept, replace(published, sets=sets or published.sets)
+
+
+def _sets_elsewhere(layout: Layout) -> set[str]:
+    """Test sets that other tables of the same form in the same paper have: ours on them are shown there."""
+    alike = (layout.paper, "sets", layout.ours)
+    paper = load(layout.paper)
+    others = [paper.table(one.table) for one in LAYOUTS.values() if (one.paper, one.shape, one.ours) == alike]
+    return {plain(name) for table in others for name in table.sets}

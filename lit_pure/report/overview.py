@@ -1,0 +1,67 @@
+"""Tables of finished runs, from their summaries alone.
+
+Knows run folders and pandas. Imports no torch, so that looking is quick.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lit_pure.report.ours import BICUBIC, method_of
+from lit_pure.report.table import NOTHING, Cell, Row, Table
+from lit_pure.runs import Run
+
+LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
+"""Columns of the table of runs before the metrics."""
+
+
+def comparison(run: Run) -> pd.DataFrame:
+    """One row per method (bicubic first) and one column per metric, for each test set of a run."""
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    own = method_of(run)
+    for key, value in run.summary().items():
+        if key.startswith("test/"):
+            _, test_set, metric = key.split("/", 2)
+            method = "bicubic" if metric.startswith(BICUBIC) else own
+            rows.setdefault((test_set, method), {})[metric.removeprefix(BICUBIC)] = value
+    ordered = dict(sorted(rows.items(), key=lambda item: (item[0][0], item[0][1] != "bicubic")))
+    table = pd.DataFrame.from_dict(ordered, orient="index")
+    table.index = pd.MultiIndex.from_tuples(ordered, names=["test set", "method"])
+    return table
+
+
+def overview(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row per finished run; figures of bicubic, lists and names are left out."""
+    rows = {run.label: _figures(run) for run in runs}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "run"
+    leading = [name for name in LEADING if name in table]
+    return table[[*leading, *sorted(set(table) - set(leading))]]
+
+
+def text(table: pd.DataFrame) -> str:
+    """A table for the terminal; what a run has no figure for stays empty."""
+    formatted = table.map(_number)
+    return str(formatted.to_string())
+
+
+def to_table(frame: pd.DataFrame) -> Table:
+    """The same table for other forms than that of the terminal; no figure is marked, since test sets differ."""
+    rows = [
+        Row((str(name),), tuple(Cell(_number(value) or NOTHING) for value in figures))
+        for name, figures in zip(frame.index, frame.to_numpy().tolist(), strict=True)
+    ]
+    title = "Finished runs"
+    return Table(title, (str(frame.index.name),), dict.fromkeys(map(str, frame.columns), ""), (tuple(rows),))
+
+
+def _figures(run: Run) -> dict[str, float]:
+    summary = run.summary()
+    tests = {key for key in summary if key.startswith("test/") and f"/{BICUBIC}" not in key}
+    return {key: summary[key] for key in (*LEADING, *tests) if key in summary}
+
+
+def _number(value: object) -> str:
+    if not isinstance(value, (int, float)) or pd.isna(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.4g}"

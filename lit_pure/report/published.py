@@ -1,0 +1,189 @@
+"""Figures that papers published: `data/published/*.yaml`, each checked when it is read.
+
+Knows the files' form and where each figure comes from. Knows nothing of runs of ours, nor of how a table is shown.
+Figures stay as they were printed, since 25.00 says more than 25.0 does.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lit_pure.config.compose import PROJECT
+
+FOLDER = PROJECT / "data" / "published"
+BETTER = ("higher", "lower", "")
+"""Of two figures of a column, which is better; "" is neither."""
+ASIDES = {"": "{}{}", "difference": "{} ({})", "variance": "{}/{}"}
+"""What a second figure in a cell is, and how both are printed."""
+ABSENT = "~"
+"""A figure that the paper does not have."""
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_CELL = {
+    "": re.compile(f"({_NUMBER})()"),
+    "difference": re.compile(rf"({_NUMBER})(?: \(({_NUMBER})\))?"),
+    "variance": re.compile(f"({_NUMBER})(?:/({_NUMBER}))?"),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure as printed."""
+
+    text: str
+    aside: str = ""
+    """The second figure of the cell; "" is none."""
+
+    def __post_init__(self) -> None:
+        if not all(re.fullmatch(_NUMBER, part) for part in (self.text, self.aside or "0")):
+            raise ValueError(f"{self.text!r} {self.aside!r}: a figure is a number such as 25.00")
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self.text)
+
+    @property
+    def decimals(self) -> int:
+        """Digits behind the point."""
+        return decimals(self.text)
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table of a paper: test sets (or whatever else its parts are), in them rows, in each as many cells as columns.
+
+    Raises ValueError naming key and value of what does not fit.
+    """
+
+    place: str
+    """Where it stands in the paper."""
+    title: str
+    """What it is about, in our words."""
+    rows: str
+    """What the paper calls its rows."""
+    columns: Mapping[str, str]
+    """Labels of metrics, each with one of `BETTER`."""
+    sets: Mapping[str, Mapping[str, tuple[Figure | None, ...]]]
+    """Figures by test set and row."""
+    aside: str = ""
+    """One of `ASIDES`."""
+    parts: str = "Test set"
+    """What the parts are called."""
+
+    def __post_init__(self) -> None:
+        for key in ("place", "title", "rows", "parts"):
+            if not isinstance(value := getattr(self, key), str) or not value:
+                raise ValueError(f"{key} = {value!r}: give a text")
+        if not isinstance(self.aside, str) or self.aside not in ASIDES:
+            raise ValueError(f"aside = {self.aside!r}: there are {', '.join(filter(None, ASIDES))}")
+        for label, better in _mapping(self.columns, "columns").items():
+            if better not in BETTER:
+                raise ValueError(f"columns.{label} = {better!r}: write higher, lower or nothing")
+        for name, rows in _mapping(self.sets, "sets").items():
+            for row, cells in _mapping(rows, f"sets.{name}").items():
+                if len(cells) != len(self.columns):
+                    raise ValueError(
+                        f"sets.{name}.{row} = {[cell and cell.text for cell in cells]}: {len(cells)} figures for the "
+                        f"{len(self.columns)} columns {', '.join(self.columns)}"
+                    )
+
+    def decimals(self, column: int) -> tuple[int, int]:
+        """The most digits behind the point that figures of a column have, and those of the second in their cells."""
+        figures = [cells[column] for rows in self.sets.values() for cells in rows.values()]
+        printed = [(figure.decimals, decimals(figure.aside)) for figure in figures if figure]
+        return max((first for first, _ in printed), default=0), max((second for _, second in printed), default=0)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All that is kept of one paper."""
+
+    name: str
+    arxiv: str
+    """Number at arXiv."""
+    tables: Mapping[str, PublishedTable]
+
+    def table(self, key: str) -> PublishedTable:
+        """One table. Raises ValueError where the file lacks it."""
+        if key not in self.tables:
+            raise ValueError(f"data/published lacks tables.{key} of {self.name}; there are {', '.join(self.tables)}")
+        return self.tables[key]
+
+
+def load(name: str, folder: Path = FOLDER) -> Paper:
+    """The figures of `folder/name.yaml`. Raises ValueError naming file, key and value of what is wrong."""
+    path = folder / f"{name}.yaml"
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    try:
+        arxiv = _mapping(content, "the file").get("arxiv", "")
+        if not re.fullmatch(r"\d{4}\.\d{4,5}", str(arxiv)):
+            raise ValueError(f"arxiv = {arxiv!r}: give a number such as 2503.11073")
+        if not isinstance(paper := content.get("paper"), str) or not paper:
+            raise ValueError(f"paper = {paper!r}: give a name")
+        tables = _mapping(content.get("tables"), "tables")
+        return Paper(paper, arxiv, {key: _table(table, f"tables.{key}") for key, table in tables.items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+class _Texts(yaml.BaseLoader):
+    """Nothing but texts, mappings and lists: numbers keep the digits they were printed with. No key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping. Raises YAMLError where a later key would hide an earlier one."""
+        names = [key.value for key, _ in node.value]
+        if twice := [name for at, name in enumerate(names) if name in names[:at]]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def decimals(text: str) -> int:
+    """Digits behind the point of a printed number."""
+    return len(text.partition(".")[2])
+
+
+def _table(content: Any, key: str) -> PublishedTable:
+    content = dict(_mapping(content, key))
+    if wrong := sorted(content.keys() - {item.name for item in fields(PublishedTable)}):
+        raise ValueError(f"{key}.{wrong[0]} = {content[wrong[0]]!r}: no such key")
+    aside = content.get("aside", "")
+    try:
+        sets = {
+            name: {
+                row: _cells(cells, aside, f"sets.{name}.{row}") for row, cells in _mapping(rows, f"sets.{name}").items()
+            }
+            for name, rows in _mapping(content.get("sets"), "sets").items()
+        }
+        known = {name: content.get(name) for name in ("place", "title", "rows", "columns")}
+        return PublishedTable(**known, sets=sets, aside=aside, parts=content.get("parts", "Test set"))
+    except ValueError as error:
+        raise ValueError(f"{key}.{error}") from error
+
+
+def _cells(cells: Any, aside: Any, key: str) -> tuple[Figure | None, ...]:
+    if not isinstance(cells, list):
+        raise ValueError(f"{key} = {cells!r}: give a list of figures")
+    return tuple(_figure(cell, aside, key) for cell in cells)
+
+
+def _figure(cell: Any, aside: Any, key: str) -> Figure | None:
+    if cell == ABSENT:
+        return None
+    form = _CELL.get(str(aside), _CELL[""])  # one that there is not is told with the table
+    found = form.fullmatch(cell) if isinstance(cell, str) else None
+    if found is None:
+        raise ValueError(f"{key} = {cell!r}: a figure is a number such as 25.00, or {ABSENT}")
+    return Figure(found[1], found[2] or "")
+
+
+def _mapping(value: Any, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"{key} = {value!r}: expected keys and values")
+    return value

@@ -1,0 +1,47 @@
+"""Run folders made by hand, with figures of our choice, below an empty working directory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from lit_pure import runs
+from lit_pure.metrics.rows import Row, write_rows
+from lit_pure.runs import Run
+
+Make = Callable[..., Run]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Make a finished run: `make(name, {test set: {metric: figure or scores of single pictures}})`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+
+    def made(
+        name: str,
+        sets: Mapping[str, Mapping[str, float | Sequence[float]]],
+        *,
+        family: str = "pure",
+        base: str = "demo",
+        version: int = 0,
+    ) -> Run:
+        run = Run(runs.ROOT / name / f"version_{version}")
+        run.folder.mkdir(parents=True)
+        summary = {"name": name, "family": family, "base": base, "steps": 3, "metrics": {"pyiqa": "0.1.16"}}
+        rows: list[Row] = []
+        for on, figures in sets.items():
+            single = {key: list(scores) for key, scores in figures.items() if isinstance(scores, Sequence)}
+            means = {key: sum(scores) / len(scores) for key, scores in single.items()}
+            summary |= {f"test/{on}/{key}": means.get(key, figures[key]) for key in figures}
+            summary[f"test/{on}/bicubic_psnr"] = 99.0
+            method = "reconstructed" if family == "tokenizer" else "restored"
+            for index in range(max(map(len, single.values()), default=0)):
+                scores = {key: values[index] for key, values in single.items()}
+                rows += [Row(on, method, f"{index}", scores), Row(on, "bicubic", f"{index}", {"psnr": 99.0})]
+        if rows:
+            write_rows(run.folder / "scores.csv", rows, sorted({key for row in rows for key in row.scores}))
+        runs.write_json(run.folder / "summary.json", summary)
+        return run
+
+    return made

@@ -1,0 +1,113 @@
+"""`lit-pure report` as people type it."""
+
+import io
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lit_pure.__main__ import main
+from lit_pure.report.layouts import LAYOUTS
+
+Say = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def three(make) -> None:
+    for at, name in enumerate(("top1", "top2000", "dynamic")):
+        make(f"ablations/sampling/{name}", {"demo": {"psnr": 15.0 + at, "ssim": 0.4, "niqe": 9.0}})
+
+
+@pytest.mark.usefixtures("three")
+def test_table_6_in_markdown(capsys: Say) -> None:
+    assert main(["report", "--layout", "table6", "--format", "md"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    names = [line.split("|")[1].strip() for line in lines[2:]]
+    assert names[::2] == ["Top-1", "Top-2000", "Dynamic Top-k"]
+    assert all(name.startswith("ours: ablations/sampling/") for name in names[1::2])
+    assert "**27.59**" in lines[2] and "| demo | 15.00 |" in lines[3] and "**17.00**" in lines[7]
+
+
+@pytest.mark.usefixtures("three")
+def test_csv_is_bare_and_its_notes_go_elsewhere(capsys: Say) -> None:
+    names = [f"ablations/sampling/{name}" for name in ("dynamic", "top1")]
+    assert main(["report", *names, "--layout", "table6", "--format", "csv"]) == 0
+    said = capsys.readouterr()
+    assert pd.read_csv(io.StringIO(said.out))["PSNR"].tolist() == [27.59, 15.0, 24.56, 24.73, 17.0]
+    assert "do not compare" in said.err and "no finished run" not in said.err
+
+
+@pytest.mark.usefixtures("three")
+def test_a_terminal_gets_escapes_and_nothing_else_does(capsys: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["report", "--layout", "table6"]
+    assert main(command) == 0 and "\033" not in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(command) == 0 and "\033[1m27.59\033[0m" in capsys.readouterr().out
+    assert main([*command, "--out", "table.txt"]) == 0
+    assert "\033" not in Path("table.txt").read_text() and capsys.readouterr().out == "written: table.txt\n"
+    monkeypatch.setenv("TERM", "dumb")
+    assert main(command) == 0 and "\033" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("three")
+def test_without_a_layout_all_runs_stand_in_one_table(capsys: Say) -> None:
+    assert main(["report"]) == 0
+    plain = capsys.readouterr().out
+    assert plain.split()[:2] == ["steps", "test/demo/niqe"] and "ablations/sampling/top1/version_0" in plain
+    assert main(["report", "--format", "csv", "--out", "all.csv"]) == 0
+    frame = pd.read_csv("all.csv", index_col="run")
+    assert frame.loc["ablations/sampling/dynamic/version_0", "test/demo/psnr"] == 17
+    assert "test/demo/bicubic_psnr" not in frame
+
+
+def test_all_layouts_are_listed(capsys: Say) -> None:
+    assert main(["report", "--layout", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(LAYOUTS)
+    assert "PURE, table 6: strategies of sampling" in lines[5] and any("NSARM, table 1" in line for line in lines)
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--layout", "tabel5"], "no such layout; did you mean table5? there are table1, table2"),
+        (["--layout", "nsarm"], "did you mean nsarm-time?"),
+        (["--set", "demo"], "--set belongs to --layout"),
+        (["--intervals"], "--intervals belongs to --layout"),
+        (["--layout", "table5", "--out", "nowhere/t.md"], "--out nowhere/t.md: give a file in a folder"),
+        (["--layout", "table5", "absent"], "there is no finished run runs/absent"),
+        (["--layout", "table6", "--set", "nothing"], "--set nothing: neither the paper nor a run here has it"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(capsys: Say, words: list[str], told: str) -> None:
+    assert main(["report", *words]) == 2
+    said = capsys.readouterr().err
+    assert told in said and len(said.splitlines()) == 1
+
+
+def test_an_unknown_layout_is_refused_before_anything_slow_is_imported() -> None:
+    import subprocess
+
+    code = (
+        "import sys; from lit_pure.__main__ import main; assert main(['report', '--layout', 'table7']) == 2; "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'numpy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.usefixtures("house")
+def test_table_6_with_runs_that_were_made(capsys: Say) -> None:
+    """Whole runs of the three ablations, with the demo's weights and intervals from their own scores.csv."""
+    names = [f"ablations/sampling/{name}" for name in ("top1", "top2000", "dynamic")]
+    for name in names:
+        assert main(["run", name, "base=demo"]) == 0
+    capsys.readouterr()
+    assert main(["report", "--layout", "table6", "--format", "md", "--intervals", "--set", "demo"]) == 0
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
+    ours = [line for line in lines if line[0].startswith("ours: ")]
+    assert [line[0] for line in lines if line[1] == "DrealSR"] == ["Top-1", "Top-2000", "Dynamic Top-k"]
+    assert [line[0] for line in ours] == [f"ours: {name}/version_0" for name in names]
+    assert all(line[1] == "demo" and float(line[2].strip("*</u>")) > 5 and line[4] == "-" for line in ours)
