@@ -40,7 +40,8 @@ def compare(
     restorer: Restorer, paths: Sequence[Path], windows: Sequence[int], progress: Callable[[str, int], Progress]
 ) -> Iterator[Row]:
     """One row for the plain engine, then one per first draft and window."""
-    squares = [middle(path, restorer.size // restorer.scale, restorer.size) for path in paths]
+    size = restorer.size
+    squares = [resize(middle(path, size // restorer.scale)[None], size, size) for path in paths]
     sampling = restorer.sampling
     settings = [replace(sampling, engine="plain")]
     settings += [
@@ -57,13 +58,13 @@ def compare(
         yield Row(setting.engine, name, window, passes, first / passes, speed, f"{same} of {len(squares)}")
 
 
-def middle(path: Path, side: int, size: int) -> Tensor:
-    """The middle square (1, 3, size, size) of a photograph: `side` px of it, enlarged to the model's square."""
+def middle(path: Path, side: int) -> Tensor:
+    """The middle square (3, side, side) of a photograph. Raises ValueError where it is smaller."""
     photo_3hw = read_image(path)
     top, left = ((edge - side) // 2 for edge in photo_3hw.shape[-2:])
     if min(top, left) < 0:
         raise ValueError(f"{path}: smaller than {side} x {side} px, the model's square; name larger photographs")
-    return resize(photo_3hw[None, :, top : top + side, left : left + side], size, size)
+    return photo_3hw[:, top : top + side, left : left + side]
 
 
 def _measured(

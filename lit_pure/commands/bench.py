@@ -1,15 +1,17 @@
-"""`bench`: speeds, measured side by side in one run, as ratios. Knows flags, tables and the JSON that is written."""
+"""`bench`: speeds, measured side by side in one run, as ratios. Knows flags, and which figures a comparison has.
+
+`bench restore`, which compares with published figures, is in `bench_restore.py`.
+"""
 
 import argparse
 import re
-import sys
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lit_pure import runs
-from lit_pure.commands.device import device
+from lit_pure.commands import bench_restore
+from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
 
@@ -21,8 +23,8 @@ LEAST_SIDE = 96
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    """Add `bench decode`, `bench drafts` and `bench degrade`."""
-    words = "Measure speeds side by side, in one run."
+    """Add `bench decode`, `bench drafts`, `bench degrade` and `bench restore`."""
+    words = "Measure speeds."
     what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
     decode = add(what, "decode", decode_command)
     decode.add_argument("--preset", choices=PRESETS, default="tiny", help="size of model and picture (default: tiny)")
@@ -39,8 +41,10 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     degrade.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs (default: those in scikit-image)")
     degrade.add_argument("--rounds", type=int, default=5, help="of which the median counts (default: 5)")
     degrade.add_argument("--batches", type=int, default=5, help="batches in a round (default: 5)")
-    for command in (decode, drafts, degrade):
+    restore = bench_restore.arguments(what)
+    for command in (decode, drafts, degrade, restore):
         command.add_argument("--threads", type=int, default=0, help="of torch on a CPU (default: its own choice)")
+    for command in (decode, drafts, degrade):
         command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
 
 
@@ -51,7 +55,7 @@ def decode_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--engines: there is no {', '.join(unknown)}; there are {', '.join(ENGINES)}")
     if arguments.batch < 1 or arguments.window not in WINDOWS:
         raise ConfigError(f"--batch {arguments.batch} --window {arguments.window}: take 1 or more, and 2 to 256")
-    where = _device(arguments)
+    where = chosen_device(arguments.threads)
     if arguments.preset == "7b" and where.type != "cuda":
         raise ConfigError("--preset 7b needs a CUDA device with 40 GB; on a CPU, take --preset tiny or tiny-512")
     from lit_pure.bench import decoding
@@ -59,9 +63,9 @@ def decode_command(arguments: argparse.Namespace) -> int:
 
     sampling = SamplingConfig(window=arguments.window, quantize=arguments.quantize)
     contest = decoding.Contest(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
-    rows = [vars(row) for row in contest.rows(engines, _progress)]
-    _show(rows)
-    report: dict[str, Any] = {"preset": arguments.preset, **_where(where), "rows": rows}
+    rows = [vars(row) for row in contest.rows(engines, progress)]
+    show(rows)
+    report: dict[str, Any] = {"preset": arguments.preset, **where_measured(where), "rows": rows}
     if where.type == "cuda":
         report["bandwidth"] = decoding.bandwidth(where)
         report["floor_seconds"] = floor = decoding.floor_seconds(contest, report["bandwidth"])
@@ -70,7 +74,7 @@ def decode_command(arguments: argparse.Namespace) -> int:
         for row in rows if arguments.quantize == "none" else []:
             if row["engine"] == "plain":
                 print(f"plain reaches {100 * floor / row['seconds']:.0f} % of that")
-    _write(arguments.json, report)
+    write(arguments.json, report)
     return 0
 
 
@@ -80,15 +84,15 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     windows = [int(item) for item in arguments.windows.split(",") if item.isdecimal()]
     if not windows or not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
-    where = _device(arguments)
+    where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
     from lit_pure.lit.build import restorer_of
     from lit_pure.restore_folder import photographs
 
     paths = photographs(arguments.photos)
-    rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, _progress)]
-    _show(rows)
-    _write(arguments.json, {"run": run.label, "photos": len(paths), **_where(where), "rows": rows})
+    rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, progress)]
+    show(rows)
+    write(arguments.json, {"run": run.label, "photos": len(paths), **where_measured(where), "rows": rows})
     return 0
 
 
@@ -108,12 +112,12 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     source = str(arguments.photos or "skimage")
-    progress = partial(_progress, unit=" batches")
-    rows = [vars(row) for row in compare(source, sizes, arguments.rounds, arguments.batches, progress)]
-    _show(rows)
-    where = _where(torch.device("cpu"))
+    told = partial(progress, unit=" batches")
+    rows = [vars(row) for row in compare(source, sizes, arguments.rounds, arguments.batches, told)]
+    show(rows)
+    where = where_measured(torch.device("cpu"))
     report = {"photos": source, "rounds": arguments.rounds, "batches": arguments.batches, **where, "rows": rows}
-    _write(arguments.json, report)
+    write(arguments.json, report)
     return 0
 
 
@@ -125,47 +129,3 @@ def _sizes(text: str) -> list[tuple[int, int]]:
         remedy = f"the side a multiple of 4 from {LEAST_SIDE}, for example 512x4,128x16"
         raise ConfigError(f"--sizes {text}: expected SIDExBATCH, comma-separated, {remedy}")
     return sizes
-
-
-def _device(arguments: argparse.Namespace) -> Any:
-    """The accelerator where there is one, else the CPU with the threads asked for."""
-    import torch
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    return device()
-
-
-def _where(device: Any) -> dict[str, Any]:
-    """What the figures were measured on."""
-    import torch
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {"device": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _progress(name: str, total: int, unit: str = " tokens") -> Callable[[int], None]:
-    """A bar on standard error."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, disable=None, leave=False)
-
-    def made(count: int) -> None:
-        bar.update(count)
-        if bar.n >= total:
-            bar.close()
-
-    return made
-
-
-def _show(rows: Sequence[dict[str, Any]]) -> None:
-    """Rows under each other."""
-    import pandas as pd
-
-    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="-"))
-
-
-def _write(path: Path | None, report: dict[str, Any]) -> None:
-    if path is not None:
-        runs.write_json(path, report)
-        print(f"written: {path}")

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -119,13 +120,17 @@ def _scale(word: str) -> int:
 def _settings(run: Run, arguments: argparse.Namespace) -> PureExperiment:
     """The run's experiment with the flags laid over it. Raises ConfigError."""
     flags = {"restoring.color_fix": arguments.color_fix, "restoring.batch": arguments.batch}
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    return settings_of(run, [*arguments.set, *(f"{key}={value}" for key, value in flags.items() if value is not None)])
+
+
+def settings_of(run: Run, given: Sequence[str]) -> PureExperiment:
+    """The run's experiment as it restores for people, with settings KEY=VALUE laid over it. Raises ConfigError."""
     experiment = run.experiment()
     if not isinstance(experiment, PureExperiment):
         raise ConfigError(
             f"{run.label} is a run of family {experiment.family}, which restores nothing; name a pure one"
         )
-    settings = override(experiment, [f"restoring.color_fix={FIX}", *arguments.set, *given])
+    settings = override(experiment, [f"restoring.color_fix={FIX}", *given])
     fixed = [line for line in differences(experiment, settings) if not line.startswith(CHANGEABLE)]
     if fixed:
         raise ConfigError(

@@ -43,6 +43,8 @@ class Decoded:
     seconds: float
     logits_BhwN: Tensor | None = None
     """Guided logits of every cell, where they were asked for."""
+    text_seconds: float = 0.0
+    """Of the seconds, those for reading the prompts and writing the text."""
 
 
 @torch.inference_mode()
@@ -66,6 +68,7 @@ def decode(
     room = max(map(len, prompts)) + config.max_text + LOOK_EVERY + grammar.image_length + config.window
     cache = KVCache.empty(backbone.config, batch, room, backbone.head.weight)
     text = write_text(backbone, prompts, grammar, config, cache, progress)
+    text_seconds = time.perf_counter() - began  # the device has settled how long the rows are, so it is done
     passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
     if config.engine == "jacobi":
         drawn = jacobi.paint(passes, lq_codes_Bhw.flatten(1), progress)
@@ -76,7 +79,8 @@ def decode(
     logits = None if drawn.logits_BPN is None else drawn.logits_BPN.view(*grid, -1)
     tokens = sum(map(len, text)) + batch * grammar.image_length
     codes.sum().item()  # waits for the device
-    return Decoded(text, codes, entropies, ks, tokens, passes.count, time.perf_counter() - began, logits)
+    seconds = time.perf_counter() - began
+    return Decoded(text, codes, entropies, ks, tokens, passes.count, seconds, logits, text_seconds)
 
 
 def write_text(

@@ -1,0 +1,135 @@
+"""`bench restore`: what one restoration costs, beside the paper's table 4.
+
+Knows flags, where the figures go, and what is printed.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_pure import runs
+from lit_pure.commands.figures import chosen_device, progress, require_place, where_measured, write
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.restore import settings_of
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.data import SKIMAGE
+from lit_pure.report import published
+from lit_pure.runs import Run
+
+if TYPE_CHECKING:
+    from lit_pure.bench.restoring import Complexity
+
+TIMED = (
+    "Timed: from an LQ square in memory to restored pixels in memory, one square at a time, waiting for the device.\n"
+    "Not timed: loading weights, reading and writing files, and the first restoration, which warms up."
+)
+COUNTED = (
+    "The paper does not say what its seconds hold. Its 7080 M are those of the backbone; the tokenizer has 70 M more."
+)
+
+
+def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Add `bench restore`."""
+    command = add(what, "restore", restore_command)
+    command.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
+    command.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="low-quality photographs (default: those in scikit-image)"
+    )
+    command.add_argument("--repeat", type=int, default=5, metavar="N", help="of which the median counts (default: 5)")
+    command.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16",
+    )
+    command.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write the figures here, not into the run's folder",
+    )
+    return command
+
+
+def restore_command(arguments: argparse.Namespace) -> int:
+    """Time whole restorations from pixels to pixels and count parameters, as in the paper's table 4.
+
+    The middle of each photograph, as large as the model's square, is restored alone, with the run's settings and the
+    colours that `lit-pure restore` gives. The figures are written to complexity.json in the run's folder, where
+    `lit-pure report` finds them.
+    """
+    run = runs.require(arguments.run)
+    settings = settings_of(run, arguments.set)
+    target = _target(run, arguments.json)
+    _check(arguments)
+    device = chosen_device(arguments.threads)
+    from lit_pure.bench.restoring import measure, squares
+    from lit_pure.lit.build import restorer_of
+
+    side = settings.data.size // settings.data.degradation.scale
+    photos = squares(str(arguments.photos or SKIMAGE), side, arguments.repeat)
+    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device)
+    cost = measure(restorer, photos, arguments.repeat, progress)
+    where = where_measured(device)
+    _show(run, cost, where["device"])
+    changed = {"settings": arguments.set} if arguments.set else {}
+    write(target, {"run": run.label, **vars(cost), **where, **changed})
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.repeat < 1:
+        raise ConfigError(f"--repeat {arguments.repeat}: take 1 or more")
+    if arguments.threads < 0:
+        raise ConfigError(f"--threads {arguments.threads}: take 1 or more, or 0 for torch's own choice")
+    if arguments.photos is not None and not arguments.photos.is_dir():
+        raise ConfigError(f"--photos {arguments.photos}: there is no such folder")
+
+
+def _target(run: Run, wanted: Path | None) -> Path:
+    """Where the figures go. Raises ConfigError where they could not, before anything is measured."""
+    require_place("--json", wanted)
+    if wanted is not None:
+        return wanted
+    if run.shipped or not os.access(run.folder, os.W_OK):
+        why = "came with the project and is left as it is" if run.shipped else "cannot be written to"
+        raise ConfigError(f"{run.folder} {why}; name a file for the figures: --json FILE")
+    return run.folder / runs.COMPLEXITY
+
+
+def _show(run: Run, cost: "Complexity", device: str) -> None:
+    size, many = f"{cost.size}x{cost.size} px", f"restorations: {cost.restorations}, photographs: {cost.photos}"
+    spread = f"lowest {cost.seconds_lowest:.3f}, highest {cost.seconds_highest:.3f}"
+    print(f"{run.label}: {cost.seconds_per_image:.3f} s per picture of {size} (median; {spread}; {many})")
+    print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in cost.stages.items()))
+    rounded = "" if cost.quantize == "none" else f" with weights in {cost.quantize}"
+    memory = "" if cost.peak_mib is None else f", {cost.peak_mib:,.0f} MiB at most"
+    print(
+        f"{cost.tokens:,.0f} tokens, {cost.tokens_per_second:,.1f} a second, {cost.passes:,.0f} passes; "
+        f"engine {cost.engine}, {cost.dtype}{rounded}, on {device}{memory}"
+    )
+    print("parameters: " + ", ".join(f"{name} {count:,}" for name, count in cost.parameters.items()))
+    print(TIMED)
+    _show_beside(run, cost, device)
+
+
+def _show_beside(run: Run, cost: "Complexity", device: str) -> None:
+    """Our row under the published ones."""
+    import pandas as pd
+
+    rows = [
+        [name, *(cell.text if cell else "-" for cell in cells), machine]
+        for machine, methods in published.load("pure").tables["table4"].sets.items()
+        for name, cells in methods.items()
+    ]
+    figures = f"{cost.seconds_per_image:.3g}", _millions(cost.parameters["total"])
+    rows.append([run.label, *figures, f"{cost.size} px, {device}"])
+    table = pd.DataFrame(rows, columns=["", "seconds", "parameters (M)", "on"])
+    print(f"\n{table.to_string(index=False)}\n{COUNTED}")
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.0f}" if count >= 100_000_000 else f"{count / 1e6:.3g}"

@@ -1,0 +1,166 @@
+"""`reconstruct`: what a tokenizer keeps of photographs, the paper's table 1. Knows flags, and what is printed."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lit_pure import runs
+from lit_pure.commands.device import device
+from lit_pure.commands.figures import require_place, write
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.config.schema import PureExperiment, TokenizerExperiment
+from lit_pure.runs import Run
+
+if TYPE_CHECKING:
+    from lit_pure.reconstruct_folder import Outcome, Reconstructions
+
+MEASURED = "psnr,ssim"
+TILE = 512
+"""The paper's pictures go through in one piece [px]."""
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "reconstruct", reconstruct_command)
+    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
+    command.add_argument(
+        "--run", default="tokenizer/nano", help="a tokenizer, or a run that has one (default: tokenizer/nano)"
+    )
+    command.add_argument(
+        "--size", type=_pixels, metavar="PX", help="take a square of this side from the middle of each (default: all)"
+    )
+    command.add_argument(
+        "--tile",
+        type=_pixels,
+        default=TILE,
+        metavar="PX",
+        help=f"longest side in one piece; what is larger goes by overlapping tiles (default: {TILE})",
+    )
+    command.add_argument(
+        "--metrics", default=MEASURED, metavar="A,B", help=f"what to measure of each photograph (default: {MEASURED})"
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="write original/NAME.png and reconstructed/NAME.png in here"
+    )
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of every photograph here")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write means, intervals and use of codes here")
+
+
+def reconstruct_command(arguments: argparse.Namespace) -> int:
+    """Encode photographs and decode them again: what a tokenizer can at best keep, as in the paper's table 1.
+
+    The paper takes pictures of 512 px: --size 512. Scores are those of 8-bit pictures, PSNR and SSIM of the luma;
+    intervals are of the studentized bootstrap. How many codes were used says little of few photographs. A file that
+    cannot be reconstructed or scored is named and makes the exit code 1. What was interrupted starts again.
+    """
+    run = runs.require(arguments.run)
+    origin = _tokenizer_of(run)
+    keys = _checked(arguments, origin)
+    from lit_pure.metrics import files
+    from lit_pure.metrics.rows import write_rows
+
+    found = _reconstructed(arguments, origin, keys)
+    _show(found, arguments.out)
+    if arguments.csv:
+        write_rows(arguments.csv, found.rows(), keys)
+        print(f"written: {arguments.csv}")
+    how = {"run": run.label, "tokenizer": origin.label, "size": arguments.size, "tile": arguments.tile}
+    write(arguments.json, {**how, **found.record(), **files.identity(keys)})
+    return 1 if found.problems else 0
+
+
+def _tokenizer_of(run: Run) -> Run:
+    """The run itself, or the one whose tokenizer it was trained with. Raises ConfigError where it has none."""
+    experiment = run.experiment()
+    if isinstance(experiment, TokenizerExperiment):
+        return run
+    if not isinstance(experiment, PureExperiment):
+        family = f"{run.label} is a run of family {experiment.family}"
+        raise ConfigError(f"{family}, which has no tokenizer; name a tokenizer or a pure one")
+    needs = run.provenance()["needs"]
+    return _tokenizer_of(runs.require(needs["weights"])) if "weights" in needs else runs.require(needs["tokenizer"])
+
+
+def _checked(arguments: argparse.Namespace, origin: Run) -> tuple[str, ...]:
+    """The metrics to measure. Raises ConfigError for all that is wrong before a photograph is read."""
+    from lit_pure.metrics.choice import choose
+    from lit_pure.metrics.table import METRICS
+
+    experiment = origin.experiment()
+    assert isinstance(experiment, TokenizerExperiment)
+    cell = experiment.vq.downsample
+    if arguments.tile != (near := max(2, round(arguments.tile / cell)) * cell):
+        rule = f"is no multiple of the {cell} px of a code, from two of them on"
+        raise ConfigError(f"{COMMAND_LINE}: --tile {arguments.tile} {rule}; try {near}")
+    if absent := [str(path) for path in arguments.photos if not path.exists()]:
+        raise ConfigError(f"{COMMAND_LINE}: no such file or folder: {', '.join(absent)}")
+    require_place("--csv", arguments.csv)
+    require_place("--json", arguments.json)
+    if arguments.out:
+        _check_out(arguments.out, arguments.photos)
+    asked = [word.strip() for word in arguments.metrics.split(",") if word.strip()]
+    if sets := [key for key in asked if key in METRICS and METRICS[key].of_sets]:
+        remedy = "write pictures with --out DIR, then lit-pure evaluate --pred DIR/reconstructed --target DIR/original"
+        raise ConfigError(f"{COMMAND_LINE}: --metrics {sets[0]} compares sets, no single pictures; {remedy}")
+    return choose(asked or MEASURED.split(","), with_target=True).metrics
+
+
+def _check_out(out: Path, photos: list[Path]) -> None:
+    """What is written must not replace a photograph."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{COMMAND_LINE}: --out {out} is a file; name a folder to write to, or a new one")
+    ours = [(out / name).resolve() for name in ("original", "reconstructed")]
+    for path in photos:
+        if (path if path.is_dir() else path.parent).resolve() in ours:
+            raise ConfigError(f"{COMMAND_LINE}: --out {out} would replace {path}; name another folder")
+
+
+def _reconstructed(arguments: argparse.Namespace, origin: Run, keys: tuple[str, ...]) -> "Reconstructions":
+    """Do it, and tell of each photograph."""
+    from tqdm import tqdm
+
+    from lit_pure import weights
+    from lit_pure.metrics.score import Scorer
+    from lit_pure.reconstruct_folder import CodeUse, Reconstructions, reconstruct_files
+    from lit_pure.restore_folder import photographs, require_writable
+
+    paths = photographs(arguments.photos)
+    if arguments.out:
+        require_writable(arguments.out)
+    tokenizer = weights.load_tokenizer(origin.weights).to(device())
+    found = Reconstructions(keys, CodeUse(tokenizer.config.codes))
+    how: dict[str, Any] = {"tile": arguments.tile, "size": arguments.size, "out": arguments.out}
+    bar: tqdm[Any] = tqdm(total=len(paths), unit=" photos", desc="reconstructing", file=sys.stderr, disable=None)
+    with bar:
+        for outcome in reconstruct_files(tokenizer, paths, [Scorer(key) for key in keys], found.use, **how):
+            found.outcomes.append(outcome)
+            bar.update()
+            with bar.external_write_mode(file=sys.stdout):
+                _tell(outcome)
+    return found
+
+
+def _tell(outcome: "Outcome") -> None:
+    if outcome.scores:
+        print(f"{outcome.name}: {', '.join(f'{key} {value:.4f}' for key, value in outcome.scores.items())}")
+    for problem in outcome.problems:
+        print(problem)
+
+
+def _show(found: "Reconstructions", out: Path | None) -> None:
+    where = f" to {out}/original and /reconstructed" if out else ""
+    print(f"{found.done} of {len(found.outcomes)} reconstructed{where}")
+    for key, mean in found.means().items():
+        span = f", 95 % interval {mean.low:.4f} .. {mean.high:.4f}" if mean.known else ""
+        print(f"{key}: mean {mean.mean:.4f}{span}, of {mean.n}")
+    use, entries = found.use, len(found.use.counts_N)
+    share = f"{use.used:,} of {entries:,} codes used ({100 * use.used / entries:.1f} %)"
+    print(f"{share} in {use.cells:,} cells, perplexity {use.perplexity:,.1f}")
+
+
+def _pixels(word: str) -> int:
+    if not word.isascii() or not word.isdigit() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number of pixels, 1 or more")
+    return int(word)

@@ -1,0 +1,75 @@
+"""`votes`: what the votes of galleries' blind tests say. Knows flags and what is printed."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_pure.commands.parsing import Subparsers, add
+
+if TYPE_CHECKING:
+    from lit_pure.gallery.votes import Duel, Rate, Tally
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "votes", votes_command)
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="saved by the blind test of a gallery")
+    command.add_argument("--gallery", metavar="ID", help="whose votes count (default: that of the first file)")
+
+
+def votes_command(arguments: argparse.Namespace) -> int:
+    """Count the votes of one gallery: how often each method was chosen, and each pair against each other."""
+    from lit_pure.gallery.votes import Ballot, DamagedVotes, admit, read_ballot, tally
+
+    ballots: list[Ballot] = []
+    problems = []
+    for path in arguments.files:
+        try:
+            ballots.append(read_ballot(path))
+        except DamagedVotes as error:
+            problems.append(str(error))
+    counted, refused = admit(ballots, arguments.gallery)
+    for problem in [*problems, *refused]:
+        print(f"left out: {problem}")
+    if not counted:
+        raise ValueError("no file is left to count votes of")
+    for ballot in counted:
+        if len(ballot.votes) < ballot.planned:
+            made = f"{ballot.voter} made {len(ballot.votes)} of {ballot.planned} comparisons"
+            print(f"unfinished: {ballot.path}: {made}")
+    _show(tally(counted))
+    return 1 if problems or refused else 0
+
+
+def _show(result: "Tally") -> None:
+    who = f"{len(result.voters)} voter" + "s" * (len(result.voters) != 1)
+    print(f"gallery {result.gallery}: {who}, {result.votes} comparisons, {result.undecided} without preference\n")
+    head = ["method", "shown", "decided", "chosen", "rate", "95 % interval", "of all votes"]
+    _table(head, [_rate(rate) for rate in result.rates])
+    print()
+    head = ["method", "against", "wins", "losses", "no preference", "p"]
+    _table(head, [_duel(duel) for duel in result.duels])
+
+
+def _rate(rate: "Rate") -> list[str]:
+    figures = [str(rate.shown), str(rate.decided), str(rate.chosen)]
+    if not rate.decided:
+        return [rate.method, *figures, "", "", ""]
+    interval = f"{rate.low:.1%} .. {rate.high:.1%}"
+    return [rate.method, *figures, f"{rate.rate:.1%}", interval, f"{rate.share:.1%}"]
+
+
+def _duel(duel: "Duel") -> list[str]:
+    return [duel.one, duel.other, str(duel.wins), str(duel.losses), str(duel.undecided), f"{duel.p:.2g}"]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> None:
+    """Words to the left, figures to the right."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    words = [column for column, name in enumerate(head) if name in ("method", "against")]
+    for row in [head, *rows]:
+        cells = [
+            cell.ljust(width) if column in words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
