@@ -18,19 +18,40 @@ from lit_pure.commands import (
     check_data,
     convert,
     degrade,
+    evaluate,
+    gallery,
     prepare,
+    reconstruct,
     report,
     restore,
     run,
     score,
     vocabulary,
+    votes,
     weights,
 )
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.runs import MissingRun
 
-COMMANDS = (run, restore, report, vocabulary, weights, convert, bench, check_data, prepare, caption, degrade, score)
+COMMANDS = (
+    run,
+    restore,
+    reconstruct,
+    report,
+    gallery,
+    votes,
+    vocabulary,
+    weights,
+    convert,
+    bench,
+    check_data,
+    prepare,
+    caption,
+    degrade,
+    score,
+    evaluate,
+)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -1,0 +1,233 @@
+"use strict";
+// The blind test: which of two methods, unnamed, restored a picture better? What is asked, and in which order, follows
+// from the gallery and the voter's name alone, so that it can be repeated and gone on with. Votes stay in this browser
+// until they are saved to a file, which `lit-pure votes` counts.
+
+const FORMAT = "lit_pure votes 1";
+const CHOICES = ["left", "none", "right"];
+const KEPT = `lit_pure gallery ${data.id}`;
+
+/** Numbers in [0, 1) that a text decides: FNV-1a makes a state of it, and xorshift goes on from there. */
+function randomFrom(text) {
+  let state = 2166136261;
+  for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 16777619);
+  const next = () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+  state ||= 1; // from 0 it would never get away
+  for (let warming = 0; warming < 16; warming++) next(); // similar names begin with similar numbers
+  return next;
+}
+
+function shuffled(items, random) {
+  const result = [...items];
+  for (let last = result.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [result[last], result[other]] = [result[other], result[last]];
+  }
+  return result;
+}
+
+/** Every pair of methods once, as a tournament is played: in rounds in which each method has one turn at most. */
+function deal(methods, random) {
+  const ring = shuffled(methods, random);
+  if (ring.length % 2) ring.push(null); // who meets nobody rests
+  const rounds = [];
+  for (let round = 1; round < ring.length; round++) {
+    const half = ring.length / 2;
+    const pairs = ring.slice(0, half).map((one, index) => [one, ring[ring.length - 1 - index]]);
+    rounds.push(shuffled(pairs.filter((pair) => !pair.includes(null)), random));
+    ring.splice(1, 0, ring.pop());
+  }
+  return shuffled(rounds, random).flat();
+}
+
+/**
+ * The questions of a voter: [{shot, left, right}]. Each picture comes up as often as any other, and so does each pair
+ * of methods, give or take one; no picture with the same pair twice; sides are tossed.
+ */
+function plan(shots, methods, count, seed) {
+  const random = randomFrom(seed);
+  const asked = new Map(shots.map((shot) => [shot, new Set()]));
+  const waiting = []; // pairs that have not had their turn
+  const questions = [];
+  while (questions.length < count) {
+    for (const shot of shuffled(shots, random).slice(0, count - questions.length)) {
+      const fresh = (pair) => !asked.get(shot).has([...pair].sort().join("\n"));
+      while (!waiting.some(fresh)) waiting.push(...deal(methods, random));
+      const [pair] = waiting.splice(waiting.findIndex(fresh), 1);
+      asked.get(shot).add([...pair].sort().join("\n"));
+      const [left, right] = random() < 0.5 ? pair : [pair[1], pair[0]];
+      questions.push({ shot, left, right });
+    }
+  }
+  return questions;
+}
+
+// One voter ------------------------------------------------------------------------------------------------------------
+
+const judgedShots = data.shots.filter((shot) => shot.judged);
+const planOf = (voter) => plan(judgedShots, data.rivals, data.comparisons, `${data.id} ${data.seed} ${voter}`);
+
+const session = { voter: "", questions: [], votes: [], since: 0, ready: false };
+
+/** Votes by voter, the last one last, as this browser keeps them; empty where it keeps nothing. */
+function kept() {
+  try {
+    return new Map(JSON.parse(localStorage.getItem(KEPT) ?? "[]"));
+  } catch {
+    return new Map();
+  }
+}
+
+function keep() {
+  try {
+    const all = kept();
+    all.delete(session.voter);
+    localStorage.setItem(KEPT, JSON.stringify([...all.set(session.voter, session.votes)]));
+  } catch {
+    $("unkept").hidden = false;
+  }
+}
+
+const blindPanes = {};
+for (const side of ["left", "reference", "right"]) blindPanes[side] = new Pane($(`pane-${side}`), blindView);
+
+function begin(voter) {
+  const votes = kept().get(voter) ?? [];
+  Object.assign(session, { voter, questions: planOf(voter), votes: votes.slice(0, data.comparisons) });
+  keep();
+  ask();
+}
+
+function showScreen(name) {
+  for (const screen of ["start", "question", "result"]) $(screen).hidden = screen !== name;
+}
+
+/** Show the next question, or the end. Votes count once the pictures can be seen. */
+async function ask() {
+  const number = session.votes.length;
+  const question = session.questions[number];
+  if (!question) return finish();
+  showScreen("question");
+  session.ready = false;
+  setVoting(false);
+  blindView.reset();
+  $("progress").max = session.questions.length;
+  $("progress").value = number;
+  $("number").textContent = `${number + 1} of ${session.questions.length}`;
+  $("undo").disabled = number === 0;
+  const { shot } = question;
+  const reference = shot.pictures[data.reference] ? data.reference : "ground truth";
+  $("reference-name").textContent = reference === "LQ" ? "low-quality picture" : reference;
+  const put = (side, method, name) => blindPanes[side].show([source(shot, method)], shot.width, shot.height, [name]);
+  await Promise.all([put("left", question.left, "A"), put("reference", reference, "reference"), put("right", question.right, "B")]);
+  if (session.questions[session.votes.length] !== question) return; // undone meanwhile
+  session.since = performance.now();
+  session.ready = true;
+  setVoting(true);
+}
+
+function setVoting(can) {
+  for (const button of document.querySelectorAll(".vote")) button.disabled = !can;
+}
+
+function vote(choice) {
+  if (!session.ready) return;
+  session.ready = false;
+  const { shot, left, right } = session.questions[session.votes.length];
+  const seconds = Math.round((performance.now() - session.since) / 100) / 10;
+  session.votes.push({ image: shot.name, left, right, choice, seconds, at: new Date().toISOString() });
+  keep();
+  ask();
+}
+
+function undo() {
+  if (!session.votes.length) return;
+  session.votes.pop();
+  keep();
+  ask();
+}
+
+/** The names at last, and what this voter chose. */
+function finish() {
+  showScreen("result");
+  const rows = data.rivals.map((method) => {
+    const seen = session.votes.filter(({ left, right, choice }) => choice !== "none" && [left, right].includes(method));
+    const won = seen.filter((one) => one[one.choice] === method).length;
+    return { method, won, seen: seen.length, rate: seen.length ? won / seen.length : 0 };
+  });
+  rows.sort((one, other) => other.rate - one.rate);
+  const cells = rows.map(({ method, won, seen, rate }) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, method),
+      make("td", {}, `${won} of ${seen}`),
+      make("td", {}, seen ? `${Math.round(rate * 100)} %` : ""),
+    ),
+  );
+  const head = ["Method", "You chose it", "Rate"].map((text) => make("th", { scope: "col" }, text));
+  $("outcome").replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...cells));
+  $("download").focus();
+}
+
+function votesFile() {
+  const { voter, votes, questions } = session;
+  const { id, title, seed, rivals } = data;
+  const planned = questions.length;
+  return { format: FORMAT, gallery: id, title, seed, methods: rivals, voter, planned, saved: new Date().toISOString(), votes };
+}
+
+function download() {
+  const file = new Blob([`${JSON.stringify(votesFile(), null, 1)}\n`], { type: "application/json" });
+  const link = make("a", { href: URL.createObjectURL(file) });
+  link.download = `votes_${data.id}_${session.voter.replace(/[^\p{L}\p{N}_-]+/gu, "_")}.json`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const VOTE_KEYS = {
+  ArrowLeft: () => vote("left"),
+  ArrowRight: () => vote("right"),
+  ArrowDown: () => vote("none"),
+  Backspace: undo,
+};
+
+function connectStudy() {
+  const voters = [...kept()];
+  const [last, votes] = voters.at(-1) ?? ["", []];
+  $("task").textContent = `You see ${data.comparisons} times two restorations of one picture, A and B, with the picture
+    that they were made from between them. Choose the better one:`;
+  $("voter").value = last;
+  const describe = () => {
+    const done = kept().get($("voter").value.trim())?.length ?? 0;
+    $("begin").textContent = done ? "Go on" : "Begin";
+    $("kept").textContent = done ? `${done} of ${data.comparisons} votes of this name are kept in this browser.` : "";
+  };
+  $("voter").oninput = describe;
+  if (votes.length) describe();
+  if (!data.comparisons) {
+    $("begin").disabled = $("voter").disabled = true;
+    $("task").textContent = "There is nothing to ask about: it takes two methods with pictures of the same subject.";
+  }
+  $("start").onsubmit = (event) => {
+    event.preventDefault();
+    const voter = $("voter").value.trim().replace(/\s+/gu, " ");
+    if (voter) begin(voter);
+  };
+  for (const choice of CHOICES) $(`vote-${choice}`).onclick = () => vote(choice);
+  $("undo").onclick = $("undo-last").onclick = undo;
+  $("download").onclick = $("download-early").onclick = download;
+  document.addEventListener("keydown", (event) => {
+    if (current() !== "blind" || $("start").hidden === false || typing(event) || event.repeat) return;
+    if (!(event.key in VOTE_KEYS) || ($("question").hidden && event.key !== "Backspace")) return;
+    event.preventDefault();
+    VOTE_KEYS[event.key]();
+  });
+}
+
+connectStudy();

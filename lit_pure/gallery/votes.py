@@ -1,0 +1,233 @@
+"""Votes of the blind test, from files to figures.
+
+Knows the files that the page saves (`study.js`), what makes one unusable, and how votes are counted. Knows nothing of
+pictures or pages, and imports no torch.
+
+A selection rate is the share of the comparisons with a preference that a method took part in and won: 50 % is chance.
+Figure 5 of the paper shows such rates of 15 volunteers with 50 comparisons each, and does not say what they are shares
+of; `share`, of all votes with a preference, is the other reading, in which chance is 1 / number of methods.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from lit_pure.metrics.intervals import LEVEL, sign_test
+
+FORMAT = "lit_pure votes 1"
+"""First entry of every file of votes."""
+CHOICES = ("left", "right", "none")
+
+
+class DamagedVotes(ValueError):
+    """A file that holds no votes, or not as the page writes them; the message names it."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One comparison."""
+
+    image: str
+    left: str
+    right: str
+    choice: str
+    """left, right, or none for no preference."""
+
+    @property
+    def winner(self) -> str | None:
+        """The method that was chosen."""
+        return {"left": self.left, "right": self.right}.get(self.choice)
+
+    @property
+    def loser(self) -> str | None:
+        """The method that was not."""
+        return {"left": self.right, "right": self.left}.get(self.choice)
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What one voter saved."""
+
+    path: Path
+    gallery: str
+    """Id of the page."""
+    voter: str
+    methods: list[str]
+    planned: int
+    """Comparisons that the voter was to make."""
+    votes: list[Vote]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often a method was chosen."""
+
+    method: str
+    shown: int
+    """Comparisons that it was part of."""
+    decided: int
+    """Those with a preference."""
+    chosen: int
+    low: float
+    """Of the Wilson interval of `rate`; NaN, as `high`, where nothing was decided."""
+    high: float
+    share: float
+    """Of all votes with a preference; NaN where there is none."""
+
+    @property
+    def rate(self) -> float:
+        """Share of the decided comparisons that it won; NaN where there is none."""
+        return self.chosen / self.decided if self.decided else math.nan
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two methods against each other."""
+
+    one: str
+    other: str
+    wins: int
+    """Of `one`."""
+    losses: int
+    undecided: int
+    p: float
+    """Of the two-sided exact sign test."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """All that the votes say."""
+
+    gallery: str
+    voters: list[str]
+    votes: int
+    undecided: int
+    rates: list[Rate]
+    """Highest rate first."""
+    duels: list[Duel]
+    """Every pair of methods that met."""
+
+
+def read_ballot(path: Path) -> Ballot:
+    """One file of votes.
+
+    Raises:
+        DamagedVotes: it is missing, damaged, or no such file; what is wrong is said.
+    """
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DamagedVotes(f"{path} cannot be read ({reason}); ask the voter to save it again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DamagedVotes(f"{path} holds no votes of a gallery (no format {FORMAT!r})")
+    try:
+        methods = [_text(method) for method in content["methods"]]
+        votes = [_vote(row, methods) for row in content["votes"]]
+        ballot = Ballot(
+            path, _text(content["gallery"]), _text(content["voter"]), methods, int(content["planned"]), votes
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DamagedVotes(f"{path} is damaged ({what}); ask the voter to save it again") from error
+    asked = Counter((vote.image, frozenset((vote.left, vote.right))) for vote in votes)
+    if doubled := [image for (image, _), count in asked.items() if count > 1]:
+        raise DamagedVotes(f"{path} is damaged (two votes on the same pictures of {doubled[0]}); save it again")
+    return ballot
+
+
+def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[Ballot], list[str]]:
+    """Those that may be counted together, and why others may not.
+
+    Args:
+        ballots: in the order given.
+        gallery: id of the page whose votes count; None: that of the first.
+
+    Returns:
+        One ballot per voter (the one with most votes, the later of two equal ones), and a sentence for each refused.
+    """
+    refused = []
+    counted: dict[str, Ballot] = {}
+    for ballot in ballots:
+        gallery = gallery or ballot.gallery
+        if ballot.gallery != gallery:
+            refused.append(f"{ballot.path}: votes on gallery {ballot.gallery}, not {gallery}; count them by themselves")
+            continue
+        before = counted.get(ballot.voter)
+        if before is None or len(before.votes) <= len(ballot.votes):
+            counted[ballot.voter] = ballot
+        if before is not None:
+            kept, left = sorted((before, ballot), key=lambda one: one is not counted[ballot.voter])
+            refused.append(
+                f"{left.path}: {ballot.voter} also saved {kept.path}, which counts ({len(kept.votes)} votes, not "
+                f"{len(left.votes)}); two people of one name need two names"
+            )
+    return list(counted.values()), refused
+
+
+def tally(ballots: Sequence[Ballot]) -> Tally:
+    """Count the votes of one gallery, each as an independent one: that a voter is of one mind is left aside.
+
+    Args:
+        ballots: at least one, as `admit` gives them.
+    """
+    votes = [vote for ballot in ballots for vote in ballot.votes]
+    methods = list(dict.fromkeys(method for ballot in ballots for method in ballot.methods))
+    rates = sorted((_rate(method, votes) for method in methods), key=lambda rate: -rate.rate if rate.decided else 1)
+    order = [rate.method for rate in rates]
+    duels = [_duel(one, other, votes) for place, one in enumerate(order) for other in order[place + 1 :]]
+    undecided = sum(vote.winner is None for vote in votes)
+    met = [duel for duel in duels if duel.wins + duel.losses + duel.undecided]
+    return Tally(ballots[0].gallery, [ballot.voter for ballot in ballots], len(votes), undecided, rates, met)
+
+
+def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson, JASA 22, 1927): within [0, 1], fit for few trials, NaN for none."""
+    if not trials:
+        return math.nan, math.nan
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, shrink = successes / trials, 1 + z * z / trials
+    middle = (share + z * z / (2 * trials)) / shrink
+    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    # rounding alone leaves a trace of what is exactly 0 or 1
+    return (middle - reach if successes else 0.0), (middle + reach if successes < trials else 1.0)
+
+
+def _rate(method: str, votes: Sequence[Vote]) -> Rate:
+    shown = [vote for vote in votes if method in (vote.left, vote.right)]
+    decided = sum(vote.winner is not None for vote in shown)
+    chosen = sum(vote.winner == method for vote in shown)
+    everything = sum(vote.winner is not None for vote in votes)
+    share = chosen / everything if everything else math.nan
+    return Rate(method, len(shown), decided, chosen, *wilson(chosen, decided), share)
+
+
+def _duel(one: str, other: str, votes: Sequence[Vote]) -> Duel:
+    met = [vote for vote in votes if {vote.left, vote.right} == {one, other}]
+    wins = sum(vote.winner == one for vote in met)
+    losses = sum(vote.winner == other for vote in met)
+    return Duel(one, other, wins, losses, len(met) - wins - losses, sign_test(wins, losses))
+
+
+def _vote(row: Any, methods: Sequence[str]) -> Vote:
+    """Raises KeyError, TypeError or ValueError saying what is wrong."""
+    vote = Vote(*(_text(row[key]) for key in ("image", "left", "right", "choice")))
+    if vote.choice not in CHOICES:
+        raise ValueError(f"choice {vote.choice!r} is none of {', '.join(CHOICES)}")
+    for method in (vote.left, vote.right):
+        if method not in methods:
+            raise ValueError(f"a vote on {method!r}, which is none of the methods")
+    if vote.left == vote.right:
+        raise ValueError(f"{vote.left!r} is held against itself")
+    return vote
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} where a name belongs")
+    return value

@@ -1,0 +1,165 @@
+"""A gallery's pictures, figures and words, made ready for its page and written.
+
+Knows how pictures are packed (lossless WebP), which belong beside each other by their sizes, and what the page's script
+reads. Knows nothing of runs, nor of HTML (`page.py`).
+
+Suffixes: 3 RGB, H W height and width of what is shown, h w those of the LQ picture.
+"""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, features
+from torch import Tensor
+
+from lit_pure.gallery.gather import BICUBIC, LQ, TRUTH, Gallery, Shot
+from lit_pure.gallery.page import PAGE, Packed, page
+from lit_pure.images.geometry import resize
+from lit_pure.images.io import BadImage, from_bytes, read_bytes, to_bytes
+from lit_pure.metrics.table import METRICS
+from lit_pure.textfile import write_whole
+
+LARGEST_WEBP = 16383
+"""Longest side that WebP can hold [px]; larger pictures become PNG."""
+EVEN = 0.01
+"""Relative difference of two ratios of sides that are taken for the same: a picture cropped by a pixel or two."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a gallery."""
+
+    path: Path
+    size: int
+    """Of the file [bytes]."""
+    id: str
+    """Changes with the pictures, methods and plan; votes carry it."""
+    shots: int
+    """Pictures shown."""
+    comparisons: int
+    """That a voter is asked for; 0 where there are no two methods to judge."""
+    notes: list[str]
+    """Pictures left out, in sentences."""
+
+
+def write(gallery: Gallery, folder: Path, comparisons: int, progress: Callable[[], object]) -> Written:
+    """Read the pictures and write the page, whole or not at all.
+
+    Args:
+        gallery: what to show.
+        folder: of the page; made where it is absent.
+        comparisons: pairs that a voter is asked about, fewer where there are not as many.
+        progress: called after each picture of `gallery.shots`.
+
+    Raises:
+        ValueError: no picture can be read.
+        OSError: the page cannot be written.
+    """
+    digest, packed = hashlib.sha256(), list[Packed]()
+    shots: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for shot in gallery.shots:
+        pictures, left_out = _read(shot)
+        notes += left_out
+        places = {}
+        for method, pixels_3HW in pictures.items():
+            height, width = pixels_3HW.shape[-2:]
+            places[method] = [len(packed), width, height]
+            packed.append(pack(pixels_3HW))
+            digest.update(json.dumps([shot.name, method, height, width]).encode())
+            digest.update(pixels_3HW.contiguous().numpy().tobytes())
+        if pictures:
+            height, width = _shown(pictures).shape[-2:]
+            words = [asdict(words) for words in shot.words]
+            named = {"name": shot.name, "width": width, "height": height}
+            shots.append(named | {"pictures": places, "scores": shot.scores, "words": words})
+        progress()
+    if not shots:
+        raise ValueError(f"no picture of {', '.join(gallery.sets)} can be read: {notes[0]}")
+    data = _data(gallery, shots, comparisons) | {"notes": [*gallery.notes, *notes]}
+    plan = [data[key] for key in ("methods", "rivals", "reference", "seed", "comparisons")]
+    digest.update(json.dumps(plan).encode())
+    data["id"] = digest.hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / PAGE, page(data, packed))
+    return Written(folder / PAGE, (folder / PAGE).stat().st_size, data["id"], len(shots), data["comparisons"], notes)
+
+
+def _data(gallery: Gallery, shots: list[dict[str, Any]], comparisons: int) -> dict[str, Any]:
+    """What the page's script reads, but for notes and id; says of each shot whether the blind test asks about it."""
+    rivals = gallery.rivals if len(gallery.rivals) > 1 else [*gallery.rivals, BICUBIC]
+    for shot in shots:
+        shot["judged"] = _judged(shot["pictures"], rivals)
+    pairs = len(rivals) * (len(rivals) - 1) // 2
+    return {
+        "title": f"{', '.join(gallery.sets)}: {len(shots)} picture{'s' * (len(shots) != 1)}",
+        "methods": gallery.methods,
+        "rivals": rivals,
+        "reference": LQ if LQ in gallery.methods else TRUTH,
+        "metrics": [_metric(key) for key in gallery.metrics],
+        "shots": shots,
+        "seed": gallery.seed,
+        "comparisons": min(comparisons, sum(shot["judged"] for shot in shots) * pairs),
+    }
+
+
+def pack(pixels_3HW: Tensor) -> Packed:
+    """A uint8 picture without any loss, small enough to be carried in a page."""
+    picture = Image.fromarray(pixels_3HW.permute(1, 2, 0).contiguous().numpy())
+    content = io.BytesIO()
+    webp = features.check("webp") and max(picture.size) <= LARGEST_WEBP
+    if webp:  # these two save nine tenths of what the slowest choice saves, in half of the time
+        picture.save(content, format="WEBP", lossless=True, method=2, quality=50)
+    else:
+        picture.save(content, format="PNG")
+    return Packed("image/webp" if webp else "image/png", base64.b64encode(content.getvalue()).decode("ascii"))
+
+
+def _read(shot: Shot) -> tuple[dict[str, Tensor], list[str]]:
+    """The pictures of a shot as uint8, and which were left out; none where no method's can be read."""
+    pictures: dict[str, Tensor] = {}
+    notes = []
+    for method, path in shot.pictures.items():
+        try:
+            if method != BICUBIC:
+                pictures[method] = read_bytes(path)
+        except BadImage as error:
+            notes.append(f"{method}: left out: {error}")
+    if not pictures.keys() - {LQ}:
+        return {}, notes
+    height, width = _shown(pictures).shape[-2:]
+    for method, pixels_3HW in list(pictures.items()):
+        other_height, other_width = pixels_3HW.shape[-2:]
+        if abs(other_height * width / (other_width * height) - 1) > EVEN:
+            del pictures[method]
+            size = f"{other_width} x {other_height} px, not {width} x {height}"
+            notes.append(f"{method}: left out: its picture of {shot.name} has other proportions ({size})")
+    if LQ in pictures:
+        lq_13hw = from_bytes(pictures[LQ])[None].contiguous()
+        pictures[BICUBIC] = to_bytes(resize(lq_13hw, height, width))[0]
+    return pictures, notes
+
+
+def _shown(pictures: Mapping[str, Tensor]) -> Tensor:
+    """Whose size the others are shown in: the ground truth, else the first that a method made."""
+    made = [pixels for method, pixels in pictures.items() if method != LQ]
+    return pictures.get(TRUTH, made[0])
+
+
+def _judged(here: Mapping[str, Any], rivals: list[str]) -> bool:
+    """Whether a blind test can ask about these pictures: every rival is there, and what to hold it against."""
+    return all(rival in here for rival in rivals) and (LQ in here or TRUTH in here)
+
+
+def _metric(key: str) -> dict[str, Any]:
+    """What the page says of a metric; one that is not in our table is shown as it is called."""
+    info = METRICS.get(key)
+    if info is None:
+        return {"key": key, "label": key, "higher": None, "decimals": 4}
+    return {"key": key, "label": info.label, "higher": info.higher_is_better, "decimals": info.decimals}

@@ -1,0 +1,92 @@
+"""`lit-pure gallery` from end to end, and what it refuses."""
+
+import subprocess
+import sys
+
+import pytest
+
+import lit_pure.commands.gallery as command
+from lit_pure.__main__ import main
+from lit_pure.gallery.gather import gather
+from lit_pure.gallery.records import LABELS
+from lit_pure.runs import require
+from tests.gallery.conftest import NAMES, make_folder
+
+
+def test_a_page_is_written(house, capsys):
+    folder = make_folder(house / "theirs", "green", NAMES[1:])
+    assert main(["gallery", "warm", "cold", "--folder", f"Green={folder}", "--out", "deep/page"]) == 0
+    missing, page, test = capsys.readouterr().out.strip().split("\n")
+    assert missing == "missing: Green has no picture of demo/cat_0"
+    path = house / "deep/page/index.html"
+    size = path.stat().st_size / 1e6
+    methods = "LQ, bicubic, warm/version_0, cold/version_0, Green, ground truth"
+    assert page.startswith(f"deep/page/index.html: 6 pictures of demo, {methods}, {size:.1f} MB (gallery ")
+    assert test.startswith("blind test: deep/page/index.html#blind asks for 15 votes")
+
+
+def test_a_run_of_this_project(built_house, tmp_path, monkeypatch, capsys):
+    """Whoever writes a run's pictures, scores and answers, and who reads them here, mean the same files."""
+    monkeypatch.chdir(built_house)
+    assert main(["gallery", "demo", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "missing" not in out
+    label = f"demo/{require('demo').folder.name}"
+    assert f"LQ, bicubic, {label}, ground truth" in out
+    shot = gather([require("demo")], {}, [], 1, 0).shots[0]
+    assert {"psnr", "ssim"} <= shot.scores[label].keys() & shot.scores["bicubic"].keys()
+    assert shot.words[0].source == LABELS
+
+
+def test_a_heavy_page_is_warned_of(house, capsys, monkeypatch):
+    monkeypatch.setattr(command, "HEAVY", 0.05)
+    assert main(["gallery", "warm", "cold"]) == 0
+    size = (house / "gallery/index.html").stat().st_size / 1e6
+    warning = capsys.readouterr().out.strip().split("\n")[-1]
+    assert warning.startswith(f"warning: above 0.05 MB browsers are slow; --photos {max(1, int(6 * 0.05 / size))} ")
+
+
+def test_a_damaged_picture_is_named_and_the_exit_code_says_so(house, capsys):
+    (house / "runs/cold/version_0/images/demo/restored/cat_1.png").write_bytes(b"")
+    assert main(["gallery", "warm", "cold", "--out", "page"]) == 1
+    path = "runs/cold/version_0/images/demo/restored/cat_1.png"
+    assert f"missing: cold/version_0: left out: {path}" in capsys.readouterr().out
+    assert (house / "page/index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nobody"], "there is no finished run runs/nobody"),
+        (["warm", "--folder", "theirs"], "give NAME=DIR"),
+        (["warm", "--folder", "=theirs"], "give NAME=DIR"),
+        (["warm", "--folder", "A=nowhere"], "there is no folder nowhere"),
+        (["warm", "--folder", "A=runs", "--folder", "A=runs"], "A is given already"),
+        (["warm", "--folder", "A=runs"], "--folder A: runs: no pictures in it"),
+        (["warm", "--set", "real"], "--set real: warm/version_0 has no pictures of it"),
+        (["warm", "--seed", "-1"], "--seed -1 is below 0"),
+        (["warm", "--out", "runs/warm/version_0/summary.json"], "a file is there"),
+    ],
+)
+def test_mistakes_are_refused(house, capsys, words, said):
+    assert main(["gallery", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (house / "gallery").exists()
+
+
+@pytest.mark.parametrize("count", ["0", "-3", "many", "1.5"])
+def test_counts_are_whole_numbers(house, capsys, count):
+    with pytest.raises(SystemExit) as caught:
+        main(["gallery", "warm", "--photos", count])
+    assert caught.value.code == 2
+    assert "give a whole number from 1" in capsys.readouterr().err
+
+
+def test_torch_is_not_needed_to_refuse_or_to_count(house):
+    code = (
+        "import sys; from lit_pure.__main__ import main; "
+        "assert main(['gallery', 'warm', '--set', 'x']) == 2; assert main(['votes', 'x.json']) == 1; "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().split("\n")[-1] == "False"

@@ -1,0 +1,147 @@
+"""Votes: what is counted, with which figures, and which files are not."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from scipy.stats import binomtest
+
+from lit_pure.__main__ import main
+from lit_pure.gallery.votes import DamagedVotes, admit, read_ballot, tally, wilson
+
+# (image, left, right, choice)
+ANNA = [("0", "A", "B", "left"), ("1", "B", "A", "right"), ("2", "A", "C", "left"), ("3", "C", "B", "none")]
+BEN = [("0", "B", "A", "left"), ("1", "A", "B", "left"), ("2", "C", "A", "right"), ("3", "B", "C", "left")]
+
+
+def save(path: Path, voter: str = "Anna", votes=ANNA, gallery: str = "0123456789ab", **changes) -> Path:
+    rows = [dict(zip(("image", "left", "right", "choice"), vote, strict=True)) for vote in votes]
+    head = {"format": "lit_pure votes 1", "gallery": gallery, "voter": voter, "methods": ["A", "B", "C"], "planned": 4}
+    path.write_text(json.dumps({**head, "votes": rows, **changes}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_intervals_as_published(successes, trials, low, high):
+    # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_as_scipy_has_it():
+    for successes, trials in [(0, 1), (1, 1), (7, 7), (50, 750), (292, 750)]:
+        interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+        assert wilson(successes, trials) == pytest.approx((interval.low, interval.high), abs=1e-12)
+    assert all(math.isnan(end) for end in wilson(0, 0))
+
+
+def test_counted_by_hand(tmp_path):
+    ballots = [read_ballot(save(tmp_path / "a.json")), read_ballot(save(tmp_path / "b.json", "Ben", BEN))]
+    found = tally(ballots)
+    assert (found.voters, found.votes, found.undecided) == (["Anna", "Ben"], 8, 1)
+    rates = {rate.method: (rate.shown, rate.decided, rate.chosen) for rate in found.rates}
+    assert rates == {"A": (6, 6, 5), "B": (6, 5, 2), "C": (4, 3, 0)}
+    assert [rate.method for rate in found.rates] == ["A", "B", "C"]
+    assert found.rates[0].rate == 5 / 6
+    assert [rate.share for rate in found.rates] == pytest.approx([5 / 7, 2 / 7, 0])
+    duels = {(duel.one, duel.other): (duel.wins, duel.losses, duel.undecided, duel.p) for duel in found.duels}
+    assert duels == {
+        ("A", "B"): (3, 1, 0, pytest.approx(binomtest(3, 4).pvalue)),
+        ("A", "C"): (2, 0, 0, pytest.approx(0.5)),
+        ("B", "C"): (1, 0, 1, 1.0),
+    }
+
+
+def test_a_method_that_nobody_decided_on(tmp_path):
+    votes = [("0", "A", "B", "none")]
+    found = tally([read_ballot(save(tmp_path / "a.json", votes=votes))])
+    assert [(rate.shown, rate.decided) for rate in found.rates] == [(1, 0), (1, 0), (0, 0)]
+    assert all(math.isnan(rate.rate) and math.isnan(rate.low) for rate in found.rates)
+    assert [(duel.one, duel.other) for duel in found.duels] == [("A", "B")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "No such file"),
+        ('{"format": "lit_pure vo', "cannot be read"),
+        ("[1, 2]", "holds no votes"),
+        ('{"format": "other"}', "holds no votes"),
+    ],
+)
+def test_files_that_are_none(tmp_path, text, said):
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DamagedVotes, match=said) as caught:
+        read_ballot(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"votes": [("0", "A", "B", "both")]}, "choice 'both' is none of left, right, none"),
+        ({"votes": [("0", "A", "Z", "left")]}, "a vote on 'Z', which is none of the methods"),
+        ({"votes": [("0", "A", "A", "left")]}, "'A' is held against itself"),
+        ({"votes": [("0", "A", "B", "left"), ("0", "B", "A", "left")]}, "two votes on the same pictures of 0"),
+        ({"votes": [("0", "A", 7, "left")]}, "7 where a name belongs"),
+        ({"voter": ""}, "'' where a name belongs"),
+        ({"planned": "many"}, "invalid literal"),
+        ({"methods": None}, "not iterable"),
+    ],
+)
+def test_damaged_votes_are_said_what_is_wrong(tmp_path, changes, said):
+    path = save(tmp_path / "x.json", **changes)
+    with pytest.raises(DamagedVotes, match=said) as caught:
+        read_ballot(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_entry_is_named(tmp_path):
+    path = save(tmp_path / "x.json")
+    content = json.loads(path.read_text())
+    del content["votes"][1]["choice"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DamagedVotes, match="no 'choice'"):
+        read_ballot(path)
+
+
+def test_one_ballot_per_voter_and_gallery(tmp_path):
+    full, part = save(tmp_path / "full.json"), save(tmp_path / "part.json", votes=ANNA[:2])
+    other = save(tmp_path / "other.json", "Ben", BEN, gallery="ba9876543210")
+    for order in ([full, part, other], [part, full, other]):
+        counted, refused = admit([read_ballot(path) for path in order])
+        assert [ballot.path for ballot in counted] == [full]
+        assert len(refused) == 2
+        assert f"{part}: Anna also saved {full}, which counts (4 votes, not 2)" in refused[0]
+        assert f"{other}: votes on gallery ba9876543210, not 0123456789ab" in refused[1]
+    counted, refused = admit([read_ballot(path) for path in (full, other)], "ba9876543210")
+    assert [ballot.path for ballot in counted] == [other]
+    assert len(refused) == 1
+
+
+def test_the_command(tmp_path, capsys):
+    files = [str(save(tmp_path / "a.json")), str(save(tmp_path / "b.json", "Ben", BEN[:3]))]
+    assert main(["votes", *files]) == 0
+    out = capsys.readouterr().out.split("\n")
+    assert out[0] == f"unfinished: {files[1]}: Ben made 3 of 4 comparisons"
+    assert out[1] == "gallery 0123456789ab: 2 voters, 7 comparisons, 1 without preference"
+    assert out[4].split() == ["A", "6", "6", "5", "83.3%", "43.6%", "..", "97.0%", "83.3%"]
+    assert out[9].split() == ["A", "B", "3", "1", "0", "0.62"]
+
+
+def test_the_command_counts_the_rest_of_bad_files(tmp_path, capsys):
+    good, other = save(tmp_path / "a.json"), save(tmp_path / "o.json", "Ben", gallery="f" * 12)
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    assert main(["votes", str(bad), str(good), str(other)]) == 1
+    out = capsys.readouterr().out
+    assert f"left out: {bad} cannot be read" in out
+    assert f"left out: {other}: votes on gallery ffffffffffff" in out
+    assert "1 voter, 4 comparisons" in out
+    assert main(["votes", str(bad)]) == 1
+    assert "no file is left" in capsys.readouterr().err
