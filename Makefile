@@ -24,7 +24,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup exp sweep weights board report restore bench check test clean
+.PHONY: help setup exp sweep weights board report notebooks restore bench check test clean
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
@@ -71,6 +71,10 @@ board: $(INSTALLED) ## show RUNS in TensorBoard on localhost, port PORT
 
 report: $(INSTALLED) ## compare finished runs in tables
 	@"$(PY)" -m lit_pure report
+
+notebooks: $(INSTALLED) ## execute notebooks/ on the finished runs (the demo is made first if there are none), copies in RUNS/notebooks
+	@test -n "$$(find "$(RUNS)" -name summary.json 2>/dev/null | head -n 1)" || "$(PY)" -m lit_pure run demo
+	@"$(PY)" -m lit_pure.notebook.execute --out "$(RUNS)/notebooks"
 
 restore: $(INSTALLED) ## restore PHOTO with the model of RUN, write to OUT
 	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"

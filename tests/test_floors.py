@@ -18,6 +18,7 @@ FLOORS = {
     "config": 0,
     "basicsr_import": 0,
     "textfile": 0,
+    "download": 0,
     "runs": 1,
     "images": 1,
     "degradation": 2,
@@ -37,10 +38,14 @@ FLOORS = {
     "fetch": 8,
     "restore_folder": 7,
     "degrade_folder": 7,
-    "bench": 7,
+    "evaluate_folder": 7,
+    "reconstruct_folder": 7,
+    "bench": 8,
     "report": 8,
-    "commands": 9,
-    "__main__": 10,
+    "gallery": 9,
+    "notebook": 9,
+    "commands": 10,
+    "__main__": 11,
 }
 TORCH_FREE_ROOMS = {"", "config", "textfile", "runs", "report", "commands", "__main__"}
 """They answer before torch is imported; "" is the package's own `__init__.py`."""

@@ -8,6 +8,7 @@ Pixels are RGB float32 in [0, 1]. Shape legend: B images, H W height and width o
 image, y x of an image between the steps.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -120,31 +121,48 @@ def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
     Raises:
         ValueError: the shape is not (3, H, W), or `scale` does not divide H and W.
     """
+    _, lq_3hw = deque(_checked_steps(hq_3HW, degradation, scale), maxlen=1).pop()
+    return lq_3hw
+
+
+@torch.no_grad()
+def stages(hq_3HW: Tensor, degradation: Degradation, scale: int) -> list[tuple[str, Tensor]]:
+    """`apply`, told step by step: the name of each step and the image (3, y, x) after it; the last one is lq_3hw.
+
+    A step that is left out is told, too, with the image unchanged. Arguments and errors are those of `apply`.
+    """
+    return list(_checked_steps(hq_3HW, degradation, scale))
+
+
+def _checked_steps(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Iterator[tuple[str, Tensor]]:
     if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.shape[1] % scale or hq_3HW.shape[2] % scale:
         raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
     # A copy of one layout at an aligned address: a view into a batch may be rounded in another way, too.
     hq_3HW = hq_3HW.clone(memory_format=torch.contiguous_format)
     with _one_thread(), torch.autocast(hq_3HW.device.type, enabled=False):
-        return _steps(hq_3HW, degradation, (hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale))
+        yield from _steps(hq_3HW, degradation, (hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale))
 
 
-def _steps(hq_3HW: Tensor, d: Degradation, size: tuple[int, int]) -> Tensor:
+def _steps(hq_3HW: Tensor, d: Degradation, size: tuple[int, int]) -> Iterator[tuple[str, Tensor]]:
     """All steps in their order; `size` is that of the LQ image."""
-    image_3yx = sharpen(hq_3HW) if d.sharpen else hq_3HW
-    image_3yx = _resize_by(_blur(image_3yx, d.blur1), d.resize1)
-    image_3yx = _compress(_add_noise(image_3yx, d.noise1), d.quality1)
-
-    image_3yx = _blur(image_3yx, d.blur2)
+    yield "sharpen", (image_3yx := sharpen(hq_3HW) if d.sharpen else hq_3HW)
+    yield "blur 1", (image_3yx := _blur(image_3yx, d.blur1))
+    yield "resize 1", (image_3yx := _resize_by(image_3yx, d.resize1))
+    yield "noise 1", (image_3yx := _add_noise(image_3yx, d.noise1))
+    yield "JPEG 1", (image_3yx := _compress(image_3yx, d.quality1))
+    yield "blur 2", (image_3yx := _blur(image_3yx, d.blur2))
     if d.resize2 is not None:
         height, width = (max(1, int(side * d.resize2.factor)) for side in size)
         image_3yx = _resize_to(image_3yx, (height, width), d.resize2.mode)
-    image_3yx = _add_noise(image_3yx, d.noise2)
+    yield "resize 2", image_3yx
+    yield "noise 2", (image_3yx := _add_noise(image_3yx, d.noise2))
     if not d.sinc_first:
-        image_3yx = _compress(image_3yx, d.quality2)
-    image_3yx = _blur(_resize_to(image_3yx, size, d.final_mode), d.sinc)
+        yield "JPEG 2", (image_3yx := _compress(image_3yx, d.quality2))
+    yield "final size", (image_3yx := _resize_to(image_3yx, size, d.final_mode))
+    yield "final sinc", (image_3yx := _blur(image_3yx, d.sinc))
     if d.sinc_first:
-        image_3yx = _compress(image_3yx, d.quality2)
-    return (image_3yx * 255).round().clamp(0, 255) / 255
+        yield "JPEG 2", (image_3yx := _compress(image_3yx, d.quality2))
+    yield "8 bits", (image_3yx * 255).round().clamp(0, 255) / 255
 
 
 def degrade(

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lit_pure.bench.basicsr_pipeline import BasicsrPipeline
 from lit_pure.config.data import RESIZE_MODES, DegradationConfig
 from lit_pure.degradation.kernels import DELTA, Kernel
-from lit_pure.degradation.pipeline import Degradation, Resize, apply, apply_all, degrade, draw
+from lit_pure.degradation.pipeline import Degradation, Resize, apply, apply_all, degrade, draw, stages
 
 CONFIG = DegradationConfig()
 
@@ -74,9 +74,9 @@ def test_steps_see_one_thread_and_an_aligned_copy(hq_B3HW: Tensor, monkeypatch: 
     """Both change how products of matrices are rounded, in a few pixels of a few sizes: too rare to test by results."""
     seen: list[tuple[int, int, bool]] = []
 
-    def steps(image: Tensor, *_: object) -> Tensor:
+    def steps(image: Tensor, *_: object) -> list[tuple[str, Tensor]]:
         seen.append((torch.get_num_threads(), image.data_ptr() % 64, image.is_contiguous()))
-        return image
+        return [("only", image)]
 
     monkeypatch.setattr("lit_pure.degradation.pipeline._steps", steps)
     threads = torch.get_num_threads()
@@ -89,6 +89,18 @@ def test_steps_see_one_thread_and_an_aligned_copy(hq_B3HW: Tensor, monkeypatch: 
     finally:
         torch.set_num_threads(threads)
     assert seen == [(1, 0, True)] * 4
+
+
+def test_stages_end_with_what_apply_gives_and_change_where_a_step_happens(hq_B3HW: Tensor) -> None:
+    drawn = replace(draw(CONFIG, keys(3)[0]), quality1=None)
+    told = stages(hq_B3HW[0], drawn, CONFIG.scale)
+    pictures = dict(told)
+    assert torch.equal(told[-1][1], apply(hq_B3HW[0], drawn, CONFIG.scale))
+    assert torch.equal(pictures["JPEG 1"], pictures["noise 1"])
+    assert not torch.equal(pictures["noise 1"], pictures["resize 1"])
+    order = "sharpen, blur 1, resize 1, noise 1, JPEG 1, blur 2, resize 2, noise 2"
+    assert ", ".join(list(pictures)[:8]) == order
+    assert set(list(pictures)[8:-1]) == {"JPEG 2", "final size", "final sinc"}
 
 
 def test_degradation_is_plain_numbers() -> None:

@@ -1,0 +1,127 @@
+"""Curves of several runs in one figure, from their TensorBoard events.
+
+Knows event files and TensorBoard's smoothing. Knows nothing of what a tag means.
+
+Suffixes: N logged values.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lit_pure.notebook.style import INK, WIDTH, axes, color_of, styled
+from lit_pure.runs import Run
+
+_SCALARS_ONLY = {
+    event_accumulator.SCALARS: 0,  # all of them; of everything else the least there is
+    event_accumulator.IMAGES: 1,
+    event_accumulator.TENSORS: 1,
+    event_accumulator.AUDIO: 1,
+    event_accumulator.HISTOGRAMS: 1,
+}
+COLUMNS = 2
+"""Panels beside each other."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What was logged under one tag."""
+
+    steps_N: NDArray[np.int64]
+    values_N: NDArray[np.float64]
+
+
+def curves_of(run: Run) -> dict[str, Curve]:
+    """Every scalar tag of a run, by name; nothing where it has no event files."""
+    events = EventAccumulator(str(run.folder), size_guidance=_SCALARS_ONLY)
+    events.Reload()
+    found = {}
+    for tag in sorted(events.Tags()["scalars"]):
+        logged = events.Scalars(tag)
+        steps_N, values_N = [event.step for event in logged], [event.value for event in logged]
+        found[tag] = Curve(np.array(steps_N, dtype=np.int64), np.array(values_N, dtype=np.float64))
+    return found
+
+
+def tags(chosen_runs: Sequence[Run]) -> pd.DataFrame:
+    """How many values each run logged under each tag."""
+    counts = {run.label: {tag: len(curve.steps_N) for tag, curve in curves_of(run).items()} for run in chosen_runs}
+    table = pd.DataFrame(counts).sort_index().fillna(0).astype(int)
+    table.index.name = "tag"
+    return table
+
+
+def smoothed(values_N: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """TensorBoard's smoothing: an exponential mean that is corrected for its start at zero.
+
+    Args:
+        values_N: what was logged; what is not finite stays as it is and leaves no trace in what follows.
+        weight: of the past, in [0, 1); 0 smooths nothing.
+
+    Raises:
+        ValueError: the weight is outside.
+    """
+    if not 0 <= weight < 1:
+        raise ValueError(f"smoothing {weight} is not in [0, 1); TensorBoard's own default is 0.6")
+    result_N = values_N.copy()
+    total, seen = 0.0, 0
+    for index, value in enumerate(values_N):
+        if np.isfinite(value):
+            total, seen = total * weight + (1 - weight) * value, seen + 1
+            result_N[index] = total / (1 - weight**seen)
+    return result_N
+
+
+@styled
+def overlay(chosen_runs: Sequence[Run], wanted: Sequence[str], smoothing: float = 0.6, log: bool = False) -> Figure:
+    """One panel per tag with the curves of all runs that logged it: smoothed, and as they were faintly behind.
+
+    Args:
+        chosen_runs: whose curves.
+        wanted: tags, for example train/loss.
+        smoothing: as TensorBoard's slider, in [0, 1).
+        log: logarithmic values.
+
+    Raises:
+        ValueError: no tags, or a smoothing outside its range.
+    """
+    if not wanted:
+        raise ValueError("name at least one tag, for example train/loss")
+    found = {run.label: curves_of(run) for run in chosen_runs}
+    columns = min(COLUMNS, len(wanted))
+    rows = -(-len(wanted) // columns)
+    figure, places = axes(rows, columns, WIDTH, 2.7 * rows + 0.3)
+    for place in places[len(wanted) :]:
+        place.set_axis_off()
+    for place, tag in zip(places, wanted, strict=False):
+        place.set_title(tag, fontweight="bold")
+        place.set_xlabel("optimizer step")
+        place.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+        if log:
+            place.set_yscale("log")
+        if not any(tag in curves for curves in found.values()):
+            place.set(xticks=[], yticks=[])
+            place.text(0.5, 0.5, "no run logged this tag", transform=place.transAxes, ha="center", color="#777777")
+        for label, color in color_of(list(found)).items():
+            if tag not in found[label]:
+                continue
+            curve = found[label][tag]
+            marker = "o" if len(curve.steps_N) < 3 else None
+            place.plot(curve.steps_N, curve.values_N, color=color, alpha=0.25, linewidth=1)
+            place.plot(curve.steps_N, smoothed(curve.values_N, smoothing), color=color, marker=marker, markersize=4)
+    colors = color_of(list(found)).items()
+    _legend(figure, {label: color for label, color in colors if any(tag in found[label] for tag in wanted)})
+    return figure
+
+
+def _legend(figure: Figure, colors: Mapping[str, str]) -> None:
+    handles = [Line2D([], [], color=color, linewidth=3, label=label) for label, color in colors.items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.2, labelcolor=INK)

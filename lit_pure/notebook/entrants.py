@@ -1,0 +1,186 @@
+"""Who is compared: the pictures that a run made, and bicubic enlargement; what they scored and where the pictures are.
+
+Knows `scores.csv` and the layout of a run's `images/`. Knows nothing of figures.
+
+Suffixes: 3 RGB, H W sides of a picture [px].
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from lit_pure.images.geometry import resize
+from lit_pure.images.io import read_image
+from lit_pure.metrics.rows import FILE, KEYS, read_rows
+from lit_pure.metrics.table import METRICS
+from lit_pure.notebook.style import GREY, color_of
+from lit_pure.runs import Run
+
+BICUBIC, RESTORED = "bicubic", "restored"
+SAME = 1e-3
+"""Bicubic scores of one picture that differ by more, relatively, are of different LQ pictures."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One method of one run."""
+
+    label: str
+    run: Run
+    method: str
+    """restored, reconstructed, ... as in `scores.csv`; bicubic."""
+    color: str = GREY
+    """In every figure: that of its run's curves; grey for bicubic."""
+
+    def scores(self) -> pd.DataFrame:
+        """One row per (test_set, image), one column per metric; NaN is no score. Raises ValueError."""
+        return _rows_of(self.run, self.method)
+
+    def picture(self, test_set: str, image: str) -> Tensor | None:
+        """What it made of a picture, (3, H, W) in [0, 1]; None where that was not kept. Raises BadImage."""
+        if self.method != BICUBIC:
+            return kept(self.run, test_set, self.method, image)
+        lq_3hw = kept(self.run, test_set, "lq", image)
+        side = self.run.experiment().data.size
+        return None if lq_3hw is None else resize(lq_3hw[None], side, side)[0]
+
+
+def entrants(runs: Sequence[Run]) -> dict[str, Entrant]:
+    """All methods of the runs that were scored picture by picture, by label: bicubic first, then runs in their order.
+
+    Runs that were tested on the same LQ pictures share one bicubic.
+
+    Raises:
+        ValueError: no run has scores, or a file of scores is damaged.
+    """
+    scored = [run for run in runs if (run.folder / FILE).is_file()]
+    if not scored:
+        labels = ", ".join(run.label for run in runs)
+        raise ValueError(f"no {FILE} in {labels}: made before scores were kept by picture; make the run again")
+    baselines: list[Entrant] = []
+    own: list[Entrant] = []
+    colors = color_of([run.label for run in runs])
+    for run in scored:
+        methods = list(dict.fromkeys(read_rows(run.folder / FILE)["method"]))
+        named = [method for method in methods if method != BICUBIC]
+        # A tokenizer sees the ground truth: its scores are no restorer's.
+        shown = {method: run.label if method == RESTORED else f"{run.label} ({method})" for method in named}
+        own += [Entrant(shown[method], run, method, colors[run.label]) for method in named]
+        if BICUBIC in methods and not any(_covers(other, Entrant("", run, BICUBIC)) for other in baselines):
+            label = f"{BICUBIC} of {run.label}" if baselines else BICUBIC
+            baselines.append(Entrant(label, run, BICUBIC))
+    return {entrant.label: entrant for entrant in [*baselines, *own]}
+
+
+def two_to_compare(all_of_them: Mapping[str, Entrant]) -> tuple[Entrant, Entrant]:
+    """The last two that restored the same pictures; with one run alone, it and bicubic.
+
+    Raises:
+        ValueError: there are no two with a picture in common.
+    """
+    newest_first = list(all_of_them.values())[::-1]
+    candidates = sorted(newest_first, key=lambda one: (one.method == BICUBIC, one.method != RESTORED))
+    for index, last in enumerate(candidates):
+        for other in candidates[index + 1 :]:
+            images = last.scores().index.intersection(other.scores().index)
+            alike = other.method == last.method or (last.method, other.method) == (RESTORED, BICUBIC)
+            if alike and len(images) and common_metrics(last, other) and not comparable(last, other):
+                return last, other
+    raise ValueError(f"no two of {', '.join(all_of_them)} were scored on the same pictures; name two such runs")
+
+
+def together(first: Entrant, second: Entrant, metric: str) -> pd.DataFrame:
+    """Scores of both on the pictures that both have a score of.
+
+    Returns:
+        index (test_set, image); columns first, second, difference (first - second), gain (the same, positive where
+        the first is better).
+
+    Raises:
+        ValueError: there are none, or the two runs were tested on different LQ pictures.
+    """
+    for one in (first, second):
+        if metric not in one.scores():
+            raise ValueError(f"{one.label} has no scores of {metric}; it has {', '.join(one.scores())}")
+    if reason := comparable(first, second):
+        raise ValueError(f"{second.label} cannot be compared with {first.label}: {reason}")
+    table = pd.DataFrame({"first": first.scores()[metric], "second": second.scores()[metric]}).dropna()
+    if table.empty:
+        raise ValueError(f"{first.label} and {second.label} have no picture in common that has a score of {metric}")
+    table["difference"] = table["first"] - table["second"]
+    table["gain"] = table["difference"] * (1 if higher_is_better(metric) else -1)
+    return table
+
+
+def common_metrics(first: Entrant, second: Entrant) -> list[str]:
+    """Metrics that both have scores of, in the order of the first."""
+    return [str(metric) for metric in first.scores() if metric in second.scores()]
+
+
+def comparable(first: Entrant, second: Entrant) -> str:
+    """Why two must not be compared picture by picture; empty where they can be."""
+    if first.run == second.run:
+        return ""
+    size, other = (one.run.experiment().data.size for one in (first, second))
+    if size != other:
+        return f"its pictures are of {other} px, not of {size} px"
+    a, b = (_rows_of(one.run, BICUBIC) for one in (first, second))
+    if not a.empty and not b.empty and not _agree(a, b):
+        return "its LQ pictures of the same names are others: bicubic does not score the same on them"
+    return ""
+
+
+def kept(run: Run, test_set: str, kind: str, image: str) -> Tensor | None:
+    """A picture of a run's test, (3, H, W) in [0, 1]; None where it was not kept.
+
+    Args:
+        run: whose.
+        test_set: its name in `data.test`.
+        kind: restored, reconstructed, lq or hq.
+        image: without extension.
+
+    Raises:
+        BadImage: it is damaged.
+    """
+    path = picture_path(run, test_set, kind, image)
+    return read_image(path) if path.is_file() else None
+
+
+def picture_path(run: Run, test_set: str, kind: str, image: str) -> Path:
+    """Where a picture of a run's test is, if it was kept."""
+    return run.folder / "images" / test_set / kind / f"{image}.png"
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric; of one that is not in our table, that of most."""
+    return METRICS[metric].higher_is_better if metric in METRICS else True
+
+
+def heading(metric: str) -> str:
+    """A metric in a table's head: its label, and an arrow to where it is better."""
+    if metric not in METRICS:
+        return metric
+    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+
+
+def _rows_of(run: Run, method: str) -> pd.DataFrame:
+    table = read_rows(run.folder / FILE)
+    own = table[table["method"] == method].set_index(["test_set", "image"]).drop(columns="method")
+    assert set(own.index.names) | {"method"} == set(KEYS)
+    return own.dropna(axis="columns", how="all")
+
+
+def _covers(known: Entrant, new: Entrant) -> bool:
+    """Whether a baseline has all that another one has, with the same scores."""
+    a, b = known.scores(), new.scores()
+    return b.index.isin(a.index).all() and set(b) <= set(a) and _agree(a, b)
+
+
+def _agree(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Whether scores of the same pictures are the same, to rounding."""
+    images, metrics = a.index.intersection(b.index), a.columns.intersection(b.columns)
+    apart = (a.loc[images, metrics] - b.loc[images, metrics]).abs()
+    return not bool((apart > SAME * b.loc[images, metrics].abs() + 1e-6).to_numpy().any())

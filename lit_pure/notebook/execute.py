@@ -1,0 +1,155 @@
+"""Executes the notebooks from first to last cell, without a browser: `python -m lit_pure.notebook.execute`.
+
+Knows nbclient and how to give it a kernel that is this very Python, whatever kernels the machine has registered. What
+is written is a copy with outputs; the notebooks themselves are only read. Knows nothing of what is in the cells.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from tqdm import tqdm
+
+from lit_pure.config.compose import PROJECT
+from lit_pure.runs import ROOT
+from lit_pure.textfile import write_whole
+
+log = logging.getLogger("lit_pure.notebook.execute")  # also where this file is the program
+
+FOLDER = PROJECT / "notebooks"
+"""Where the notebooks are."""
+OUT = ROOT / "notebooks"
+"""Where executed copies go."""
+TIMEOUT = 1800
+"""Of one cell [s]: long enough for a large model, short enough to end by itself."""
+
+
+class NotebookError(ValueError):
+    """A cell failed; the message has its source and its error."""
+
+
+class _ThisPython(KernelSpecManager):
+    """The one kernel there is: this interpreter."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
+def notebooks(folder: Path = FOLDER) -> list[Path]:
+    """The notebooks of a folder, by name. Raises ValueError where there are none."""
+    found = sorted(folder.glob("*.ipynb"))
+    if not found:
+        raise ValueError(f"{folder}: no notebooks (*.ipynb) in it")
+    return found
+
+
+def execute(path: Path, out: Path, place: Path, timeout: int = TIMEOUT) -> Path:
+    """Execute one notebook and write a copy with its outputs; that of a failed one holds what it came to.
+
+    Args:
+        path: of the notebook, which is only read.
+        out: folder for the copy; made where it is missing.
+        place: working directory of the cells; `runs/` is looked for there.
+        timeout: of a cell [s].
+
+    Returns:
+        the copy.
+
+    Raises:
+        NotebookError: a cell failed, took too long, or ended the kernel.
+        ValueError: the file is no notebook.
+        OSError: the copy cannot be written.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        raise ValueError(f"{path} cannot be read as a notebook ({' '.join(str(error).split())})") from error
+    out.mkdir(parents=True, exist_ok=True)
+    copy = out / path.name
+    if copy.exists() and copy.samefile(path):
+        raise ValueError(f"{out}: the executed copy would overwrite the notebook; name another folder with --out")
+    try:
+        with _kernel() as (manager, environment):
+            client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(place)}})
+            client.execute(env=environment, cleanup_kc=True)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        raise NotebookError(_told(path, notebook, error, timeout)) from error
+    finally:
+        write_whole(copy, nbformat.writes(notebook))  # type: ignore[no-untyped-call]
+    return copy
+
+
+@contextmanager
+def _kernel() -> Iterator[tuple[AsyncKernelManager, dict[str, str]]]:
+    """A kernel manager and the kernel's environment; both keep away from the user's own settings and from the network.
+
+    Kernel and client speak through sockets of the file system in a folder of their own.
+    """
+    with tempfile.TemporaryDirectory(prefix="nb") as folder:
+        home = {
+            "IPYTHONDIR": folder,
+            "JUPYTER_RUNTIME_DIR": folder,
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        manager = AsyncKernelManager(
+            kernel_spec_manager=_ThisPython(),
+            connection_file=str(Path(folder, "kernel.json")),
+            transport="ipc",
+            ip=str(Path(folder, "socket")),
+        )
+        yield manager, {**os.environ, **home}
+
+
+def _told(path: Path, notebook: Any, error: Exception, timeout: int) -> str:
+    """Which cell failed, its source, and why."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    failed = [cell for cell in code if any(output.output_type == "error" for output in cell.outputs)]
+    # Where a kernel died or hung no output tells: it is the cell that began last.
+    begun = [cell for cell in code if cell.metadata.get("execution", {}).get("iopub.status.busy")] or code
+    cell = (failed or begun[-1:])[0]
+    if isinstance(error, CellExecutionError):
+        reason = f"{error.ename}: {error.evalue}"
+    elif isinstance(error, CellTimeoutError):
+        reason = f"it took more than {timeout} s"
+    else:
+        reason = "the kernel died (killed, or out of memory)"
+    lines = "\n".join(f"    {line}" for line in cell.source.splitlines())
+    return f"{path.name}: code cell {code.index(cell) + 1} of {len(code)} failed:\n{lines}\n{reason}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Execute all notebooks, or those named; 1 where one failed."""
+    parser = argparse.ArgumentParser(prog="lit_pure.notebook.execute", description="Execute notebooks, write copies.")
+    parser.add_argument("notebooks", nargs="*", type=Path, help=f"files (default: all of {FOLDER.name}/)")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder for executed copies (default: {OUT})")
+    parser.add_argument("--timeout", type=int, default=TIMEOUT, metavar="S", help=f"of a cell (default: {TIMEOUT} s)")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("lit_pure").setLevel(logging.INFO)
+    bar = tqdm(arguments.notebooks or notebooks(), unit=" notebooks", file=sys.stderr, disable=None)
+    for path in bar:
+        bar.set_description(path.stem)
+        try:
+            copy = execute(path, arguments.out, Path.cwd(), arguments.timeout)
+        except (ValueError, OSError) as error:
+            bar.close()
+            log.error("%s", error)
+            return 1
+        log.info("%s: executed, see %s", path.name, copy)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

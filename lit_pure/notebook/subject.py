@@ -1,0 +1,198 @@
+"""One photograph on its way through a run's model: how it was degraded, what the model was asked and answered.
+
+Knows how to get the very LQ picture that a run was tested on, and how to ask a model about it. Knows no figures.
+
+Shape legend: B = 1 picture, 3 RGB, H W HQ [px], h w LQ [px] or grid of codes, s side of the model's square [px].
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lit_pure import runs, weights
+from lit_pure.config.models import SamplingConfig
+from lit_pure.config.schema import Experiment, Level, PureExperiment
+from lit_pure.datasets.photos import Crops
+from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.degradation.pipeline import Degradation, apply, draw
+from lit_pure.images.colorfix import fix_colors
+from lit_pure.images.geometry import resize
+from lit_pure.images.io import BadImage, from_bytes, read_image
+from lit_pure.lit.build import restorer_of
+from lit_pure.lit.data import DEGRADATION_DRAW, Batch, generators
+from lit_pure.restore import Restorer
+from lit_pure.runs import Run
+from lit_pure.sampling.decode import Decoded
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a degradation estimator says of a picture."""
+
+    source: str
+    """The run of the estimator."""
+    scores: tuple[float, float]
+    """Blur and noise, [0, 1]; higher is worse."""
+    thresholds: tuple[tuple[float, float], tuple[float, float]]
+    """Of blur and of noise: between small and medium, between medium and large."""
+    levels: tuple[Level, Level]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A photograph, and the model that is asked about it."""
+
+    name: str
+    """Decides the noise of the decoding, as in the run's test."""
+    run: Run
+    restorer: Restorer
+    lq_3hw: Tensor
+    hq_3HW: Tensor | None
+    """None where an LQ picture was given without one."""
+    degradation: Degradation | None
+    """None where the LQ picture was given."""
+    scale: int
+    caption: str
+    """The source's; empty where there is none."""
+    judgement: Judgement | None
+    """None where the run was made without an estimator."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model made of the picture, with one way of decoding."""
+
+    sampling: SamplingConfig
+    decoded: Decoded
+    image_3ss: Tensor
+    lq_codes_hw: Tensor
+
+    @property
+    def codes_hw(self) -> Tensor:
+        """The codes of the picture it wrote."""
+        return self.decoded.codes_Bhw[0]
+
+    @property
+    def entropy_hw(self) -> Tensor:
+        """The entropy that each code was drawn at [nats]."""
+        return self.decoded.entropy_Bhw[0]
+
+
+def known_pictures(run: Run) -> list[str]:
+    """The pictures of a run's test sets, as SET/IMAGE."""
+    experiment = run.experiment()
+    return [f"{name}/{image}" for name in sorted(experiment.data.test) for image in _names(_crops(experiment, name))]
+
+
+def open_test_picture(run: Run, name: str = "") -> Subject:
+    """A picture of a run's test, degraded exactly as there (on the same kind of device).
+
+    Args:
+        run: of the pure family.
+        name: SET/IMAGE, one of `known_pictures`; without it the first.
+
+    Raises:
+        ValueError: there is no such picture, its photograph cannot be read, or the run restores nothing.
+    """
+    experiment = run.experiment()
+    known = known_pictures(run)
+    name = name or known[0]
+    if name not in known:
+        raise ValueError(f"{run.label} has no test picture {name}; there are {', '.join(known[:8])} ...")
+    test_set, _, image = name.partition("/")
+    crops = _crops(experiment, test_set)
+    item = crops[0, _names(crops).index(image)]
+    hq_3HW = from_bytes(item["hq_3HW"]) if "hq_3HW" in item else None
+    if "lq_3hw" in item:
+        return _subject(run, item["name"], from_bytes(item["lq_3hw"]), hq_3HW, None, item["caption"])
+    assert hq_3HW is not None
+    key: Batch = {"epoch": torch.tensor([item["epoch"]]), "index": torch.tensor([item["index"]])}
+    [rng] = generators(experiment.seed, key, DEGRADATION_DRAW)
+    degradation = draw(experiment.data.degradation, rng)
+    lq_3hw = apply(hq_3HW, degradation, experiment.data.degradation.scale)
+    return _subject(run, item["name"], lq_3hw, hq_3HW, degradation, item["caption"])
+
+
+def open_file(run: Run, path: Path, degrade: bool = False, seed: int = 0) -> Subject:
+    """The middle square of a picture file.
+
+    Args:
+        run: of the pure family.
+        path: of the picture.
+        degrade: take it for a good picture and degrade it; else it is the LQ picture itself.
+        seed: of the degradation.
+
+    Raises:
+        ValueError: it is too small, no picture (BadImage), or the run restores nothing.
+    """
+    data = run.experiment().data
+    process = data.degradation
+    side = data.size if degrade else data.size // process.scale
+    photo_3HW = read_image(path)
+    height, width = photo_3HW.shape[-2:]
+    if min(height, width) < side:
+        raise BadImage(f"{path}: {height} x {width} px; a square of {side} px is looked at")
+    top, left = (height - side) // 2, (width - side) // 2
+    square_3HW = photo_3HW[:, top : top + side, left : left + side]
+    if not degrade:
+        return _subject(run, path.name, square_3HW, None, None, "")
+    [rng] = generators(seed, {"epoch": torch.tensor([0]), "index": torch.tensor([0])}, DEGRADATION_DRAW)
+    degradation = draw(process, rng)
+    return _subject(run, path.name, apply(square_3HW, degradation, process.scale), square_3HW, degradation, "")
+
+
+def ask(subject: Subject, sampling: SamplingConfig | None = None) -> Answer:
+    """Let the model answer. `sampling` is the run's own where none is given; its dtype and rounding stay the run's."""
+    own = subject.restorer
+    sampling = replace(sampling or own.sampling, dtype=own.sampling.dtype, quantize=own.sampling.quantize)
+    asked = Restorer(own.tokenizer, own.backbone, own.assembler, sampling, own.size, own.scale, own.restoring)
+    device = next(own.backbone.parameters()).device
+    with torch.inference_mode():
+        enlarged_B3ss = resize(subject.lq_3hw[None].to(device), own.size, own.size)
+        decoded = asked.answer(enlarged_B3ss, [subject.name])
+        made_B3ss = own.tokenizer.decode(decoded.codes_Bhw)
+        fixed_B3ss = fix_colors(made_B3ss, enlarged_B3ss, own.restoring.color_fix)
+        lq_codes_hw = own.tokenizer.encode(enlarged_B3ss)[0]
+    return Answer(sampling, decoded, fixed_B3ss[0].clamp(0, 1).cpu(), lq_codes_hw)
+
+
+def _subject(
+    run: Run, name: str, lq_3hw: Tensor, hq_3HW: Tensor | None, degradation: Degradation | None, caption: str
+) -> Subject:
+    experiment = run.experiment()
+    if not isinstance(experiment, PureExperiment):
+        raise ValueError(f"{run.label} is of family {experiment.family}, which restores nothing; name a pure one")
+    restorer = restorer_of(run)
+    if torch.accelerator.is_available():
+        restorer = restorer.to(torch.accelerator.current_accelerator() or torch.device("cpu"))
+    scale = experiment.data.degradation.scale
+    return Subject(name, run, restorer, lq_3hw, hq_3HW, degradation, scale, caption, _judge(run, lq_3hw))
+
+
+def _judge(run: Run, lq_3hw: Tensor) -> Judgement | None:
+    """What the estimator that the run was made with says."""
+    name = run.provenance()["needs"].get("dem")
+    if name is None:
+        return None
+    source = runs.require(name)
+    known = source.experiment().data
+    dem: DegradationEstimator = weights.load_dem(source.weights)
+    scores_B2 = dem.score(lq_3hw[None], known.size // known.degradation.scale)
+    [levels] = dem.labels(scores_B2)
+    (blur, noise), (low, high) = scores_B2[0].tolist(), dem.thresholds_22.tolist()
+    return Judgement(source.label, (blur, noise), (tuple(low), tuple(high)), levels)
+
+
+def _crops(experiment: Experiment, test_set: str) -> Crops:
+    data = experiment.data
+    return Crops(data.test[test_set], data.size, experiment.seed, training=False, scale=data.degradation.scale)
+
+
+def _names(crops: Crops) -> list[str]:
+    """What the items are called, without reading them."""
+    several = crops.crops > 1
+    return [
+        pair.photo.label + (f"_c{crop}" if several else "") for pair in crops.pairs.found for crop in range(crops.crops)
+    ]

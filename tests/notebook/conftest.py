@@ -1,0 +1,65 @@
+"""Run folders with scores and pictures of known values, made by hand: no model, no training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lit_pure import runs
+from lit_pure.config.compose import compose, save
+from lit_pure.images.io import write_png
+from lit_pure.metrics.rows import Row, write_rows
+from lit_pure.runs import Run
+
+BICUBIC = (20.0, 21.0, 22.0, 23.0, 24.0, 25.0)
+IMAGES = ("a", "b", "c", "d", "e", "f")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIT_PURE_RUNS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def make_run(place):
+    """A function that makes a finished run: `psnr` of each image, and settings that differ from the demo's."""
+
+    def make(name, psnr=(), bicubic=BICUBIC, overrides=(), started="2026-01-01", shade=0.5):
+        run = Run(Path("runs") / name / "version_0")
+        run.folder.mkdir(parents=True)
+        experiment = compose("demo", ["data.size=32", *overrides])
+        experiment.name = name
+        save(experiment, run.folder / "config.yaml")
+        runs.write_json(run.folder / "provenance.json", {"started": started, "seed": 0, "needs": {}})
+        runs.write_json(run.folder / "summary.json", {"family": "pure", "steps": 5, "parameters": 1_500_000})
+        if psnr:
+            scores = {"restored": psnr, "bicubic": bicubic[: len(psnr)]}
+            rows = [
+                Row("demo", method, image, {"psnr": value})
+                for method, values in scores.items()
+                for image, value in zip(IMAGES, values, strict=False)
+            ]
+            write_rows(run.folder / "scores.csv", rows, ["psnr"])
+            _pictures(run, len(psnr), shade)
+        return run
+
+    return make
+
+
+def _pictures(run: Run, count: int, shade: float) -> None:
+    """A uniform restored picture of a shade, the same LQ and ground truth in every run."""
+    rng = np.random.default_rng(0)
+    for image in IMAGES[:count]:
+        hq_3HW = torch.from_numpy(rng.random((3, 32, 32), dtype=np.float32))
+        for kind, picture in (
+            ("hq", hq_3HW),
+            ("lq", hq_3HW[:, ::4, ::4]),
+            ("restored", torch.full((3, 32, 32), shade)),
+        ):
+            folder = run.folder / "images" / "demo" / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(folder / f"{image}.png", picture)

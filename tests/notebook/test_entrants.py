@@ -1,0 +1,74 @@
+"""Who can be compared with whom, and on which pictures."""
+
+import pytest
+import torch
+
+from lit_pure.images.geometry import resize
+from lit_pure.notebook.entrants import comparable, entrants, kept, together, two_to_compare
+from lit_pure.notebook.style import GREY, color_of
+
+GOOD, POOR = (26.0, 27.0, 25.0, 28.0, 26.0, 29.0), (25.0, 28.0, 24.0, 27.0, 26.0, 20.0)
+
+
+def test_runs_of_the_same_pictures_share_one_bicubic(make_run):
+    found = entrants([make_run("a", GOOD), make_run("b", POOR), make_run("old")])
+    assert list(found) == ["bicubic", "a/version_0", "b/version_0"]
+
+
+def test_a_run_has_the_colour_of_its_curves(make_run):
+    made = [make_run("old"), make_run("a", GOOD)]
+    found = entrants(made)
+    assert found["a/version_0"].color == color_of([run.label for run in made])["a/version_0"]
+    assert found["bicubic"].color == GREY
+
+
+def test_another_lq_picture_is_another_bicubic_and_is_not_compared(make_run):
+    found = entrants([make_run("a", GOOD), make_run("b", POOR, bicubic=(19.0,) * 6)])
+    assert list(found) == ["bicubic", "bicubic of b/version_0", "a/version_0", "b/version_0"]
+    assert "LQ pictures" in comparable(found["a/version_0"], found["b/version_0"])
+    with pytest.raises(ValueError, match="LQ pictures"):
+        together(found["a/version_0"], found["b/version_0"], "psnr")
+    assert [one.label for one in two_to_compare(found)] == ["b/version_0", "bicubic of b/version_0"]
+
+
+def test_crops_of_another_size_are_not_compared(make_run):
+    found = entrants([make_run("a", GOOD), make_run("b", POOR, overrides=["data.size=64"])])
+    with pytest.raises(ValueError, match="64 px, not of 32 px"):
+        together(found["a/version_0"], found["b/version_0"], "psnr")
+
+
+def test_the_last_two_are_compared_and_one_alone_with_bicubic(make_run):
+    one, two = make_run("a", GOOD), make_run("b", POOR)
+    assert [entrant.label for entrant in two_to_compare(entrants([one, two]))] == ["b/version_0", "a/version_0"]
+    assert [entrant.label for entrant in two_to_compare(entrants([one]))] == ["a/version_0", "bicubic"]
+
+
+def test_scores_are_matched_by_picture(make_run):
+    found = entrants([make_run("a", GOOD), make_run("b", POOR[:4])])
+    table = together(found["a/version_0"], found["b/version_0"], "psnr")
+    assert table["difference"].tolist() == [1.0, -1.0, 1.0, 1.0]
+    assert table["gain"].tolist() == table["difference"].tolist()
+    with pytest.raises(ValueError, match="no scores of ssim; it has psnr"):
+        together(found["a/version_0"], found["b/version_0"], "ssim")
+
+
+def test_the_gain_of_a_metric_where_less_is_better_is_turned_round(make_run):
+    run = make_run("a", GOOD)
+    path = run.folder / "scores.csv"
+    path.write_text(path.read_text().replace("image,psnr", "image,niqe"))
+    found = entrants([run])
+    table = together(found["a/version_0"], found["bicubic"], "niqe")
+    assert table["difference"].tolist() == [6.0, 6.0, 3.0, 5.0, 2.0, 4.0]
+    assert table["gain"].tolist() == [-6.0, -6.0, -3.0, -5.0, -2.0, -4.0]
+
+
+def test_bicubic_is_made_from_the_lq_picture(make_run):
+    run = make_run("a", GOOD)
+    made = entrants([run])["bicubic"].picture("demo", "b")
+    assert torch.equal(made, resize(kept(run, "demo", "lq", "b")[None], 32, 32)[0])
+    assert entrants([run])["a/version_0"].picture("demo", "not there") is None
+
+
+def test_without_scores_it_is_said_what_to_do(make_run):
+    with pytest.raises(ValueError, match="no scores.csv in old/version_0.*make the run again"):
+        entrants([make_run("old")])
