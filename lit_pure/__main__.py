@@ -32,6 +32,7 @@ from lit_pure.commands import (
 )
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
+from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import MissingRun
 
 COMMANDS = (
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command = arguments.function
     try:
         return command(arguments)
-    except (ConfigError, MissingRun) as error:
+    except (ConfigError, MissingRun, MissingWeights) as error:
         print(error, file=sys.stderr)
         return 2
     except (ValueError, OSError, ImportError) as error:

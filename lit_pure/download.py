@@ -4,11 +4,18 @@ Knows HTTP, progress and digests. Knows nothing of what the file is for.
 """
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+TIMEOUT = 60
+"""Silence after which a download is given up [s]."""
+ABANDONED = 10 * TIMEOUT
+"""Age of the last byte after which nobody goes on with an unfinished file [s]."""
 
 
 def download(url: str, path: Path, sha256: str = "") -> None:
@@ -20,22 +27,29 @@ def download(url: str, path: Path, sha256: str = "") -> None:
         sha256: the first digits of its digest, or none to check.
 
     Raises:
-        OSError: no network, no such file, an answer that ends early, a full disk; nothing is left behind.
+        OSError: no network, no such file, an answer that ends early or is none, a full disk; nothing is left behind.
         ValueError: no address, or the digest differs.
     """
-    import urllib.request  # slow, as the next one
+    import http.client  # slow, as the next ones
+    import urllib.request
 
     from tqdm import tqdm
 
-    with whole(path, sha256) as partial, urllib.request.urlopen(url, timeout=60) as answer:
-        length = int(answer.headers.get("Content-Length") or 0)
-        with (
-            partial.open("wb") as file,
-            tqdm.wrapattr(answer, "read", length, desc=path.name, disable=None, leave=False) as source,
-        ):
-            shutil.copyfileobj(source, file)
-        if length and (arrived := partial.stat().st_size) != length:
-            raise OSError(f"it ended after {arrived:,} of {length:,} bytes; try again")
+    try:
+        with whole(path, sha256) as partial, urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            length = int(answer.headers.get("Content-Length") or 0)
+            with (
+                partial.open("wb") as file,
+                tqdm.wrapattr(answer, "read", length, desc=path.name, disable=None, leave=False) as source,
+            ):
+                shutil.copyfileobj(source, file)
+            if length and (arrived := partial.stat().st_size) != length:
+                raise OSError(f"it ended after {arrived:,} of {length:,} bytes; try again")
+    except http.client.InvalidURL as error:
+        raise OSError(f"it is no address: {error}; check it") from error
+    except http.client.HTTPException as error:  # no OSError: cut within a chunk, or an answer that is not HTTP
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise OSError(f"the answer is broken: {reason}; try again") from error
 
 
 @contextlib.contextmanager
@@ -44,6 +58,7 @@ def whole(path: Path, sha256: str = "") -> Iterator[Path]:
 
     Raises ValueError if it does not.
     """
+    _remove_abandoned(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # same folder: renaming across disks is not atomic
     try:
         yield partial
@@ -52,6 +67,14 @@ def whole(path: Path, sha256: str = "") -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left of a file: who is alive, here or on another machine, writes or gives up."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with contextlib.suppress(OSError):  # another process removes it, or it is somebody else's
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                partial.unlink()
 
 
 def digest(path: Path) -> str:

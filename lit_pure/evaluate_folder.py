@@ -27,7 +27,7 @@ from lit_pure.images.io import BadImage, from_bytes, read_bytes
 from lit_pure.images.matching import Matches, match
 from lit_pure.metrics.choice import Choice, choose
 from lit_pure.metrics.evaluation import Evaluation, Problem
-from lit_pure.metrics.score import Frechet, NotScorable, Scorer, distance
+from lit_pure.metrics.score import Frechet, Scorer, distance, score_bytes
 from lit_pure.metrics.table import METRICS
 
 AHEAD = 4
@@ -116,30 +116,16 @@ class _Judge:
         self, method: str, file: Path, image_3HW: Tensor, truth_3HW: Tensor | None
     ) -> tuple[dict[str, float], list[Problem]]:
         """What a picture scores, and why it lacks what it lacks."""
-        image_B3HW = self._batch(image_3HW)
-        truth_B3HW = None if truth_3HW is None else self._batch(truth_3HW)
-        found: dict[str, float] = {}
-        problems: list[Problem] = []
-        for scorer in self.scorers:
-            key = scorer.info.key
-            try:
-                found[key] = scorer.scores(image_B3HW, truth_B3HW if scorer.info.needs_reference else None).item()
-            except NotScorable:
-                problems.append(Problem(file, f"{file}: {key} has no finite score for it (one flat colour?)", key))
-            except ValueError as error:
-                problems.append(Problem(file, f"{file}: {error}", key))
-            except (MemoryError, torch.OutOfMemoryError):
-                height, width = image_3HW.shape[-2:]
-                problems.append(Problem(file, f"{file}: not enough memory for {key} of {height} x {width} px", key))
         for key in self.of_sets:
-            self._remember(key, method, image_B3HW)
-        return found, problems
+            self._remember(key, method, image_3HW)
+        found, lacking = score_bytes(self.scorers, image_3HW, truth_3HW, self.device)
+        return found, [Problem(file, f"{file}: {reason}", key) for key, reason in lacking.items()]
 
     def remember_truth(self, truth_3HW: Tensor | None) -> None:
         """Keep what metrics of sets need of a true picture."""
         for key in self.of_sets:
             if truth_3HW is not None:
-                self._remember(key, _TRUTH, self._batch(truth_3HW))
+                self._remember(key, _TRUTH, truth_3HW)
 
     def conclude(self, found: Evaluation) -> None:
         """Add the values of the sets, and why there are none."""
@@ -151,11 +137,9 @@ class _Judge:
                 except ValueError as error:
                     found.problems.append(Problem(folder, f"{folder}: no {key}: {error}", key))
 
-    def _remember(self, key: str, side: str, image_B3HW: Tensor) -> None:
+    def _remember(self, key: str, side: str, image_3HW: Tensor) -> None:
+        image_B3HW = from_bytes(image_3HW.to(self.device))[None]
         self.features[key, side].append(self.of_sets[key].features(image_B3HW).cpu())
-
-    def _batch(self, image_3HW: Tensor) -> Tensor:
-        return from_bytes(image_3HW.to(self.device))[None]
 
 
 def _read_ahead(found: dict[str, tuple[Path, ...]]) -> Iterator[tuple[str, tuple[Path, ...], Future[list[Tensor]]]]:

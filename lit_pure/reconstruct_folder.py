@@ -12,24 +12,23 @@ Suffixes: 3 RGB, H W height and width [px], h w those of a tile, or of its grid 
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lit_pure.images.files import names_of
 from lit_pure.images.geometry import unpad
 from lit_pure.images.io import BadImage, from_bytes, read_bytes, write_png
 from lit_pure.images.tiles import Canvas, Cover, batches
-from lit_pure.metrics.evaluation import SEED
-from lit_pure.metrics.intervals import Interval, bootstrap_mean
+from lit_pure.metrics.evaluation import mean_of
+from lit_pure.metrics.intervals import Interval
 from lit_pure.metrics.rows import Row
-from lit_pure.metrics.score import NotScorable, Scorer
+from lit_pure.metrics.score import Scorer, score_bytes
 from lit_pure.tokens.vq import VQTokenizer
 
 ORIGINAL, RECONSTRUCTED = "original", "reconstructed"
@@ -105,9 +104,7 @@ class Reconstructions:
     def means(self) -> dict[str, Interval]:
         """Mean and interval by metric over the photographs that it could score, resampled as in `lit-pure evaluate`."""
         return {
-            key: bootstrap_mean(
-                [outcome.scores[key] for outcome in self.outcomes if key in outcome.scores], np.random.default_rng(SEED)
-            )
+            key: mean_of(key, (outcome.scores[key] for outcome in self.outcomes if key in outcome.scores))
             for key in self.metrics
         }
 
@@ -129,20 +126,6 @@ class Reconstructions:
             "codes": {"entries": len(use.counts_N), "used": use.used, "cells": use.cells, "perplexity": use.perplexity},
             "problems": self.problems,
         }
-
-
-def names_of(paths: Sequence[Path]) -> list[str]:
-    """A name for each file's pictures: its own, with extension where two differ in that alone.
-
-    Raises ValueError where two would have the same name.
-    """
-    stems = Counter(path.stem for path in paths)
-    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ValueError(
-            f"several photographs are named {', '.join(twice)}; rename them, or reconstruct them separately"
-        )
-    return names
 
 
 def reconstruct_files(
@@ -187,7 +170,8 @@ def reconstruct_files(
         if out:
             write_png(out / ORIGINAL / f"{name}.png", original_3HW)
             write_png(out / RECONSTRUCTED / f"{name}.png", made_3HW)
-        yield _scored(scorers, path, name, made_3HW, original_3HW, next(tokenizer.parameters()).device)
+        scores, lacking = score_bytes(scorers, made_3HW, original_3HW, next(tokenizer.parameters()).device)
+        yield Outcome(path, name, scores, tuple(f"{path}: {reason}" for reason in lacking.values()))
 
 
 def reconstruct(tokenizer: VQTokenizer, photo_3HW: Tensor, use: CodeUse, tile: int) -> Tensor:
@@ -235,23 +219,3 @@ def _middle(path: Path, photo_3HW: Tensor, size: int | None) -> Tensor:
         raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {size} px")
     top, left = (height - size) // 2, (width - size) // 2
     return photo_3HW[:, top : top + size, left : left + size]
-
-
-def _scored(
-    scorers: Sequence[Scorer], path: Path, name: str, made_3HW: Tensor, original_3HW: Tensor, device: torch.device
-) -> Outcome:
-    """Every score that there is, and why the others are not."""
-    scores: dict[str, float] = {}
-    problems: list[str] = []
-    for scorer in scorers:
-        key = scorer.info.key
-        try:
-            made_13HW, original_13HW = (from_bytes(image.to(device))[None] for image in (made_3HW, original_3HW))
-            scores[key] = scorer.scores(made_13HW, original_13HW if scorer.info.needs_reference else None).item()
-        except NotScorable:
-            problems.append(f"{path}: {key} has no finite score for it (one flat colour?)")
-        except ValueError as error:
-            problems.append(f"{path}: {error}")
-        except (MemoryError, torch.OutOfMemoryError):
-            problems.append(f"{path}: not enough memory for {key}; --size takes the middle of each photograph")
-    return Outcome(path, name, scores, tuple(problems))

@@ -18,7 +18,6 @@ import torch
 
 from lit_pure import runs
 from lit_pure.config.data import LEAST_LQ_SIDE
-from lit_pure.images.files import list_images
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.images.maps import dark_map
 from lit_pure.photo import PhotoProgress, RestoredPhoto
@@ -35,16 +34,6 @@ class Outcome:
     """Degradation sentence and caption, or the error."""
     skipped: bool = False
     """Whether the picture stood there already."""
-
-
-def photographs(places: Sequence[Path]) -> list[Path]:
-    """The files named, and all pictures of the folders named. Raises ValueError where one does not exist."""
-    found: list[Path] = []
-    for place in places:
-        found += list_images(place) if place.is_dir() else [place]
-    if absent := [str(path) for path in found if not path.is_file()]:
-        raise ValueError(f"no such file: {', '.join(absent)}")
-    return found
 
 
 def require_writable(out: Path) -> None:

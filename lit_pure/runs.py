@@ -196,8 +196,11 @@ def _git_state(checkout: Path) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    remedy = "remove the run folder, or make the run again"
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); remove the run folder, or make the run again") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # the second includes what is no UTF-8
+        raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} cannot be read (keys and values expected, found {content!r:.40}); {remedy}")
     return content

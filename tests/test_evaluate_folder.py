@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,24 @@ def test_a_flat_picture_lacks_its_niqe_alone(sets: Path, capsys: pytest.CaptureF
     assert [line[3:] for line in lines if "NIQE" in line] == [["-", "-", "0"]]
 
 
+def test_a_flat_picture_is_told_once_in_our_words(sets: Path) -> None:
+    write_png(sets / "ours" / "a.png", torch.full((3, 100, 100), 0.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert evaluate(Path("ours"), metrics=["niqe"]).problems[0].file == Path("ours/a.png")
+
+
+def test_of_many_alike_problems_a_few_are_shown(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(25):
+        write_png(sets / "truth" / f"more{number:02}.png", truth(0, side=8))
+    words = ["evaluate", "--pred", "ours", "--target", "truth", "--metrics", "psnr", "--json", "e.json"]
+    assert main(words) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    assert len(lines) == 11 and lines[9].startswith("left out: truth/more09.png: no usable picture of this name")
+    assert lines[10] == "left out: 15 more: no usable picture of this name in ours (--json FILE names them all)"
+    assert len(json.loads(Path("e.json").read_text())["skipped"]) == 25
+
+
 def test_a_difference_is_of_what_both_methods_have(sets: Path) -> None:
     for name in NAMES:
         for folder in ("ours", "theirs"):
@@ -181,8 +200,9 @@ def test_pairs_find_what_means_do_not(sets: Path, capsys: pytest.CaptureFixture[
     assert (pair["wins"], pair["losses"], pair["ties"], pair["p"]) == (8, 0, 0, 2 / 2**8)
     shown = capsys.readouterr().out
     assert (
-        "ours minus theirs" in shown and "8 : 0" in shown and shown.splitlines()[-3].endswith("0.008  ours is better")
+        "ours minus theirs" in shown and "8 : 0" in shown and shown.splitlines()[-4].endswith("0.008  ours is better")
     )
+    assert shown.splitlines()[-3].startswith("Better or chance: by the interval")
     assert list(read_rows(Path("e.csv")).method) == ["ours"] * 8 + ["theirs"] * 8
 
 
@@ -309,7 +329,7 @@ def test_what_is_skipped_is_marked(
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(sets / "hub"))
     words = ["evaluate", "--pred", "ours", "--target", "truth", "--metrics", "psnr,lpips", "--json", "e.json"]
-    assert main(words) == 1, "refused before any work"
+    assert main(words) == 2, "refused before any work"
     told = capsys.readouterr()
     assert "lit-pure weights metrics --metrics lpips" in told.err and told.out == "" and not Path("e.json").exists()
     assert main([*words, "--missing", "skip"]) == 0
@@ -375,7 +395,12 @@ sys.exit(main(sys.argv[1:]))
         (["--pred", "ours", "--against", "../sets/ours"], ["is --pred itself"]),
         (["--pred", "ours", "--metrics", "psnr"], ["psnr: the true pictures are needed", "--target"]),
         (["--pred", "ours", "--metrics", "psrn"], ["no such metric: psrn", "did you mean psnr?"]),
-        (["--pred", "ours", "--metrics", ","], ["--metrics", "names no metric"]),
+        (["--pred", "ours", "--metrics", ","], ["--metrics", "names nothing"]),
+        (["--pred", "ours", "--metrics", "NIQE"], ["no such metric: NIQE", "did you mean niqe?"]),
+        (["--pred", "ours/a.png"], ["ours/a.png: is a file; name its folder"]),
+        (["--pred", "ours", "--csv", "ours/a.png"], ["--csv ours/a.png", ".png is for pictures"]),
+        (["--pred", "ours", "--csv", "e.x", "--json", "ours/../e.x"], ["--json and --csv both name e.x"]),
+        (["--pred", "ours", "--json", "/dev/null"], ["--json /dev/null", "no plain file"]),
         (["--pred", "ours", "--protocol", "pur"], ["no such protocol: pur", "did you mean pure?"]),
         (["--pred", "ours", "--level", "95"], ["--level", "'95' cannot be"]),
         (["--pred", "ours", "--level", "nan"], ["--level", "'nan' cannot be"]),

@@ -73,6 +73,7 @@ def test_what_is_absent_or_damaged_is_fetched(hub: Path, downloads: Path, capsys
     command = ["weights", "metrics", "--metrics", "dists,lpips-vgg", "--from", str(downloads)]
     assert main(command) == 0
     said = capsys.readouterr().out
+    assert said.startswith("3 of 3 files are not here as published; some have several 100 MB\n")
     assert said.count("fetched") == 3 and said.count("present") == 3
     for place, name in (("checkpoints", "vgg16-397923af.pth"), ("pyiqa", "DISTS_weights-f5e65c96.pth")):
         assert (hub / place / name).read_text() == name
@@ -98,6 +99,17 @@ def test_one_file_that_cannot_be_had_does_not_keep_the_others(
     assert [path.name for path in hub.rglob("*.p*")] == ["DISTS_weights-f5e65c96.pth"]
 
 
+def test_a_file_that_cannot_be_written_does_not_keep_the_others(
+    hub: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.mkdir(parents=True)
+    (hub / "checkpoints").write_text("no folder")
+    assert main(["weights", "metrics", "--metrics", "dists", "--from", str(downloads)]) == 1
+    said = capsys.readouterr()
+    assert "checkpoints" in said.err and "Traceback" not in said.err
+    assert [path.name for path in hub.rglob("*.p*")] == ["DISTS_weights-f5e65c96.pth"]
+
+
 def test_without_a_network_the_remedy_is_told(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "metrics", "--protocol", "osediff"]) == 1
     said = capsys.readouterr()
@@ -116,11 +128,18 @@ def test_without_a_network_the_remedy_is_told(hub: Path, capsys: pytest.CaptureF
         (["metrics", "--protocol", "prue"], "no such protocol: prue; did you mean pure?"),
         (["metrics", "--protocol", "pure", "--metrics", "fid"], "--metrics and --protocol both say which metrics"),
         (["metrics", "seed=1"], "seed=1: settings belong to experiments; choose with --metrics or --protocol"),
+        (["metrics", "--metrics", ""], "names nothing"),
+        (["metrics", "--metrics", ","], "names nothing"),
+        (["metrics", "--protocol", ""], "no such protocol: ; there are osediff, pure"),
+        (["demo", "--protocol", ""], "belong to `lit-pure weights metrics`, which needs no experiment"),
         (["demo", "--metrics", "fid"], "belong to `lit-pure weights metrics`, which needs no experiment"),
     ],
 )
 def test_mistakes_are_refused(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["weights", *arguments]) == 2
+    try:
+        assert main(["weights", *arguments]) == 2
+    except SystemExit as refused:  # argparse's own
+        assert refused.code == 2
     assert words in capsys.readouterr().err
 
 

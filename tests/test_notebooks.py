@@ -7,9 +7,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 from lit_pure.__main__ import main
 from lit_pure.config.compose import PROJECT
+from lit_pure.notebook import choose, subject, variants
 from lit_pure.notebook.execute import FOLDER, execute, notebooks
 
 NAMES = ["compare_runs", "look_inside"]
@@ -63,6 +65,14 @@ def test_they_execute_on_small_runs(two_runs, path, tmp_path):
     assert [len(cell.outputs) for cell in cells] == [1] * len(cells), "every cell shows one thing, and no warning"
     assert sum("image/png" in kind for kind in kinds) >= 5 and sum("text/html" in kind for kind in kinds) >= 3
     assert path.read_bytes() == before
+
+
+def test_other_draws_differ_also_after_a_run_that_takes_the_most_likely(two_runs):
+    """The newest run is a Top-1 run, which draws nothing by itself."""
+    photo = subject.open_test_picture(choose.chosen_restorer())
+    assert (photo.restorer.sampling.top_k, photo.restorer.sampling.k) == ("fixed", 1)
+    one, other = variants.by_seed(photo, [0, 1]).values()
+    assert not torch.equal(one.codes_hw, other.codes_hw)
 
 
 def test_without_runs_the_first_cell_says_which_command_makes_one(tmp_path, monkeypatch):

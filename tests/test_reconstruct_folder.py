@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -157,15 +159,15 @@ def test_names(tokenizer: VQTokenizer, tmp_path: Path) -> None:
 
 def test_means_leave_out_what_has_no_score() -> None:
     found = Reconstructions(["psnr", "ssim"], CodeUse(4))
-    for number in range(5):
+    for number in range(9):
         scores = {"psnr": 20.0 + number} | ({"ssim": 0.5} if number == 1 else {})
         found.outcomes.append(Outcome(Path(f"set/{number}.png"), str(number), scores))
     found.outcomes.append(Outcome(Path("set/bad.png"), "bad", problems=("set/bad.png: bad",), done=False))
     record = found.record()
-    assert record["photos"] == 5 and record["problems"] == ["set/bad.png: bad"] and len(found.rows()) == 5
+    assert record["photos"] == 9 and record["problems"] == ["set/bad.png: bad"] and len(found.rows()) == 9
     psnr, ssim = record["metrics"]["psnr"], record["metrics"]["ssim"]
-    assert (psnr["mean"], psnr["n"], ssim) == (22, 5, {"mean": 0.5, "low": None, "high": None, "n": 1})
-    assert psnr["low"] < 22 < psnr["high"]
+    assert (psnr["mean"], psnr["n"], ssim) == (24, 9, {"mean": 0.5, "low": None, "high": None, "n": 1})
+    assert psnr["low"] < 24 < psnr["high"]
     json.dumps(record, allow_nan=False)
 
 
@@ -229,6 +231,11 @@ def test_a_pure_run_is_measured_by_its_tokenizer(
         (["--run", "nothing"], "there is no finished run"),
         (["--csv", "nowhere/a.csv"], "--csv nowhere/a.csv cannot be written"),
         (["--json", "."], "--json . cannot be written"),
+        (["--csv", "HERE/a", "--json", "HERE/a"], "--csv and --json both name HERE/a"),
+        (["--metrics", "PSNR"], "did you mean psnr"),
+        (["--out", "HERE/file/out"], "--out HERE/file/out: HERE/file is a file"),
+        (["HERE/empty"], "HERE/empty: no pictures in it"),
+        (["HERE/other/a.png"], "several photographs are named a.png"),
         (["--out", "HERE"], "HERE would replace HERE/original"),
         (["--out", "HERE/file"], "--out HERE/file is a file"),
         (["nowhere.png"], "no such file or folder: nowhere.png"),
@@ -241,9 +248,35 @@ def test_mistakes_are_refused(
     (tmp_path / "original").mkdir()
     write_png(tmp_path / "original" / "a.png", noise(16, 16))
     (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    write_png(tmp_path / "other" / "a.png", noise(16, 16))
     assert main(["reconstruct", f"{here}/original", *(flag.replace("HERE", here) for flag in flags)]) == 2
     assert words.replace("HERE", here) in capsys.readouterr().err
     assert not (tmp_path / "reconstructed").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["nowhere"], ["empty"], ["one", "two"], ["one", "--metrics", "foo"], ["one", "--csv", "one/a.png"]]
+)
+def test_mistakes_are_told_before_anything_slow(words: list[str], tmp_path: Path) -> None:
+    """Neither torch nor a run is looked at; here is no run at all."""
+    for folder in ("one", "two", "empty"):
+        (tmp_path / folder).mkdir()
+    for folder in ("one", "two"):
+        write_png(tmp_path / folder / "a.png", noise(16, 16))
+    code = (
+        "import sys; from lit_pure.__main__ import main; assert main(['reconstruct', *sys.argv[1:]]) == 2; "
+        "assert not {'torch', 'numpy', 'pandas', 'tqdm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "run" not in done.stderr, done.stderr
+
+
+def test_a_comma_alone_names_no_metric(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["reconstruct", "a.png", "--metrics", ","])
+    assert stopped.value.code == 2 and "names nothing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--size", "0"], ["--tile", "-8"], ["--size", "many"]])
@@ -258,7 +291,7 @@ def test_a_metric_without_weights_is_refused_before_any_work(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
     out = tmp_path / "out"
-    assert main(["reconstruct", str(photos), "--run", "demo", "--metrics", "lpips", "--out", str(out)]) == 1
+    assert main(["reconstruct", str(photos), "--run", "demo", "--metrics", "lpips", "--out", str(out)]) == 2
     assert "lit-pure weights metrics --metrics lpips" in capsys.readouterr().err and not out.exists()
 
 

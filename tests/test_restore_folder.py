@@ -13,10 +13,11 @@ from PIL import Image
 from test_restore import Echo, Progress, enlarged, make
 
 from lit_pure.config.schema import RestoringConfig
+from lit_pure.images.files import photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.tiles import Canvas
 from lit_pure.restore import Restorer
-from lit_pure.restore_folder import Outcome, photographs, require_writable, restore_files
+from lit_pure.restore_folder import Outcome, require_writable, restore_files
 
 
 class Bars(dict[str, Progress]):

@@ -54,9 +54,10 @@ def test_a_missing_run_names_the_command(three: Path) -> None:
 
 def test_a_damaged_summary_is_named(three: Path) -> None:
     path = three / "runs" / "demo" / "version_10" / "summary.json"
-    path.write_text('{"family": ')
-    with pytest.raises(ValueError, match="version_10/summary.json cannot be read"):
-        runs.require("demo").summary()
+    for damage in (b'{"family": ', b"[]", b"null", b"\xff\xfe", b"[" * 100_000):
+        path.write_bytes(damage)
+        with pytest.raises(ValueError, match="version_10/summary.json cannot be read"):
+            runs.require("demo").summary()
 
 
 def test_json_is_whole_or_absent(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 from lit_pure import runs
 from lit_pure.commands import bench_restore
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, comma_list
+from lit_pure.commands.places import asked_wrongly, require_pictures, require_places
 from lit_pure.config.compose import ConfigError
+from lit_pure.images.files import photographs
 
 PRESETS = ("tiny", "tiny-512", "7b")
 ENGINES = ("reference", "plain", "jacobi")
@@ -28,7 +30,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
     decode = add(what, "decode", decode_command)
     decode.add_argument("--preset", choices=PRESETS, default="tiny", help="size of model and picture (default: tiny)")
-    decode.add_argument("--engines", default=",".join(ENGINES), help="comma-separated (default: all)")
+    decode.add_argument("--engines", type=comma_list, default=",".join(ENGINES), help="comma-separated (default: all)")
     decode.add_argument("--batch", type=int, default=1, help="pictures at once, plain and jacobi (default: 1)")
     decode.add_argument("--window", type=int, default=16, help="window of jacobi (default: 16)")
     decode.add_argument("--quantize", choices=("none", "int8", "fp8"), default="none", help="weights, plain and jacobi")
@@ -50,7 +52,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def decode_command(arguments: argparse.Namespace) -> int:
     """Compare three ways to decode, with the same random weights: a plain transformers loop and our two engines."""
-    engines = arguments.engines.split(",")
+    require_places({"--json": arguments.json})
+    engines = arguments.engines
     if unknown := sorted(set(engines) - set(ENGINES)):
         raise ConfigError(f"--engines: there is no {', '.join(unknown)}; there are {', '.join(ENGINES)}")
     if arguments.batch < 1 or arguments.window not in WINDOWS:
@@ -80,16 +83,17 @@ def decode_command(arguments: argparse.Namespace) -> int:
 
 def drafts_command(arguments: argparse.Namespace) -> int:
     """Compare first drafts and windows of the Jacobi engine on trained weights."""
-    run = runs.require(arguments.run)
+    require_places({"--json": arguments.json})
     windows = [int(item) for item in arguments.windows.split(",") if item.isdecimal()]
     if not windows or not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
+    with asked_wrongly():
+        paths = photographs(arguments.photos)
+    run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
     from lit_pure.lit.build import restorer_of
-    from lit_pure.restore_folder import photographs
 
-    paths = photographs(arguments.photos)
     rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, progress)]
     show(rows)
     write(arguments.json, {"run": run.label, "photos": len(paths), **where_measured(where), "rows": rows})
@@ -103,8 +107,8 @@ def degrade_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--rounds {arguments.rounds} --batches {arguments.batches}: take 1 or more of each")
     if arguments.threads < 0:
         raise ConfigError(f"--threads {arguments.threads}: take 1 or more, or 0 for torch's own choice")
-    if arguments.photos is not None and not arguments.photos.is_dir():
-        raise ConfigError(f"--photos {arguments.photos}: there is no such folder")
+    require_places({"--json": arguments.json})
+    require_pictures("--photos", arguments.photos)
     import torch
 
     from lit_pure.bench.degrading import compare

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_pure import runs
-from lit_pure.commands.figures import chosen_device, progress, require_place, where_measured, write
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.figures import chosen_device, progress, where_measured, write
+from lit_pure.commands.parsing import Subparsers, add, print_table
+from lit_pure.commands.places import require_pictures, require_places
 from lit_pure.commands.restore import settings_of
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
@@ -61,10 +62,10 @@ def restore_command(arguments: argparse.Namespace) -> int:
     colours that `lit-pure restore` gives. The figures are written to complexity.json in the run's folder, where
     `lit-pure report` finds them.
     """
-    run = runs.require(arguments.run)
-    settings = settings_of(run, arguments.set)
-    target = _target(run, arguments.json)
     _check(arguments)
+    run = runs.require(arguments.run)
+    target = _target(run, arguments.json)
+    settings = settings_of(run, arguments.set)
     device = chosen_device(arguments.threads)
     from lit_pure.bench.restoring import measure, squares
     from lit_pure.lit.build import restorer_of
@@ -85,13 +86,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--repeat {arguments.repeat}: take 1 or more")
     if arguments.threads < 0:
         raise ConfigError(f"--threads {arguments.threads}: take 1 or more, or 0 for torch's own choice")
-    if arguments.photos is not None and not arguments.photos.is_dir():
-        raise ConfigError(f"--photos {arguments.photos}: there is no such folder")
+    require_places({"--json": arguments.json})
+    require_pictures("--photos", arguments.photos)
 
 
 def _target(run: Run, wanted: Path | None) -> Path:
     """Where the figures go. Raises ConfigError where they could not, before anything is measured."""
-    require_place("--json", wanted)
     if wanted is not None:
         return wanted
     if run.shipped or not os.access(run.folder, os.W_OK):
@@ -118,17 +118,15 @@ def _show(run: Run, cost: "Complexity", device: str) -> None:
 
 def _show_beside(run: Run, cost: "Complexity", device: str) -> None:
     """Our row under the published ones."""
-    import pandas as pd
-
-    rows = [
-        [name, *(cell.text if cell else "-" for cell in cells), machine]
-        for machine, methods in published.load("pure").tables["table4"].sets.items()
-        for name, cells in methods.items()
-    ]
+    rows = [["", "seconds", "parameters (M)", "on"]]
+    for machine, methods in published.load("pure").tables["table4"].sets.items():
+        for name, cells in methods.items():
+            rows.append([name, *(cell.text if cell else "-" for cell in cells), machine])
     figures = f"{cost.seconds_per_image:.3g}", _millions(cost.parameters["total"])
     rows.append([run.label, *figures, f"{cost.size} px, {device}"])
-    table = pd.DataFrame(rows, columns=["", "seconds", "parameters (M)", "on"])
-    print(f"\n{table.to_string(index=False)}\n{COUNTED}")
+    print()
+    print_table(rows, figures=(1, 2))
+    print(COUNTED)
 
 
 def _millions(count: int) -> str:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from lit_pure import runs
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, say
+from lit_pure.commands.places import require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.textfile import write_whole
 
@@ -37,6 +36,8 @@ def check_data_command(arguments: argparse.Namespace) -> int:
     """Read every picture of a folder and name what is damaged, too small, double or without its partner."""
     workers = arguments.workers if arguments.workers is not None else os.cpu_count() or 1
     _refuse(arguments, workers)
+    from tqdm import tqdm
+
     from lit_pure.curation.check import check
 
     with tqdm(unit=" files", desc="reading", file=sys.stderr, disable=None) as bar:
@@ -52,8 +53,8 @@ def check_data_command(arguments: argparse.Namespace) -> int:
     if arguments.write_list:
         text = "".join(f"{line}\n" for line in report.list_lines())
         write_whole(arguments.write_list, text, errors="surrogateescape")  # names that are no UTF-8, as they are
-        _say(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
-        _say(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
+        say(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
+        say(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
     return 1 if report.problems else 0
 
 
@@ -65,34 +66,27 @@ def _refuse(arguments: argparse.Namespace, workers: int) -> None:
     for flag, number in (("--least", arguments.least), ("--workers", workers)):
         if number < 1:
             raise ConfigError(f"{flag} {number} is below 1")
-    for flag, path in (("--json", arguments.json), ("--write-list", arguments.write_list)):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise ConfigError(f"{flag} {path}: give a file in a folder that exists")
+    require_places({"--json": arguments.json, "--write-list": arguments.write_list})
 
 
 def _show(report: "Report", shown: int | None) -> None:
     """A table by kind, with the first files of each."""
-    _say(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
+    say(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
     for title, findings in (("", report.problems), ("warning: ", report.warnings)):
         for kind in dict.fromkeys(finding.kind for finding in findings):
             _show_kind(f"{title}{kind}", [finding for finding in findings if finding.kind == kind], shown)
     if report.others:
         names = [Path(name).name for name in report.others[:shown]]
-        _say(f"note: {len(report.others)} files are no pictures by their extension and were not read")
-        _say(f"    {', '.join(names)}{', ...' if len(names) < len(report.others) else ''}")
+        say(f"note: {len(report.others)} files are no pictures by their extension and were not read")
+        say(f"    {', '.join(names)}{', ...' if len(names) < len(report.others) else ''}")
 
 
 def _show_kind(title: str, findings: "Sequence[Finding]", shown: int | None) -> None:
-    _say(f"{title}: {len(findings)}")
+    say(f"{title}: {len(findings)}")
     for finding in findings[:shown]:
-        _say(f"    {finding.file}: {finding.reason}")
+        say(f"    {finding.file}: {finding.reason}")
     if shown is not None and len(findings) > shown:
-        _say(f"    and {len(findings) - shown} more (--all prints them)")
-
-
-def _say(words: str) -> None:
-    """Print, with escapes where a name is no UTF-8: a report is not lost by a name."""
-    print(words.encode("utf-8", errors="backslashreplace").decode("utf-8"))
+        say(f"    and {len(findings) - shown} more (--all prints them)")
 
 
 def _content(report: "Report") -> dict[str, Any]:

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
@@ -64,8 +62,11 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     sorted by name. What was interrupted goes on where it stopped when it is run again.
     """
     knobs = _checked(arguments)
+    from tqdm import tqdm
+
     from lit_pure.degrade_folder import Outcome, Recipe, contact_sheet, degrade_files, plan
-    from lit_pure.restore_folder import photographs, require_writable
+    from lit_pure.images.files import photographs
+    from lit_pure.restore_folder import require_writable
 
     pairs = plan(photographs(arguments.photos), arguments.crops)
     require_writable(arguments.out)

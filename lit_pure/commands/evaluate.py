@@ -3,21 +3,22 @@
 import argparse
 import ctypes
 import math
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit_pure import runs
 from lit_pure.commands.device import device
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table, say
+from lit_pure.commands.places import asked_wrongly, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lit_pure.images.matching import Matches
     from lit_pure.metrics.choice import Choice
-    from lit_pure.metrics.evaluation import Evaluation
+    from lit_pure.metrics.evaluation import Evaluation, Problem
     from lit_pure.metrics.intervals import Interval, Paired
 
 HIGHEST_LEVEL = 0.999
@@ -26,6 +27,8 @@ DIGITS = 4
 """After the point, as published tables have at most."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Options of glibc's malloc: from how much free memory on it gives some back, and how many pieces it asks for apart."""
+SHOWN = 10
+"""Pictures that are named of each kind of problem."""
 NONE = "-"
 """Stands in a table for what is not known."""
 
@@ -45,7 +48,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument(
         "--metrics",
-        type=_words,
+        type=comma_list,
         default=[],
         metavar="A,B",
         help="what to measure (default: what the protocol has, else psnr,ssim,niqe; without --target what needs none)",
@@ -73,7 +76,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
 
     Pictures belong together by their names without extension; sub-folders are not looked into. A picture without its
     partners, of another size or damaged is named and left out of every figure; one that a single metric cannot score
-    lacks that score; either makes the exit code 1. Intervals are of the studentized bootstrap. A difference is of the
+    lacks that score; either makes the exit code 1. Intervals are of the studentized bootstrap, from 8 pictures on. A difference is of the
     pictures that both methods have; p is that of the sign test.
     """
     choice, matches = _checked(arguments)
@@ -92,11 +95,10 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         _show_differences(found)
     for reason in dict.fromkeys(choice.left_out.values()):
         labels = [choice.labels[key] for key, why in choice.left_out.items() if why == reason]
-        _say(f"not measured: {', '.join(labels)}: {reason}")
+        say(f"not measured: {', '.join(labels)}: {reason}")
     if matches.maps:
-        _say(f"entropy maps of lit-pure restore, not looked at: {matches.maps}")
-    for problem in found.problems:
-        _say(f"{f'no {problem.metric}' if problem.metric else 'left out'}: {problem.message}")
+        say(f"entropy maps of lit-pure restore, not looked at: {matches.maps}")
+    _show_problems(found.problems)
     _write(arguments, found)
     return 1 if found.problems else 0
 
@@ -106,15 +108,12 @@ def _checked(arguments: argparse.Namespace) -> "tuple[Choice, Matches]":
     from lit_pure.images.matching import match
     from lit_pure.metrics.choice import choose
 
-    for flag, file in (("--json", arguments.json), ("--csv", arguments.csv)):
-        _require_place(flag, file)
+    require_places({"--json": arguments.json, "--csv": arguments.csv})
     folders = [folder for folder in (arguments.pred, arguments.target, arguments.against) if folder is not None]
     if arguments.against and arguments.against.resolve() == arguments.pred.resolve():
         raise ConfigError(f"{COMMAND_LINE}: --against {arguments.against} is --pred itself; name another folder")
-    try:
+    with asked_wrongly():
         matches = match(folders, arguments.ignore_suffix)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     with_target = arguments.target is not None
     choice = choose(arguments.metrics, arguments.protocol, with_target=with_target, missing=arguments.missing)
     return choice, matches
@@ -132,18 +131,6 @@ def _keep_freed_memory() -> None:
             mallopt(option, value)
 
 
-def _require_place(flag: str, file: Path | None) -> None:
-    """Raise ConfigError where a file cannot be written, before hours are spent on what is in it."""
-    if file is None:
-        return
-    folder = file.absolute().parent
-    if not folder.is_dir():
-        raise ConfigError(f"{flag} {file}: there is no folder {file.parent}; make it first")
-    if file.is_dir() or not os.access(folder, os.W_OK):
-        why = "it is a folder" if file.is_dir() else f"nothing can be written to {file.parent}"
-        raise ConfigError(f"{flag} {file}: {why}; name another file")
-
-
 def _show_means(found: "Evaluation") -> None:
     """A line per method and metric."""
     head = ["method", "metric", "mean", f"{100 * found.level:g} % interval", "n"]
@@ -153,7 +140,7 @@ def _show_means(found: "Evaluation") -> None:
         for key, one in means.items()
     ]
     lines += [["", _title(found, key), NONE, NONE, NONE] for key in found.choice.left_out]
-    _table(head, lines, words=2)
+    print_table([head, *lines], figures=range(2, 5))
 
 
 def _show_differences(found: "Evaluation") -> None:
@@ -175,9 +162,23 @@ def _show_differences(found: "Evaluation") -> None:
         counts = f"{one.wins} : {one.losses}" + (f" ({one.ties} equal)" if one.ties else "")
         span = _span(one.difference, "+")
         lines.append([_title(found, key), _number(one.difference.mean, "+"), span, counts, _p(one.p), better])
-    _say(f"\n{mine} minus {theirs}, picture by picture:")
+    say(f"\n{mine} minus {theirs}, picture by picture:")
     head = ["metric", "difference", f"{100 * found.level:g} % interval", "better : worse", "p (sign test)", ""]
-    _table(head, lines, words=1)
+    print_table([head, *lines], figures=range(1, 5))
+    say("Better or chance: by the interval of the mean. p asks how often alone, not by how much, and may differ.")
+
+
+def _show_problems(problems: "Sequence[Problem]") -> None:
+    """What is not, or not wholly, evaluated, the first files of each kind by name."""
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        reason = problem.message.removeprefix(f"{problem.file}: ")
+        kinds.setdefault((f"no {problem.metric}" if problem.metric else "left out", reason), []).append(problem)
+    for (what, reason), alike in kinds.items():
+        for problem in alike[:SHOWN]:
+            say(f"{what}: {problem.message}")
+        if len(alike) > SHOWN:
+            say(f"{what}: {len(alike) - SHOWN} more: {reason} (--json FILE names them all)")
 
 
 def _better(one: "Paired", up: bool, mine: str, theirs: str) -> str:
@@ -196,10 +197,10 @@ def _write(arguments: argparse.Namespace, found: "Evaluation") -> None:
 
     if arguments.csv:
         write_rows(arguments.csv, found.rows(), found.by_picture)
-        _say(f"written: {arguments.csv}")
+        say(f"written: {arguments.csv}")
     if arguments.json:
         runs.write_json(arguments.json, {"command": ["lit-pure", *sys.argv[1:]], **found.record()})
-        _say(f"written: {arguments.json}")
+        say(f"written: {arguments.json}")
 
 
 def _title(found: "Evaluation", key: str) -> str:
@@ -220,30 +221,6 @@ def _span(one: "Interval", sign: str = "") -> str:
 
 def _p(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
-
-
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> None:
-    """Print columns under each other: the first ones, and the last if it has no head, are words and stand left."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *lines, strict=True)]
-    for line in (head, *lines):
-        cells = [
-            cell.ljust(width) if i < words or not head[i] else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        _say("  ".join(cells).rstrip())
-
-
-def _say(words: str) -> None:
-    """Print, whatever letters the terminal lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(words.encode(encoding, errors="backslashreplace").decode(encoding))
-
-
-def _words(text: str) -> list[str]:
-    found = [word.strip() for word in text.split(",") if word.strip()]
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} names no metric; write for example psnr,ssim")
-    return found
 
 
 def _level(word: str) -> float:

@@ -1,6 +1,5 @@
 """How measured figures are shown and written, and what they were measured on. Imports torch when it is asked."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from lit_pure import runs
 from lit_pure.commands.device import device
-from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.commands.parsing import print_table
 
 
 def chosen_device(threads: int) -> Any:
@@ -43,17 +42,14 @@ def progress(name: str, total: int, unit: str = " tokens") -> Callable[[int], No
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Rows under each other."""
-    import pandas as pd
-
-    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.2f}", na_rep="-"))
+    """Rows under each other; what is None stands as a dash."""
+    print_table([[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)], range(len(rows[0])))
 
 
-def require_place(flag: str, path: Path | None) -> None:
-    """Raise ConfigError where a file cannot be written, before anything is measured."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
-        remedy = "name a file in a folder that is there and can be written to"
-        raise ConfigError(f"{COMMAND_LINE}: {flag} {path} cannot be written; {remedy}")
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def write(path: Path | None, report: dict[str, Any]) -> None:

@@ -61,10 +61,11 @@ def gallery_command(arguments: argparse.Namespace) -> int:
     for note in [*gallery.notes, *written.notes]:
         print(f"missing: {note}")
     size = written.size / MEGABYTE
-    pictures = f"{written.shots} pictures of {', '.join(gallery.sets)}"
+    pictures = f"{written.shots} picture{'s' * (written.shots != 1)} of {', '.join(gallery.sets)}"
     print(f"{written.path}: {pictures}, {', '.join(gallery.methods)}, {size:.1f} MB (gallery {written.id})")
     if written.comparisons:
-        where = f"{written.path}#blind asks for {written.comparisons} votes"
+        votes = f"{written.comparisons} vote{'s' * (written.comparisons != 1)}"
+        where = f"{written.path}#blind asks for {votes}"
         print(f"blind test: {where}; count what voters save with: lit-pure votes FILE ...")
     if size > HEAVY:
         fewer = max(1, int(written.shots * HEAVY / size))
@@ -80,6 +81,8 @@ def _folders(words: list[str]) -> dict[str, Path]:
         name = name.strip()
         if not name or not equals or not folder:
             raise ConfigError(f"--folder {word}: give NAME=DIR, for example StableSR=results/stablesr")
+        if not name.isprintable():
+            raise ConfigError(f"--folder {word!r}: the name holds characters that cannot be printed; take another name")
         if name in folders:
             raise ConfigError(f"--folder {word}: {name} is given already; take another name")
         if not Path(folder).is_dir():

@@ -3,6 +3,7 @@
 import argparse
 
 from lit_pure.commands.parsing import print_table
+from lit_pure.commands.places import asked_wrongly
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics import files, protocols, table
 from lit_pure.metrics.table import WeightsFile
@@ -26,13 +27,15 @@ def metric_weights(arguments: argparse.Namespace) -> int:
     if not readers:
         print("they need no weights")
         return 0
-    problems: list[ValueError] = []
-    for file in readers:
-        if not arguments.list and files.state_of(file) != "present":
-            try:
-                print(f"fetched {files.fetch(file, arguments.folder)}")
-            except ValueError as error:  # what else can be fetched is
-                problems.append(error)
+    wanted = [] if arguments.list else [file for file in readers if files.state_of(file) != "present"]
+    if len(wanted) > 1:
+        print(f"{len(wanted)} of {len(readers)} files are not here as published; some have several 100 MB", flush=True)
+    problems: list[Exception] = []
+    for file in wanted:
+        try:
+            print(f"fetched {files.fetch(file, arguments.folder)}", flush=True)
+        except (OSError, ValueError) as error:  # what else can be fetched is
+            problems.append(error)
     rows = [_row(file, keys) for file, keys in readers.items()]
     print_table([("metric", "file", "from", "state", "sha256", "where"), *rows])
     if problems:
@@ -40,19 +43,14 @@ def metric_weights(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(metrics: str | None, protocol: str | None) -> list[str]:
+def _asked(metrics: list[str] | None, protocol: str | None) -> list[str]:
     """The metrics to look at, each once."""
-    if metrics and protocol:
+    if metrics is not None and protocol is not None:
         raise ConfigError("--metrics and --protocol both say which metrics; give one")
-    if protocol:
+    if protocol is not None:
         return list(protocols.protocol(protocol).metrics.values())
-    keys = [key for key in metrics.split(",") if key] if metrics else list(table.METRICS)
-    for key in keys:
-        try:
-            table.info_of(key)
-        except ValueError as error:
-            raise ConfigError(f"--metrics: {error}") from error
-    return list(dict.fromkeys(keys))
+    with asked_wrongly("--metrics"):
+        return [table.info_of(key).key for key in metrics or table.METRICS]
 
 
 def _row(file: WeightsFile, keys: list[str]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""How a command joins the command line and prints a table. Knows argparse; knows nothing of what commands do."""
+"""How a command joins the command line, takes a list, and prints. Knows argparse; knows nothing of what commands do."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 
 Command = Callable[[argparse.Namespace], int]
 """Takes the parsed arguments, gives the exit code."""
@@ -16,8 +17,26 @@ def add(commands: "Subparsers[argparse.ArgumentParser]", name: str, function: Co
     return command
 
 
-def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Columns as wide as their widest cell."""
+def comma_list(text: str) -> list[str]:
+    """`a,b` is ["a", "b"]; the type of an argument, which must name something."""
+    found = [word.strip() for word in text.split(",") if word.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing; write one or more, with commas between")
+    return list(dict.fromkeys(found))
+
+
+def say(words: str) -> None:
+    """Print, with escapes for what the terminal lacks or what is no UTF-8: nothing is lost by an arrow or a name."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(words.encode(encoding, errors="backslashreplace").decode(encoding))
+
+
+def print_table(rows: Sequence[Sequence[str]], figures: Collection[int] = ()) -> None:
+    """Columns as wide as their widest cell; those numbered in `figures` stand to the right, the others to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = [
+            cell.rjust(width) if column in figures else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(cells).rstrip())

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
 from lit_pure.curation.published import SETS
@@ -61,6 +59,8 @@ def prepare_command(arguments: argparse.Namespace) -> int:
     if arguments.count:
         published = with_counts(published, arguments.count)
     total = None if arguments.limit else sum(part.count for part in published.parts)
+    from tqdm import tqdm
+
     bar: tqdm[Any] = tqdm(total=total, unit=" pictures", desc=arguments.name, file=sys.stderr, disable=None)
     with bar:
         work = Preparation(
@@ -108,6 +108,8 @@ def _pack(arguments: argparse.Namespace) -> int:
 
     def caption(photo: Photo) -> str:
         return (sidecar.find(photo.name) if sidecar else None) or ""
+
+    from tqdm import tqdm
 
     bar = tqdm(photos.found, unit=" pictures", desc=SHARDS, file=sys.stderr, disable=None)
     shards = write_shards(bar, out, caption=caption)

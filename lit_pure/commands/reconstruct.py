@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure import runs
 from lit_pure.commands.device import device
-from lit_pure.commands.figures import require_place, write
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.figures import write
+from lit_pure.commands.parsing import Subparsers, add, comma_list
+from lit_pure.commands.places import asked_wrongly, require_folder, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.schema import PureExperiment, TokenizerExperiment
 from lit_pure.runs import Run
@@ -39,7 +40,11 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         help=f"longest side in one piece; what is larger goes by overlapping tiles (default: {TILE})",
     )
     command.add_argument(
-        "--metrics", default=MEASURED, metavar="A,B", help=f"what to measure of each photograph (default: {MEASURED})"
+        "--metrics",
+        type=comma_list,
+        default=MEASURED,
+        metavar="A,B",
+        help=f"what to measure of each photograph (default: {MEASURED})",
     )
     command.add_argument(
         "--out", type=Path, metavar="DIR", help="write original/NAME.png and reconstructed/NAME.png in here"
@@ -55,13 +60,14 @@ def reconstruct_command(arguments: argparse.Namespace) -> int:
     intervals are of the studentized bootstrap. How many codes were used says little of few photographs. A file that
     cannot be reconstructed or scored is named and makes the exit code 1. What was interrupted starts again.
     """
+    paths, keys = _checked(arguments)
     run = runs.require(arguments.run)
     origin = _tokenizer_of(run)
-    keys = _checked(arguments, origin)
+    _check_tile(arguments.tile, origin)
     from lit_pure.metrics import files
     from lit_pure.metrics.rows import write_rows
 
-    found = _reconstructed(arguments, origin, keys)
+    found = _reconstructed(arguments, origin, paths, keys)
     _show(found, arguments.out)
     if arguments.csv:
         write_rows(arguments.csv, found.rows(), keys)
@@ -83,50 +89,56 @@ def _tokenizer_of(run: Run) -> Run:
     return _tokenizer_of(runs.require(needs["weights"])) if "weights" in needs else runs.require(needs["tokenizer"])
 
 
-def _checked(arguments: argparse.Namespace, origin: Run) -> tuple[str, ...]:
-    """The metrics to measure. Raises ConfigError for all that is wrong before a photograph is read."""
+def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]]:
+    """The photographs, and the metrics to measure. Raises ConfigError for all that is wrong whatever the run is."""
+    from lit_pure.images.files import names_of, photographs
     from lit_pure.metrics.choice import choose
     from lit_pure.metrics.table import METRICS
 
+    if absent := [str(path) for path in arguments.photos if not path.exists()]:
+        raise ConfigError(f"{COMMAND_LINE}: no such file or folder: {', '.join(absent)}")
+    with asked_wrongly(COMMAND_LINE):
+        paths = photographs(arguments.photos)
+        names_of(paths)
+    require_places({"--csv": arguments.csv, "--json": arguments.json})
+    if arguments.out:
+        _check_out(arguments.out, arguments.photos)
+    if sets := [key for key in arguments.metrics if key in METRICS and METRICS[key].of_sets]:
+        remedy = "write pictures with --out DIR, then lit-pure evaluate --pred DIR/reconstructed --target DIR/original"
+        raise ConfigError(f"{COMMAND_LINE}: --metrics {sets[0]} compares sets, no single pictures; {remedy}")
+    return paths, choose(arguments.metrics, with_target=True).metrics
+
+
+def _check_tile(tile: int, origin: Run) -> None:
+    """Raises ConfigError where it cannot be cut into the tokenizer's cells."""
     experiment = origin.experiment()
     assert isinstance(experiment, TokenizerExperiment)
     cell = experiment.vq.downsample
-    if arguments.tile != (near := max(2, round(arguments.tile / cell)) * cell):
+    if tile != (near := max(2, round(tile / cell)) * cell):
         rule = f"is no multiple of the {cell} px of a code, from two of them on"
-        raise ConfigError(f"{COMMAND_LINE}: --tile {arguments.tile} {rule}; try {near}")
-    if absent := [str(path) for path in arguments.photos if not path.exists()]:
-        raise ConfigError(f"{COMMAND_LINE}: no such file or folder: {', '.join(absent)}")
-    require_place("--csv", arguments.csv)
-    require_place("--json", arguments.json)
-    if arguments.out:
-        _check_out(arguments.out, arguments.photos)
-    asked = [word.strip() for word in arguments.metrics.split(",") if word.strip()]
-    if sets := [key for key in asked if key in METRICS and METRICS[key].of_sets]:
-        remedy = "write pictures with --out DIR, then lit-pure evaluate --pred DIR/reconstructed --target DIR/original"
-        raise ConfigError(f"{COMMAND_LINE}: --metrics {sets[0]} compares sets, no single pictures; {remedy}")
-    return choose(asked or MEASURED.split(","), with_target=True).metrics
+        raise ConfigError(f"{COMMAND_LINE}: --tile {tile} {rule}; try {near}")
 
 
 def _check_out(out: Path, photos: list[Path]) -> None:
     """What is written must not replace a photograph."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{COMMAND_LINE}: --out {out} is a file; name a folder to write to, or a new one")
+    require_folder("--out", out)
     ours = [(out / name).resolve() for name in ("original", "reconstructed")]
     for path in photos:
         if (path if path.is_dir() else path.parent).resolve() in ours:
             raise ConfigError(f"{COMMAND_LINE}: --out {out} would replace {path}; name another folder")
 
 
-def _reconstructed(arguments: argparse.Namespace, origin: Run, keys: tuple[str, ...]) -> "Reconstructions":
+def _reconstructed(
+    arguments: argparse.Namespace, origin: Run, paths: list[Path], keys: tuple[str, ...]
+) -> "Reconstructions":
     """Do it, and tell of each photograph."""
     from tqdm import tqdm
 
     from lit_pure import weights
     from lit_pure.metrics.score import Scorer
     from lit_pure.reconstruct_folder import CodeUse, Reconstructions, reconstruct_files
-    from lit_pure.restore_folder import photographs, require_writable
+    from lit_pure.restore_folder import require_writable
 
-    paths = photographs(arguments.photos)
     if arguments.out:
         require_writable(arguments.out)
     tokenizer = weights.load_tokenizer(origin.weights).to(device())

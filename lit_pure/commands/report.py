@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.places import require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.report.render import FORMATS, notes, render
 from lit_pure.runs import Run
@@ -59,8 +60,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not arguments.layout and (arguments.set or arguments.intervals):
         flag = "--set" if arguments.set else "--intervals"
         raise ConfigError(f"{flag} belongs to --layout; name one, or see them with --layout {LIST}")
-    if arguments.out is not None and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):
-        raise ConfigError(f"--out {arguments.out}: give a file in a folder that is there")
+    require_places({"--out": arguments.out})
 
 
 def _list() -> int:
@@ -78,12 +78,16 @@ def _overview(arguments: argparse.Namespace, chosen: Sequence[Run]) -> int:
     if not chosen:
         print(f"no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
         return 0
-    from lit_pure.report.overview import overview, text, to_table
+    from lit_pure.report.overview import overview, sound, text, to_table
 
-    frame = overview(chosen)
-    shown = f"{text(frame)}\n" if arguments.format == "terminal" else render(to_table(frame), arguments.format)
-    _show(arguments.out, shown)
-    return 0
+    kept, wrong = sound(chosen)
+    if kept:
+        frame = overview(kept)
+        shown = f"{text(frame)}\n" if arguments.format == "terminal" else render(to_table(frame), arguments.format)
+        _show(arguments.out, shown)
+    for problem in wrong:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if wrong else 0
 
 
 def _show(out: Path | None, text: str) -> None:

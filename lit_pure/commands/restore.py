@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from tqdm import tqdm
-
 from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
@@ -16,6 +14,8 @@ from lit_pure.config.schema import ColorFix, PureExperiment
 from lit_pure.runs import Run
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from lit_pure.restore_folder import Outcome
 
 LARGEST_SCALE = 16
@@ -60,7 +60,10 @@ def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
-    from lit_pure.restore_folder import photographs, require_writable, restore_files
+    from tqdm import tqdm
+
+    from lit_pure.images.files import photographs
+    from lit_pure.restore_folder import require_writable, restore_files
 
     paths = photographs(arguments.photos)
     require_writable(arguments.out)

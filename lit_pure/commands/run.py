@@ -14,7 +14,7 @@ from lit_pure.runs import Run
 from lit_pure.sequence.template import PERCEIVES
 
 NAMED = 10
-"""Skipped photographs that are printed."""
+"""Skipped photographs, and pictures, that are printed."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -72,8 +72,10 @@ def _run(experiment: Experiment) -> Run:
         print(f"skipped: {skipped}")
     if (more := len(summary["skipped_photos"]) - NAMED) > 0:
         print(f"skipped: {more} more, named in {made.folder / 'summary.json'}")
-    for picture in summary["pictures"]:
+    for picture in summary["pictures"][:NAMED]:
         print(f"picture: {picture}")
+    if (more := len(summary["pictures"]) - NAMED) > 0:
+        print(f"picture: {more} more in {made.folder / 'images'}")
     print(f"run:     {made.folder}")
     print(f"look:    make board    (or: tensorboard --logdir {made.folder})")
     print("compare: make report")

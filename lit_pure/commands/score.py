@@ -8,6 +8,7 @@ from typing import Any
 from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.places import require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.schema import DemExperiment
 from lit_pure.runs import Run
@@ -26,14 +27,13 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def score_command(arguments: argparse.Namespace) -> int:
     """Score blur and noise of photographs, 0 to 1, higher is worse; a score orders photographs, it has no unit."""
+    require_places({"--json": arguments.json})
     run, experiment = _estimator_run(arguments.run)
-    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {arguments.json}: there is no folder {arguments.json.parent}; make it first")
     from tqdm import tqdm
 
     from lit_pure import weights
+    from lit_pure.images.files import photographs
     from lit_pure.images.io import BadImage, read_image
-    from lit_pure.restore_folder import photographs
 
     # Tiles as large as the LQ images that the thresholds come from.
     tile = experiment.data.size // experiment.data.degradation.scale

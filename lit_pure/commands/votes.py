@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, print_table
 
 if TYPE_CHECKING:
     from lit_pure.gallery.votes import Duel, Rate, Tally
@@ -43,12 +43,14 @@ def votes_command(arguments: argparse.Namespace) -> int:
 
 def _show(result: "Tally") -> None:
     who = f"{len(result.voters)} voter" + "s" * (len(result.voters) != 1)
-    print(f"gallery {result.gallery}: {who}, {result.votes} comparisons, {result.undecided} without preference\n")
+    made = f"{result.votes} comparison" + "s" * (result.votes != 1)
+    print(f"gallery {result.gallery}: {who}, {made}, {result.undecided} without preference\n")
     head = ["method", "shown", "decided", "chosen", "rate", "95 % interval", "of all votes"]
-    _table(head, [_rate(rate) for rate in result.rates])
+    print_table([head, *map(_rate, result.rates)], figures=range(1, len(head)))
     print()
     head = ["method", "against", "wins", "losses", "no preference", "p"]
-    _table(head, [_duel(duel) for duel in result.duels])
+    print_table([head, *map(_duel, result.duels)], figures=range(2, len(head)))
+    print("\nintervals and p take votes for independent; a voter and a picture give several, so both are too sure")
 
 
 def _rate(rate: "Rate") -> list[str]:
@@ -61,15 +63,3 @@ def _rate(rate: "Rate") -> list[str]:
 
 def _duel(duel: "Duel") -> list[str]:
     return [duel.one, duel.other, str(duel.wins), str(duel.losses), str(duel.undecided), f"{duel.p:.2g}"]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> None:
-    """Words to the left, figures to the right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    words = [column for column, name in enumerate(head) if name in ("method", "against")]
-    for row in [head, *rows]:
-        cells = [
-            cell.ljust(width) if column in words else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())

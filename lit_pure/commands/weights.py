@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lit_pure import runs
 from lit_pure.commands.metric_weights import METRICS, metric_weights
-from lit_pure.commands.parsing import Subparsers, add, print_table
+from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table
 from lit_pure.config.compose import ConfigError, compose
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "weights", weights_command)
     command.add_argument("experiment", help=f"whose needs to look at, for example pure/official; or {METRICS}")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example base=pure/official")
-    command.add_argument("--metrics", metavar="KEY,...", help=f"with {METRICS}: which; without, all there are")
+    command.add_argument(
+        "--metrics", type=comma_list, metavar="KEY,...", help=f"with {METRICS}: which; without, all there are"
+    )
     command.add_argument("--protocol", metavar="NAME", help=f"with {METRICS}: those of a published way to measure")
     command.add_argument("--from", dest="folder", type=Path, metavar="FOLDER", help="files on this machine; no network")
     command.add_argument("--list", action="store_true", help="only look: nothing is downloaded or written")
@@ -33,7 +35,7 @@ def weights_command(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--from {arguments.folder} is no folder; name the one with the downloaded files")
     if arguments.experiment == METRICS:
         return metric_weights(arguments)
-    if arguments.metrics or arguments.protocol:
+    if arguments.metrics is not None or arguments.protocol is not None:
         raise ConfigError(f"--metrics and --protocol belong to `lit-pure weights {METRICS}`, which needs no experiment")
     experiment = compose(arguments.experiment, arguments.overrides)
     from lit_pure.fetch import fetch, needed

@@ -114,11 +114,16 @@ def load(path: Path) -> Experiment:
     return _merge(_family([layer]), [layer])
 
 
-def differences(found: Experiment, wanted: Experiment) -> list[str]:
-    """Dotted keys whose values differ, as "key: found -> wanted"; the name is left out."""
+def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ -> (found, wanted), None for what one has not; the name is left out."""
     a, b = (dict(flat(OmegaConf.to_container(OmegaConf.structured(item)), "")) for item in (found, wanted))
     keys = sorted((a.keys() | b.keys()) - {"name", "base"})
-    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+    return {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}
+
+
+def differences(found: Experiment, wanted: Experiment) -> list[str]:
+    """What `changes` gives, each as "key: found -> wanted"."""
+    return [f"{key}: {before} -> {after}" for key, (before, after) in changes(found, wanted).items()]
 
 
 def experiment_names() -> list[str]:

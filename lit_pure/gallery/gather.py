@@ -150,12 +150,15 @@ def _shots(test_set: str, runs: Sequence[Run], folders: Mapping[str, Path], seve
 
 
 def _all_scores(test_set: str, runs: Sequence[Run], folders: Mapping[str, Path]) -> dict[str, dict[str, Scores]]:
-    """Method -> picture -> figures. Those of bicubic are the same in every run."""
+    """Method -> picture -> figures. Those of bicubic are of the same pictures in every run: what one has, all have."""
     found: dict[str, dict[str, Scores]] = {}
-    for run in runs:
-        table = read_scores(run.folder / SCORES, test_set)
-        found[run.label] = next((table[method] for method in MADE if method in table), {})
-        found.setdefault(BICUBIC, {}).update(table.get(BICUBIC, {}))
+    tables = {run.label: read_scores(run.folder / SCORES, test_set) for run in runs}
+    for label, table in tables.items():
+        found[label] = next((table[method] for method in MADE if method in table), {})
+    bicubic = found.setdefault(BICUBIC, {})
+    for label in sorted(tables):  # not the order given, which must not change any figure
+        for image, scores in tables[label].get(BICUBIC, {}).items():
+            bicubic[image] = scores | bicubic.get(image, {})
     for name, folder in folders.items():
         table = read_scores(folder / SCORES)  # evaluated by itself: its set has the name of some folder
         own = [method for method in (name, folder.resolve().name, *table) if method in table]

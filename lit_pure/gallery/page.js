@@ -93,8 +93,10 @@ function showScores(shot) {
     block.classList.toggle("absent", !shot.pictures[method]);
     return block;
   });
+  const focused = $("scores").contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
   $("scores").classList.toggle("many", metrics.length > 6);
   $("scores").replaceChildren(make("thead", {}, make("tr", {}, ...names)), ...blocks);
+  [...$("scores").querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
   const figures = metrics.length ? "Figures of this picture, the best one bold." : "No figures of this picture.";
   $("scores-hint").textContent = `L and R put a method on the left or the right. ${figures}`;
 }
@@ -165,6 +167,7 @@ const visibleView = () => (current() === "blind" ? blindView : view);
 
 function show() {
   const shot = data.shots[state.shot];
+  view.turnTo(shot);
   if (current() === "compare") showCompare(shot);
   if (current() === "all") showAll(shot);
   [...$("strip").children].forEach((button, index) => {
@@ -175,7 +178,6 @@ function show() {
 
 function goTo(index) {
   state.shot = (index + data.shots.length) % data.shots.length;
-  view.reset();
   show();
   const thumbnail = $("strip").children[state.shot];
   $("strip").scrollLeft = thumbnail.offsetLeft - ($("strip").clientWidth - thumbnail.offsetWidth) / 2;
@@ -183,7 +185,7 @@ function goTo(index) {
 
 function openView() {
   for (const name of VIEWS) {
-    $(name).hidden = name !== current();
+    $(`${name}-view`).hidden = name !== current(); // not named as the address, which would scroll the header away
     const link = document.querySelector(`header a[href="#${name}"]`);
     if (name === current()) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -258,7 +260,10 @@ function connect() {
     ZOOM_KEYS[event.key]?.();
     if (current() !== "blind") KEYS[event.key]?.();
   });
-  addEventListener("hashchange", openView);
+  addEventListener("hashchange", () => {
+    openView();
+    scrollTo(0, 0);
+  });
   addEventListener("resize", show);
 }
 

@@ -72,25 +72,49 @@ function plan(shots, methods, count, seed) {
 const judgedShots = data.shots.filter((shot) => shot.judged);
 const planOf = (voter) => plan(judgedShots, data.rivals, data.comparisons, `${data.id} ${data.seed} ${voter}`);
 
-const session = { voter: "", questions: [], votes: [], since: 0, ready: false };
+const NOBODY = { voter: "", questions: [], votes: [], since: 0, ready: false };
+const session = { ...NOBODY };
+let unkept = null; // what this browser refused to keep: all votes, for as long as the page is open
 
-/** Votes by voter, the last one last, as this browser keeps them; empty where it keeps nothing. */
+const areVotes = (list) => Array.isArray(list) && list.every((vote) => CHOICES.includes(vote?.choice));
+
+/** Votes by voter, the last one last, as this browser keeps them; what is damaged is left aside. */
 function kept() {
   try {
-    return new Map(JSON.parse(localStorage.getItem(KEPT) ?? "[]"));
+    const all = JSON.parse(unkept ?? localStorage.getItem(KEPT) ?? "[]");
+    return new Map(all.filter((entry) => typeof entry?.[0] === "string" && areVotes(entry[1])));
   } catch {
     return new Map();
   }
 }
 
 function keep() {
+  const all = kept();
+  all.delete(session.voter);
+  const text = JSON.stringify([...all.set(session.voter, session.votes)]);
   try {
-    const all = kept();
-    all.delete(session.voter);
-    localStorage.setItem(KEPT, JSON.stringify([...all.set(session.voter, session.votes)]));
+    localStorage.setItem(KEPT, text);
   } catch {
+    unkept = text;
     $("unkept").hidden = false;
   }
+}
+
+/** Go on with what another tab kept of this voter: any change that is told, or else more votes than are known here. */
+function catchUp(told) {
+  const votes = kept().get(session.voter);
+  const news = told ? JSON.stringify(votes) !== JSON.stringify(session.votes) : votes?.length > session.votes.length;
+  if (!votes || !news) return false;
+  session.votes = votes.slice(0, session.questions.length);
+  ask();
+  return true;
+}
+
+/** A name as votes carry it; one that is known already is written as before, whatever its capitals. */
+function nameOf(typed) {
+  const blanks = typed.normalize("NFC").replace(/[\s\p{Z}]+/gu, " ");
+  const name = blanks.replace(/\p{C}+/gu, "").trim();
+  return [...kept().keys()].find((known) => known.toLowerCase() === name.toLowerCase()) ?? name;
 }
 
 const blindPanes = {};
@@ -99,12 +123,17 @@ for (const side of ["left", "reference", "right"]) blindPanes[side] = new Pane($
 function begin(voter) {
   const votes = kept().get(voter) ?? [];
   Object.assign(session, { voter, questions: planOf(voter), votes: votes.slice(0, data.comparisons) });
+  blindView.reset();
   keep();
   ask();
 }
 
 function showScreen(name) {
+  const opened = $(name).hidden;
   for (const screen of ["start", "question", "result"]) $(screen).hidden = screen !== name;
+  if (!opened) return;
+  ({ start: $("voter"), question: $("question"), result: $("download") })[name].focus({ preventScroll: true });
+  scrollTo(0, 0);
 }
 
 /** Show the next question, or the end. Votes count once the pictures can be seen. */
@@ -113,13 +142,12 @@ async function ask() {
   const question = session.questions[number];
   if (!question) return finish();
   showScreen("question");
-  session.ready = false;
-  setVoting(false);
-  blindView.reset();
+  session.ready = false; // no button is disabled meanwhile: it would lose the focus
+  blindView.turnTo(question.shot);
   $("progress").max = session.questions.length;
   $("progress").value = number;
   $("number").textContent = `${number + 1} of ${session.questions.length}`;
-  $("undo").disabled = number === 0;
+  $("undo").setAttribute("aria-disabled", number === 0);
   const { shot } = question;
   const reference = shot.pictures[data.reference] ? data.reference : "ground truth";
   $("reference-name").textContent = reference === "LQ" ? "low-quality picture" : reference;
@@ -128,15 +156,10 @@ async function ask() {
   if (session.questions[session.votes.length] !== question) return; // undone meanwhile
   session.since = performance.now();
   session.ready = true;
-  setVoting(true);
-}
-
-function setVoting(can) {
-  for (const button of document.querySelectorAll(".vote")) button.disabled = !can;
 }
 
 function vote(choice) {
-  if (!session.ready) return;
+  if (!session.ready || catchUp()) return;
   session.ready = false;
   const { shot, left, right } = session.questions[session.votes.length];
   const seconds = Math.round((performance.now() - session.since) / 100) / 10;
@@ -146,7 +169,7 @@ function vote(choice) {
 }
 
 function undo() {
-  if (!session.votes.length) return;
+  if (catchUp() || !session.votes.length) return;
   session.votes.pop();
   keep();
   ask();
@@ -172,7 +195,21 @@ function finish() {
   );
   const head = ["Method", "You chose it", "Rate"].map((text) => make("th", { scope: "col" }, text));
   $("outcome").replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...cells));
-  $("download").focus();
+}
+
+/** How many votes there are of the name that stands in the form. */
+function describe() {
+  const done = kept().get(nameOf($("voter").value))?.length ?? 0;
+  $("begin").textContent = done ? "Go on" : "Begin";
+  $("kept").textContent = done ? `Votes of this name that are kept: ${done} of ${data.comparisons}.` : "";
+}
+
+/** The form again, for whoever sits down next; the votes so far are kept. */
+function another() {
+  Object.assign(session, NOBODY);
+  $("voter").value = "";
+  describe();
+  showScreen("start");
 }
 
 function votesFile() {
@@ -198,31 +235,30 @@ const VOTE_KEYS = {
 };
 
 function connectStudy() {
-  const voters = [...kept()];
-  const [last, votes] = voters.at(-1) ?? ["", []];
-  $("task").textContent = `You see ${data.comparisons} times two restorations of one picture, A and B, with the picture
-    that they were made from between them. Choose the better one:`;
-  $("voter").value = last;
-  const describe = () => {
-    const done = kept().get($("voter").value.trim())?.length ?? 0;
-    $("begin").textContent = done ? "Go on" : "Begin";
-    $("kept").textContent = done ? `${done} of ${data.comparisons} votes of this name are kept in this browser.` : "";
-  };
+  $("task").textContent = `Questions: ${data.comparisons}. Each shows two restorations of one picture, A and B,
+    with the picture that they were made from between them. Choose the better one:`;
+  $("voter").value = [...kept().keys()].at(-1) ?? "";
   $("voter").oninput = describe;
-  if (votes.length) describe();
+  describe();
   if (!data.comparisons) {
     $("begin").disabled = $("voter").disabled = true;
     $("task").textContent = "There is nothing to ask about: it takes two methods with pictures of the same subject.";
   }
   $("start").onsubmit = (event) => {
     event.preventDefault();
-    const voter = $("voter").value.trim().replace(/\s+/gu, " ");
+    const voter = nameOf($("voter").value);
     if (voter) begin(voter);
   };
   for (const choice of CHOICES) $(`vote-${choice}`).onclick = () => vote(choice);
   $("undo").onclick = $("undo-last").onclick = undo;
   $("download").onclick = $("download-early").onclick = download;
+  $("another").onclick = $("another-last").onclick = another;
+  addEventListener("storage", (event) => {
+    if (event.key === KEPT && session.voter) catchUp(true);
+  });
   document.addEventListener("keydown", (event) => {
+    const held = event.repeat && event.key === "Enter" && event.target.tagName === "BUTTON";
+    if (current() === "blind" && held) event.preventDefault(); // else a key held down votes on and on
     if (current() !== "blind" || $("start").hidden === false || typing(event) || event.repeat) return;
     if (!(event.key in VOTE_KEYS) || ($("question").hidden && event.key !== "Backspace")) return;
     event.preventDefault();

@@ -20,6 +20,12 @@ class View {
     this.draw();
   }
 
+  /** Another picture: the same part of it is seen, if it is of the size of the one before. */
+  turnTo({ width, height }) {
+    if (width !== this.width || height !== this.height) this.reset();
+    Object.assign(this, { width, height });
+  }
+
   draw() {
     for (const pane of this.panes) pane.draw();
     this.changed?.();

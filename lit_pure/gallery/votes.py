@@ -10,6 +10,8 @@ of; `share`, of all votes with a preference, is the other reading, in which chan
 
 import json
 import math
+import reprlib
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,8 +122,8 @@ def read_ballot(path: Path) -> Ballot:
         DamagedVotes: it is missing, damaged, or no such file; what is wrong is said.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content: Any = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors and mailers add a BOM
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DamagedVotes(f"{path} cannot be read ({reason}); ask the voter to save it again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -129,15 +131,14 @@ def read_ballot(path: Path) -> Ballot:
     try:
         methods = [_text(method) for method in content["methods"]]
         votes = [_vote(row, methods) for row in content["votes"]]
-        ballot = Ballot(
-            path, _text(content["gallery"]), _text(content["voter"]), methods, int(content["planned"]), votes
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        planned = _planned(content["planned"], len(votes))
+        ballot = Ballot(path, _text(content["gallery"]), _text(content["voter"]), methods, planned, votes)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DamagedVotes(f"{path} is damaged ({what}); ask the voter to save it again") from error
     asked = Counter((vote.image, frozenset((vote.left, vote.right))) for vote in votes)
     if doubled := [image for (image, _), count in asked.items() if count > 1]:
-        raise DamagedVotes(f"{path} is damaged (two votes on the same pictures of {doubled[0]}); save it again")
+        raise DamagedVotes(f"{path} is damaged (two votes on the same pictures of {doubled[0]!r}); save it again")
     return ballot
 
 
@@ -150,6 +151,7 @@ def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[B
 
     Returns:
         One ballot per voter (the one with most votes, the later of two equal ones), and a sentence for each refused.
+        Names that differ in capitals and blanks alone are one voter's.
     """
     refused = []
     counted: dict[str, Ballot] = {}
@@ -158,14 +160,15 @@ def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[B
         if ballot.gallery != gallery:
             refused.append(f"{ballot.path}: votes on gallery {ballot.gallery}, not {gallery}; count them by themselves")
             continue
-        before = counted.get(ballot.voter)
+        voter = _person(ballot.voter)
+        before = counted.get(voter)
         if before is None or len(before.votes) <= len(ballot.votes):
-            counted[ballot.voter] = ballot
+            counted[voter] = ballot
         if before is not None:
-            kept, left = sorted((before, ballot), key=lambda one: one is not counted[ballot.voter])
+            kept, left = sorted((before, ballot), key=lambda one: one is not counted[voter])
             refused.append(
-                f"{left.path}: {ballot.voter} also saved {kept.path}, which counts ({len(kept.votes)} votes, not "
-                f"{len(left.votes)}); two people of one name need two names"
+                f"{left.path}: {ballot.voter} also saved {kept.path}, which counts (votes there: {len(kept.votes)}, "
+                f"here: {len(left.votes)}); two people of one name need two names"
             )
     return list(counted.values()), refused
 
@@ -216,18 +219,34 @@ def _duel(one: str, other: str, votes: Sequence[Vote]) -> Duel:
 
 def _vote(row: Any, methods: Sequence[str]) -> Vote:
     """Raises KeyError, TypeError or ValueError saying what is wrong."""
-    vote = Vote(*(_text(row[key]) for key in ("image", "left", "right", "choice")))
+    vote = Vote(*(row[key] for key in ("image", "left", "right", "choice")))
+    if not isinstance(vote.image, str):
+        raise ValueError(f"{reprlib.repr(vote.image)} where a picture belongs")
     if vote.choice not in CHOICES:
-        raise ValueError(f"choice {vote.choice!r} is none of {', '.join(CHOICES)}")
+        raise ValueError(f"choice {reprlib.repr(vote.choice)} is none of {', '.join(CHOICES)}")
     for method in (vote.left, vote.right):
         if method not in methods:
-            raise ValueError(f"a vote on {method!r}, which is none of the methods")
+            raise ValueError(f"a vote on {reprlib.repr(method)}, which is none of the methods")
     if vote.left == vote.right:
         raise ValueError(f"{vote.left!r} is held against itself")
     return vote
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} where a name belongs")
+    """A name that may be printed: one of control characters would write on the terminal as it likes."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError(f"{reprlib.repr(value)} where a name belongs")
     return value
+
+
+def _planned(value: Any, made: int) -> int:
+    if type(value) is not int or value < 0:  # True is an int too
+        raise ValueError(f"{reprlib.repr(value)} where the number of planned votes belongs")
+    if made > value:
+        raise ValueError(f"{made} votes, of {value} planned")
+    return value
+
+
+def _person(voter: str) -> str:
+    """What two spellings of one name have in common."""
+    return unicodedata.normalize("NFC", " ".join(voter.split()).casefold())

@@ -28,7 +28,10 @@ from lit_pure.textfile import write_whole
 LARGEST_WEBP = 16383
 """Longest side that WebP can hold [px]; larger pictures become PNG."""
 EVEN = 0.01
-"""Relative difference of two ratios of sides that are taken for the same: a picture cropped by a pixel or two."""
+"""Relative difference of two ratios of sides that are taken for the same: those of an LQ picture and what is shown."""
+CLOSE = 2
+"""Sides that differ by so much show the same subject [px]: a picture was cropped to whole blocks. Beyond that it may be
+a wider part of the scene, and to judge it against the others would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,14 @@ def _read(shot: Shot) -> tuple[dict[str, Tensor], list[str]]:
     height, width = _shown(pictures).shape[-2:]
     for method, pixels_3HW in list(pictures.items()):
         other_height, other_width = pixels_3HW.shape[-2:]
-        if abs(other_height * width / (other_width * height) - 1) > EVEN:
+        if method == LQ:
+            fits, wrong = abs(other_height * width / (other_width * height) - 1) <= EVEN, "has other proportions"
+        else:
+            fits, wrong = max(abs(other_height - height), abs(other_width - width)) <= CLOSE, "is of another size"
+        if not fits:
             del pictures[method]
             size = f"{other_width} x {other_height} px, not {width} x {height}"
-            notes.append(f"{method}: left out: its picture of {shot.name} has other proportions ({size})")
+            notes.append(f"{method}: left out: its picture of {shot.name} {wrong} ({size})")
     if LQ in pictures:
         lq_13hw = from_bytes(pictures[LQ])[None].contiguous()
         pictures[BICUBIC] = to_bytes(resize(lq_13hw, height, width))[0]

@@ -1,6 +1,8 @@
 """Which files of a folder are pictures, by their names. Knows nothing of what is in them, and imports no torch."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -11,14 +13,40 @@ def list_images(folder: Path) -> list[Path]:
     """The pictures directly in a folder, by extension, sorted by name.
 
     Raises:
-        ValueError: the folder is absent, or holds no picture.
+        ValueError: the folder is absent, is a file, or holds no picture.
     """
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file; name its folder")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give one that holds photographs")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not found:
         raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, not in sub-folders)")
     return found
+
+
+def photographs(places: Sequence[Path]) -> list[Path]:
+    """The files named, and all pictures of the folders named. Raises ValueError where one does not exist."""
+    found: list[Path] = []
+    for place in places:
+        found += list_images(place) if place.is_dir() else [place]
+    if absent := [str(path) for path in found if not path.is_file()]:
+        raise ValueError(f"no such file: {', '.join(absent)}")
+    return found
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """A name for each file's pictures: its own, with extension where two differ in that alone.
+
+    Raises ValueError where two would have the same name.
+    """
+    stems = Counter(path.stem for path in paths)
+    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(
+            f"several photographs are named {', '.join(twice)}; rename them, or reconstruct them separately"
+        )
+    return names
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -37,7 +37,8 @@ from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule
 from lit_pure.lit.dem import DemModule
 from lit_pure.lit.summary import summary
 from lit_pure.lit.tokenizer import TokenizerModule
-from lit_pure.metrics.choice import of_run
+from lit_pure.metrics import files
+from lit_pure.metrics.choice import of_run, without_truth
 from lit_pure.metrics.rows import FILE, write_rows
 from lit_pure.restore import Restorer
 from lit_pure.runs import Run
@@ -65,6 +66,9 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     module, data.transform = _module(experiment, needs)
     loggers = _loggers(experiment)
     folder = Run(runs.ROOT / experiment.name / f"version_{loggers[0].version}")
+    # Now, while the files are there that were just checked: what is deleted in the meantime costs no figure.
+    scores = module.scores if isinstance(module, ARModule | TokenizerModule) else None
+    identity = files.identity(scores.metrics) if scores else {}
     history, throughput = LossHistory(), Throughput(experiment.trainer.peak_flops)
     kept = _keeping(experiment, folder)
     labels = {name: need.label for name, need in needs.items()}
@@ -87,9 +91,10 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     if experiment.data.test:
         trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
-        row = summary(experiment, module, data, trainer, {**history.row(), **throughput.row()}, kept.written)
-        if isinstance(module, ARModule | TokenizerModule):
-            write_rows(folder.folder / FILE, module.scores.rows, module.scores.single)
+        if scores:
+            write_rows(folder.folder / FILE, scores.rows, scores.single)  # before anything that could fail
+        training = {**history.row(), **throughput.row()}
+        row = summary(experiment, module, data, trainer, training, kept.written, identity)
         runs.write_json(folder.folder / "summary.json", row)
     # Other processes, which may have counted this run's folder as a version before theirs, wait until it is finished.
     return Run(trainer.strategy.broadcast(folder.folder))
@@ -98,8 +103,11 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
 def _tell_left_out(experiment: Experiment) -> None:
     """Raise what `of_run` raises before hours go into a run, and say which metrics it will go without."""
     if isinstance(experiment, PureExperiment):
-        for key, reason in of_run(experiment).left_out.items():
+        choice = of_run(experiment)
+        for key, reason in choice.left_out.items():
             log.warning("%s is not measured: %s", key, reason)
+        if keys := without_truth(experiment, choice):
+            log.warning("%s: not measured in the test, whose sets have no true pictures", ", ".join(keys))
 
 
 def restorer_of(run: Run, sampling: SamplingConfig | None = None, restoring: RestoringConfig | None = None) -> Restorer:
@@ -226,17 +234,21 @@ def _loggers(experiment: Experiment) -> list[Logger]:
 
 def _keeping(experiment: Experiment, folder: Run) -> KeepPictures:
     """What the test leaves in `images/`."""
-    evaluation = experiment.evaluation if isinstance(experiment, PureExperiment) else EvaluationConfig()
-    return KeepPictures(folder.folder / "images", sorted(experiment.data.test), evaluation.keep)
+    return KeepPictures(folder.folder / "images", sorted(experiment.data.test), _evaluation(experiment).keep)
+
+
+def _evaluation(experiment: Experiment) -> EvaluationConfig:
+    return experiment.evaluation if isinstance(experiment, PureExperiment) else EvaluationConfig()
 
 
 def _showing(experiment: Experiment, module: LightningModule) -> list[Callback]:
     """What is to be seen while it runs. Only the backbone answers; a tokenizer measures its own reconstructions."""
-    sets = sorted(experiment.data.test)
-    shown: list[Callback] = [ImageGrid(sets)]
+    sets, keep = sorted(experiment.data.test), _evaluation(experiment).keep
+    shown: list[Callback] = [ImageGrid(sets, keep)]
     if isinstance(module, ARModule):
-        single, border = module.scores.single, module.scores.border
-        shown += [EntropyMap(sets), TextSamples(sets), RestorationMetrics(single, stages=["val"], border=border)]
+        scores = module.scores
+        shown += [EntropyMap(sets, keep=keep), TextSamples(sets, keep)]
+        shown += [RestorationMetrics(scores.single, stages=["val"], border=scores.border, scorers=scores.scorers)]
     return shown
 
 

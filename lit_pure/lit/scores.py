@@ -7,21 +7,18 @@ does not see the metrics' networks.
 Suffixes: B images, 3 RGB, H height, W width; a leading 1 is one image by itself.
 """
 
-import logging
 import math
 import warnings
 from collections.abc import Sequence
 
 from torch import Tensor, distributed
 
-from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.lit.data import Batch
+from lit_pure.lit.scoring import Judged, Scorers, score
 from lit_pure.metrics.metric import ImageMetric, SetMetric
 from lit_pure.metrics.rows import Row
-from lit_pure.metrics.score import Frechet, NotScorable, Scorer
+from lit_pure.metrics.score import Frechet
 from lit_pure.metrics.table import METRICS
-
-log = logging.getLogger(__name__)
 
 Place = tuple[str, str, str]
 """(set, method, metric)."""
@@ -45,6 +42,8 @@ class Scores:
         self.sets, self.methods, self.metrics, self.border = list(sets), list(methods), list(metrics), border
         self.single = [key for key in self.metrics if not METRICS[key].of_sets]
         """Those that score single pictures: the columns of `rows`."""
+        self.scorers = Scorers(self.single)
+        """Their networks, for whoever else measures in this run."""
         self.means: dict[str, float] = {}
         self.rows: list[Row] = []
         self._images: dict[Place, ImageMetric] = {}
@@ -60,23 +59,20 @@ class Scores:
     def update(self, set_index: int, method: str, pred_B3HW: Tensor, batch: Batch) -> None:
         """Score pictures (B, 3, H, W) against the batch's HQ, as the 8-bit files they will be.
 
-        Without HQ only by what needs no reference. One without a finite score is named, not fatal; a stand-in for an
-        unreadable photograph is not counted.
+        Without HQ only by what needs no reference. One without a finite score or pixel is named, not fatal, and spoils
+        no other; a stand-in for an unreadable photograph is not counted.
         """
         self._make()
         test_set, names = self.sets[set_index], batch["name"]
         used = [row for row, bad in enumerate(batch.get("unreadable") or [""] * len(names)) if not bad]
-        if not used:
-            return
-        index_B, pred_B3HW = batch["index"][used], self._as_file(pred_B3HW[used])
-        target_B3HW = self._as_file(batch["hq_B3HW"][used]) if "hq_B3HW" in batch else None
-        for row, index in zip(used, index_B.tolist(), strict=True):
-            self._names[test_set, index] = names[row]
-        for key in self.metrics:
-            if target_B3HW is not None and METRICS[key].of_sets:
-                self._of_sets[test_set, method, key].update(pred_B3HW, target_B3HW, index_B)
-            elif not METRICS[key].of_sets and not (target_B3HW is None and METRICS[key].needs_reference):
-                self._score((test_set, method, key), pred_B3HW, target_B3HW, index_B)
+        every: dict[Place, ImageMetric | SetMetric] = {**self._images, **self._of_sets}
+        metrics = [every[test_set, method, key] for key in self.metrics]
+        for row in used:
+            one = slice(row, row + 1)
+            index_1 = batch["index"][one]
+            self._names[test_set, int(index_1)] = names[row]
+            target_13HW = batch["hq_B3HW"][one] if "hq_B3HW" in batch else None
+            score(Judged(f"{names[row]}, {method}", pred_B3HW[one], target_13HW, index_1), metrics, self.border)
 
     def compute(self) -> dict[str, float]:
         """The mean of every metric that scored a picture; the same on all processes, which call it together.
@@ -92,8 +88,8 @@ class Scores:
             every = {**self._images, **self._of_sets}
             means = {self._key(*place): float(metric.compute()) for place, metric in every.items()}
         for (test_set, method, key), metric in self._images.items():
-            for index, score in metric.rows():
-                scores.setdefault((test_set, method, index), {})[key] = score
+            for index, value in metric.rows():
+                scores.setdefault((test_set, method, index), {})[key] = value
         names = {key: name for seen in _gathered(self._names) for key, name in seen.items()}
         self.means = {key: mean for key, mean in means.items() if math.isfinite(mean)}
         self.rows = [
@@ -103,20 +99,6 @@ class Scores:
             )
         ]
         return self.means
-
-    def _score(self, place: Place, pred_B3HW: Tensor, target_B3HW: Tensor | None, index_B: Tensor) -> None:
-        """Each picture by itself: one without a score does not spoil the others."""
-        targets = [None] * len(pred_B3HW) if target_B3HW is None else target_B3HW.split(1)
-        for index_1, pred_13HW, target_13HW in zip(index_B.split(1), pred_B3HW.split(1), targets, strict=True):
-            try:
-                self._images[place].update(pred_13HW, target_13HW, index_1)
-            except NotScorable as error:
-                log.warning("%s, %s: not counted: %s", self._names[place[0], int(index_1)], place[1], error)
-
-    def _as_file(self, image_B3HW: Tensor) -> Tensor:
-        image_B3HW = from_bytes(to_bytes(image_B3HW))
-        inside = slice(self.border, -self.border or None)
-        return image_B3HW[..., inside, inside]
 
     def _key(self, test_set: str, method: str, key: str) -> str:
         prefix = "" if method == self.methods[0] else f"{method}_"
@@ -129,14 +111,13 @@ class Scores:
         """
         if self._images or self._of_sets:
             return
+        places = [(test_set, method) for test_set in self.sets for method in self.methods]
+        for place in places:
+            self._images |= {(*place, key): metric for key, metric in self.scorers.image_metrics().items()}
         for key in self.metrics:
-            places = [(test_set, method, key) for test_set in self.sets for method in self.methods]
             if METRICS[key].of_sets:
                 frechet = Frechet(key)
-                self._of_sets |= {place: SetMetric(key, frechet) for place in places}
-            else:
-                scorer = Scorer(key)
-                self._images |= {place: ImageMetric(key, scorer) for place in places}
+                self._of_sets |= {(*place, key): SetMetric(key, frechet) for place in places}
 
 
 def _gathered(mine: dict[tuple[str, int], str]) -> list[dict[tuple[str, int], str]]:

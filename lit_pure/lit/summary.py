@@ -15,7 +15,6 @@ from lit_pure.config.schema import Experiment
 from lit_pure.lit.ar import ARModule
 from lit_pure.lit.data import PhotoDataModule
 from lit_pure.lit.tokenizer import TokenizerModule
-from lit_pure.metrics import files
 
 
 def summary(
@@ -25,8 +24,12 @@ def summary(
     trainer: Trainer,
     training: Mapping[str, float | int],
     pictures: Sequence[Path],
+    identity: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """One flat row: what `report` and the notebooks read. Only `metrics`, what the figures depend on, is a table."""
+    """One flat row: what `report` and the notebooks read. Only `metrics`, what the figures depend on, is a table.
+
+    `identity` is what `metrics.files.identity` said of them when the run began.
+    """
     row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
     row |= {"seed": experiment.seed, "parameters": sum(item.numel() for item in module.parameters())}
     row |= training
@@ -35,7 +38,7 @@ def summary(
         row["tokens_per_second"] = round(sum(speeds) / len(speeds), 1)
     if isinstance(module, ARModule | TokenizerModule):
         measured |= module.scores.means  # in all their digits; Lightning has them in float32
-        row["metrics"] = files.identity(module.scores.metrics)
+        row["metrics"] = dict(identity)
     if isinstance(module, ARModule):
         row["metrics"] |= {"protocol": module.choice.protocol, "left_out": module.choice.left_out}
     row |= {key: value for key, value in sorted(measured.items()) if math.isfinite(value)}

@@ -80,8 +80,10 @@ def of_run(experiment: PureExperiment) -> Choice:
     """What a run measures: the metrics of its protocol, then those that it names.
 
     Raises:
-        ConfigError: as `choose`, and where the pictures are smaller than a metric takes.
+        ConfigError: as `choose`, where the pictures are smaller than a metric takes, and where no test set can be
+            measured by any metric.
         MissingWeights: as `choose`.
+        ValueError: the weights of a metric are damaged.
     """
     asked, name = experiment.evaluation, experiment.evaluation.protocol
     keys = [*(protocols.protocol(name).metrics.values() if name else ()), *asked.metrics]
@@ -95,4 +97,20 @@ def of_run(experiment: PureExperiment) -> Choice:
                 f"data.size = {experiment.data.size}, and {key} scores pictures of {least} px or more; choose others, "
                 "for example evaluation.metrics=[psnr,ssim]"
             )
+    if len(without_truth(experiment, choice)) == len(choice.metrics):
+        sets = ", ".join(sorted(experiment.data.test))
+        raise ConfigError(
+            f"evaluation.metrics: {', '.join(choice.metrics)} need the true pictures, which no test set ({sets}) has; "
+            "add one that needs none, for example niqe, or a set with a source"
+        )
+    for key in choice.metrics:
+        files.check(key)  # of a file without a published digest, as MANIQA's, no more can be known so cheaply
     return choice
+
+
+def without_truth(experiment: PureExperiment, choice: Choice) -> list[str]:
+    """The metrics that no test set can be measured by: those that need true pictures, where all sets lack them."""
+    sets = experiment.data.test.values()
+    if not sets or any(photos.source or photos.meta_info for photos in sets):
+        return []
+    return [key for key in choice.metrics if METRICS[key].needs_reference]

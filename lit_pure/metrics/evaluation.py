@@ -7,6 +7,7 @@ Suffix: N pictures.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,10 @@ class Evaluation:
         for key in self.by_picture:
             both = [name for name in mine if key in mine[name] and key in theirs[name]]
             a_N, b_N = ([one[name][key] for name in both] for one in (mine, theirs))
-            up = METRICS[key].higher_is_better
-            found[key] = paired(a_N, b_N, self._rng(), higher_is_better=up, **self._resample(key))
+            up, rng = METRICS[key].higher_is_better, np.random.default_rng(self.seed)
+            found[key] = paired(
+                a_N, b_N, rng, higher_is_better=up, level=self.level, draws=self.draws, bounds=_range(key)
+            )
         return found
 
     def rows(self) -> list[Row]:
@@ -130,13 +133,29 @@ class Evaluation:
         rows = self.scores[method].values()
         if METRICS[key].of_sets:
             return Interval(self.of_sets[method].get(key, np.nan), np.nan, np.nan, len(rows))
-        return bootstrap_mean([row[key] for row in rows if key in row], self._rng(), **self._resample(key))
+        values = (row[key] for row in rows if key in row)
+        return mean_of(key, values, level=self.level, draws=self.draws, seed=self.seed)
 
-    def _rng(self) -> np.random.Generator:
-        return np.random.default_rng(self.seed)
 
-    def _resample(self, key: str) -> dict[str, Any]:
-        return {"level": self.level, "draws": self.draws, "bounds": METRICS[key].range}
+def mean_of(
+    key: str, values_N: Iterable[float], *, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED
+) -> Interval:
+    """The mean of a metric's scores with its interval, which keeps to the metric's range; the same wherever shown.
+
+    Args:
+        key: of `METRICS`; what is not there has no range.
+        values_N: one score per picture.
+        level: how often the interval holds the true mean, in (0, 1).
+        draws: resamples.
+        seed: of the resamples.
+
+    Raises ValueError as `bootstrap_mean`.
+    """
+    return bootstrap_mean(list(values_N), np.random.default_rng(seed), level=level, draws=draws, bounds=_range(key))
+
+
+def _range(key: str) -> tuple[float, float]:
+    return METRICS[key].range if key in METRICS else (-math.inf, math.inf)
 
 
 def _interval(one: Interval) -> dict[str, Any]:

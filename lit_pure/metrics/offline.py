@@ -35,14 +35,25 @@ _metric: ContextVar[str] = ContextVar("metric", default="")
 """The metric at work in this thread, which may reach no network."""
 
 
+_TARGET = {
+    "urllib.Request": 0,
+    "socket.getaddrinfo": 0,
+    "socket.gethostbyname": 0,
+    "socket.gethostbyaddr": 0,
+    "socket.connect": 1,
+    "socket.sendto": 1,
+    "socket.sendmsg": 1,
+}
+"""Python's events before anything is sent -> which argument is the address; None over what is connected already."""
+
+
 class Reached(ValueError):
     """A metric tried to reach the network."""
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     """Python tells every connection, name look-up and address opened before it happens; an error here prevents it."""
-    if event in ("socket.connect", "socket.getaddrinfo", "urllib.Request") and (key := _metric.get()):
-        target = arguments[1] if event == "socket.connect" else arguments[0]
+    if event in _TARGET and (key := _metric.get()) and (target := arguments[_TARGET[event]]) is not None:
         raise Reached(f"{key} tried to reach {target}: a metric never uses the network; get its files: {remedy([key])}")
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from lit_pure.config.compose import ConfigError, locate
+from lit_pure.config.compose import PROJECT, ConfigError, locate
 from lit_pure.metrics.table import METRICS, info_of
 
 FOLDER = "data/protocols"
-"""NAME.yaml, below the working directory or else below the project."""
+"""NAME.yaml, below the working directory or else below the project: who has own ones keeps those shipped."""
 _KEYS = {"title": str, "color": str, "border": int, "metrics": dict, "weights": dict, "notes": list}
 _LUMA = {"Y": True, "RGB": False}
 
@@ -41,7 +41,7 @@ class Protocol:
 
 def names() -> list[str]:
     """All protocols there are."""
-    return sorted(path.stem for path in locate(FOLDER).glob("*.yaml"))
+    return sorted({path.stem for folder in (Path(FOLDER), PROJECT / FOLDER) for path in folder.glob("*.yaml")})
 
 
 def protocol(name: str) -> Protocol:
@@ -61,6 +61,9 @@ def protocol(name: str) -> Protocol:
         raise ConfigError(f"{path}: {wrong[0]} must be a {_KEYS[wrong[0]].__name__}, found {content[wrong[0]]!r}")
     if not all(isinstance(found, list) for found in content["weights"].values()):
         raise ConfigError(f"{path}: weights must be lists of file names")
+    for label, key in content["metrics"].items():
+        if not (isinstance(label, str) and isinstance(key, str)):
+            raise ConfigError(f"{path}: metrics: {label!r}: {key!r} must be a column's name and a metric's key")
     weights = {key: tuple(found) for key, found in content.pop("weights").items()}
     made = Protocol(name=name, weights=weights, notes=tuple(content.pop("notes")), **content)
     _refuse_contradictions(made, path)
@@ -84,3 +87,7 @@ def _refuse_contradictions(made: Protocol, path: Path) -> None:
             raise ConfigError(
                 f"{path}: {key} is to read {', '.join(pinned) or 'no file'}; here it reads {', '.join(read)}"
             )
+    if unused := [key for key in made.weights if key not in made.metrics.values()]:
+        raise ConfigError(
+            f"{path}: weights: {unused[0]}: {list(made.weights[unused[0]])} are those of no metric that it measures"
+        )

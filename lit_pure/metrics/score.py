@@ -8,7 +8,8 @@ Suffixes: B, N images, 3 RGB, H height, W width, D features.
 """
 
 import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lit_pure.images.io import to_bytes
+from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.metrics.offline import network, no_network
 from lit_pure.metrics.table import MetricInfo, info_of
 
@@ -84,7 +85,9 @@ class Scorer:
                 )
             images.append(self._pixels(target_B3HW))
         self.to(images[0].device)
-        with no_network(self.info.key), _same_everywhere(images[0].device):
+        with no_network(self.info.key), _same_everywhere(images[0].device), warnings.catch_warnings():
+            # pyiqa's NIQE of a flat picture, which is told as NotScorable
+            warnings.filterwarnings("ignore", message=r"cov\(\)")
             score_B = torch.stack(
                 [self._single(*single) for single in zip(*(one.split(1) for one in images), strict=True)]
             )
@@ -110,6 +113,37 @@ class Scorer:
         if not self.info.exact:
             return image.float().clamp(0, 1)
         return (image.cpu() if image.device.type == "mps" else image).double().clamp(0, 1)
+
+
+def score_bytes(
+    scorers: Sequence[Scorer], pred_3HW: Tensor, target_3HW: Tensor | None, device: torch.device
+) -> tuple[dict[str, float], dict[str, str]]:
+    """What one 8-bit picture scores by each metric, and why it lacks what it lacks.
+
+    Args:
+        scorers: the metrics.
+        pred_3HW: uint8, the picture to judge.
+        target_3HW: uint8, the true one.
+        device: where to compute.
+
+    Returns:
+        Scores by metric, and reasons by metric; each metric is in one of them.
+    """
+    scores: dict[str, float] = {}
+    lacking: dict[str, str] = {}
+    for scorer in scorers:
+        key = scorer.info.key
+        try:
+            target_13HW = None if target_3HW is None else from_bytes(target_3HW.to(device))[None]
+            scores[key] = scorer.scores(from_bytes(pred_3HW.to(device))[None], target_13HW).item()
+        except NotScorable:
+            lacking[key] = f"{key} has no finite score for it (one flat colour?)"
+        except ValueError as error:
+            lacking[key] = str(error)
+        except (MemoryError, torch.OutOfMemoryError):
+            height, width = pred_3HW.shape[-2:]
+            lacking[key] = f"not enough memory for {key} of {height} x {width} px; smaller pictures need less"
+    return scores, lacking
 
 
 class Frechet:

@@ -8,6 +8,7 @@ studio range), whole image, no border cut off. With them pyiqa reproduces OSEDif
 Variants that papers mix up have rows of their own: `musiq-spaq` is another network than `musiq`, on nearly its scale.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,15 +60,31 @@ class MetricInfo:
     """Whether it compares two sets of images and has no score for a single one."""
     exact: bool = False
     """Whether it is computed in float64; networks are in float32."""
+    unit: str = ""
+    """Of a score; empty where it has none."""
+
+    @property
+    def heading(self) -> str:
+        """Label, and an arrow to where it is better."""
+        return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
+
+    def rounded(self, value: float, sign: str = "") -> str:
+        """A score as tables have it; `sign` "+" also writes that of positive ones."""
+        return f"{value:{sign}.{self.decimals}f}"
 
 
 def info_of(key: str) -> MetricInfo:
     """The row of a metric. Raises ValueError naming the nearest one where there is none."""
     if key in METRICS:
         return METRICS[key]
-    near = get_close_matches(key, METRICS, n=1)
+    near = get_close_matches(key.lower(), METRICS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
     raise ValueError(f"no such metric: {key}; {hint}")
+
+
+def info_or_plain(key: str) -> MetricInfo:
+    """The row of a metric; for a column of scores that is none of ours, one that assumes little: more is better."""
+    return METRICS.get(key) or MetricInfo(key, key, False, True, (-math.inf, math.inf), 4, "")
 
 
 _PREFIX = re.compile(r"-([0-9a-f]{8})\.pth$")
@@ -97,7 +114,8 @@ _CLIP = WeightsFile(
 def _fidelity(key: str, label: str, name: str, *, luma: bool, best: float, decimals: int, least: int) -> MetricInfo:
     """PSNR or SSIM, on the luma or on all three colours."""
     options = {"test_y_channel": luma, "color_space": "ycbcr"}
-    return MetricInfo(key, label, True, True, (0, best), decimals, name, options, least, exact=True)
+    unit = "dB" if name == "psnr" else ""
+    return MetricInfo(key, label, True, True, (0, best), decimals, name, options, least, exact=True, unit=unit)
 
 
 def _distance(key: str, label: str, least: int, *files: WeightsFile) -> MetricInfo:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lit_pure import runs
-from lit_pure.config.compose import differences
+from lit_pure.config.compose import changes
 from lit_pure.config.schema import PureExperiment
 from lit_pure.runs import MissingRun, Run
 
@@ -20,7 +20,7 @@ ABSENT = "-"
 
 
 def chosen(names: Sequence[str] = ()) -> list[Run]:
-    """The runs named, else those of the environment variable, else all finished ones; each once.
+    """The runs named, else those of the environment variable, else all finished ones, the newest last; each once.
 
     Args:
         names: for example demo (its newest finished run) or demo/version_0.
@@ -29,7 +29,7 @@ def chosen(names: Sequence[str] = ()) -> list[Run]:
         MissingRun: a run is not there, or none at all; the message says which command makes one.
     """
     wanted = list(names) or _from_environment()
-    found = [runs.require(name) for name in wanted] or runs.finished()
+    found = [runs.require(name) for name in wanted] or _oldest_first()
     if not found:
         raise MissingRun(f"there are no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
     return list({run.folder: run for run in found}.values())
@@ -48,8 +48,7 @@ def chosen_restorer(name: str = "") -> Run:
             raise ValueError(f"{run.label} is of family {experiment.family}, which restores nothing; name a pure one")
         return run
     listed = [runs.require(item) for item in _from_environment()]
-    newest_first = sorted(runs.finished(), key=lambda run: str(run.provenance().get("started", "")), reverse=True)
-    for run in listed or newest_first:
+    for run in listed or _oldest_first()[::-1]:
         if isinstance(run.experiment(), PureExperiment):
             return run
     raise MissingRun("there is no finished run that restores pictures; make one with: make exp NAME=demo")
@@ -84,11 +83,9 @@ def settings(chosen_runs: Sequence[Run]) -> pd.DataFrame:
     start = first.experiment()
     cells: dict[str, dict[str, str]] = {}
     for other in others:
-        for line in differences(start, other.experiment()):
-            key, _, values = line.partition(": ")
-            before, _, after = values.partition(" -> ")
-            cells.setdefault(key, {})[first.label] = before
-            cells[key][other.label] = after
+        for key, (before, after) in changes(start, other.experiment()).items():
+            cells.setdefault(key, {})[first.label] = str(before)
+            cells[key][other.label] = str(after)
     labels = [run.label for run in chosen_runs]
     # A run that is not mentioned has what the first one has.
     rows = {key: [row.get(label, row[first.label]) for label in labels] for key, row in sorted(cells.items())}
@@ -97,6 +94,11 @@ def settings(chosen_runs: Sequence[Run]) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(differing, orient="index", columns=labels)
     table.index.name = "setting"
     return table
+
+
+def _oldest_first() -> list[Run]:
+    """All finished runs in the order in which they were started."""
+    return sorted(runs.finished(), key=lambda run: str(run.provenance().get("started", "")))
 
 
 def _from_environment() -> list[str]:

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lit_pure.images.color import luma
-from lit_pure.notebook.entrants import BICUBIC, Entrant, comparable, kept
+from lit_pure.notebook.entrants import BICUBIC, Entrant, kept_by_any, other_pictures
 from lit_pure.notebook.style import DPI, HIGHLIGHT, WIDTH, Panel, axes, draw_panel, styled
 
 
@@ -83,9 +83,9 @@ def side_by_side(all_of_them: Mapping[str, Entrant], name: str, box: Box | None 
         raise ValueError(f"nobody kept a picture of {name}; raise evaluation.keep, or choose one of {known} ...")
     # The first run's pictures decide: others of the same name may be other parts of the photograph.
     reference = next((all_of_them[label] for label in found if all_of_them[label].method != BICUBIC), None)
-    alike = {label: one for label, one in all_of_them.items() if not reference or not comparable(reference, one)}
+    alike = {label: one for label, one in all_of_them.items() if not reference or not other_pictures(reference, one)}
     shown = {label: picture for label, picture in found.items() if label in alike}
-    lq_3hw, hq_3HW = (_first(alike, test_set, kind, image) for kind in ("lq", "hq"))
+    lq_3hw, hq_3HW = (kept_by_any(alike.values(), test_set, kind, image) for kind in ("lq", "hq"))
     whole_3HW = hq_3HW if hq_3HW is not None else list(shown.values())[-1]
     size = (whole_3HW.shape[-2], whole_3HW.shape[-1])
     box = box or busiest(whole_3HW, min(size) * 3 // 8)
@@ -117,9 +117,3 @@ def _draw(name: str, whole_3HW: Tensor, box: Box, panels: list[Panel], zoom: int
     part = f"each part is {box.width} x {box.height} px, enlarged {zoom} times"
     figure.supxlabel(f"{size}; {part}{note}", fontsize=8, color="#777777")
     return figure
-
-
-def _first(all_of_them: Mapping[str, Entrant], test_set: str, kind: str, image: str) -> Tensor | None:
-    """A picture from the first run that kept it."""
-    found = (kept(one.run, test_set, kind, image) for one in all_of_them.values())
-    return next((picture for picture in found if picture is not None), None)

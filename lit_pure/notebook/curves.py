@@ -5,11 +5,13 @@ Knows event files and TensorBoard's smoothing. Knows nothing of what a tag means
 Suffixes: N logged values.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -29,6 +31,8 @@ _SCALARS_ONLY = {
 }
 COLUMNS = 2
 """Panels beside each other."""
+SMOOTHED_FROM = 20
+"""Values: of fewer, a mean of the past lies beside all of them, at the last one too."""
 
 
 @dataclass(frozen=True)
@@ -71,31 +75,36 @@ def smoothed(values_N: NDArray[np.float64], weight: float) -> NDArray[np.float64
     """
     if not 0 <= weight < 1:
         raise ValueError(f"smoothing {weight} is not in [0, 1); TensorBoard's own default is 0.6")
-    result_N = values_N.copy()
-    total, seen = 0.0, 0
-    for index, value in enumerate(values_N):
-        if np.isfinite(value):
-            total, seen = total * weight + (1 - weight) * value, seen + 1
-            result_N[index] = total / (1 - weight**seen)
-    return result_N
+    logged, finite_N = pd.Series(values_N), np.isfinite(values_N)
+    means = logged.where(finite_N).ewm(alpha=1 - weight, ignore_na=True).mean()
+    return means.where(finite_N, logged).to_numpy()
 
 
 @styled
-def overlay(chosen_runs: Sequence[Run], wanted: Sequence[str], smoothing: float = 0.6, log: bool = False) -> Figure:
+def overlay(
+    chosen_runs: Sequence[Run], wanted: Sequence[str], smoothing: float = 0.6, log: bool = False, family: str = ""
+) -> Figure:
     """One panel per tag with the curves of all runs that logged it: smoothed, and as they were faintly behind.
 
     Args:
-        chosen_runs: whose curves.
+        chosen_runs: whose curves; those of another family are left out and named.
         wanted: tags, for example train/loss.
-        smoothing: as TensorBoard's slider, in [0, 1).
+        smoothing: as TensorBoard's slider, in [0, 1); what has fewer than `SMOOTHED_FROM` values is drawn as it is.
         log: logarithmic values.
+        family: for example tokenizer; without it that of most runs. The same tag means another loss in another family.
 
     Raises:
-        ValueError: no tags, or a smoothing outside its range.
+        ValueError: no tags, a smoothing outside its range, or no run of the family.
     """
     if not wanted:
         raise ValueError("name at least one tag, for example train/loss")
-    found = {run.label: curves_of(run) for run in chosen_runs}
+    families = {run.label: run.experiment().family for run in chosen_runs}
+    family = family or Counter(reversed(families.values())).most_common(1)[0][0]  # the last one's, where even
+    found = {run.label: curves_of(run) for run in chosen_runs if families[run.label] == family}
+    if not found:
+        raise ValueError(f"no run of family {family}; there are {', '.join(sorted(set(families.values())))}")
+    every_color = color_of(list(families))  # as in the figures of scores
+    colors = {label: every_color[label] for label in found}
     columns = min(COLUMNS, len(wanted))
     rows = -(-len(wanted) // columns)
     figure, places = axes(rows, columns, WIDTH, 2.7 * rows + 0.3)
@@ -110,16 +119,21 @@ def overlay(chosen_runs: Sequence[Run], wanted: Sequence[str], smoothing: float 
         if not any(tag in curves for curves in found.values()):
             place.set(xticks=[], yticks=[])
             place.text(0.5, 0.5, "no run logged this tag", transform=place.transAxes, ha="center", color="#777777")
-        for label, color in color_of(list(found)).items():
-            if tag not in found[label]:
-                continue
-            curve = found[label][tag]
-            marker = "o" if len(curve.steps_N) < 3 else None
-            place.plot(curve.steps_N, curve.values_N, color=color, alpha=0.25, linewidth=1)
-            place.plot(curve.steps_N, smoothed(curve.values_N, smoothing), color=color, marker=marker, markersize=4)
-    colors = color_of(list(found)).items()
-    _legend(figure, {label: color for label, color in colors if any(tag in found[label] for tag in wanted)})
+        for label, color in colors.items():
+            if tag in found[label]:
+                _draw(place, found[label][tag], smoothing, color)
+    _legend(figure, {label: color for label, color in colors.items() if any(tag in found[label] for tag in wanted)})
+    if others := [f"{label} ({other})" for label, other in families.items() if other != family]:
+        figure.supxlabel(f"family {family}; left out: {', '.join(others)}", fontsize=8, color="#777777")
     return figure
+
+
+def _draw(place: Axes, curve: Curve, smoothing: float, color: str) -> None:
+    if len(curve.values_N) < SMOOTHED_FROM:
+        place.plot(curve.steps_N, curve.values_N, color=color, marker="o", markersize=4)
+        return
+    place.plot(curve.steps_N, curve.values_N, color=color, alpha=0.25, linewidth=1)
+    place.plot(curve.steps_N, smoothed(curve.values_N, smoothing), color=color)
 
 
 def _legend(figure: Figure, colors: Mapping[str, str]) -> None:

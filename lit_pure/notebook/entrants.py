@@ -5,17 +5,19 @@ Knows `scores.csv` and the layout of a run's `images/`. Knows nothing of figures
 Suffixes: 3 RGB, H W sides of a picture [px].
 """
 
-from collections.abc import Mapping, Sequence
+import filecmp
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from lit_pure.images.geometry import resize
-from lit_pure.images.io import read_image
+from lit_pure.images.io import read_bytes, read_image
 from lit_pure.metrics.rows import FILE, KEYS, read_rows
-from lit_pure.metrics.table import METRICS
+from lit_pure.metrics.table import info_or_plain
 from lit_pure.notebook.style import GREY, color_of
 from lit_pure.runs import Run
 
@@ -34,6 +36,11 @@ class Entrant:
     """restored, reconstructed, ... as in `scores.csv`; bicubic."""
     color: str = GREY
     """In every figure: that of its run's curves; grey for bicubic."""
+
+    @property
+    def task(self) -> str:
+        """What it was asked for: bicubic stands beside what is restored; a tokenizer has seen the ground truth."""
+        return RESTORED if self.method == BICUBIC else self.method
 
     def scores(self) -> pd.DataFrame:
         """One row per (test_set, image), one column per metric; NaN is no score. Raises ValueError."""
@@ -66,13 +73,30 @@ def entrants(runs: Sequence[Run]) -> dict[str, Entrant]:
     for run in scored:
         methods = list(dict.fromkeys(read_rows(run.folder / FILE)["method"]))
         named = [method for method in methods if method != BICUBIC]
-        # A tokenizer sees the ground truth: its scores are no restorer's.
         shown = {method: run.label if method == RESTORED else f"{run.label} ({method})" for method in named}
         own += [Entrant(shown[method], run, method, colors[run.label]) for method in named]
         if BICUBIC in methods and not any(_covers(other, Entrant("", run, BICUBIC)) for other in baselines):
             label = f"{BICUBIC} of {run.label}" if baselines else BICUBIC
             baselines.append(Entrant(label, run, BICUBIC))
     return {entrant.label: entrant for entrant in [*baselines, *own]}
+
+
+def blocks(all_of_them: Mapping[str, Entrant]) -> dict[str, dict[str, Entrant]]:
+    """Those whose scores can stand beside each other, restorers first; named by what they made, and how large."""
+    found: list[dict[str, Entrant]] = []
+    for label, one in all_of_them.items():
+        alike = (block for block in found if not comparable(next(iter(block.values())), one))
+        if (block := next(alike, None)) is not None:
+            block[label] = one
+        else:
+            found.append({label: one})
+    named: dict[str, dict[str, Entrant]] = {}
+    for block in sorted(found, key=lambda block: next(iter(block.values())).task != RESTORED):
+        first = next(iter(block.values()))
+        name = f"{first.task}, {first.run.experiment().data.size} px"
+        again = sum(known.startswith(name) for known in named)
+        named[f"{name}, others ({again})" if again else name] = block
+    return named
 
 
 def two_to_compare(all_of_them: Mapping[str, Entrant]) -> tuple[Entrant, Entrant]:
@@ -86,14 +110,20 @@ def two_to_compare(all_of_them: Mapping[str, Entrant]) -> tuple[Entrant, Entrant
     for index, last in enumerate(candidates):
         for other in candidates[index + 1 :]:
             images = last.scores().index.intersection(other.scores().index)
-            alike = other.method == last.method or (last.method, other.method) == (RESTORED, BICUBIC)
-            if alike and len(images) and common_metrics(last, other) and not comparable(last, other):
+            both = len(images) and common_metrics(last, other) and last.method != BICUBIC
+            if both and not comparable(last, other):
                 return last, other
     raise ValueError(f"no two of {', '.join(all_of_them)} were scored on the same pictures; name two such runs")
 
 
-def together(first: Entrant, second: Entrant, metric: str) -> pd.DataFrame:
-    """Scores of both on the pictures that both have a score of.
+def together(first: Entrant, second: Entrant, metric: str, test_set: str = "") -> pd.DataFrame:
+    """Scores of both on the pictures of a test set that both have a score of.
+
+    Args:
+        first: one method.
+        second: the other.
+        metric: its key.
+        test_set: its name; without it the first that both were tested on.
 
     Returns:
         index (test_set, image); columns first, second, difference (first - second), gain (the same, positive where
@@ -107,11 +137,15 @@ def together(first: Entrant, second: Entrant, metric: str) -> pd.DataFrame:
             raise ValueError(f"{one.label} has no scores of {metric}; it has {', '.join(one.scores())}")
     if reason := comparable(first, second):
         raise ValueError(f"{second.label} cannot be compared with {first.label}: {reason}")
+    sets = common_sets(first, second)
+    if test_set and test_set not in sets:
+        raise ValueError(f"{first.label} and {second.label} have no test set {test_set} in common; they have {sets}")
     table = pd.DataFrame({"first": first.scores()[metric], "second": second.scores()[metric]}).dropna()
+    table = table[table.index.get_level_values("test_set") == (test_set or next(iter(sets), ""))]
     if table.empty:
         raise ValueError(f"{first.label} and {second.label} have no picture in common that has a score of {metric}")
     table["difference"] = table["first"] - table["second"]
-    table["gain"] = table["difference"] * (1 if higher_is_better(metric) else -1)
+    table["gain"] = table["difference"] * (1 if info_or_plain(metric).higher_is_better else -1)
     return table
 
 
@@ -120,17 +154,48 @@ def common_metrics(first: Entrant, second: Entrant) -> list[str]:
     return [str(metric) for metric in first.scores() if metric in second.scores()]
 
 
+def common_sets(first: Entrant, second: Entrant) -> list[str]:
+    """Test sets that both have scores of, in the order of the first."""
+    mine, theirs = (one.scores().index.get_level_values("test_set") for one in (first, second))
+    return [str(test_set) for test_set in mine.unique() if test_set in theirs]
+
+
 def comparable(first: Entrant, second: Entrant) -> str:
-    """Why two must not be compared picture by picture; empty where they can be."""
+    """Why the scores of two must not be compared; empty where they can be."""
+    if first.task != second.task:
+        return f"its pictures are {second.task}, not {first.task}"
+    return other_pictures(first, second)
+
+
+def other_pictures(first: Entrant, second: Entrant) -> str:
+    """Why two do not show the same pictures; empty where they do.
+
+    Ground truths that both kept must be equal to the byte. LQ pictures, which two kinds of devices make with other
+    rounding, are known by their bicubic scores, and by their bytes where those are missing.
+    """
     if first.run == second.run:
         return ""
     size, other = (one.run.experiment().data.size for one in (first, second))
     if size != other:
         return f"its pictures are of {other} px, not of {size} px"
     a, b = (_rows_of(one.run, BICUBIC) for one in (first, second))
-    if not a.empty and not b.empty and not _agree(a, b):
+    if not _agree(a, b):
         return "its LQ pictures of the same names are others: bicubic does not score the same on them"
+    scored = bool(len(a.index.intersection(b.index)) and len(a.columns.intersection(b.columns)))
+    compared = [_both_kept(first.run, second.run, kind) for kind in (("hq",) if scored else ("hq", "lq"))]
+    for one_path, other_path in (pair for pairs in compared for pair in pairs):
+        if not _same_pixels(one_path, other_path):
+            kind, name = one_path.parent.name.upper(), f"{one_path.parents[1].name}/{one_path.stem}"
+            return f"its {kind} picture of {name} is another one"
+    if not scored and not any(compared):
+        return "nothing tells whether its pictures are the same: neither kept ones nor bicubic's scores in common"
     return ""
+
+
+def kept_by_any(all_of_them: Iterable[Entrant], test_set: str, kind: str, image: str) -> Tensor | None:
+    """LQ or HQ of a picture, from the first run that kept it; None where none did."""
+    found = (kept(one.run, test_set, kind, image) for one in all_of_them)
+    return next((picture for picture in found if picture is not None), None)
 
 
 def kept(run: Run, test_set: str, kind: str, image: str) -> Tensor | None:
@@ -145,25 +210,19 @@ def kept(run: Run, test_set: str, kind: str, image: str) -> Tensor | None:
     Raises:
         BadImage: it is damaged.
     """
-    path = picture_path(run, test_set, kind, image)
+    path = run.folder / "images" / test_set / kind / f"{image}.png"
     return read_image(path) if path.is_file() else None
 
 
-def picture_path(run: Run, test_set: str, kind: str, image: str) -> Path:
-    """Where a picture of a run's test is, if it was kept."""
-    return run.folder / "images" / test_set / kind / f"{image}.png"
+def _both_kept(one: Run, other: Run, kind: str) -> list[tuple[Path, Path]]:
+    """Where the pictures of the same names are."""
+    paths = sorted((one.folder / "images").glob(f"*/{kind}/*.png"))
+    pairs = [(path, other.folder / path.relative_to(one.folder)) for path in paths]
+    return [pair for pair in pairs if pair[1].is_file()]
 
 
-def higher_is_better(metric: str) -> bool:
-    """The direction of a metric; of one that is not in our table, that of most."""
-    return METRICS[metric].higher_is_better if metric in METRICS else True
-
-
-def heading(metric: str) -> str:
-    """A metric in a table's head: its label, and an arrow to where it is better."""
-    if metric not in METRICS:
-        return metric
-    return f"{METRICS[metric].label} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+def _same_pixels(one: Path, other: Path) -> bool:
+    return filecmp.cmp(one, other, shallow=False) or torch.equal(read_bytes(one), read_bytes(other))
 
 
 def _rows_of(run: Run, method: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,12 +81,15 @@ def execute(path: Path, out: Path, place: Path, timeout: int = TIMEOUT) -> Path:
     copy = out / path.name
     if copy.exists() and copy.samefile(path):
         raise ValueError(f"{out}: the executed copy would overwrite the notebook; name another folder with --out")
+    begun: list[Any] = []
+    resources = {"metadata": {"path": str(place)}}
     try:
         with _kernel() as (manager, environment):
-            client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(place)}})
+            client = NotebookClient(notebook, km=manager, timeout=timeout, resources=resources)
+            client.on_cell_execute = lambda cell, cell_index: begun.append(cell)
             client.execute(env=environment, cleanup_kc=True)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise NotebookError(_told(path, notebook, error, timeout)) from error
+        raise NotebookError(_told(path, notebook, begun, error, timeout)) from error
     finally:
         write_whole(copy, nbformat.writes(notebook))  # type: ignore[no-untyped-call]
     return copy
@@ -112,21 +116,19 @@ def _kernel() -> Iterator[tuple[AsyncKernelManager, dict[str, str]]]:
         yield manager, {**os.environ, **home}
 
 
-def _told(path: Path, notebook: Any, error: Exception, timeout: int) -> str:
-    """Which cell failed, its source, and why."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    failed = [cell for cell in code if any(output.output_type == "error" for output in cell.outputs)]
-    # Where a kernel died or hung no output tells: it is the cell that began last.
-    begun = [cell for cell in code if cell.metadata.get("execution", {}).get("iopub.status.busy")] or code
-    cell = (failed or begun[-1:])[0]
+def _told(path: Path, notebook: Any, begun: list[Any], error: Exception, timeout: int) -> str:
+    """Which cell failed, the last that began, with its source, and why."""
+    count = sum(cell.cell_type == "code" for cell in notebook.cells)
     if isinstance(error, CellExecutionError):
         reason = f"{error.ename}: {error.evalue}"
     elif isinstance(error, CellTimeoutError):
         reason = f"it took more than {timeout} s"
     else:
         reason = "the kernel died (killed, or out of memory)"
-    lines = "\n".join(f"    {line}" for line in cell.source.splitlines())
-    return f"{path.name}: code cell {code.index(cell) + 1} of {len(code)} failed:\n{lines}\n{reason}"
+    if not begun:
+        return f"{path.name}: no cell was begun: {reason}"
+    lines = textwrap.indent(begun[-1].source, "    ")
+    return f"{path.name}: code cell {len(begun)} of {count} failed:\n{lines}\n{reason}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,9 +12,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from lit_pure.config.models import SamplingConfig
-from lit_pure.images.color import heatmap, luma
+from lit_pure.images.color import luma
+from lit_pure.images.maps import dark_map
 from lit_pure.notebook.style import (
     COLORS,
     DARK_IS_HIGH,
@@ -42,9 +44,8 @@ def k_map(entropy_hw: Tensor, sampling: SamplingConfig) -> Tensor:
 
 def over_picture(map_hw: Tensor, image_3ss: Tensor, low: float, high: float) -> Tensor:
     """The map in colours, dark is high, laid over the picture's brightness: (3, s, s) in [0, 1]."""
-    cell = image_3ss.shape[-1] // map_hw.shape[-1]
-    grey_3ss = luma(image_3ss).expand_as(image_3ss)
-    return torch.lerp(grey_3ss, heatmap(-map_hw.cpu(), -high, -low, cell), OPACITY)
+    cells_3ss = interpolate(dark_map(map_hw.cpu(), low, high)[None], image_3ss.shape[-2:], mode="nearest")[0]
+    return torch.lerp(luma(image_3ss).expand_as(image_3ss), cells_3ss, OPACITY)
 
 
 @styled

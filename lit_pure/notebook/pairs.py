@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lit_pure.metrics.table import METRICS
-from lit_pure.notebook.entrants import Entrant, heading, kept, together
+from lit_pure.metrics.table import MetricInfo, info_or_plain
+from lit_pure.notebook.entrants import Entrant, kept_by_any, together
 from lit_pure.notebook.style import FAINT, INK, WIDTH, Panel, axes, draw_map, draw_panel, styled
 
 LABELLED = 5
@@ -23,18 +23,19 @@ LARGEST_DIFFERENCE = 64
 
 
 @styled
-def scatter(first: Entrant, second: Entrant, metric: str) -> Figure:
+def scatter(first: Entrant, second: Entrant, metric: str, test_set: str = "") -> Figure:
     """Each picture's score by one method over that by the other; on the diagonal both are equal.
 
     Args:
         first: along the vertical axis.
         second: along the horizontal axis.
         metric: its key.
+        test_set: its name; without it the first that both were tested on.
 
     Raises:
-        ValueError: no picture has a score of both, or the runs' LQ pictures differ.
+        ValueError: no picture has a score of both, or the runs' pictures differ.
     """
-    both = together(first, second, metric)
+    both, info = together(first, second, metric, test_set), info_or_plain(metric)
     figure, [place, bars] = axes(1, 2, WIDTH, 4.6, width_ratios=(1, 1.15))
     won = both["gain"] > 0
     for mine, color, who in ((won, first.color, first), (both["gain"] < 0, second.color, second)):
@@ -46,19 +47,16 @@ def scatter(first: Entrant, second: Entrant, metric: str) -> Figure:
     if equal.any():
         place.scatter(both["second"][equal], both["first"][equal], color="#777777", s=26, label=f"equal: {equal.sum()}")
     _diagonal(place, both)
-    place.set(xlabel=f"{second.label}, {heading(metric)}", ylabel=f"{first.label}, {heading(metric)}")
-    place.set_title(f"{_label(metric)} picture by picture", fontweight="bold")
+    place.set(xlabel=f"{second.label}, {_with_unit(info)}", ylabel=f"{first.label}, {_with_unit(info)}")
+    place.set_title(f"{info.heading}  on {_set_of(both)}, picture by picture", fontweight="bold")
     place.legend(loc="upper left", fontsize=8, handletextpad=0.2)
-    for (_, image), row in both.reindex(both["gain"].abs().sort_values().index).tail(LABELLED).iterrows():
-        place.annotate(
-            str(image), (row["second"], row["first"]), xytext=(5, -3), textcoords="offset points", fontsize=7, color=INK
-        )
-    _sorted_differences(bars, both, metric, first, second)
+    _name_points(place, both.loc[both["gain"].abs().nlargest(LABELLED).index])
+    _sorted_differences(bars, both, info, first, second)
     return figure
 
 
 @styled
-def extremes(first: Entrant, second: Entrant, metric: str, count: int = 2) -> Figure:
+def extremes(first: Entrant, second: Entrant, metric: str, count: int = 2, test_set: str = "") -> Figure:
     """The pictures that the first method won and lost most: what both made of them, and how that differs.
 
     Args:
@@ -66,22 +64,25 @@ def extremes(first: Entrant, second: Entrant, metric: str, count: int = 2) -> Fi
         second: against whom.
         metric: its key, which decides.
         count: wins, and as many losses; a picture is shown once. The winner has a frame.
+        test_set: as in `scatter`.
 
     Raises:
         ValueError: as `scatter`.
     """
-    both = together(first, second, metric).sort_values("gain", ascending=False)
+    info = info_or_plain(metric)
+    both = together(first, second, metric, test_set).sort_values("gain", ascending=False)
     shown = pd.concat([both.head(count), both.iloc[count:].tail(count)])
     figure, places = axes(len(shown), 5, WIDTH, 2.35 * len(shown))
-    for number, ((test_set, image), row) in enumerate(shown.iterrows()):
+    figure.supxlabel(f"test set {_set_of(both)}", fontsize=8, color="#777777")
+    for number, ((found_in, image), row) in enumerate(shown.iterrows()):
         line = places[5 * number : 5 * number + 5]
         frames = (first.color if row["gain"] > 0 else "", second.color if row["gain"] < 0 else "")
-        made = [first.picture(test_set, image), second.picture(test_set, image)]
-        lq_3hw, hq_3HW = (_of_either(first, second, test_set, kind, image) for kind in ("lq", "hq"))
+        made = [first.picture(found_in, image), second.picture(found_in, image)]
+        lq_3hw, hq_3HW = (kept_by_any((first, second), found_in, kind, image) for kind in ("lq", "hq"))
         panels = [
             Panel(f"{image}\nLQ", lq_3hw, "not kept"),
             *(
-                Panel(f"{one.label}\n{_label(metric)} {row[name]:.{_decimals(metric)}f}", picture, "not kept", frame)
+                Panel(f"{one.label}\n{info.label} {info.rounded(row[name])}", picture, "not kept", frame)
                 for one, name, picture, frame in zip((first, second), ("first", "second"), made, frames, strict=True)
             ),
             Panel("ground truth", hq_3HW, "not kept"),
@@ -100,17 +101,27 @@ def difference(one_3HW: Tensor, other_3HW: Tensor) -> Tensor:
 def _draw_difference(place: Axes, made: list[Tensor | None]) -> None:
     one, other = made
     if one is None or other is None or one.shape != other.shape:
-        draw_panel(place, Panel("their difference", None, "not kept"))
+        draw_panel(place, Panel("absolute difference", None, "not kept"))
         return
     apart_HW = difference(one, other)
-    title = f"their difference\nmean {float(apart_HW.mean()):.1f} levels"
-    draw_map(place, apart_HW, title, "levels of 255", (0, LARGEST_DIFFERENCE))
+    title = f"absolute difference\nmean {float(apart_HW.mean()):.1f} levels"
+    draw_map(place, apart_HW, title, "levels of 255", (0, LARGEST_DIFFERENCE), beyond="max")
 
 
-def _of_either(first: Entrant, second: Entrant, test_set: str, kind: str, image: str) -> Tensor | None:
-    """LQ or HQ of a picture, from the run that kept it."""
-    found = (kept(one.run, test_set, kind, image) for one in (first, second))
-    return next((picture for picture in found if picture is not None), None)
+def _name_points(place: Axes, rows: pd.DataFrame) -> None:
+    """Names in the lower right, one below the other, with a line from each to its point: points may lie close."""
+    for height, ((_, image), row) in enumerate(rows.sort_values("first").iterrows()):
+        place.annotate(
+            str(image),
+            (row["second"], row["first"]),
+            xytext=(0.99, 0.03 + 0.05 * height),
+            textcoords="axes fraction",
+            ha="right",
+            va="center",
+            fontsize=7,
+            color=INK,
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.8, "shrinkB": 4, "relpos": (0, 0.5)},
+        )
 
 
 def _without_note(panel: Panel) -> Panel:
@@ -127,7 +138,7 @@ def _diagonal(place: Axes, both: pd.DataFrame) -> None:
     place.set(xlim=limits, ylim=limits, aspect="equal")
 
 
-def _sorted_differences(place: Axes, both: pd.DataFrame, metric: str, first: Entrant, second: Entrant) -> None:
+def _sorted_differences(place: Axes, both: pd.DataFrame, info: MetricInfo, first: Entrant, second: Entrant) -> None:
     """All differences from the largest gain to the largest loss, with their mean."""
     ordered = both.sort_values("gain", ascending=False)
     colors = [first.color if gain > 0 else second.color for gain in ordered["gain"]]
@@ -135,9 +146,10 @@ def _sorted_differences(place: Axes, both: pd.DataFrame, metric: str, first: Ent
     mean = float(ordered["difference"].mean())
     place.axhline(0, color="#8a8a8a", linewidth=0.8)
     place.axhline(mean, color=INK, linewidth=1, linestyle="--")
-    shown = f"mean {mean:+.{_decimals(metric)}f}"
-    place.text(0.99, mean, shown, transform=place.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
-    place.set_title(f"{_label(metric)}, {first.label} minus {second.label}", fontweight="bold")
+    shown = f"mean\n{info.rounded(mean, '+')}"
+    place.text(1.01, mean, shown, transform=place.get_yaxis_transform(), va="center", fontsize=8)
+    place.set_title(f"{first.label} minus {second.label}", fontweight="bold")
+    place.set_ylabel(f"difference in {_with_unit(info)}")
     if len(ordered) <= 24:
         names = ordered.index.get_level_values("image")
         place.set_xticks(range(len(ordered)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
@@ -146,9 +158,10 @@ def _sorted_differences(place: Axes, both: pd.DataFrame, metric: str, first: Ent
     place.grid(axis="x", visible=False)
 
 
-def _label(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric
+def _set_of(both: pd.DataFrame) -> str:
+    """The one test set of what `together` gave."""
+    return str(both.index[0][0])
 
 
-def _decimals(metric: str) -> int:
-    return METRICS[metric].decimals if metric in METRICS else 4
+def _with_unit(info: MetricInfo) -> str:
+    return f"{info.label} [{info.unit}]" if info.unit else info.label

@@ -4,69 +4,74 @@ Knows entrants, intervals and how both are written. The resamples are drawn from
 that is run again says the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lit_pure.metrics.intervals import Interval, bootstrap_mean, paired
-from lit_pure.metrics.table import METRICS
+from lit_pure.metrics.evaluation import SEED, mean_of
+from lit_pure.metrics.intervals import paired
+from lit_pure.metrics.table import info_or_plain
 from lit_pure.notebook.choose import ABSENT
-from lit_pure.notebook.entrants import Entrant, common_metrics, comparable, heading, higher_is_better, together
+from lit_pure.notebook.entrants import Entrant, blocks, common_metrics, common_sets, comparable, together
 from lit_pure.notebook.style import FAINT, WIDTH, axes, styled
 
-SEED = 0
-"""Of the resamples."""
 COLUMNS = 3
 """Panels beside each other."""
+ROW = ["test set", "pictures of", "method"]
+"""What a row of the table is about."""
 
 
 def means(all_of_them: Mapping[str, Entrant]) -> pd.DataFrame:
     """Mean scores with 95 % intervals, as numbers.
 
     Returns:
-        one row per (test set, method, metric): mean, low, high (NaN where there are too few pictures) and n pictures.
+        one row per (test set, pictures of, method, metric): mean, low, high (NaN where there are too few pictures) and
+        n pictures. "pictures of" is one of `entrants.blocks`: only within it means can be compared.
     """
     rows = []
-    for label, entrant in all_of_them.items():
-        for (test_set, metric), interval in _intervals(entrant):
-            figures = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
-            rows.append({"test set": test_set, "method": label, "metric": metric, **figures})
-    return pd.DataFrame(rows).set_index(["test set", "method", "metric"])
+    for block, methods in blocks(all_of_them).items():
+        for label, entrant in methods.items():
+            by_metric = entrant.scores().stack().dropna().groupby(level=[0, 2], sort=False)  # over images
+            for (test_set, metric), values in by_metric:
+                one = mean_of(metric, values)
+                figures = {"mean": one.mean, "low": one.low, "high": one.high, "n": one.n}
+                rows.append(dict(zip([*ROW, "metric"], (test_set, block, label, metric), strict=True)) | figures)
+    return pd.DataFrame(rows).sort_values("test set", kind="stable").set_index([*ROW, "metric"])
 
 
 def table(figures: pd.DataFrame) -> pd.DataFrame:
     """What `means` gives, to be read: one row per method, one column per metric, "mean [low, high]"."""
-    flat = figures.reset_index()
-    sets, methods, metrics = (list(dict.fromkeys(flat[name])) for name in ("test set", "method", "metric"))
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for test_set in sets:
-        for method in methods:
-            here = {
-                metric: figures.loc[key] for metric in metrics if (key := (test_set, method, metric)) in figures.index
-            }
-            if here:
-                count = int(max(row["n"] for row in here.values()))
-                cells = {heading(metric): _cell(metric, row) for metric, row in here.items()}
-                rows[test_set, method] = {"pictures": str(count), **cells}
-    found = pd.DataFrame.from_dict(rows, orient="index")[["pictures", *map(heading, metrics)]].fillna(ABSENT)
-    found.index = pd.MultiIndex.from_tuples(rows, names=["test set", "method"])
+    cells = pd.Series([_cell(key[-1], row) for key, row in figures.iterrows()], index=figures.index)
+    rows, metrics = figures.index.droplevel("metric").unique(), figures.index.unique("metric")
+    found = cells.unstack("metric").reindex(index=rows, columns=metrics).fillna(ABSENT)
+    found.columns = [info_or_plain(metric).heading for metric in metrics]
+    found.insert(0, "pictures", figures["n"].groupby(level=ROW).max().reindex(rows).astype(str))
     return found
 
 
 @styled
-def dots(all_of_them: Mapping[str, Entrant], figures: pd.DataFrame, test_set: str = "") -> Figure:
+def dots(all_of_them: Mapping[str, Entrant], figures: pd.DataFrame, test_set: str = "", block: str = "") -> Figure:
     """Each method's mean as a dot with its interval as a line, one panel per metric.
 
     Args:
         all_of_them: the methods, for their colours.
         figures: what `means` gives of them.
         test_set: its name; without it the first.
+        block: whose means can be compared, as in the table's second column; without it the first. Others are named.
+
+    Raises:
+        ValueError: there is no such block or test set.
     """
     flat = figures.reset_index()
-    test_set = test_set or str(flat["test set"].iloc[0])
-    here = flat[flat["test set"] == test_set]
+    block = block or str(flat["pictures of"].iloc[0])
+    inside = flat[flat["pictures of"] == block]
+    test_set = test_set or next(iter(inside["test set"]), "")
+    here = inside[inside["test set"] == test_set]
+    if here.empty:
+        known = figures.index.droplevel(["method", "metric"]).unique().tolist()
+        raise ValueError(f"no scores of {test_set or 'any test set'} in block {block!r}; there are {known}")
     methods, metrics = list(dict.fromkeys(here["method"])), list(dict.fromkeys(here["metric"]))
     columns = min(COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
@@ -74,7 +79,7 @@ def dots(all_of_them: Mapping[str, Entrant], figures: pd.DataFrame, test_set: st
     for place in places[len(metrics) :]:
         place.set_axis_off()
     for place, metric in zip(places, metrics, strict=False):
-        place.set_title(f"{heading(metric)}  on {test_set}", fontweight="bold")
+        place.set_title(f"{info_or_plain(metric).heading}  on {test_set}", fontweight="bold")
         place.set_yticks(range(len(methods)), methods)
         place.set_ylim(len(methods) - 0.5, -0.5)
         for row, method in enumerate(methods):
@@ -88,70 +93,61 @@ def dots(all_of_them: Mapping[str, Entrant], figures: pd.DataFrame, test_set: st
         pictures = str(most) if least == most else f"{least} to {most}"
         place.set_xlabel(f"mean and 95 % interval, {pictures} pictures", color="#777777", fontsize=8)
         place.grid(axis="y", color=FAINT, linestyle=":")
+    if others := [method for method in flat["method"].unique() if method not in set(inside["method"])]:
+        figure.supxlabel(f"{block}; left out, of other pictures: {', '.join(others)}", fontsize=8, color="#777777")
     return figure
 
 
-def differences(all_of_them: Mapping[str, Entrant], against: Entrant, metrics: Sequence[str] = ()) -> pd.DataFrame:
+def differences(
+    all_of_them: Mapping[str, Entrant], against: Entrant, metrics: Sequence[str] = (), test_set: str = ""
+) -> pd.DataFrame:
     """Every method minus one of them on the same pictures, which is surer than two means: pictures differ a lot.
 
     Args:
         all_of_them: the methods; those that were tested on other pictures than `against` are left out.
         against: what is subtracted.
         metrics: keys; without them all that `against` has.
+        test_set: its name; without it the first of `against`.
 
     Returns:
-        one row per (method, metric): mean difference, its 95 % interval, how many pictures the method won, lost and
-        tied, and p of the sign test.
+        one row per (test set, method, metric): mean difference, its 95 % interval, how many pictures the method won,
+        lost and tied, and p of the sign test.
 
+    Raises:
+        ValueError: `against` has no such test set.
     """
+    sets = common_sets(against, against)
+    test_set = test_set or sets[0]
+    if test_set not in sets:
+        raise ValueError(f"{against.label} has no test set {test_set}; there are {', '.join(sets)}")
     rows = []
     for label, entrant in all_of_them.items():
-        mine, theirs = entrant.scores(), against.scores()
-        if label == against.label or comparable(entrant, against) or not mine.index.isin(theirs.index).any():
+        if label == against.label or comparable(entrant, against) or test_set not in common_sets(entrant, against):
             continue
         for metric in metrics or common_metrics(against, entrant):
-            both = together(entrant, against, metric)
-            direction = higher_is_better(metric)
-            rng = np.random.default_rng(SEED)
-            result = paired(both["first"], both["second"], rng, higher_is_better=direction)
-            mean, low, high = (_signed(metric, value) for value in _numbers(result.difference))
-            rows.append(
-                {
-                    "method": label,
-                    "metric": heading(metric),
-                    f"minus {against.label}": mean,
-                    "95 % interval": f"[{low}, {high}]" if result.difference.known else ABSENT,
-                    "wins": result.wins,
-                    "losses": result.losses,
-                    "ties": result.ties,
-                    "p (sign test)": f"{result.p:.3g}",
-                }
-            )
-    return pd.DataFrame(rows).set_index(["method", "metric"]) if rows else pd.DataFrame()
+            both = together(entrant, against, metric, test_set)
+            row = _difference(both, metric, against.label)
+            rows.append({"test set": test_set, "method": label, "metric": info_or_plain(metric).heading, **row})
+    return pd.DataFrame(rows).set_index(["test set", "method", "metric"]) if rows else pd.DataFrame()
 
 
-def _intervals(entrant: Entrant) -> Iterable[tuple[tuple[str, str], Interval]]:
-    scores = entrant.scores()
-    for test_set in dict.fromkeys(scores.index.get_level_values("test_set")):
-        for metric in scores:
-            values = scores.loc[test_set, metric].dropna()
-            if len(values):
-                yield (test_set, str(metric)), bootstrap_mean(values, np.random.default_rng(SEED))
+def _difference(both: pd.DataFrame, metric: str, against: str) -> dict[str, str | int]:
+    """What two methods' scores on the same pictures say, as the cells of a row."""
+    info, rng = info_or_plain(metric), np.random.default_rng(SEED)
+    result = paired(both["first"], both["second"], rng, higher_is_better=info.higher_is_better, bounds=info.range)
+    apart = result.difference
+    return {
+        f"minus {against}": info.rounded(apart.mean, "+"),
+        "95 % interval": f"[{info.rounded(apart.low, '+')}, {info.rounded(apart.high, '+')}]"
+        if apart.known
+        else ABSENT,
+        "wins": result.wins,
+        "losses": result.losses,
+        "ties": result.ties,
+        "p (sign test)": f"{result.p:.3g}",
+    }
 
 
 def _cell(metric: str, row: pd.Series) -> str:
-    mean, low, high = (_rounded(metric, float(row[name])) for name in ("mean", "low", "high"))
+    mean, low, high = (info_or_plain(metric).rounded(float(row[name])) for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]" if np.isfinite(row["low"]) else mean
-
-
-def _numbers(interval: Interval) -> tuple[float, float, float]:
-    return interval.mean, interval.low, interval.high
-
-
-def _rounded(metric: str, value: float, sign: str = "") -> str:
-    decimals = METRICS[metric].decimals if metric in METRICS else 4
-    return f"{value:{sign}.{decimals}f}"
-
-
-def _signed(metric: str, value: float) -> str:
-    return _rounded(metric, value, "+")

@@ -9,7 +9,7 @@ Suffixes: 3 RGB, H height, W width, h w the sides of a map.
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import matplotlib
 import torch
@@ -160,6 +160,7 @@ def draw_map(
     *,
     bar: bool = True,
     colors: Colormap = LIGHT_IS_HIGH,
+    beyond: Literal["max", "both"] = "both",
 ) -> None:
     """A map of numbers with its colour bar, which takes nothing of the map's room: pictures beside it are as large.
 
@@ -171,12 +172,13 @@ def draw_map(
         limits: the numbers at the ends of the bar.
         bar: whether to draw the bar; one serves several maps of the same limits.
         colors: `LIGHT_IS_HIGH` or `DARK_IS_HIGH`.
+        beyond: at which ends there may be numbers outside the limits; the bar has a tip there.
     """
     bare(place)
     place.set_title(fitting(title, place), fontsize=9)
     shown = place.imshow(map_hw.detach().float().cpu().numpy(), cmap=colors, vmin=limits[0], vmax=limits[1])
     if bar:
-        legend = place.figure.colorbar(shown, cax=place.inset_axes((1.03, 0.05, 0.035, 0.9)))
+        legend = place.figure.colorbar(shown, cax=place.inset_axes((1.03, 0.05, 0.035, 0.9)), extend=beyond)
         legend.set_label(unit)
         legend.outline.set_visible(False)
 

@@ -11,20 +11,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import yaml
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lit_pure.config.compose import locate
 from lit_pure.images.color import luma
 from lit_pure.notebook.pairs import LARGEST_DIFFERENCE, difference
 from lit_pure.notebook.style import DARK_IS_HIGH, WIDTH, Panel, axes, draw_map, draw_panel, range_of, styled
 from lit_pure.notebook.subject import Answer, Subject, ask
 
-RULES: dict[str, dict[str, Any]] = {
-    "dynamic": {"top_k": "dynamic"},
-    "top-1": {"top_k": "fixed", "k": 1},
-    "top-2000": {"top_k": "fixed", "k": 2000},
-}
-"""The three of the paper's table 6: label -> settings below `sampling`."""
+RULES = "experiments/ablations/sampling"
+"""The ways of decoding of the paper's table 6: one file each, with settings below `sampling`."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,19 @@ class Spread:
 
 
 def by_rule(subject: Subject, rules: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Answer]:
-    """One answer for each way of decoding; `rules` maps labels to settings below `sampling`."""
+    """One answer for each way of decoding; `rules` maps labels to settings below `sampling`, else those of `RULES`."""
     own = subject.restorer.sampling
-    return {label: ask(subject, replace(own, **changes)) for label, changes in (rules or RULES).items()}
+    return {label: ask(subject, replace(own, **changes)) for label, changes in (rules or _shipped_rules()).items()}
+
+
+def _shipped_rules() -> dict[str, dict[str, Any]]:
+    files = sorted(locate(RULES).glob("*.yaml"))
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["sampling"] for path in files}
 
 
 def by_seed(subject: Subject, seeds: Sequence[int]) -> dict[str, Answer]:
-    """One answer for each seed of the noise."""
-    own = subject.restorer.sampling
+    """One answer for each seed of the noise, by the paper's rule whatever the run's own is: Top-1 draws nothing."""
+    own = replace(subject.restorer.sampling, top_k="dynamic")
     return {f"seed {seed}": ask(subject, replace(own, seed=seed)) for seed in seeds}
 
 
@@ -62,7 +65,7 @@ def compare(answers: Mapping[str, Answer]) -> Figure:
         raise ValueError("there are no variants to compare")
     labels, first = list(answers), next(iter(answers.values()))
     side = min(2.6, WIDTH / len(labels))
-    figure, places = axes(2, len(labels), side * len(labels), 2 * side + 0.75)
+    figure, places = axes(2, len(labels), side * len(labels), 2 * side + 0.9)
     for column, label in enumerate(labels):
         answer = answers[label]
         entropy = f"mean entropy {float(answer.entropy_hw.mean()):.2f} nats"
@@ -70,9 +73,10 @@ def compare(answers: Mapping[str, Answer]) -> Figure:
         below = places[len(labels) + column]
         apart_ss = difference(answer.image_3ss, first.image_3ss)
         changed = float((answer.codes_hw != first.codes_hw).float().mean())
-        title = f"minus {labels[0]}: {float(apart_ss.mean()):.1f} levels\n{changed:.0%} of the codes differ"
+        apart = f"mean {float(apart_ss.mean()):.1f} levels"
+        title = f"absolute difference to {labels[0]}\n{apart}\n{changed:.0%} of the codes differ"
         last = column == len(labels) - 1  # one bar serves all of them
-        draw_map(below, apart_ss, title, "levels of 255", (0, LARGEST_DIFFERENCE), bar=last)
+        draw_map(below, apart_ss, title, "levels of 255", (0, LARGEST_DIFFERENCE), bar=last, beyond="max")
     return figure
 
 

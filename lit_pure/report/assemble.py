@@ -15,7 +15,7 @@ from lit_pure.report import remarks
 from lit_pure.report.layouts import LAYOUTS, Layout
 from lit_pure.report.ours import Measured
 from lit_pure.report.published import ASIDES, Figure, PublishedTable, load
-from lit_pure.report.standing import Placed, plain, stand
+from lit_pure.report.standing import Placed, plain, set_apart, stand
 from lit_pure.report.table import Cell, Row, Table, ranked, turned
 from lit_pure.runs import Run
 
@@ -28,6 +28,8 @@ COSTS = {
 """Columns of tables of time and size, and what of ours stands there."""
 INTERVAL = ("  95 % from", "  95 % to")
 """Names of the rows with the ends of an interval."""
+COUNT = "  n"
+"""Name of the row that tells of how many pictures."""
 Parts = tuple[tuple[str, ...], Mapping[str, str], list[list[Row]]]
 """Heads, columns and blocks of a table."""
 
@@ -39,7 +41,7 @@ def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals
         layout: of `LAYOUTS`.
         chosen: runs to show; without, the newest finished run of each experiment that the layout names.
         only: one test set: others of ours are left out, and others of the paper where it has this one.
-        intervals: adds rows with the ends of the 95 % intervals of ours.
+        intervals: adds rows with the ends of the 95 % intervals of ours, and of how many pictures they are.
 
     Raises:
         ConfigError: a run has no place in the layout, or neither the paper nor a run has the set.
@@ -50,6 +52,8 @@ def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals
     placed = stand(layout, chosen, spread=intervals or published.aside == "variance")
     if only:
         placed, published = _restricted(placed, published, only)
+    if layout.ours != "complexity":
+        placed = set_apart(placed, _sides(layout, published))
     made = _Assembly(layout, published, placed, keys(layout, published), intervals)
     heads, columns, blocks = {"sets": made.by_sets, "across": made.across}.get(layout.shape, made.by_rows)()
     said = remarks.notes(layout, published, placed, made.keys, only=only, intervals=intervals, searched=not chosen)
@@ -84,8 +88,8 @@ class _Assembly:
         elsewhere = _sets_elsewhere(self.layout) - blocks.keys()
         for one in self.placed:
             for result in one.results:
-                if (group := plain(result.on)) not in elsewhere:
-                    head = Row((result.on, one.name), (), group)
+                if plain(result.on) not in elsewhere:
+                    head = Row((result.title, one.name), (), (group := plain(result.title)))
                     blocks.setdefault(group, []).extend(self._ours(head, 1, self._of(result.figures)))
         return (self.published.parts, self.published.rows), self.published.columns, list(blocks.values())
 
@@ -105,7 +109,7 @@ class _Assembly:
         found: list[Row] = []
         for one in self.placed:
             for result in one.results if one.row == row else ():
-                head = Row((one.name, result.on), (), plain(result.on), below=True)
+                head = Row((one.name, result.title), (), plain(result.title), below=True)
                 found += self._ours(head, 0, self._of(result.figures))
         return found
 
@@ -114,12 +118,12 @@ class _Assembly:
         (key, better) = next(zip(self.keys.values(), self.published.columns.values(), strict=True))
         columns = {plain(name): name for name in self.published.sets}
         for result in (result for one in self.placed for result in one.results):
-            columns.setdefault(plain(result.on), result.on)
+            columns.setdefault(plain(result.title), result.title)
 
         def below(row: str) -> list[Row]:
             found: list[Row] = []
             for one in self.placed:
-                figures = {plain(result.on): result.figures.get(key) for result in one.results}
+                figures = {plain(result.title): result.figures.get(key) for result in one.results}
                 if one.row == row and figures:
                     head = Row((one.name,), (), "", below=True)
                     found += self._ours(head, 0, [(figures.get(group), 0) for group in columns])
@@ -144,6 +148,11 @@ class _Assembly:
                 cells = (self._cell(None if value is None else Measured(value), at) for value, at in values)
                 head = (*line.head[:name], title, *line.head[name + 1 :])
                 found.append(replace(line, head=head, cells=tuple(cells), group=None))
+        counts = [figure.n if figure and self.intervals else None for figure, _ in figures]
+        if any(counts):
+            head = (*line.head[:name], COUNT, *line.head[name + 1 :])
+            cells = (Cell(str(count)) if count else Cell() for count in counts)
+            found.append(replace(line, head=head, cells=tuple(cells), group=None))
         return found
 
     def _cell(self, figure: Measured | None, column: int) -> Cell:
@@ -167,16 +176,27 @@ def _restricted(placed: Sequence[Placed], published: PublishedTable, only: str) 
         replace(one, results=tuple(result for result in one.results if plain(result.on) == plain(only)))
         for one in placed
     ]
-    sets = {name: rows for name, rows in published.sets.items() if plain(name) == plain(only)}
-    if not sets and not any(one.results for one in kept):
+    found = {name: rows for name, rows in published.sets.items() if plain(name) == plain(only)}
+    if not found and not any(one.results for one in kept):
         there = sorted({*published.sets, *(result.on for one in placed for result in one.results)})
         raise ConfigError(f"--set {only}: neither the paper nor a run here has it; there are {', '.join(there)}")
-    return kept, replace(published, sets=sets or published.sets)
+    sets = found or published.sets
+    sides = {name: side for name, side in published.sides.items() if name in sets}
+    return kept, replace(published, sets=sets, sides=sides)
+
+
+def _sides(layout: Layout, published: PublishedTable) -> dict[str, int | None]:
+    """The test sets of all tables that ours may be shown in, with the sides of their pictures [px]."""
+    return {name: table.sides.get(name) for table in (*_alike(layout), published) for name in table.sets}
 
 
 def _sets_elsewhere(layout: Layout) -> set[str]:
     """Test sets that other tables of the same form in the same paper have: ours on them are shown there."""
+    return {plain(name) for table in _alike(layout) for name in table.sets}
+
+
+def _alike(layout: Layout) -> list[PublishedTable]:
+    """The tables of the same form in the same paper."""
     alike = (layout.paper, "sets", layout.ours)
     paper = load(layout.paper)
-    others = [paper.table(one.table) for one in LAYOUTS.values() if (one.paper, one.shape, one.ours) == alike]
-    return {plain(name) for table in others for name in table.sets}
+    return [paper.table(one.table) for one in LAYOUTS.values() if (one.paper, one.shape, one.ours) == alike]

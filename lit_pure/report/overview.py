@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lit_pure.report.ours import BICUBIC, method_of
+from lit_pure.report.ours import BICUBIC, figures_of, method_of
 from lit_pure.report.table import NOTHING, Cell, Row, Table
 from lit_pure.runs import Run
 
@@ -19,15 +19,26 @@ def comparison(run: Run) -> pd.DataFrame:
     """One row per method (bicubic first) and one column per metric, for each test set of a run."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     own = method_of(run)
-    for key, value in run.summary().items():
-        if key.startswith("test/"):
-            _, test_set, metric = key.split("/", 2)
-            method = "bicubic" if metric.startswith(BICUBIC) else own
-            rows.setdefault((test_set, method), {})[metric.removeprefix(BICUBIC)] = value
+    for (test_set, metric), value in figures_of(run).items():
+        method = "bicubic" if metric.startswith(BICUBIC) else own
+        rows.setdefault((test_set, method), {})[metric.removeprefix(BICUBIC)] = value
     ordered = dict(sorted(rows.items(), key=lambda item: (item[0][0], item[0][1] != "bicubic")))
     table = pd.DataFrame.from_dict(ordered, orient="index")
     table.index = pd.MultiIndex.from_tuples(ordered, names=["test set", "method"])
     return table
+
+
+def sound(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs whose summaries can be read, and of the others what is wrong with each."""
+    kept: list[Run] = []
+    wrong: list[str] = []
+    for run in runs:
+        try:
+            figures_of(run)
+            kept.append(run)
+        except ValueError as error:
+            wrong.append(str(error))
+    return kept, wrong
 
 
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
@@ -57,8 +68,9 @@ def to_table(frame: pd.DataFrame) -> Table:
 
 def _figures(run: Run) -> dict[str, float]:
     summary = run.summary()
-    tests = {key for key in summary if key.startswith("test/") and f"/{BICUBIC}" not in key}
-    return {key: summary[key] for key in (*LEADING, *tests) if key in summary}
+    leading = {key: summary[key] for key in LEADING if key in summary}
+    tests = figures_of(run).items()
+    return leading | {f"test/{on}/{key}": value for (on, key), value in tests if not key.startswith(BICUBIC)}
 
 
 def _number(value: object) -> str:

@@ -6,7 +6,7 @@ Figures stay as they were printed, since 25.00 says more than 25.0 does.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class PublishedTable:
     """One of `ASIDES`."""
     parts: str = "Test set"
     """What the parts are called."""
+    sides: Mapping[str, int] = field(default_factory=dict)
+    """Of the pictures of a set that were scored [px]; a set whose side is not known is not there."""
 
     def __post_init__(self) -> None:
         for key in ("place", "title", "rows", "parts"):
@@ -80,6 +82,8 @@ class PublishedTable:
                 raise ValueError(f"{key} = {value!r}: give a text")
         if not isinstance(self.aside, str) or self.aside not in ASIDES:
             raise ValueError(f"aside = {self.aside!r}: there are {', '.join(filter(None, ASIDES))}")
+        if wrong := sorted(self.sides.keys() - _mapping(self.sets, "sets").keys()):
+            raise ValueError(f"sides.{wrong[0]} = {self.sides[wrong[0]]}: there is no such set")
         for label, better in _mapping(self.columns, "columns").items():
             if better not in BETTER:
                 raise ValueError(f"columns.{label} = {better!r}: write higher, lower or nothing")
@@ -162,9 +166,18 @@ def _table(content: Any, key: str) -> PublishedTable:
             for name, rows in _mapping(content.get("sets"), "sets").items()
         }
         known = {name: content.get(name) for name in ("place", "title", "rows", "columns")}
-        return PublishedTable(**known, sets=sets, aside=aside, parts=content.get("parts", "Test set"))
+        parts, sides = content.get("parts", "Test set"), _sides(content.get("sides"))
+        return PublishedTable(**known, sets=sets, aside=aside, parts=parts, sides=sides)
     except ValueError as error:
         raise ValueError(f"{key}.{error}") from error
+
+
+def _sides(content: Any) -> dict[str, int]:
+    found = {} if content is None else _mapping(content, "sides")
+    for name, side in found.items():
+        if not isinstance(side, str) or not re.fullmatch(r"[1-9]\d*", side):
+            raise ValueError(f"sides.{name} = {side!r}: give a number of px")
+    return {name: int(side) for name, side in found.items()}
 
 
 def _cells(cells: Any, aside: Any, key: str) -> tuple[Figure | None, ...]:

@@ -4,13 +4,16 @@ Knows layouts and the runs in them. Shows no figures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lit_pure import runs
-from lit_pure.metrics.protocols import FOLDER, protocol
+from lit_pure.metrics.intervals import LEAST
+from lit_pure.metrics.protocols import FOLDER, Protocol, names, protocol
 from lit_pure.report.layouts import Layout
-from lit_pure.report.ours import has_scores
+from lit_pure.report.ours import has_scores, pictures
 from lit_pure.report.published import PublishedTable
 from lit_pure.report.standing import Placed, missing, plain
+from lit_pure.runs import Run
 
 
 def notes(
@@ -35,8 +38,9 @@ def notes(
         searched: whether runs were looked for, so that those not found are told.
     """
     shown = [result for one in placed for result in one.results]
-    if {plain(result.on) for result in shown} - {plain(name) for name in published.sets}:
+    if {plain(result.title) for result in shown} - {plain(name) for name in published.sets}:
         yield _APART[layout.ours]
+    yield from _of_sizes(placed, published)
     if shown and layout.ours != "complexity":
         yield _recipe(layout, placed, keys)
     if layout.shape == "rows" and len(bases := sorted({str(one.run.summary().get("base")) for one in placed})) > 1:
@@ -45,6 +49,8 @@ def notes(
         yield layout.remark
     if shown and published.aside == "variance":
         yield "The second figure of a cell is the variance over pictures, of ours from the run's scores.csv."
+    for one in placed:
+        yield from (f"{one.run.label} was timed with {result.how}." for result in one.results if result.how)
     yield from _lacking(layout, placed, keys, only)
     if intervals:
         yield from _of_intervals(layout, placed)
@@ -60,17 +66,54 @@ _APART = {
 }
 
 
+def _of_sizes(placed: Sequence[Placed], published: PublishedTable) -> Iterator[str]:
+    """Results at another size than the paper's on its set, or than another run's."""
+    papers = {plain(name): published.sides.get(name) for name in published.sets}
+    for one in placed:
+        for result in one.results:
+            if not result.apart:
+                continue
+            size = f"at {result.side} px" if result.side else "at a size that its config.yaml does not tell"
+            count = "" if (n := pictures(one.run, result.on)) is None else f", n = {n}"
+            paper = papers.get(plain(result.on))
+            theirs = f" (the paper's are at {paper} px)" if paper else ""
+            yield f"{one.run.label} on {result.on}: {size}{count}{theirs}; not ranked with figures at other sizes."
+
+
 def _recipe(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str]) -> str:
     rules = protocol(layout.protocol)
+    ways: dict[str, list[str]] = {}
+    for one in placed:
+        if one.results:
+            ways.setdefault(_way(one.run, rules), []).append(one.run.label)
+    measured = "; ".join(f"{way} ({', '.join(labels)})" if len(ways) > 1 else way for way, labels in ways.items())
     color = [f"{label} on {rules.color}" for label in ("PSNR", "SSIM") if label in keys]
-    cut = f"{rules.border} px cut off each side" if rules.border else "whole pictures"
     other = [f"{label} is {key}" for label, key in keys.items() if key != label.lower()]
-    versions = {one.run.summary().get("metrics", {}).get("pyiqa") for one in placed} - {None}
-    recipe = ", ".join([cut, *color, *other, *(f"pyiqa {version}" for version in sorted(versions))])
+    versions = {str(version) for one in placed if (version := _kept(one.run).get("pyiqa"))}
+    recipe = ", ".join([*color, *other, *(f"pyiqa {version}" for version in sorted(versions))])
     return (
-        f"Ours by protocol {rules.name}: {recipe}. "
+        f"Ours are measured {measured}: {recipe}. "
         f"What is not known of the paper's own recipe is told in {FOLDER}/{rules.name}.yaml."
     )
+
+
+def _way(run: Run, rules: Protocol) -> str:
+    """By which protocol a run says that it was measured, and how much was cut off its pictures."""
+    kept = _kept(run)
+    name, border = str(kept.get("protocol") or ""), kept.get("border")
+    way = f"by protocol {name}" if name else "by no protocol"
+    if name != rules.name:
+        way += f", keys as in {rules.name}"
+    if not isinstance(border, int):  # it is the protocol's
+        border = protocol(name).border if name in names() else None if name else 0
+    cut = {None: "border not recorded", 0: "whole pictures"}.get(border, f"{border} px cut off each side")
+    return f"{way}, {cut}"
+
+
+def _kept(run: Run) -> Mapping[str, Any]:
+    """What a run says of how its figures were measured; older ones say nothing."""
+    kept = run.summary().get("metrics")
+    return kept if isinstance(kept, dict) else {}
 
 
 def _lacking(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str], only: str) -> Iterator[str]:
@@ -105,8 +148,10 @@ def _of_intervals(layout: Layout, placed: Sequence[Placed]) -> Iterator[str]:
     if any(figure.interval for one in placed for result in one.results for figure in result.figures.values()):
         yield (
             "95 % from, to: where the mean over such pictures lies in 95 of 100 cases (bootstrap over the pictures of "
-            "the set, fixed seed). A value of the whole set, such as FID, has none, nor have three pictures or fewer."
+            "the set, fixed seed)."
         )
+    if any(one.results for one in placed) and layout.ours != "complexity":
+        yield f"A value of the whole set, such as FID, has no interval, nor have fewer than {LEAST} pictures (n)."
     for one in placed:
         if one.results and layout.ours != "complexity" and not has_scores(one.run):
             yield f"{one.run.label} has no intervals: it kept no scores of single pictures (scores.csv); run it again."

@@ -1,11 +1,12 @@
 """Which runs of ours stand in a layout, below which published row, and with which results.
 
-Knows run folders and layouts. Knows nothing of published figures and of how a table looks.
+Knows run folders and layouts, and that figures at different sizes do not compare. Knows nothing of published figures
+and of how a table looks.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from lit_pure import runs
 from lit_pure.config.compose import ConfigError
@@ -48,6 +49,26 @@ def stand(layout: Layout, chosen: Sequence[Run], *, spread: bool = False) -> lis
             raise ConfigError(f"{run.label} is a run of family {family}; {layout.table} shows {wanted}")
     results = [tuple(timed(run) if layout.ours == "complexity" else tested(run, spread=spread)) for _, run in named]
     return [Placed(row, run, found) for (row, run), found in zip(named, results, strict=True)]
+
+
+def set_apart(placed: Sequence[Placed], published: Mapping[str, int | None]) -> list[Placed]:
+    """The same runs, with results marked that were measured on pictures of another size than others on their test set.
+
+    Args:
+        placed: ours.
+        published: each of the paper's test sets with the side of its pictures [px], None where it is not known. On
+            these, ours of the paper's size compare with it; on others, ours of one size compare with each other.
+    """
+    papers = {plain(name): side for name, side in published.items()}
+    ours: dict[str, set[int | None]] = {}
+    for result in (result for one in placed for result in one.results):
+        ours.setdefault(plain(result.on), set()).add(result.side)
+
+    def alone(result: Result) -> bool:
+        on = plain(result.on)
+        return (result.side is None or result.side != papers[on]) if on in papers else len(ours[on]) > 1
+
+    return [replace(one, results=tuple(replace(found, apart=alone(found)) for found in one.results)) for one in placed]
 
 
 def missing(layout: Layout) -> list[tuple[str, str]]:

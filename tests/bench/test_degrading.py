@@ -61,7 +61,8 @@ def test_both_pipelines_degrade_every_batch_and_the_bar_is_told(photos: Path, mo
         (["--sizes", "128x0"], "expected SIDExBATCH"),
         (["--rounds", "0"], "take 1 or more"),
         (["--threads", "-1"], "--threads -1"),
-        (["--photos", "nowhere"], "nowhere: there is no such folder"),
+        (["--photos", "nowhere"], "--photos: nowhere: no such folder"),
+        (["--photos", __file__], "is a file; name its folder"),
     ],
 )
 def test_mistakes_are_refused(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

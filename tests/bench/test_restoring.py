@@ -124,7 +124,9 @@ def test_settings_and_photographs_of_ones_own(demo: Run, tmp_path: Path) -> None
     [
         (["--repeat", "0"], "--repeat 0"),
         (["--threads", "-1"], "--threads -1"),
-        (["--photos", "nowhere"], "nowhere: there is no such folder"),
+        (["--photos", "nowhere"], "--photos: nowhere: no such folder"),
+        (["--photos", __file__], "is a file; name its folder"),
+        (["--photos", "experiments"], "experiments: no pictures in it"),
         (["--json", "nowhere/cost.json"], "nowhere/cost.json cannot be written"),
         (["--set", "data.size=64"], "--set changes sampling and restoring alone"),
         (["--set", "sampling.engin=plain"], "did you mean sampling.engine"),

@@ -4,13 +4,14 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 import lit_pure.commands.gallery as command
 from lit_pure.__main__ import main
 from lit_pure.gallery.gather import gather
 from lit_pure.gallery.records import LABELS
 from lit_pure.runs import require
-from tests.gallery.conftest import NAMES, make_folder
+from tests.gallery.conftest import HEIGHT, NAMES, WIDTH, make_folder
 
 
 def test_a_page_is_written(house, capsys):
@@ -54,12 +55,31 @@ def test_a_damaged_picture_is_named_and_the_exit_code_says_so(house, capsys):
     assert (house / "page/index.html").is_file()
 
 
+def test_folders_of_a_wider_scene_are_not_judged(house, capsys):
+    folder = house / "theirs"
+    folder.mkdir()
+    for name in NAMES:
+        Image.new("RGB", (2 * WIDTH, 2 * HEIGHT)).save(folder / f"{name}.png")
+    assert main(["gallery", "warm", "--folder", f"Green={folder}"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("Green: left out: its picture of demo/") == len(NAMES)
+    assert "blind test" not in out
+
+
+def test_one_is_not_many(house, capsys):
+    assert main(["gallery", "warm", "--photos", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "1 picture of demo" in out
+    assert "asks for 1 vote;" in out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["nobody"], "there is no finished run runs/nobody"),
         (["warm", "--folder", "theirs"], "give NAME=DIR"),
         (["warm", "--folder", "=theirs"], "give NAME=DIR"),
+        (["warm", "--folder", "A\x1b[2J=runs"], "the name holds characters that cannot be printed"),
         (["warm", "--folder", "A=nowhere"], "there is no folder nowhere"),
         (["warm", "--folder", "A=runs", "--folder", "A=runs"], "A is given already"),
         (["warm", "--folder", "A=runs"], "--folder A: runs: no pictures in it"),

@@ -47,6 +47,17 @@ def test_figures_of_a_folder_that_evaluate_scored(house):
     assert shot.scores["Green"] == {"psnr": 30.0}
 
 
+def test_bicubics_figures_do_not_depend_on_the_order_of_runs(house):
+    from lit_pure.metrics.rows import Row, write_rows
+
+    for name, scores in (("warm", {"psnr": 19.0, "niqe": 9.5}), ("cold", {"psnr": 19.0, "ssim": 0.5})):
+        rows = [Row("demo", "bicubic", "cat_0", scores)]
+        write_rows(house / f"runs/{name}/version_0/scores.csv", rows, list(scores))
+    for names in (("warm", "cold"), ("cold", "warm")):
+        shot = gather(runs(*names), {}, [], 50, 0).shots[0]
+        assert shot.scores["bicubic"] == {"psnr": 19.0, "niqe": 9.5, "ssim": 0.5}
+
+
 def test_photos_are_drawn_by_the_seed(house):
     def drawn(seed: int) -> list[str]:
         return [shot.image for shot in gather(runs("warm"), {}, [], 3, seed).shots]

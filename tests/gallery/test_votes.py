@@ -68,6 +68,7 @@ def test_a_method_that_nobody_decided_on(tmp_path):
     [
         (None, "No such file"),
         ('{"format": "lit_pure vo', "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
         ("[1, 2]", "holds no votes"),
         ('{"format": "other"}', "holds no votes"),
     ],
@@ -87,10 +88,20 @@ def test_files_that_are_none(tmp_path, text, said):
         ({"votes": [("0", "A", "B", "both")]}, "choice 'both' is none of left, right, none"),
         ({"votes": [("0", "A", "Z", "left")]}, "a vote on 'Z', which is none of the methods"),
         ({"votes": [("0", "A", "A", "left")]}, "'A' is held against itself"),
-        ({"votes": [("0", "A", "B", "left"), ("0", "B", "A", "left")]}, "two votes on the same pictures of 0"),
-        ({"votes": [("0", "A", 7, "left")]}, "7 where a name belongs"),
+        ({"votes": [("0", "A", "B", "left"), ("0", "B", "A", "left")]}, "two votes on the same pictures of '0'"),
+        ({"votes": [("0", "A", 7, "left")]}, "a vote on 7, which is none"),
         ({"voter": ""}, "'' where a name belongs"),
-        ({"planned": "many"}, "invalid literal"),
+        ({"voter": "\ud800"}, r"'\\ud800' where a name belongs"),
+        ({"voter": "Anna\x1b[2J"}, r"'Anna\\x1b\[2J' where a name belongs"),
+        ({"voter": "Anna\nA 10 10 10"}, "where a name belongs"),
+        ({"voter": " "}, "' ' where a name belongs"),
+        ({"methods": ["A", "B", "C\x1b[2J"]}, "where a name belongs"),
+        ({"planned": "many"}, "'many' where the number of planned votes belongs"),
+        ({"planned": math.inf}, "inf where the number"),
+        ({"planned": True}, "True where the number"),
+        ({"planned": 4.0}, "4.0 where the number"),
+        ({"planned": -3}, "-3 where the number"),
+        ({"planned": 3}, "4 votes, of 3 planned"),
         ({"methods": None}, "not iterable"),
     ],
 )
@@ -117,11 +128,24 @@ def test_one_ballot_per_voter_and_gallery(tmp_path):
         counted, refused = admit([read_ballot(path) for path in order])
         assert [ballot.path for ballot in counted] == [full]
         assert len(refused) == 2
-        assert f"{part}: Anna also saved {full}, which counts (4 votes, not 2)" in refused[0]
+        assert f"{part}: Anna also saved {full}, which counts (votes there: 4, here: 2)" in refused[0]
         assert f"{other}: votes on gallery ba9876543210, not 0123456789ab" in refused[1]
     counted, refused = admit([read_ballot(path) for path in (full, other)], "ba9876543210")
     assert [ballot.path for ballot in counted] == [other]
     assert len(refused) == 1
+
+
+def test_a_mark_of_byte_order_does_no_harm(tmp_path):
+    path = save(tmp_path / "x.json")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_ballot(path).votes) == 4
+
+
+def test_a_name_is_one_voter_however_it_is_spelled(tmp_path):
+    spellings = ["Bob L\u00e9e", "bob l\u00e9e", "Bob  L\u00e9e ", "BOB LE\u0301E"]
+    ballots = [read_ballot(save(tmp_path / f"{number}.json", name)) for number, name in enumerate(spellings)]
+    counted, refused = admit(ballots)
+    assert (len(counted), len(refused)) == (1, 3)
 
 
 def test_the_command(tmp_path, capsys):
@@ -132,15 +156,24 @@ def test_the_command(tmp_path, capsys):
     assert out[1] == "gallery 0123456789ab: 2 voters, 7 comparisons, 1 without preference"
     assert out[4].split() == ["A", "6", "6", "5", "83.3%", "43.6%", "..", "97.0%", "83.3%"]
     assert out[9].split() == ["A", "B", "3", "1", "0", "0.62"]
+    assert "intervals and p take votes for independent" in out[-2]
+    assert main(["votes", str(save(tmp_path / "c.json", votes=ANNA[:1], planned=1))]) == 0
+    assert "1 voter, 1 comparison, 0 without" in capsys.readouterr().out
 
 
 def test_the_command_counts_the_rest_of_bad_files(tmp_path, capsys):
     good, other = save(tmp_path / "a.json"), save(tmp_path / "o.json", "Ben", gallery="f" * 12)
     bad = tmp_path / "bad.json"
     bad.write_text("{")
-    assert main(["votes", str(bad), str(good), str(other)]) == 1
+    infinite, deep = save(tmp_path / "infinite.json"), tmp_path / "deep.json"
+    infinite.write_text(infinite.read_text().replace('"planned": 4', '"planned": 1e400'))
+    deep.write_text("[" * 100_000)
+    mute = save(tmp_path / "mute.json", "\ud800\x1b[2J")
+    assert main(["votes", *map(str, (bad, infinite, deep, mute, good, other))]) == 1
     out = capsys.readouterr().out
     assert f"left out: {bad} cannot be read" in out
+    assert all(f"left out: {path} " in out for path in (infinite, deep, mute))
+    assert "\x1b" not in out
     assert f"left out: {other}: votes on gallery ffffffffffff" in out
     assert "1 voter, 4 comparisons" in out
     assert main(["votes", str(bad)]) == 1

@@ -128,9 +128,24 @@ def test_an_image_without_a_score_is_named_and_spoils_no_other(caplog: pytest.Lo
     pred = given["hq_B3HW"]
     with caplog.at_level(logging.WARNING):
         made.update(0, "restored", pred, given)
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["n1, restored"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["n1, restored has no niqe"]
     made.compute()
     assert [sorted(row.scores) for row in made.rows] == [["niqe", "psnr"], ["psnr"], ["niqe", "psnr"]]
+
+
+def test_a_picture_that_is_not_finite_is_named_and_spoils_no_other(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "Frechet", Means)
+    made, given = Scores(["web"], ["psnr", "fid"], ["restored"]), batch(4)
+    pred = blurred(given)
+    pred[2, 0, 5, 5] = float("inf")
+    made.update(0, "restored", pred, given)
+    words = "n2, restored is not counted: 1 of 27648 pixel values are NaN or infinite"
+    assert [record.getMessage() for record in caplog.records] == [words]
+    means = made.compute()
+    assert [sorted(row.scores) for row in made.rows] == [["psnr"], ["psnr"], [], ["psnr"]]
+    assert np.isfinite([means["test/web/psnr"], means["test/web/fid"]]).all()
 
 
 def test_stand_ins_are_not_counted_and_a_test_begins_anew() -> None:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.config.compose import ConfigError
-from lit_pure.metrics.choice import choose
-from lit_pure.metrics.files import MissingWeights
+from lit_pure.config.compose import ConfigError, compose
+from lit_pure.config.data import PhotosConfig
+from lit_pure.config.schema import PureExperiment
+from lit_pure.metrics.choice import choose, of_run, without_truth
+from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.protocols import protocol
+from lit_pure.metrics.table import METRICS
 
 
 def test_without_a_wish_what_needs_no_download() -> None:
@@ -58,3 +61,33 @@ def test_mistakes_name_the_nearest() -> None:
         choose(["psrn"], with_target=True)
     with pytest.raises(ConfigError, match="no such protocol: pur; did you mean pure"):
         choose(protocol="pur", with_target=True)
+
+
+def experiment(metrics: str, **sets: PhotosConfig) -> PureExperiment:
+    made = compose("demo", [f"evaluation.metrics={metrics}"])
+    assert isinstance(made, PureExperiment)
+    made.data.test = sets
+    return made
+
+
+def test_a_run_whose_test_sets_no_metric_can_measure_is_refused() -> None:
+    sets = {"web": PhotosConfig(source="", lq="a"), "phone": PhotosConfig(source="", lq="b")}
+    with pytest.raises(ConfigError, match=r"evaluation.metrics: psnr, ssim need .* no test set \(phone, web\) has"):
+        of_run(experiment("[psnr,ssim]", **sets))
+    both = experiment("[psnr,niqe]", **sets)
+    choice = of_run(both)
+    assert choice.metrics == ("psnr", "niqe"), "validation has the true pictures"
+    assert without_truth(both, choice) == ["psnr"]
+    paired = experiment("[psnr]", web=sets["web"], phone=PhotosConfig(source="c", lq="b"))
+    assert without_truth(paired, of_run(paired)) == []
+
+
+def test_damaged_weights_are_told_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "torch.hub", raising=False)
+    wanted = experiment("[psnr,musiq]")
+    damaged = path_of(METRICS["musiq"].files[0])
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"half")
+    with pytest.raises(ValueError, match="which musiq reads, is damaged .*lit-pure weights metrics --metrics musiq"):
+        of_run(wanted)

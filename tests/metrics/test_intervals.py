@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm, t
 
-from lit_pure.metrics.intervals import bootstrap_mean, paired, sign_test
+from lit_pure.metrics.intervals import LEAST, bootstrap_mean, paired, sign_test
 
 SEED = 20250311
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -39,9 +39,30 @@ def test_95_percent_intervals_cover_the_true_mean(draw: Draw, count: int) -> Non
     assert 0.93 <= coverage(draw, count) <= 0.97
 
 
-@pytest.mark.parametrize("count", [4, 5, 8])
+@pytest.mark.parametrize("count", [LEAST, 10])
 def test_few_pictures_are_no_excuse(count: int) -> None:
+    """The mean is held, and not by being useless: the width is of the order of Student's (of the true spread)."""
     assert 0.93 <= coverage(normal, count) <= 0.97
+    rng = np.random.default_rng(SEED)
+    found = [bootstrap_mean(normal(rng, count), rng, draws=999) for _ in range(600)]
+    students = 2 * t.ppf(0.975, count - 1) * 3 / math.sqrt(count)
+    width = np.array([one.high - one.low for one in found]) / students
+    assert 0.9 < np.median(width) < 1.15 and np.quantile(width, 0.95) < 2
+
+
+def test_fewer_have_no_interval_but_a_sign_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [24.0, 25.5, 27.0, 23.0, 26.0, 25.0, 28.0]
+    assert LEAST == 8 and bootstrap_mean([*values, 22.0], np.random.default_rng(0)).known
+    found = bootstrap_mean(values, np.random.default_rng(0))
+    assert not found.known and found.mean == pytest.approx(25.5) and found.n == 7
+    both = paired(values, [value - 1 for value in values], np.random.default_rng(0))
+    assert not both.difference.known and both.difference.mean == pytest.approx(1)
+    assert both.wins == 7 and both.p == pytest.approx(2 / 2**7)
+    monkeypatch.setattr("lit_pure.metrics.intervals.LEAST", 4)
+    rng = np.random.default_rng(SEED)
+    wide = [bootstrap_mean(normal(rng, 4), rng, draws=999) for _ in range(300)]
+    students = 2 * t.ppf(0.975, 3) * 3 / math.sqrt(4)
+    assert np.median([one.high - one.low for one in wide]) > 1.5 * students, "why there is a least"
 
 
 def test_a_percentile_interval_would_not_do() -> None:
@@ -71,11 +92,11 @@ def test_a_long_tail_reaches_further_on_its_side() -> None:
 
 
 def test_no_interval_goes_beyond_what_there_can_be() -> None:
-    values, rng = [0.99, 0.98, 0.99, 0.5, 0.97], np.random.default_rng
+    values, rng = [0.99, 0.98, 0.99, 0.5, 0.97, 0.98, 0.99, 0.96], np.random.default_rng
     free, bound = bootstrap_mean(values, rng(0)), bootstrap_mean(values, rng(0), bounds=(0, 1))
     assert free.high > 1 == bound.high and bound.low == max(0, free.low)
     assert bootstrap_mean(values, rng(0), bounds=(0, 0.6)).high == 0.99, "unless a value does"
-    apart = paired(values, [0.5] * 5, rng(0), bounds=(0.4, 0.6)).difference
+    apart = paired(values, [0.5] * 8, rng(0), bounds=(0.4, 0.6)).difference
     assert apart.high == pytest.approx(0.49) and apart.low >= -0.2
 
 
@@ -86,7 +107,7 @@ def test_units_do_not_matter() -> None:
     assert [1000 - 10 * one.high, 1000 - 10 * one.low] == pytest.approx([other.low, other.high])
 
 
-@pytest.mark.parametrize("values", [[3.0], [3.0, 4.0], [3.0, 4.0, 6.0], [0.1] * 7, [1.0] * 7, [0.1] * 60 + [0.7]])
+@pytest.mark.parametrize("values", [[3.0], [3.0, 4.0], [3.0, 4.0, 6.0], [0.1] * 9, [1.0] * 9, [0.1] * 60 + [0.7]])
 def test_no_interval_where_the_values_do_not_say(values: list[float]) -> None:
     found = bootstrap_mean(values, np.random.default_rng(SEED))
     assert not found.known and math.isnan(found.high)

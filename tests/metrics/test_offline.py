@@ -81,6 +81,28 @@ def test_whoever_reaches_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         socket.create_connection(here).close()
 
 
+@pytest.mark.parametrize("call", ["gethostbyname", "gethostbyaddr", "sendto", "sendmsg"])
+def test_names_looked_up_and_packets_are_told(call: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        calls = {
+            "gethostbyname": lambda: socket.gethostbyname("127.0.0.1"),
+            "gethostbyaddr": lambda: socket.gethostbyaddr("127.0.0.1"),
+            "sendto": lambda: one.sendto(b"x", ("127.0.0.1", 9)),
+            "sendmsg": lambda: one.sendmsg([b"x"], [], 0, ("127.0.0.1", 9)),
+        }
+        with no_network("musiq"), pytest.raises(Reached, match="musiq tried to reach .*127.0.0.1"):
+            calls[call]()
+        if call.startswith("send"):
+            calls[call]()
+
+
+def test_what_is_connected_already_may_be_used() -> None:
+    one, other = socket.socketpair()
+    with one, other, no_network("musiq"):
+        one.sendmsg([b"x"])
+        assert other.recv(1) == b"x"
+
+
 def test_a_download_that_pyiqa_would_begin_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the table to forget a file."""
     foreign.place("dists", home, monkeypatch)

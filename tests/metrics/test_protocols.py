@@ -45,6 +45,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_protocol_of_ones_own(own: Path) -> None:
+    assert protocols.names() == ["mine", "osediff", "pure"] and protocol("pure").title.startswith("PURE")
     made = protocol("mine")
     assert (made.border, made.metrics) == (4, {"PSNR": "psnr", "Sharpness": "niqe"})
     with pytest.raises(ConfigError, match="no such protocol: mime; did you mean mine?"):
@@ -60,6 +61,14 @@ def test_a_protocol_of_ones_own(own: Path) -> None:
         ("[metrics/niqe_pris_params.npz]", "[other.npz]", "niqe is to read other.npz; here it reads metrics/niqe_pris"),
         ("{niqe: [metrics/niqe_pris_params.npz]}", "{}", "niqe is to read no file; here it reads metrics/niqe_pris"),
         ("{niqe: [metrics/niqe_pris_params.npz]}", "{niqe: }", "weights must be lists of file names"),
+        (
+            "PSNR: psnr",
+            "PSNR: [psnr]",
+            "metrics: 'PSNR': ['psnr'] must be a column's name and a metric's key",
+        ),
+        ("PSNR: psnr", "PSNR: 5", "mine.yaml: metrics: 'PSNR': 5 must be"),
+        ("PSNR: psnr", "7: psnr", "mine.yaml: metrics: 7: 'psnr' must be"),
+        ("{niqe: [", "{fid: [x.pth], niqe: [", "mine.yaml: weights: fid: ['x.pth'] are those of no metric that it"),
         ("color: Y", "color: RGB", "PSNR: psnr is not measured on RGB; take another metric or color"),
         ("color: Y", "color: L", "color is L, border 4; take Y or RGB"),
         ("border: 4", "border: -1", "border -1; take Y or RGB, and 0 or more px"),

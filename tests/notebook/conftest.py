@@ -12,8 +12,8 @@ from lit_pure.images.io import write_png
 from lit_pure.metrics.rows import Row, write_rows
 from lit_pure.runs import Run
 
-BICUBIC = (20.0, 21.0, 22.0, 23.0, 24.0, 25.0)
-IMAGES = ("a", "b", "c", "d", "e", "f")
+BICUBIC = (20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0)
+IMAGES = ("a", "b", "c", "d", "e", "f", "g", "h")
 
 
 @pytest.fixture
@@ -26,39 +26,45 @@ def place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def make_run(place):
-    """A function that makes a finished run: `psnr` of each image, and settings that differ from the demo's."""
+    """A function that makes a finished run: `psnr` of each image, and settings that differ from the demo's.
 
-    def make(name, psnr=(), bicubic=BICUBIC, overrides=(), started="2026-01-01", shade=0.5):
+    `more` are the restored PSNR of a second test set; `method` reconstructed makes a tokenizer's run, without bicubic.
+    """
+
+    def make(
+        name, psnr=(), bicubic=BICUBIC, overrides=(), started="2026-01-01", shade=0.5, more=(), method="restored",
+        experiment="demo", truth=0,
+    ):  # fmt: skip
         run = Run(Path("runs") / name / "version_0")
         run.folder.mkdir(parents=True)
-        experiment = compose("demo", ["data.size=32", *overrides])
-        experiment.name = name
-        save(experiment, run.folder / "config.yaml")
+        composed = compose(experiment, ["data.size=32", *overrides])
+        composed.name = name
+        save(composed, run.folder / "config.yaml")
         runs.write_json(run.folder / "provenance.json", {"started": started, "seed": 0, "needs": {}})
         runs.write_json(run.folder / "summary.json", {"family": "pure", "steps": 5, "parameters": 1_500_000})
         if psnr:
-            scores = {"restored": psnr, "bicubic": bicubic[: len(psnr)]}
+            found = {("demo", method): psnr, ("demo", "bicubic"): bicubic[: len(psnr)], ("second", method): more}
             rows = [
-                Row("demo", method, image, {"psnr": value})
-                for method, values in scores.items()
+                Row(test_set, who, image, {"psnr": value})
+                for (test_set, who), values in found.items()
                 for image, value in zip(IMAGES, values, strict=False)
             ]
             write_rows(run.folder / "scores.csv", rows, ["psnr"])
-            _pictures(run, len(psnr), shade)
+            _pictures(run, len(psnr), shade, method, truth)
         return run
 
     return make
 
 
-def _pictures(run: Run, count: int, shade: float) -> None:
-    """A uniform restored picture of a shade, the same LQ and ground truth in every run."""
-    rng = np.random.default_rng(0)
+def _pictures(run: Run, count: int, shade: float, method: str, truth: int) -> None:
+    """A uniform picture of a shade that the run made, and LQ and ground truth that a seed decides."""
+    rng = np.random.default_rng(truth)
     for image in IMAGES[:count]:
         hq_3HW = torch.from_numpy(rng.random((3, 32, 32), dtype=np.float32))
         for kind, picture in (
             ("hq", hq_3HW),
             ("lq", hq_3HW[:, ::4, ::4]),
-            ("restored", torch.full((3, 32, 32), shade)),
+            (method, torch.full((3, 32, 32), shade)),
         ):
             folder = run.folder / "images" / "demo" / kind
             folder.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,17 @@ def test_the_newest_run_that_restores_is_looked_into(make_run):
     assert chosen_restorer("oldest").label == "oldest/version_0"
 
 
+def test_of_those_not_named_the_newest_is_last(make_run):
+    for name, day in (("a", 3), ("b", 1), ("c", 2)):
+        make_run(name, started=f"2026-01-0{day}")
+    assert labels(chosen()) == ["b/version_0", "c/version_0", "a/version_0"]
+
+
+def test_a_setting_may_hold_what_separates_settings(make_run):
+    made = [make_run("a", overrides=["source.repo='x -> y: z'"]), make_run("b", overrides=["source.repo=other"])]
+    assert list(settings(made).loc["source.repo"]) == ["x -> y: z", "other"]
+
+
 def test_only_differing_settings_are_listed_with_everybodys_value(make_run):
     made = [make_run("a"), make_run("b", overrides=["optim.lr=1e-4"]), make_run("c", overrides=["sampling.mu=4"])]
     table = settings(made)

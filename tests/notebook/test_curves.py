@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from lit_pure.notebook.curves import curves_of, overlay, smoothed, tags
+from lit_pure.notebook.curves import SMOOTHED_FROM, curves_of, overlay, smoothed, tags
+from lit_pure.notebook.style import color_of
 
 
 def write(run, tag, values, start=0):
@@ -49,17 +50,33 @@ def test_smoothing_outside_its_range_is_refused(weight):
 
 def test_a_panel_has_the_curves_of_those_that_logged_it(make_run):
     one, two = make_run("one"), make_run("two")
-    write(one, "train/loss", [3.0, 2.0, 1.0])
-    write(two, "train/loss", [4.0, 3.0, 2.0])
-    write(two, "val/loss", [1.0])
+    falling = np.linspace(3.0, 1.0, SMOOTHED_FROM)
+    write(one, "train/loss", falling)
+    write(two, "train/loss", falling + 1)
+    write(two, "val/loss", [2.0, 1.0])
     figure = overlay([one, two], ["train/loss", "val/loss", "val/psnr"], smoothing=0.5, log=True)
     drawn = {place.get_title(loc="left"): place for place in figure.axes if place.get_title(loc="left")}
     lines = [line.get_ydata() for line in drawn["train/loss"].lines]
-    assert len(lines) == 4 and list(lines[0]) == [3.0, 2.0, 1.0]
-    np.testing.assert_allclose(lines[1], smoothed(np.array([3.0, 2.0, 1.0]), 0.5))
-    assert len(drawn["val/loss"].lines) == 2 and drawn["val/loss"].get_yscale() == "log"
+    assert len(lines) == 4
+    np.testing.assert_allclose(lines[0], falling, rtol=1e-6)
+    np.testing.assert_allclose(lines[1], smoothed(falling, 0.5), rtol=1e-6)
+    [few] = drawn["val/loss"].lines  # too few to smooth
+    assert list(few.get_ydata()) == [2.0, 1.0] and drawn["val/loss"].get_yscale() == "log"
     assert [text.get_text() for text in drawn["val/psnr"].texts] == ["no run logged this tag"]
     assert [text.get_text() for text in figure.legends[0].texts] == ["one/version_0", "two/version_0"]
+
+
+def test_losses_of_other_families_are_not_on_one_axis(make_run):
+    runs = [make_run("a"), make_run("vq", experiment="tokenizer/nano"), make_run("b")]
+    for run in runs:
+        write(run, "train/loss", [2.0, 1.0])
+    by_default, asked = (overlay(runs, ["train/loss"], family=family) for family in ("", "tokenizer"))
+    assert [text.get_text() for text in by_default.legends[0].texts] == ["a/version_0", "b/version_0"]
+    assert "left out: vq/version_0 (tokenizer)" in by_default.get_supxlabel()
+    assert [text.get_text() for text in asked.legends[0].texts] == ["vq/version_0"]
+    assert asked.axes[0].lines[0].get_color() == color_of(["a", "vq", "b"])["vq"]
+    with pytest.raises(ValueError, match="no run of family dem; there are pure, tokenizer"):
+        overlay(runs, ["train/loss"], family="dem")
 
 
 def test_tags_are_counted_for_each_run(make_run):

@@ -1,10 +1,12 @@
 """Who can be compared with whom, and on which pictures."""
 
+import shutil
+
 import pytest
 import torch
 
 from lit_pure.images.geometry import resize
-from lit_pure.notebook.entrants import comparable, entrants, kept, together, two_to_compare
+from lit_pure.notebook.entrants import blocks, comparable, entrants, kept, together, two_to_compare
 from lit_pure.notebook.style import GREY, color_of
 
 GOOD, POOR = (26.0, 27.0, 25.0, 28.0, 26.0, 29.0), (25.0, 28.0, 24.0, 27.0, 26.0, 20.0)
@@ -35,6 +37,50 @@ def test_crops_of_another_size_are_not_compared(make_run):
     found = entrants([make_run("a", GOOD), make_run("b", POOR, overrides=["data.size=64"])])
     with pytest.raises(ValueError, match="64 px, not of 32 px"):
         together(found["a/version_0"], found["b/version_0"], "psnr")
+
+
+def without_bicubic(run):
+    path = run.folder / "scores.csv"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if ",bicubic," not in line) + "\n")
+    return run
+
+
+def test_without_bicubic_the_kept_pictures_tell(make_run):
+    one, two, three = (
+        without_bicubic(make_run(name, GOOD, truth=truth)) for name, truth in (("a", 0), ("b", 0), ("c", 1))
+    )
+    a, b, c = entrants([one, two, three]).values()
+    assert comparable(a, b) == ""
+    assert "HQ picture of demo/a is another one" in comparable(a, c)
+    (two.folder / "images/demo/lq/f.png").write_bytes((two.folder / "images/demo/lq/e.png").read_bytes())
+    assert "LQ picture of demo/f is another one" in comparable(a, b)
+    shutil.rmtree(two.folder / "images")
+    assert "nothing tells" in comparable(a, b)
+    with pytest.raises(ValueError, match="nothing tells"):
+        together(a, b, "psnr")
+
+
+def test_other_ground_truths_are_seen_though_bicubic_scores_the_same(make_run):
+    found = entrants([make_run("a", GOOD), make_run("b", POOR, truth=1)])
+    assert "HQ picture" in comparable(found["a/version_0"], found["b/version_0"])
+
+
+def test_a_tokenizer_is_in_a_block_of_its_own(make_run):
+    vq = without_bicubic(make_run("vq", GOOD, experiment="tokenizer/nano", method="reconstructed"))
+    found = blocks(entrants([vq, make_run("a", GOOD), make_run("b", POOR), make_run("c", POOR, truth=1)]))
+    assert {name: list(block) for name, block in found.items()} == {
+        "restored, 32 px": ["bicubic", "a/version_0", "b/version_0"],
+        "restored, 32 px, others (1)": ["c/version_0"],
+        "reconstructed, 32 px": ["vq/version_0 (reconstructed)"],
+    }
+
+
+def test_one_test_set_at_a_time(make_run):
+    a, b = (entrants([make_run(name, GOOD, more=(30.0, 40.0))])[f"{name}/version_0"] for name in "ab")
+    assert list(together(a, b, "psnr").index) == [("demo", image) for image in "abcdef"]
+    assert together(a, b, "psnr", "second")["first"].tolist() == [30.0, 40.0]
+    with pytest.raises(ValueError, match="no test set third in common"):
+        together(a, b, "psnr", "third")
 
 
 def test_the_last_two_are_compared_and_one_alone_with_bicubic(make_run):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from lit_pure.notebook.entrants import entrants
-from lit_pure.notebook.pairs import difference, extremes, scatter
+from lit_pure.notebook.pairs import LABELLED, difference, extremes, scatter
 
 GOOD, POOR = (26.0, 27.0, 25.0, 28.0, 26.0, 29.0), (25.0, 28.0, 24.0, 27.0, 26.0, 20.0)
 
@@ -29,6 +31,35 @@ def test_every_picture_is_a_point_and_the_outlier_is_named(two):
         "equal: 1",
     ]
     assert [bar.get_height() for bar in figure.axes[1].patches] == sorted(np.subtract(GOOD, POOR), reverse=True)
+
+
+def test_names_of_close_points_do_not_cover_each_other(make_run):
+    close = tuple(25 + 0.01 * index for index in range(6))
+    found = entrants([make_run("a", close), make_run("b", tuple(value + 0.02 for value in close))])
+    figure = scatter(found["a/version_0"], found["b/version_0"], "psnr")
+    figure.set_layout_engine("none")  # boxes of the state that is measured
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in figure.axes[0].texts]
+    assert len(boxes) == LABELLED
+    assert not any(one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[index + 1 :])
+
+
+def test_pictures_of_one_test_set_are_drawn(make_run):
+    found = entrants([make_run("a", GOOD, more=(50.0, 51.0)), make_run("b", POOR, more=(49.0, 52.0))])
+    two = found["a/version_0"], found["b/version_0"]
+    [place, bars] = scatter(*two, "psnr", "second").axes
+    assert sum(len(drawn.get_offsets()) for drawn in place.collections) == 2 == len(bars.patches)
+    assert "on second" in place.get_title(loc="left") and bars.get_ylabel().endswith("[dB]")
+    figure = extremes(*two, "psnr", count=9)
+    assert figure.get_supxlabel() == "test set demo"
+    assert len([place for place in figure.axes if place.get_title(loc="left").endswith("LQ")]) == 6
+
+
+def test_differences_beyond_the_bar_are_marked(two):
+    figure = extremes(*two, "psnr", count=1)
+    bars = [image.colorbar for place in figure.axes for image in place.images if image.colorbar]
+    assert [bar.extend for bar in bars] == ["max", "max"]
 
 
 def test_the_largest_win_comes_first_and_the_largest_loss_last(two):

@@ -147,8 +147,8 @@ def test_grids_write_every_code(photo):
 
 def test_variants_differ_as_their_rules_do(photo):
     rules = variants.by_rule(photo)
-    assert list(rules) == ["dynamic", "top-1", "top-2000"]
-    greedy, again = rules["top-1"], ask(photo, replace(photo.restorer.sampling, top_k="fixed", k=1, seed=5))
+    assert list(rules) == ["dynamic", "top1", "top2000"]
+    greedy, again = rules["top1"], ask(photo, replace(photo.restorer.sampling, top_k="fixed", k=1, seed=5))
     assert torch.equal(greedy.codes_hw, again.codes_hw)  # the most likely code needs no noise
     draws = variants.by_seed(photo, [0, 1])
     assert torch.equal(draws["seed 0"].codes_hw, rules["dynamic"].codes_hw)

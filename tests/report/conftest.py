@@ -14,7 +14,10 @@ Make = Callable[..., Run]
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Make a finished run: `make(name, {test set: {metric: figure or scores of single pictures}})`."""
+    """Make a finished run: `make(name, {test set: {metric: figure or scores of single pictures}})`.
+
+    `side` is that of its pictures [px], `measured` what the summary says of how they were.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
 
@@ -25,10 +28,14 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         family: str = "pure",
         base: str = "demo",
         version: int = 0,
+        side: int = 512,
+        measured: Mapping[str, object] | None = None,
     ) -> Run:
         run = Run(runs.ROOT / name / f"version_{version}")
         run.folder.mkdir(parents=True)
         summary = {"name": name, "family": family, "base": base, "steps": 3, "metrics": {"pyiqa": "0.1.16"}}
+        summary["metrics"] |= measured or {}
+        (run.folder / "config.yaml").write_text(f"data:\n  size: {side}\n")
         rows: list[Row] = []
         for on, figures in sets.items():
             single = {key: list(scores) for key, scores in figures.items() if isinstance(scores, Sequence)}

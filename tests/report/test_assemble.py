@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from lit_pure import runs
 from lit_pure.config.compose import ConfigError
-from lit_pure.metrics.intervals import bootstrap_mean
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS, Layout
 from lit_pure.report.table import Row, Table
 from lit_pure.runs import Run
 
-SCORES = [20.0, 21.0, 23.0, 22.0, 20.5, 24.0]
+SCORES = [20.0, 21.0, 23.0, 22.0, 20.5, 24.0, 21.5, 22.5, 20.8, 23.2, 21.7, 22.4]
 
 
 def rows(table: Table) -> list[Row]:
@@ -128,10 +128,11 @@ def test_table_1_has_a_column_per_test_set(make) -> None:
     make("tokenizer/nano", {"demo": {"psnr": SCORES}, "realsr": {"psnr": 22.0}}, family="tokenizer")
     table = shown("table1", intervals=True)
     assert list(table.columns) == ["OST-Val", "RealSR", "DrealSR", "demo"]
-    vae, vqgan, ours, low, high = rows(table)
+    vae, vqgan, ours, low, high, count = rows(table)
     assert [table.written(cell) for cell in vqgan.cells] == ["24.29 (-0.71)", "23.53 (-0.90)", "33.59 (-2.62)", "-"]
     assert [table.written(cell) for cell in ours.cells] == ["-", "22.00", "-", f"{np.mean(SCORES):.2f}"]
     assert [cell.text for cell in low.cells][:3] == ["-"] * 3 and low.cells[3].text < high.cells[3].text
+    assert [cell.text for cell in count.cells] == ["-", "-", "-", "12"]
     assert vae.cells[1].mark == "best" and ours.cells[1].mark == "" and ours.cells[3].mark == ""
 
 
@@ -152,6 +153,17 @@ def test_table_4_has_a_column_per_method(make) -> None:
         "Total Param (M)": ["7080", "6.25"],
     }
     assert "2 CPU threads" in {one.head[0].removeprefix("128 px, ") for one in rows(shown("nsarm-time"))}
+    assert any(
+        note == "demo/version_0 was timed with engine and dtype not recorded; otherwise the run's settings."
+        for note in table.notes
+    )
+    words = {"settings": ["sampling.engine=jacobi", "sampling.k_max=1"]}
+    runs.write_json(run.folder / "complexity.json", cost | {"engine": "jacobi", "dtype": "bfloat16"} | words)
+    for layout in ("table4", "nsarm-time"):
+        assert (
+            "demo/version_0 was timed with engine jacobi, dtype bfloat16; "
+            "settings changed for it: sampling.engine=jacobi sampling.k_max=1."
+        ) in shown(layout).notes
     (run.folder / "complexity.json").write_text('{"size": 128}')
     with pytest.raises(ValueError, match="complexity.json cannot be read .*bench restore demo/version_0"):
         shown("table4")
@@ -160,15 +172,72 @@ def test_table_4_has_a_column_per_method(make) -> None:
 def test_intervals_are_those_of_the_run_s_own_pictures(make) -> None:
     make("ablations/sampling/top1", {"demo": {"psnr": SCORES, "fid": 100.0}})
     table = shown("table6", intervals=True)
-    expected = bootstrap_mean(SCORES, np.random.default_rng(0))
     below = row(table, "  95 % from", "demo"), row(table, "  95 % to", "demo")
-    assert [one["PSNR"] for one in below] == [f"{expected.low:.2f}", f"{expected.high:.2f}"]
+    error = np.std(SCORES, ddof=1) / np.sqrt(len(SCORES))
+    students = t.interval(0.95, len(SCORES) - 1, loc=np.mean(SCORES), scale=error)  # even scores: much the same
+    assert [float(one["PSNR"]) for one in below] == pytest.approx(students, abs=0.3 * error)
+    assert row(table, "  n", "demo")["PSNR"] == "12" and row(table, "  n", "demo")["FID"] == "-"
     assert float(below[0]["PSNR"]) < np.mean(SCORES) < float(below[1]["PSNR"]) < 99, (
         "bicubic's 99 dB are not among them"
     )
     assert {one["FID"] for one in below} == {"-"}
     assert not any(one.cells[0].mark for one in rows(table) if one.head[0].startswith("  95"))
     assert any("bootstrap" in note for note in table.notes)
+
+
+def test_intervals_keep_to_the_range_of_their_metric(make) -> None:
+    """SSIM of 8 pictures with one far off: unbounded, the interval of the mean would go beyond 0 and 1."""
+    make("demo", {"RealSR": {"ssim": [0.99, 0.98, 0.99, 0.5, 0.97, 0.98, 0.99, 0.96]}})
+    table = shown("table2", intervals=True)
+    low, high = (float(row(table, "RealSR", name)["SSIM"]) for name in ("  95 % from", "  95 % to"))
+    assert (low, high) == (0, 1)
+
+
+def test_few_pictures_have_no_interval_and_it_is_said(make) -> None:
+    make("demo", {"RealSR": {"ssim": [0.6, 0.7, 0.8, 0.5]}})
+    table = shown("table2", intervals=True)
+    assert not any("95 %" in one.head[1] for one in rows(table)) and row(table, "RealSR", "  n")["SSIM"] == "4"
+    assert any("nor have fewer than 8 pictures" in note for note in table.notes)
+
+
+def test_pictures_of_another_size_do_not_compare_with_the_paper_s(make) -> None:
+    scores = [30.0, 31.0]
+    small = make("demo", {"RealSR": {"psnr": scores}}, side=96)
+    make("pure/nano", {"RealSR": {"psnr": 29.0}})
+    table = shown("table2")
+    assert [block[0].head[0] for block in table.blocks] == ["OST-Val", "RealSR", "DrealSR", "RealSR at 96 px"]
+    assert marked(table, "PSNR")["RealSR", "ours: pure/nano/version_0"] == "best"
+    assert ("RealSR at 96 px", "ours: demo/version_0") not in marked(table, "PSNR")
+    told = (
+        "demo/version_0 on RealSR: at 96 px, n = 2 (the paper's are at 512 px); not ranked with figures at other sizes."
+    )
+    assert told in table.notes and not any(note.startswith("pure/nano/version_0 on") for note in table.notes)
+    assert told in shown("table2", only="realsr").notes, "the set is found by its name all the same"
+    assert [block[0].head[0] for block in shown("table3").blocks] == ["RealLQ250"], "RealSR is table 2's at any size"
+    (small.folder / "config.yaml").unlink()
+    assert any("at a size that its config.yaml does not tell" in note for note in shown("table2").notes)
+
+
+def test_sizes_are_kept_apart_in_rows_and_columns_too(make) -> None:
+    make("ablations/sampling/top1", {"DrealSR": {"psnr": 50.0}, "demo": {"psnr": 9.0}}, side=96)
+    make("ablations/sampling/dynamic", {"demo": {"psnr": 8.0}}, side=128)
+    table = shown("table6")
+    assert row(table, "ours: ablations/sampling/top1/version_0", "DrealSR at 96 px")["PSNR"] == "50.00"
+    assert row(table, "ours: ablations/sampling/dynamic/version_0", "demo at 128 px")["PSNR"] == "8.00"
+    assert marked(table, "PSNR") == {("Top-1", "DrealSR"): "best", ("Dynamic Top-k", "DrealSR"): "second"}
+    make("tokenizer/nano", {"realsr": {"psnr": 40.0}}, family="tokenizer", side=96)
+    first = shown("table1")
+    assert list(first.columns) == ["OST-Val", "RealSR", "DrealSR", "realsr at 96 px"]
+    assert [cell.text for cell in rows(first)[-1].cells] == ["-", "-", "-", "40.00"]
+
+
+def test_nsarm_judges_sets_at_sizes_of_their_own(make) -> None:
+    make("pure/nano", {"DIV2K": {"psnr": 22.0}, "RealSR": {"psnr": 22.0}, "RP60": {"niqe": 4.0}})
+    assert {one.head[0] for one in rows(shown("nsarm-results")) if one.head[1].startswith("ours")} == {
+        "DIV2K at 512 px",
+        "RealSR",
+        "RP60 at 512 px",  # nobody tells NSARM's
+    }
 
 
 def test_a_run_without_scores_of_pictures_has_no_intervals(make) -> None:
@@ -179,10 +248,10 @@ def test_a_run_without_scores_of_pictures_has_no_intervals(make) -> None:
 
 
 def test_nsarm_s_second_figure_is_the_variance_over_pictures(make) -> None:
-    make("demo", {"demo": {"psnr": SCORES, "maniqa-pipal": [0.1, 0.2, 0.3, 0.2, 0.2, 0.2]}})
+    make("demo", {"demo": {"psnr": SCORES, "maniqa-pipal": [0.1, 0.3] + [0.2] * 10}})
     table = shown("nsarm-results")
     own = row(table, "ours: demo/version_0", "demo")
-    assert own["MANIQA"] == "0.2000/0.0033", "the PIPAL one, as OSEDiff has it"
+    assert own["MANIQA"] == "0.2000/0.0017", "the PIPAL one, as OSEDiff has it"
     assert own["PSNR"] == f"{np.mean(SCORES):.2f}", "NSARM tells no variance of PSNR"
 
 
@@ -197,6 +266,20 @@ def test_columns_are_filled_by_the_protocol_s_metric_and_no_other(make) -> None:
     (recipe,) = [note for note in shown("table2").notes if "protocol" in note and "MUSIQ is" in note]
     assert "MUSIQ is musiq-spaq" in recipe and "PSNR on Y" in recipe and "pyiqa 0.1.16" in recipe
     assert any("TOPIQ: not measured" in note and "evaluation.protocol=pure" in note for note in shown("table2").notes)
+
+
+def test_it_is_told_by_which_protocol_a_run_was_measured(make) -> None:
+    make("demo", {"demo": {"psnr": 20.0}}, measured={"protocol": "pure"})
+    (note,) = [note for note in shown("table2").notes if note.startswith("Ours are measured")]
+    assert note.startswith("Ours are measured by protocol pure, whole pictures: PSNR on Y, ")
+    make("pure/nano", {"demo": {"psnr": 20.0}}, measured={"protocol": "", "border": 4})
+    make("pure/paper", {"demo": {"psnr": 20.0}}, measured={"protocol": "gone"})
+    (note,) = [note for note in shown("table2").notes if note.startswith("Ours are measured")]
+    assert "by protocol pure, whole pictures (demo/version_0)" in note
+    assert "by no protocol, keys as in pure, 4 px cut off each side (pure/nano/version_0)" in note
+    assert "by protocol gone, keys as in pure, border not recorded (pure/paper/version_0)" in note
+    (note,) = [note for note in shown("nsarm-results").notes if note.startswith("Ours are measured")]
+    assert "by protocol pure, keys as in osediff, whole pictures (demo/version_0)" in note
 
 
 def test_ours_on_different_bases_are_told_apart(make) -> None:

@@ -62,6 +62,41 @@ def test_without_a_layout_all_runs_stand_in_one_table(capsys: Say) -> None:
     assert "test/demo/bicubic_psnr" not in frame
 
 
+DAMAGES = [
+    "{",
+    "[]",
+    "\xff",
+    '{"family": "pure", "test/x": 1}',
+    '{"family": "pure", "test/demo/psnr": null}',
+    '{"family": "pure", "test/demo/psnr": "12"}',
+]
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_named_and_the_others_are_shown(capsys: Say, damage: str) -> None:
+    path = Path("runs/ablations/sampling/top1/version_0/summary.json")
+    path.write_bytes(damage.encode("latin-1"))
+    assert main(["report"]) == 1
+    said = capsys.readouterr()
+    assert "top2000/version_0" in said.out and "dynamic/version_0" in said.out and "top1" not in said.out
+    assert str(path) in said.err and len(said.err.splitlines()) == 1
+    assert main(["report", "ablations/sampling/top1"]) == 1 and capsys.readouterr().out == ""
+    assert main(["report", "--layout", "table6"]) == 1
+    said = capsys.readouterr()
+    assert str(path) in said.err and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("three")
+def test_a_device_is_not_replaced_by_a_table(capsys: Say, tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo("pipe")
+    for command in (["report"], ["report", "--layout", "table6"]):
+        assert main([*command, "--out", "pipe"]) in (1, 2)
+        assert "pipe" in capsys.readouterr().err and not Path("pipe").is_file()
+
+
 def test_all_layouts_are_listed(capsys: Say) -> None:
     assert main(["report", "--layout", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -77,7 +112,10 @@ def test_all_layouts_are_listed(capsys: Say) -> None:
         (["--layout", "nsarm"], "did you mean nsarm-time?"),
         (["--set", "demo"], "--set belongs to --layout"),
         (["--intervals"], "--intervals belongs to --layout"),
-        (["--layout", "table5", "--out", "nowhere/t.md"], "--out nowhere/t.md: give a file in a folder"),
+        (
+            ["--layout", "table5", "--out", "nowhere/t.md"],
+            "--out nowhere/t.md cannot be written",
+        ),
         (["--layout", "table5", "absent"], "there is no finished run runs/absent"),
         (["--layout", "table6", "--set", "nothing"], "--set nothing: neither the paper nor a run here has it"),
     ],

@@ -37,9 +37,12 @@ class LossHistory(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if not isinstance(loss, Tensor):
             return
+        loss = loss.detach()
+        if pl_module.automatic_optimization and trainer.accumulate_grad_batches > 1:
+            loss = loss * trainer.accumulate_grad_batches  # Lightning hands over the batch's share of the step
         if len(self.first) < WINDOW:
-            self.first.append(loss.detach())
-        self.last.append(loss.detach())
+            self.first.append(loss)
+        self.last.append(loss)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""

@@ -5,10 +5,11 @@ Knows the layout below `images/` and what modules tell (`told.py`); nothing of h
     <set>/<method>/<image>.png    what the module made, of every picture, by the process that made it
     <set>/lq, hq/<image>.png      of the first pictures of a set, what it was made from and should have been
     <set>/answers.jsonl           one line per picture, in the order of the set
-    <set>_<batch>.png             the same pictures side by side
+    <set>_<batch>.png             the same pictures side by side, of the batches that begin among the first
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from lightning import Callback, LightningModule, Trainer
 
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import write_png
-from lit_pure.lit.callbacks.told import ShowsAnswers, ShowsPictures, require, set_name
+from lit_pure.lit.callbacks.places import Places, column
+from lit_pure.lit.callbacks.told import ShowsAnswers, ShowsPictures, black, blackened, require, set_name
 from lit_pure.textfile import write_whole
+
+log = logging.getLogger(__name__)
 
 METHODS = ("restored", "reconstructed")
 """Labels of pictures that a model made."""
@@ -32,7 +36,8 @@ class KeepPictures(Callback):
 
     A picture is called by the batch's "name" and has its place in the set by "index"; in batches without, by the place
     that Lightning's own sampler gave it, for example 000012. What stands in for an unreadable photograph
-    ("unreadable") is not written. Raises TypeError at the start where the module keeps no pictures.
+    ("unreadable"), and what a sampler repeats, is not written. Pixels that are NaN or infinite become black. Raises
+    TypeError at the start where the module keeps no pictures.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class KeepPictures(Callback):
         Args:
             folder: that the layout is below; made where it is absent.
             sets: names of the test loaders, in their order; numbers without.
-            keep: pictures of each set whose sources are written, too.
+            keep: pictures of each set whose sources, and whose place in a grid, are written, too.
             methods: labels in the module's `shown` to be written.
             sources: what to keep of a batch: folder -> key of the batch, (B, 3, H, W) in [0, 1].
         """
@@ -55,7 +60,7 @@ class KeepPictures(Callback):
         self.written: list[Path] = []
         """The grids, on the first process."""
         self._answers: dict[str, dict[int, dict[str, str | None]]] = {}
-        self._seen: dict[str, int] = {}
+        self._places = Places()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module that will never have anything to keep; agree on the folder of the first process."""
@@ -64,7 +69,8 @@ class KeepPictures(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A test begins anew."""
-        self.written, self._answers, self._seen = [], {}, {}
+        self.written, self._answers = [], {}
+        self._places.reset()
 
     def on_test_batch_end(
         self,
@@ -77,15 +83,15 @@ class KeepPictures(Callback):
     ) -> None:
         """Write the pictures of a batch."""
         assert isinstance(pl_module, ShowsPictures)
-        if not pl_module.shown:
+        count = len(next(iter(pl_module.shown.values()), ()))
+        found = self._places.of(trainer, "test", dataloader_idx, batch, count)
+        if not count:
             return
-        name = set_name(self.sets, dataloader_idx)
-        count = len(next(iter(pl_module.shown.values())))
-        places = self._places(trainer, name, batch, count)
-        names = _column(batch, "name", count) or [f"{place:06d}" for place in places]
+        name, places = set_name(self.sets, dataloader_idx), [-1 if place is None else place for place in found]
+        names = column(batch, "name", count) or [f"{place:06d}" for place in places]
         images = [str(image).replace("/", "_") for image in names]
-        bad = _column(batch, "unreadable", count) or [""] * count
-        good = [row for row in range(count) if not bad[row]]
+        bad = column(batch, "unreadable", count) or [""] * count
+        good = [row for row in range(count) if places[row] >= 0 and not bad[row]]
         for method in self.methods:
             if method in pl_module.shown:
                 self._write(name, method, {images[row]: pl_module.shown[method][row] for row in good})
@@ -95,10 +101,10 @@ class KeepPictures(Callback):
                 self._write(name, folder, {images[row]: batch[key][row] for row in kept})
         if isinstance(pl_module, ShowsAnswers) and len(pl_module.answers) == count:
             self._answers.setdefault(name, {}).update({places[row]: dict(pl_module.answers[row]) for row in good})
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and places[0] < self.keep:
             self.folder.mkdir(parents=True, exist_ok=True)
             grid = self.folder / f"{name}_{batch_idx}.png"
-            write_png(grid, labelled_grid(pl_module.shown))
+            write_png(grid, labelled_grid(blackened(pl_module.shown)))
             self.written.append(grid)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,25 +121,11 @@ class KeepPictures(Callback):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / name / "answers.jsonl", "".join(f"{line}\n" for line in lines), "replace")
 
-    def _places(self, trainer: Trainer, name: str, batch: Any, count: int) -> list[int]:
-        """Where the batch's pictures stand in their set."""
-        seen = self._seen.get(name, 0)
-        self._seen[name] = seen + count
-        known = _column(batch, "index", count)
-        # A distributed sampler deals a set out like cards.
-        return known or [(seen + row) * trainer.world_size + trainer.global_rank for row in range(count)]
-
     def _write(self, name: str, method: str, pictures: Mapping[str, torch.Tensor]) -> None:
         folder = self.folder / name / method
         if pictures:
             folder.mkdir(parents=True, exist_ok=True)
         for image, picture_3HW in pictures.items():
-            write_png(folder / f"{image}.png", picture_3HW.detach().float())
-
-
-def _column(batch: Any, key: str, count: int) -> list[Any]:
-    """The first entries that a batch has under a key; empty where it has none."""
-    if not isinstance(batch, Mapping) or key not in batch:
-        return []
-    found = batch[key]
-    return list(found[:count].tolist() if isinstance(found, torch.Tensor) else found[:count])
+            if not torch.isfinite(picture_3HW).all():
+                log.warning("%s, %s: pixel values that are NaN or infinite are kept as black", image, method)
+            write_png(folder / f"{image}.png", black(picture_3HW.detach().float()))

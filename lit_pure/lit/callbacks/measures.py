@@ -1,43 +1,40 @@
 """Restoration metrics while a module trains, and at test.
 
-Knows metrics by their keys and what modules tell (`told.py`). Knows nothing of how pictures were made. pyiqa takes
-seconds to import, so metrics are made when the first picture is to be scored.
+Knows metrics by their keys and what modules tell (`told.py`). Knows nothing of how pictures were made.
 
 Shape legend: B pictures, H W their size [px], 3 RGB.
 """
 
-import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from lit_pure.images.io import from_bytes, to_bytes
+from lit_pure.lit.callbacks.places import Places
 from lit_pure.lit.callbacks.told import ShowsPictures, require, set_name
+from lit_pure.lit.scoring import Judged, Scorers, score
 from lit_pure.metrics import files
 from lit_pure.metrics.metric import ImageMetric
-from lit_pure.metrics.score import NotScorable, Scorer
 from lit_pure.metrics.table import info_of
-
-log = logging.getLogger(__name__)
 
 
 class RestorationMetrics(Callback):
     """Scores the pictures that a module shows, as the 8-bit files they would be: `val/<metric>`, `test/<set>/<metric>`.
 
+    Several validation loaders have a figure each: `val/<number>/<metric>`.
+
     The means are over all processes. Where batches are mappings with an "index" (the sample's number in its set), each
-    sample counts once, whatever the sampler repeats; without, every picture shown counts. Stand-ins for unreadable
+    sample counts once, whatever the sampler repeats; without, every picture shown counts, but for what Lightning's own
+    sampler repeats to give all processes as many. Stand-ins for unreadable
     pictures ("unreadable" in the batch) do not. Metrics that need a ground truth are left out where none is shown, a
-    picture without a finite score is named and left out. Whatever a metric draws to build its network, the training
-    sees none of it.
+    picture without a finite score or pixel is named and left out. Between validations the networks leave the device.
 
     ValueError where a metric is unknown, or one of sets (a test's business, see `lit.scores`). At the start TypeError
-    where the module shows no pictures, MissingWeights where a metric's are not here; ValueError at the first picture
-    that is smaller than a metric takes.
+    where the module shows no pictures, MissingWeights where a metric's are not here, ValueError where they are damaged;
+    ValueError at the first picture that is smaller than a metric takes.
     """
 
     def __init__(
@@ -49,6 +46,7 @@ class RestorationMetrics(Callback):
         label: str = "restored",
         truth: str = "ground truth",
         border: int = 0,
+        scorers: Scorers | None = None,
     ) -> None:
         """
         Args:
@@ -59,6 +57,7 @@ class RestorationMetrics(Callback):
             label: of the pictures in the module's `shown`.
             truth: of what they should have been.
             border: cut off every side before scoring [px].
+            scorers: networks of the same metrics that others use, too; without, its own.
         """
         if of_sets := [key for key in metrics if info_of(key).of_sets]:
             raise ValueError(f"{of_sets[0]} has no score for a single picture; leave it to the test of a whole set")
@@ -66,7 +65,7 @@ class RestorationMetrics(Callback):
             raise ValueError(f"every = {every} is below 1 step")
         self.metrics, self.every, self.sets, self.stages = list(metrics), every, sets, stages
         self.label, self.truth, self.border = label, truth, border
-        self._scorers: dict[str, Scorer] = {}
+        self._scorers, self._places = scorers or Scorers(self.metrics), Places()
         self._made: dict[str, dict[str, ImageMetric]] = {}
         self._seen: Tensor | None = None
         self._scored_at: int | None = None
@@ -75,10 +74,14 @@ class RestorationMetrics(Callback):
         """Refuse what would fail later: a module that has nothing to score, metrics without their weights."""
         require(self, pl_module, ShowsPictures)
         files.require(self.metrics)
+        for key in self.metrics:
+            files.check(key)
+        # Another validation of the same weights is one, and what an interrupted one scored is none of its business.
+        self._scored_at, self._made = None, {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What is shown from before does not count."""
-        self._seen = self._pictures(pl_module)
+        self._begin(pl_module)
 
     def on_validation_batch_end(
         self,
@@ -91,17 +94,17 @@ class RestorationMetrics(Callback):
     ) -> None:
         """Score what the module made of this batch, if anything."""
         if self._due(trainer):
-            self._update("val", pl_module, batch)
+            self._update(trainer, "val", dataloader_idx, pl_module, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means."""
         if self._due(trainer):
             self._scored_at = trainer.global_step
-            self._log("val", pl_module)
+            self._log(trainer, "val", pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What is shown from before does not count."""
-        self._seen = self._pictures(pl_module)
+        self._begin(pl_module)
 
     def on_test_batch_end(
         self,
@@ -114,14 +117,12 @@ class RestorationMetrics(Callback):
     ) -> None:
         """Score what the module made of this batch."""
         if "test" in self.stages:
-            self._update(f"test/{set_name(self.sets, dataloader_idx)}", pl_module, batch)
+            self._update(trainer, "test", dataloader_idx, pl_module, batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the means of every set."""
         if "test" in self.stages:
-            loaders = trainer.num_test_batches  # of every set, seen or not: processes have to log the same
-            for number in range(len(loaders)):
-                self._log(f"test/{set_name(self.sets, number)}", pl_module)
+            self._log(trainer, "test", pl_module)
 
     def _due(self, trainer: Trainer) -> bool:
         """The same on all processes."""
@@ -129,54 +130,62 @@ class RestorationMetrics(Callback):
             return False
         return self._scored_at is None or not 0 <= trainer.global_step - self._scored_at < self.every
 
+    def _begin(self, module: LightningModule) -> None:
+        self._seen = self._pictures(module)
+        self._places.reset()
+
     def _pictures(self, module: LightningModule) -> Tensor | None:
         assert isinstance(module, ShowsPictures)
         return module.shown.get(self.label)
 
-    def _update(self, where: str, module: LightningModule, batch: Any) -> None:
+    def _update(self, trainer: Trainer, stage: str, loader: int, module: LightningModule, batch: Any) -> None:
         """Score the pictures, unless they are those of an earlier batch."""
         pred_B3HW = self._pictures(module)
-        if pred_B3HW is None or pred_B3HW is self._seen:
+        new = pred_B3HW is not None and pred_B3HW is not self._seen
+        places = self._places.of(trainer, stage, loader, batch, len(pred_B3HW) if pred_B3HW is not None else 0)
+        if pred_B3HW is None or not new:
             return
         assert isinstance(module, ShowsPictures)
         self._seen = pred_B3HW
         target_B3HW = module.shown.get(self.truth)
         about: Mapping[str, Any] = batch if isinstance(batch, Mapping) else {}
         numbers, bad = about.get("index"), about.get("unreadable") or [""] * len(pred_B3HW)
-        for row in (row for row in range(len(pred_B3HW)) if not bad[row]):
+        where = self._where(trainer, stage, loader)
+        for row in (row for row, place in enumerate(places) if place is not None and not bad[row]):
             one = slice(row, row + 1)
-            pred_13HW = self._as_file(pred_B3HW[one])
-            target_13HW = None if target_B3HW is None else self._as_file(target_B3HW[one])
+            target_13HW = None if target_B3HW is None else target_B3HW[one]
             number_1 = numbers[one] if isinstance(numbers, Tensor) else None
-            for key, metric in self._metrics(where).items():
-                if target_13HW is None and metric.info.needs_reference:
-                    continue
-                try:
-                    metric.update(pred_13HW, target_13HW, number_1)
-                except NotScorable as error:
-                    log.warning("picture %d of a batch of %s has no %s: %s", row, where, key, error)
+            name = f"picture {row} of a batch of {where}"
+            score(Judged(name, pred_B3HW[one], target_13HW, number_1), self._metrics(where).values(), self.border)
 
-    def _log(self, where: str, module: LightningModule) -> None:
+    def _log(self, trainer: Trainer, stage: str, module: LightningModule) -> None:
         """Log what all processes scored together, and begin anew."""
-        with warnings.catch_warnings():
-            # There is nothing wrong with a process that had nothing to score.
-            warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
-            means = {key: float(metric.compute()) for key, metric in self._metrics(where).items()}
-        for key, mean in means.items():
-            if math.isfinite(mean):
-                module.log(f"{where}/{key}", mean, batch_size=1, sync_dist=True, add_dataloader_idx=False)
-        for metric in self._made[where].values():
-            metric.reset()
+        # Of every loader, seen or not: processes have to log the same.
+        for loader in range(_loaders(trainer, stage)):
+            where = self._where(trainer, stage, loader)
+            with warnings.catch_warnings():
+                # There is nothing wrong with a process that had nothing to score.
+                warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+                means = {key: float(metric.compute()) for key, metric in self._metrics(where).items()}
+            for key, mean in means.items():
+                if math.isfinite(mean):
+                    module.log(f"{where}/{key}", mean, batch_size=1, sync_dist=True, add_dataloader_idx=False)
+            for metric in self._made[where].values():
+                metric.reset()
+        self._scorers.rest()
 
-    def _as_file(self, image_B3HW: Tensor) -> Tensor:
-        inside = slice(self.border, -self.border or None)
-        return from_bytes(to_bytes(image_B3HW.float()))[..., inside, inside]
+    def _where(self, trainer: Trainer, stage: str, loader: int) -> str:
+        """What the figures of a loader begin with."""
+        if stage == "test":
+            return f"test/{set_name(self.sets, loader)}"
+        return "val" if _loaders(trainer, stage) == 1 else f"val/{loader}"
 
     def _metrics(self, where: str) -> dict[str, ImageMetric]:
         """The metrics of a stage or a set; those of one key share their network."""
-        if not self._scorers:
-            with torch.random.fork_rng(devices=[]):  # networks are drawn before their weights are read
-                self._scorers = {key: Scorer(key) for key in self.metrics}
         if where not in self._made:
-            self._made[where] = {key: ImageMetric(key, scorer) for key, scorer in self._scorers.items()}
+            self._made[where] = self._scorers.image_metrics()
         return self._made[where]
+
+
+def _loaders(trainer: Trainer, stage: str) -> int:
+    return len(trainer.num_test_batches if stage == "test" else trainer.num_val_batches)

@@ -12,10 +12,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.maps import maps_beside
+from lit_pure.lit.callbacks.places import Places
 from lit_pure.lit.callbacks.told import (
     ShowsAnswers,
     ShowsEntropy,
     ShowsPictures,
+    black,
+    blackened,
     board,
     markdown,
     require,
@@ -24,16 +27,18 @@ from lit_pure.lit.callbacks.told import (
 
 
 class _Shown(Callback):
-    """Shows what the module kept: at the end of a validation of its last pictures, in a test of each batch.
+    """Shows what the module kept: at the end of a validation of its last pictures, in a test of batches.
+
+    Of a test, those that begin among the first `keep` pictures of their set.
 
     Raises TypeError at the start where the module keeps nothing of the kind.
     """
 
     needs: ClassVar[type[Any]]
 
-    def __init__(self, sets: Sequence[str] = ()) -> None:
-        """`sets`: names of the test loaders, in their order; numbers without."""
-        self.sets = sets
+    def __init__(self, sets: Sequence[str] = (), keep: int = 100) -> None:
+        """`sets`: names of the test loaders, in their order; numbers without. `keep`: of each set."""
+        self.sets, self.keep, self._places = sets, keep, Places()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a module that will never have anything to show."""
@@ -44,6 +49,10 @@ class _Shown(Callback):
         writer = board(trainer)
         if writer is not None and not trainer.sanity_checking:
             self.show(writer, pl_module, "val", trainer.global_step)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A test begins anew."""
+        self._places.reset()
 
     def on_test_batch_end(
         self,
@@ -56,7 +65,8 @@ class _Shown(Callback):
     ) -> None:
         """Show what the batch became."""
         writer = board(trainer)
-        if writer is not None:
+        first = self._places.of(trainer, "test", dataloader_idx, batch, 1)[0]
+        if writer is not None and first is not None and first < self.keep:
             self.show(writer, pl_module, f"test_{set_name(self.sets, dataloader_idx)}", batch_idx)
 
     def show(self, writer: SummaryWriter, module: Any, where: str, step: int) -> None:
@@ -72,7 +82,7 @@ class ImageGrid(_Shown):
     def show(self, writer: SummaryWriter, module: ShowsPictures, where: str, step: int) -> None:
         """The tag names the columns."""
         if module.shown:
-            writer.add_image(f"{where}/{' | '.join(module.shown)}", labelled_grid(module.shown), step)
+            writer.add_image(f"{where}/{' | '.join(module.shown)}", labelled_grid(blackened(module.shown)), step)
 
 
 class EntropyMap(_Shown):
@@ -85,16 +95,17 @@ class EntropyMap(_Shown):
         sets: Sequence[str] = (),
         label: str = "restored",
         limits: tuple[float, float] | None = None,
+        keep: int = 100,
     ) -> None:
         """`label`: of the pictures in `shown`; `limits` [nats] of the colours, without which each grid has its own."""
-        super().__init__(sets)
+        super().__init__(sets, keep)
         self.label, self.limits = label, limits
 
     def show(self, writer: SummaryWriter, module: ShowsEntropy, where: str, step: int) -> None:
         """The legend is in nats."""
         if len(module.entropy_Bhw) and self.label in module.shown:
-            columns = {self.label: module.shown[self.label]}
-            grid = maps_beside(columns, "entropy, dark is high", module.entropy_Bhw, "nats", self.limits)
+            columns = {self.label: black(module.shown[self.label])}
+            grid = maps_beside(columns, "entropy, dark is high", black(module.entropy_Bhw), "nats", self.limits)
             writer.add_image(f"{where}/entropy", grid, step)
 
 

@@ -17,6 +17,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch.utils.flop_counter import FlopCounterMode
 
 from lit_pure.lit.callbacks.flops import peak_of
+from lit_pure.lit.callbacks.places import first_length
 from lit_pure.lit.callbacks.told import HandsOver, TellsWork, Work
 
 WINDOW = 50
@@ -88,8 +89,7 @@ class Throughput(Callback):
         """The step is done."""
         work = self._work(pl_module, batch)
         self._batches += 1
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        logs = every > 0 and self._batches % every == 0
+        logs = _is_logged(trainer, pl_module)
         if logs and trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize(trainer.strategy.root_device)
         now = time.perf_counter()
@@ -129,7 +129,7 @@ class Throughput(Callback):
         """What the step took."""
         if isinstance(module, TellsWork):
             return module.work
-        images = _first_length(batch)
+        images = first_length(batch)
         if flops := self._counted():
             self._flops_per_image = flops / max(images, 1)
         return Work(images=images, flops=self._flops_per_image * max(images, 1))
@@ -168,12 +168,12 @@ def _sum_of_all(trainer: Trainer, step: Step) -> Step:
     return Step(*reduced.tolist())
 
 
-def _first_length(batch: Any) -> int:
-    """Length of the first tensor in a batch, however deep; 0 where there is none."""
-    if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.ndim else 1
-    if isinstance(batch, dict):
-        batch = batch.values()
-    elif not isinstance(batch, list | tuple):
-        return 0
-    return next((length for part in batch if (length := _first_length(part))), 0)
+def _is_logged(trainer: Trainer, module: LightningModule) -> bool:
+    """Whether Lightning writes what is logged in this batch: it counts the batches that ended in an optimizer step.
+
+    The same on all processes: a wish to stop, with which Lightning would log once more, may be that of a single one.
+    """
+    loop, every = trainer.fit_loop, int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
+    if every < 1 or (module.automatic_optimization and loop._should_accumulate()):
+        return False
+    return bool((loop.epoch_loop._batches_that_stepped + 1) % every == 0)

@@ -82,6 +82,16 @@ def set_name(sets: Sequence[str], dataloader: int) -> str:
     return sets[dataloader] if dataloader < len(sets) else str(dataloader)
 
 
+def black(picture: Tensor) -> Tensor:
+    """The same with 0 in place of NaN and infinite values, which no file holds."""
+    return picture.nan_to_num(0, 0, 0)
+
+
+def blackened(shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All that is shown, fit for a grid."""
+    return {label: black(pictures) for label, pictures in shown.items()}
+
+
 def board(trainer: Trainer) -> SummaryWriter | None:
     """TensorBoard's writer, on the process that has one; None without a TensorBoardLogger."""
     for logger in trainer.loggers:

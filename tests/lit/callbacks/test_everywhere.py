@@ -1,9 +1,11 @@
 """Every callback in a project of somebody else: with both loggers, without any, in fast_dev_run, on two processes."""
 
 import json
+import math
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,30 @@ def test_the_others_leave_such_a_module_alone(tmp_path: Path) -> None:
     }, "nobody tells tokens"
 
 
+class Unnumbered(Brightener):
+    """Of batches that say nothing of their samples; the number of a picture is to be seen in it."""
+
+    def _look(self, batch: Any) -> None:
+        high = batch[0]
+        self.shown = {"restored": (high + 10 / 255).clamp(0, 1), "ground truth": high}
+
+
+def unnumbered(folder: Path, rank: int, world: int, port: int) -> list[float]:
+    """Test 7 pictures, each as grey as its number says, on one of several processes; the PSNR."""
+    about = {"LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in about.items()}
+    torch.set_num_threads(1)
+    grey = (torch.arange(7) * 41 / 255)[:, None, None, None].expand(7, 3, 32, 32)  # the last is cut off at white
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(grey), batch_size=2)
+    callbacks = [RestorationMetrics(["psnr"]), KeepPictures(folder / "images")]
+    try:
+        house = trainer(folder, [*callbacks], devices=world, strategy="ddp", logger=False)
+        house.test(Unnumbered(), data, verbose=False)
+    finally:
+        torch.distributed.destroy_process_group()
+    return [float(house.callback_metrics["test/0/psnr"])]
+
+
 def process(folder: Path, rank: int, world: int, port: int) -> dict[str, float]:
     """Fit and test on one of several processes; what it says of its speed."""
     about = {"LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -120,15 +146,28 @@ def left(folder: Path) -> tuple[dict[str, list[float]], dict[str, Path], list[st
     return scores, paths, [(folder / "images" / name / "answers.jsonl").read_text() for name in ("0", "1")]
 
 
-def test_two_processes_leave_what_one_leaves(tmp_path: Path) -> None:
-    """7 pictures on 2 processes: one comes twice, and must count once."""
-    fit_and_test(tmp_path / "one", TWO)
+def on_two_processes(function: Callable[[Path, int, int, int], Any], folder: Path) -> list[Any]:
+    """What each gives."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        tasks = [pool.submit(process, tmp_path / "two", rank, 2, port) for rank in range(2)]
-        first, second = (task.result() for task in tasks)
+        return [task.result() for task in [pool.submit(function, folder, rank, 2, port) for rank in range(2)]]
+
+
+def test_pictures_without_a_number_count_once_and_have_the_number_that_the_sampler_gave(tmp_path: Path) -> None:
+    first, second = on_two_processes(unnumbered, tmp_path)
+    levels = [min(10, 255 - 41 * number) for number in range(7)]
+    expected = sum(-20 * math.log10(219 / 255 * level / 255) for level in levels) / 7
+    assert first == second == [pytest.approx(expected, abs=1e-3)], "the first, which comes twice, counts once"
+    kept = {path.name: int(read_bytes(path).max()) for path in (tmp_path / "images" / "0" / "restored").iterdir()}
+    assert kept == {f"{number:06d}.png": 41 * number + levels[number] for number in range(7)}
+
+
+def test_two_processes_leave_what_one_leaves(tmp_path: Path) -> None:
+    """7 pictures on 2 processes: one comes twice, and must count once."""
+    fit_and_test(tmp_path / "one", TWO)
+    first, second = on_two_processes(process, tmp_path / "two")
     assert first == second and first["train/images_per_second"] > 0
     scores, images, answers = left(tmp_path / "one")
     scores_of_two, images_of_two, answers_of_two = left(tmp_path / "two")

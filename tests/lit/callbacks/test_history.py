@@ -1,5 +1,6 @@
 """What a run remembers of its loss."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,11 +8,12 @@ import pytest
 import torch
 
 from lit_pure.lit.callbacks.history import LossHistory
+from tests.lit.callbacks.foreign import Plain, plain_loader, trainer
 
 
 def history(losses: list[float]) -> LossHistory:
     made = LossHistory()
-    trainer: Any = SimpleNamespace(global_step=len(losses) // 2)  # two batches a step
+    trainer: Any = SimpleNamespace(global_step=len(losses) // 2, accumulate_grad_batches=1, automatic_optimization=True)
     made.on_train_start(trainer, trainer)
     for step, loss in enumerate(losses):
         made.on_train_batch_end(trainer, trainer, {"loss": torch.tensor(loss)}, None, step)
@@ -36,3 +38,15 @@ def test_steps_without_loss_are_passed_over(outputs: Any) -> None:
     made = history([2.0])
     made.on_train_batch_end(None, None, outputs, None, 1)  # type: ignore[arg-type]
     assert made.row()["train/loss_last"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_losses_are_those_of_whole_batches_however_many_make_a_step(accumulate: int, tmp_path: Path) -> None:
+    class Nine(Plain):
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            return 0 * super().training_step(batch, batch_idx) + 9 + batch_idx
+
+    made = LossHistory()
+    trainer(tmp_path, [made], accumulate_grad_batches=accumulate).fit(Nine(), plain_loader())
+    assert made.row()["train/loss_first"] == made.row()["train/loss_last"] == 10, "9, 10 and 11"

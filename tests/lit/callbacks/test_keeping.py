@@ -48,11 +48,11 @@ def ours(first: int) -> dict[str, Any]:
 
 
 def test_the_layout_of_a_run(tmp_path: Path) -> None:
-    kept = keep(tmp_path, [ours(2), ours(0)], sets=["web"], keep=3)
+    kept = keep(tmp_path, [ours(2), ours(0), ours(4)], sets=["web"], keep=3)
     assert files(tmp_path) == [
         *("web/answers.jsonl", "web/hq/p0.png", "web/hq/p1.png", "web/hq/p2.png"),
         *("web/lq/p0.png", "web/lq/p1.png", "web/lq/p2.png"),
-        *(f"web/restored/p{number}.png" for number in range(4)),
+        *(f"web/restored/p{number}.png" for number in range(6)),
         *("web_0.png", "web_1.png"),
     ]
     assert kept.written == [tmp_path / "web_0.png", tmp_path / "web_1.png"]
@@ -62,7 +62,7 @@ def test_the_layout_of_a_run(tmp_path: Path) -> None:
     assert float(read_image(tmp_path / "web/restored/p3.png").min()) == 1
     text = (tmp_path / "web/answers.jsonl").read_text(encoding="utf-8")
     assert [json.loads(line) for line in text.splitlines()] == [
-        {"image": f"p{number}", "answer": "größer"} for number in range(4)
+        {"image": f"p{number}", "answer": "größer"} for number in range(6)
     ], "in the order of the set"
     assert "größer" in text
 
@@ -92,8 +92,20 @@ def test_batches_without_names_are_numbered_as_a_sampler_deals_them(batch: Any, 
     assert files(tmp_path) == [f"0/reconstructed/{place:06d}.png" for place in (1, 4, 7, 10)]
 
 
+def test_what_a_sampler_repeats_is_no_picture_of_its_own(tmp_path: Path) -> None:
+    """7 pictures on 2 processes: the second one's last is the set's first again."""
+    photos = torch.utils.data.TensorDataset(torch.zeros(7, 1))
+    dealt = torch.utils.data.DistributedSampler(photos, num_replicas=2, rank=1, shuffle=False)
+    data = torch.utils.data.DataLoader(photos, batch_size=2, sampler=dealt)
+    trainer: Any = SimpleNamespace(is_global_zero=False, world_size=2, global_rank=1, test_dataloaders=data)
+    kept, module = KeepPictures(tmp_path), SimpleNamespace(shown={"restored": COLUMNS["restored"]})
+    for number, batch in enumerate(data):
+        kept.on_test_batch_end(trainer, module, None, batch, number)  # type: ignore[arg-type]
+    assert files(tmp_path) == [f"0/restored/{place:06d}.png" for place in (1, 3, 5)]
+
+
 def test_names_that_are_paths_stay_inside(tmp_path: Path) -> None:
-    keep(tmp_path / "images", [{**ours(0), "name": ["../../up", "set/photo"]}], keep=0)
+    keep(tmp_path / "images", [{**ours(0), "name": ["../../up", "set/photo"]}], keep=1, sources={})
     assert files(tmp_path) == [
         "images/0/answers.jsonl",
         *(f"images/0/restored/{name}.png" for name in (".._.._up", "set_photo")),

@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from lit_pure.images.io import to_bytes
-from lit_pure.lit.callbacks import measures
+from lit_pure.images.io import read_bytes, to_bytes
+from lit_pure.lit import scoring
+from lit_pure.lit.callbacks.keeping import KeepPictures
 from lit_pure.lit.callbacks.measures import RestorationMetrics
-from lit_pure.metrics.files import MissingWeights
+from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid
+from lit_pure.lit.scoring import Scorers
+from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.score import Scorer
+from lit_pure.metrics.table import METRICS
 from tests.lit.callbacks.foreign import Brightener, loader, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -61,6 +65,56 @@ def test_a_sample_that_a_sampler_repeats_counts_once(tmp_path: Path) -> None:
     assert list(column(tmp_path, "test/0/psnr").values()) == [pytest.approx(mean(range(3)), abs=1e-3)]
 
 
+def test_several_validation_sets_have_a_figure_each(tmp_path: Path) -> None:
+    class Two(Brightener):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            super().validation_step(batch, batch_idx)
+
+    trainer(tmp_path, [RestorationMetrics(["psnr"])]).validate(Two(), [loader(3), loader(7)], verbose=False)
+    assert not column(tmp_path, "val/psnr")
+    for number, count in enumerate((3, 7)):
+        found = list(column(tmp_path, f"val/{number}/psnr").values())
+        assert found == [pytest.approx(mean(range(count)), abs=1e-3)]
+
+
+def test_a_second_validation_of_the_same_weights_is_scored(tmp_path: Path) -> None:
+    house, module = trainer(tmp_path, [RestorationMetrics(["psnr"])]), Brightener()
+    for count in (2, 3):
+        (found,) = house.validate(module, loader(count), verbose=False)
+        assert found["val/psnr"] == pytest.approx(mean(range(count)), abs=1e-3)
+
+
+def test_a_picture_that_is_not_finite_is_named_and_costs_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Brightener):
+        def _look(self, batch: dict[str, Any]) -> None:
+            super()._look(batch)
+            self.shown["restored"][batch["index"] == 1, 0, 0, 0] = float("nan")
+
+    callbacks = [RestorationMetrics(["psnr"]), ImageGrid(), EntropyMap(), KeepPictures(tmp_path / "images")]
+    trainer(tmp_path, callbacks).test(Broken(), loader(3), verbose=False)
+    expected = pytest.approx((psnr(0) + psnr(2)) / 2, abs=1e-3)
+    assert list(column(tmp_path, "test/0/psnr").values()) == [expected]
+    assert "picture 1 of a batch of test/0 is not counted: 1 of 3072 pixel values are NaN or infinite" in caplog.text
+    assert "photo1, restored: pixel values that are NaN or infinite are kept as black" in caplog.text
+    left = read_bytes(tmp_path / "images" / "0" / "restored" / "photo1.png")
+    assert left[0, 0, 0] == 0 and left[0, 0, 1] > 0
+
+
+def test_ready_networks_are_used_and_leave_the_device_between_validations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = Scorers(["psnr"])
+    (metric,) = shared.image_metrics().values()
+    moved: list[tuple[Scorer, Any]] = []
+    monkeypatch.setattr(Scorer, "to", lambda self, device: moved.append((self, device)))
+    measured = RestorationMetrics(["psnr"], scorers=shared)
+    trainer(tmp_path, [measured]).validate(Brightener(), loader(2), verbose=False)
+    here = torch.device("cpu")
+    assert moved == [(metric._scorer, here), (metric._scorer, here), (metric._scorer, "cpu")], "two pictures, then away"
+
+
 def test_it_scores_so_often_and_no_oftener(tmp_path: Path) -> None:
     house = trainer(tmp_path, [RestorationMetrics(["psnr"], every=4)], max_epochs=7)
     house.fit(Brightener(), loader(4), loader(2))  # two steps an epoch
@@ -106,7 +160,7 @@ def test_a_training_sees_nothing_of_what_a_metric_draws(tmp_path: Path, monkeypa
             super().__init__(key)
             torch.rand(5)  # as a network does whose weights are read afterwards
 
-    monkeypatch.setattr(measures, "Scorer", Drawn)
+    monkeypatch.setattr(scoring, "Scorer", Drawn)
 
     def drawn(callbacks: Callable[[], list[Any]], folder: Path) -> torch.Tensor:
         torch.manual_seed(0)
@@ -129,3 +183,10 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_trained(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     with pytest.raises(MissingWeights, match="musiq"):
         trainer(tmp_path, [RestorationMetrics(["musiq"])]).fit(Brightener(), loader(2), loader(2))
+    damaged = path_of(METRICS["musiq"].files[0])
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"half")
+    house = trainer(tmp_path, [RestorationMetrics(["musiq"])])
+    with pytest.raises(ValueError, match="which musiq reads, is damaged"):
+        house.fit(Brightener(), loader(2), loader(2))
+    assert house.global_step == 0

@@ -61,6 +61,15 @@ def test_answers_are_a_table_whatever_they_contain(shown: tuple[Path, Brightener
     assert markdown([]) == "" and markdown([{"a": "two\nlines"}]).splitlines()[-1] == "| two lines |"
 
 
+def test_of_a_large_set_only_the_first_batches_are_shown(tmp_path: Path) -> None:
+    house = trainer(tmp_path, [ImageGrid(keep=3), EntropyMap(keep=3), TextSamples(keep=3)])
+    house.test(Brightener(), loader(7), verbose=False)
+    told = events(tmp_path)
+    for tag in ("LQ | restored | ground truth", "entropy"):
+        assert [event.step for event in told.Images(f"test_0/{tag}")] == [0, 1], "of those that begin with 0, 2, 4, 6"
+    assert [event.step for event in told.Tensors("test_0/answers/text_summary")] == [0, 1]
+
+
 def test_nothing_kept_is_nothing_shown(tmp_path: Path) -> None:
     module = Brightener()
     module._look = lambda batch: None  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from lightning import LightningDataModule, LightningModule
@@ -11,7 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lit_pure.lit.callbacks.throughput import Throughput, _first_length
+from lit_pure.lit.callbacks.places import first_length
+from lit_pure.lit.callbacks.throughput import Throughput
 from lit_pure.lit.callbacks.told import Work
 from tests.lit.callbacks.foreign import Plain, plain_loader, trainer
 
@@ -130,6 +132,15 @@ def test_it_logs_when_the_trainer_does_and_sums_up_in_any_case(clock: Clock, tmp
     assert speed.row()["train/tokens_per_second"] == pytest.approx(12.0)
 
 
+def test_no_row_is_lost_at_the_end_of_an_epoch_of_steps_of_several_batches(tmp_path: Path) -> None:
+    """35 batches are 17 steps of two and one of one: 18 an epoch, of which every fifth is logged."""
+    house = trainer(tmp_path, [Throughput()], max_epochs=3, accumulate_grad_batches=2, log_every_n_steps=5)
+    house.fit(Plain(), DataLoader(torch.utils.data.TensorDataset(torch.ones(70, 8)), batch_size=2))
+    table = pd.read_csv(tmp_path / "run" / "version_0" / "metrics.csv")
+    logged = table.dropna(subset=["train/images_per_second"])["step"].tolist()
+    assert logged == list(range(4, 3 * 18, 5))
+
+
 def test_flops_that_nobody_tells_are_counted_in_the_first_step(clock: Clock, tmp_path: Path) -> None:
     """A layer of 8 x 16 on 4 rows: 2 x 4 x 8 x 16 forward, as many for the weight's gradient; 5 s a step."""
 
@@ -175,7 +186,7 @@ def test_compiled_modules_are_counted_too(tmp_path: Path) -> None:
     ],
 )
 def test_the_batch_size_is_that_of_the_first_tensor(batch: Any, length: int) -> None:
-    assert _first_length(batch) == length
+    assert first_length(batch) == length
 
 
 def test_without_a_training_there_is_nothing_to_tell(tmp_path: Path) -> None:
