@@ -78,7 +78,7 @@ def test_the_summary_is_flat_and_has_every_figure(house: Path) -> None:
     assert summary["train/tokens_per_second"] > summary["train/images_per_second"] > 0
     assert "train/mfu" not in summary, "nobody knows what this processor could do"
     assert [key for key, value in summary.items() if isinstance(value, dict)] == ["metrics"]
-    assert set(summary["metrics"]) == {"pyiqa", "weights", "protocol", "left_out"}
+    assert set(summary["metrics"]) == {"pyiqa", "weights", "protocol", "border", "left_out"}
     assert [*summary["metrics"]["weights"]] == ["niqe"], "the others read nothing"
 
 
@@ -121,6 +121,33 @@ def test_a_run_goes_on_without_the_metrics_that_lack_weights_and_says_so(
     assert identity["protocol"] == "osediff"
     assert [*identity["left_out"]] == ["lpips", "dists", "fid", "musiq", "maniqa-pipal", "clipiqa"]
     assert all(f"{key} is not measured" in caplog.text for key in identity["left_out"])
+
+
+def test_what_happens_to_a_metrics_file_after_the_start_costs_no_figure(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def once(keys: list[str]) -> dict[str, object]:
+        asked.append(list(keys))
+        assert not (house / "runs" / "ablations" / "sampling" / "top1" / "version_0" / "images").exists(), (
+            "at the start"
+        )
+        return {"pyiqa": "x", "weights": {}}
+
+    monkeypatch.setattr("lit_pure.metrics.files.identity", once)
+    assert main(["run", "ablations/sampling/top1", "base=demo"]) == 0
+    assert newest("ablations/sampling/top1").summary()["metrics"]["pyiqa"] == "x" and len(asked) == 1
+
+
+def test_a_summary_that_fails_leaves_the_scores(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object) -> None:
+        raise ValueError("a disk is gone")
+
+    monkeypatch.setattr("lit_pure.lit.build.summary", fails)
+    assert main(["run", "ablations/sampling/top1", "base=demo"]) == 1
+    (written,) = (house / "runs" / "ablations" / "sampling" / "top1").glob("version_*/scores.csv")
+    assert len(read_rows(written)) == 4
 
 
 def test_the_test_figures_are_those_of_the_pictures_on_disk(house: Path) -> None:

@@ -76,8 +76,8 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
 
     Pictures belong together by their names without extension; sub-folders are not looked into. A picture without its
     partners, of another size or damaged is named and left out of every figure; one that a single metric cannot score
-    lacks that score; either makes the exit code 1. Intervals are of the studentized bootstrap, from 8 pictures on. A difference is of the
-    pictures that both methods have; p is that of the sign test.
+    lacks that score; either makes the exit code 1. Intervals are of the studentized bootstrap, from 8 pictures on. A
+    difference is of the pictures that both methods have; p is that of the sign test.
     """
     choice, matches = _checked(arguments)
     from tqdm import tqdm

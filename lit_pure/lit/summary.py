@@ -40,7 +40,8 @@ def summary(
         measured |= module.scores.means  # in all their digits; Lightning has them in float32
         row["metrics"] = dict(identity)
     if isinstance(module, ARModule):
-        row["metrics"] |= {"protocol": module.choice.protocol, "left_out": module.choice.left_out}
+        chosen = module.choice
+        row["metrics"] |= {"protocol": chosen.protocol, "border": chosen.border, "left_out": chosen.left_out}
     row |= {key: value for key, value in sorted(measured.items()) if math.isfinite(value)}
     skipped = data.skipped()
     return row | {

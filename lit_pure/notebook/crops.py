@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lit_pure.images.color import luma
-from lit_pure.notebook.entrants import BICUBIC, Entrant, kept_by_any, other_pictures
+from lit_pure.notebook.entrants import BICUBIC, RESTORED, Entrant, kept_by_any, other_pictures
 from lit_pure.notebook.style import DPI, HIGHLIGHT, WIDTH, Panel, axes, draw_panel, styled
 
 
@@ -81,8 +81,9 @@ def side_by_side(all_of_them: Mapping[str, Entrant], name: str, box: Box | None 
     if not found:
         known = ", ".join(pictures(all_of_them)[:5])
         raise ValueError(f"nobody kept a picture of {name}; raise evaluation.keep, or choose one of {known} ...")
-    # The first run's pictures decide: others of the same name may be other parts of the photograph.
-    reference = next((all_of_them[label] for label in found if all_of_them[label].method != BICUBIC), None)
+    # The first restorer's pictures decide: others of the same name may be other parts of the photograph.
+    runs_own = [all_of_them[label] for label in found if all_of_them[label].method != BICUBIC]
+    reference = min(runs_own, key=lambda one: one.task != RESTORED, default=None)
     alike = {label: one for label, one in all_of_them.items() if not reference or not other_pictures(reference, one)}
     shown = {label: picture for label, picture in found.items() if label in alike}
     lq_3hw, hq_3HW = (kept_by_any(alike.values(), test_set, kind, image) for kind in ("lq", "hq"))

@@ -49,6 +49,13 @@ def test_another_picture_of_the_same_name_is_left_out_and_named(make_run):
     assert "left out: b/version_0" in figure.get_supxlabel()
 
 
+def test_a_restorer_decides_and_not_the_tokenizer_before_it(make_run):
+    vq = make_run("vq", SCORES, bicubic=(), experiment="tokenizer/nano", method="reconstructed", truth=1)
+    figure = side_by_side(entrants([vq, make_run("a", SCORES)]), "demo/b")
+    titles = [place.get_title(loc="left") for place in figure.axes]
+    assert "a/version_0" in titles and "left out: vq/version_0 (reconstructed)" in figure.get_supxlabel()
+
+
 def test_what_cannot_be_shown_is_told(make_run):
     methods = entrants([make_run("a", SCORES)])
     assert pictures(methods) == ["demo/a", "demo/b", "demo/c"]
