@@ -89,8 +89,8 @@ check: $(INSTALLED) ## lint, format, types, imports that go down only
 	"$(PY)" -m mypy
 	"$(PY)" -m pytest -q tests/test_floors.py
 
-test: $(INSTALLED) ## all tests that take seconds
-	"$(PY)" -m pytest -q
+test: $(INSTALLED) ## all tests that take seconds, a file at a time on each core (four at most)
+	"$(PY)" -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 clean: ## remove caches and build leftovers; never runs/ or VENV
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

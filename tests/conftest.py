@@ -1,7 +1,9 @@
 """A house with experiments small enough for seconds: the real YAML files, each with a small one laid over it."""
 
 import os
+import random
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from lit_pure.__main__ import main
 ROOT = Path(__file__).parents[1]
 # Tests that start a process find the package also where it is not installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+# One of several workers (pytest-xdist) takes one core, and so does what it starts; before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 SMALL_DATA = "data: {batch_size: 2, size: 96, test: {demo: {crops: 1}}, val: {crops: 1}}\n"
 SMALL = {
     "tokenizer/nano": SMALL_DATA + "vq: {channels: [32, 32]}\ntrainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
@@ -23,6 +28,15 @@ SMALL = {
     + "trainer: {max_steps: 6, val_every: 4, log_every: 1}\n",
     "demo": "trainer: {max_steps: 6, val_every: 4}\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """What a test draws without a generator of its own does not depend on the tests before it, nor on their order."""
+    random.seed(0)
+    for library, seed in {"numpy.random": "seed", "torch": "manual_seed"}.items():
+        if library in sys.modules:
+            getattr(sys.modules[library], seed)(0)
 
 
 @pytest.fixture(scope="session")

@@ -191,8 +191,9 @@ def test_the_test_keeps_sources_and_answers_beside_what_was_restored(house: Path
     said = ["image", "answer", "blur", "noise", "caption", "degradation (DEM)", "caption (source)"]
     assert all(list(row) == said and row["caption (source)"] for row in rows)
     for path in (folder / "restored").iterdir():
-        sizes = [Image.open(folder / kind / path.name).size[0] for kind in ("restored", "hq", "lq")]
-        assert sizes == [96, 96, 24]
+        for kind, size in {"restored": 96, "hq": 96, "lq": 24}.items():
+            with Image.open(folder / kind / path.name) as file:
+                assert file.size[0] == size
     tokenizer = newest("tokenizer/nano").folder / "images" / "demo"
     assert {path.name for path in tokenizer.iterdir()} == {"reconstructed", "hq"}
 

@@ -36,7 +36,7 @@ def test_shapes_ranges_and_codes() -> None:
 
 def test_codes_and_pictures_do_not_depend_on_autocast() -> None:
     model = VQTokenizer(TINY).eval()
-    image_B3HW = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    image_B3HW = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     codes_Bhw = model.encode(image_B3HW)
     with torch.autocast("cpu", torch.bfloat16):
         assert model.nearest(model.latents(image_B3HW)).ne(codes_Bhw).any(), "or this proves nothing"

@@ -78,7 +78,8 @@ def test_without_ground_truth_the_grid_is_narrower_and_nothing_is_missed(tmp_pat
 def test_what_stands_in_for_an_unreadable_photograph_is_not_kept(tmp_path: Path) -> None:
     keep(tmp_path, [{**ours(0), "unreadable": ["", "p1.jpg"], "name": ["p0", "p2"]}, ours(2)])
     assert [path.name for path in sorted((tmp_path / "0/restored").iterdir())] == ["p0.png", "p2.png", "p3.png"]
-    assert [json.loads(line)["image"] for line in (tmp_path / "0/answers.jsonl").open()] == ["p0", "p2", "p3"]
+    lines = (tmp_path / "0/answers.jsonl").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in lines] == ["p0", "p2", "p3"]
     assert int(read_bytes(tmp_path / "0/hq/p2.png").max()) == 2, "not that of the stand-in"
 
 
