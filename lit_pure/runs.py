@@ -98,7 +98,10 @@ def newest_finished(name: str) -> Run | None:
 
 
 def require(name: str) -> Run:
-    """The newest finished run of an experiment. Raises MissingRun naming the command that makes it."""
+    """The newest finished run of an experiment, named as it is or by its folder (`runs/demo/version_0/`, as shells
+    complete it). Raises MissingRun naming the command that makes it.
+    """
+    name = name.rstrip("/").removeprefix(f"{ROOT}/")
     run = newest_finished(name)
     if run is None:
         raise MissingRun(f"there is no finished run {ROOT / name}; make it with: {maker(name)}")

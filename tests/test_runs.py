@@ -28,6 +28,7 @@ def test_the_newest_finished_run_is_found_by_number(three: Path) -> None:
     assert [run.label for run in runs.versions("demo")] == [f"demo/version_{i}" for i in (0, 2, 10, 11)]
     assert runs.require("demo").label == "demo/version_10"
     assert runs.require("demo/version_0").label == "demo/version_0"
+    assert runs.require("runs/demo/version_0/").label == "demo/version_0", "as shells complete it"
     assert runs.newest_finished("demo/version_2") is None
 
 

@@ -145,7 +145,7 @@ def _read(shot: Shot) -> tuple[dict[str, Tensor], list[str]]:
             fits, wrong = max(abs(other_height - height), abs(other_width - width)) <= CLOSE, "is of another size"
         if not fits:
             del pictures[method]
-            size = f"{other_width} x {other_height} px, not {width} x {height}"
+            size = f"{other_height} x {other_width} px, not {height} x {width}"
             notes.append(f"{method}: left out: its picture of {shot.name} {wrong} ({size})")
     if LQ in pictures:
         lq_13hw = from_bytes(pictures[LQ])[None].contiguous()

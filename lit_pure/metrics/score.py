@@ -105,7 +105,7 @@ class Scorer:
         except RuntimeError as error:  # too oblong for MUSIQ, too large for the memory
             height, width = images_13HW[0].shape[2:]
             reason = str(error).splitlines()[0]
-            raise NotScorable(f"{self.info.key} cannot score a picture of {width} x {height} px: {reason}") from error
+            raise NotScorable(f"{self.info.key} cannot score a picture of {height} x {width} px: {reason}") from error
 
     def _pixels(self, image: Tensor) -> Tensor:
         """In the metric's precision. Apple's GPUs have no float64, so there the CPU computes."""

@@ -172,8 +172,8 @@ def test_pictures_that_cannot_be_shown_are_named_and_the_rest_is_shown(house):
     result = written(house, "warm", folders={"Green": folder})
     assert [note.split(":")[:2] for note in result.notes] == [["Green", " left out"]] * 3
     assert str(folder / "cat_0.png") in result.notes[0]
-    assert "demo/cat_1 is of another size (96 x 96 px, not 96 x 64)" in result.notes[1]
-    assert "demo/cat_2 is of another size (192 x 128 px, not 96 x 64)" in result.notes[2]
+    assert "demo/cat_1 is of another size (96 x 96 px, not 64 x 96)" in result.notes[1]
+    assert "demo/cat_2 is of another size (128 x 192 px, not 64 x 96)" in result.notes[2]
     shots = parsed(result).data["shots"]
     assert ["Green" in shot["pictures"] for shot in shots] == [False, False, False, True, True, True]
     assert [shot["judged"] for shot in shots] == [False, False, False, True, True, True]
@@ -183,7 +183,7 @@ def test_pictures_that_cannot_be_shown_are_named_and_the_rest_is_shown(house):
 def test_an_lq_picture_of_something_else_is_left_out(house):
     Image.new("RGB", (24, 24)).save(house / "runs/warm/version_0/images/demo/lq/cat_0.png")
     result = written(house, "warm")
-    assert result.notes == ["LQ: left out: its picture of demo/cat_0 has other proportions (24 x 24 px, not 96 x 64)"]
+    assert result.notes == ["LQ: left out: its picture of demo/cat_0 has other proportions (24 x 24 px, not 64 x 96)"]
 
 
 def test_nothing_readable_is_an_error(house):

@@ -255,7 +255,7 @@ def test_the_smallest_side_is_the_smallest(key: str, home: Path, patch: pytest.M
 
 def test_too_oblong_for_musiq_is_told(home: Path, patch: pytest.MonkeyPatch) -> None:
     foreign.place("musiq", home, patch)
-    with pytest.raises(NotScorable, match="musiq cannot score a picture of 500 x 1 px"):
+    with pytest.raises(NotScorable, match="musiq cannot score a picture of 1 x 500 px"):
         Scorer("musiq").scores(torch.rand(1, 3, 1, 500))
 
 
