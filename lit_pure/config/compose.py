@@ -249,12 +249,14 @@ def _shown(path: Path) -> str:
 
 
 def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
-    merged = OmegaConf.structured(root)
-    for layer in layers:
+    for layer in layers:  # all names first: it costs nothing, and most mistakes are there
         for key in unknown_keys(root, layer.values, ""):
             raise ConfigError(unknown_message(root, layer, key))
+    merged = OmegaConf.structured(root)
+    for layer in layers:
         try:
-            merged = OmegaConf.merge(merged, layer.values)
+            # Unsafe is what it overwrites, and that is ours; the other merge copies everything each time.
+            merged = OmegaConf.unsafe_merge(merged, layer.values)
         except OmegaConfBaseException as error:
             raise ConfigError(type_message(root, layer, error)) from None
     try:
