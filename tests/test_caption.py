@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,11 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path) -> None:
     path = folder / "captions.jsonl"
     command = ["caption", str(folder), "--source", "pixels", "--batch", "1"]
     process = subprocess.Popen([sys.executable, "-m", "lit_pure", *command], cwd=ROOT, stdout=subprocess.DEVNULL)
-    while process.poll() is None and (not path.exists() or path.stat().st_size < 700):
+    written = 0
+    while process.poll() is None and written < 700:
         time.sleep(0.002)
+        with suppress(FileNotFoundError):  # not yet, or only tried and taken away again
+            written = path.stat().st_size
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert 0 < path.read_bytes().count(b"\n") < 40
