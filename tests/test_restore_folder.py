@@ -181,7 +181,7 @@ def test_a_picture_beyond_memory_is_told_and_the_rest_go_on(
 
 
 def test_absent_files_and_empty_folders_are_named_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no such file: .*absent\.png"):
+    with pytest.raises(ValueError, match=r"no such file or folder: .*absent\.png"):
         photographs([tmp_path / "absent.png"])
     with pytest.raises(ValueError, match="no pictures"):
         photographs([tmp_path])

@@ -56,6 +56,9 @@ def test_wrong_runs_are_refused_before_torch(house: Path, capsys: pytest.Capture
     script = (
         "import sys; from lit_pure.__main__ import main; assert main(sys.argv[1:]) == 2 and 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script, "score", "photo.png", "--run", "tokenizer/nano"], check=True)
-    assert main(["score", "absent.png"]) == 1
-    assert "no such file: absent.png" in capsys.readouterr().err
+    empty = house / "empty"
+    empty.mkdir(exist_ok=True)
+    for wrong in (["score", "photo.png", "--run", "tokenizer/nano"], ["score", str(empty)], ["restore", str(empty)]):
+        subprocess.run([sys.executable, "-c", script, *wrong], check=True)
+    assert main(["score", "absent.png"]) == 2
+    assert "no such file or folder: absent.png" in capsys.readouterr().err

@@ -84,8 +84,8 @@ def decode_command(arguments: argparse.Namespace) -> int:
 def drafts_command(arguments: argparse.Namespace) -> int:
     """Compare first drafts and windows of the Jacobi engine on trained weights."""
     require_places({"--json": arguments.json})
-    windows = [int(item) for item in arguments.windows.split(",") if item.isdecimal()]
-    if not windows or not set(windows) <= set(WINDOWS):
+    windows = [int(item) if item.isdecimal() else 0 for item in arguments.windows.split(",")]
+    if not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
     with asked_wrongly():
         paths = photographs(arguments.photos)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.places import asked_wrongly
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
+from lit_pure.images.files import photographs
 
 PRESET = "realesrgan"
 """What training uses by default."""
@@ -62,13 +64,14 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     sorted by name. What was interrupted goes on where it stopped when it is run again.
     """
     knobs = _checked(arguments)
+    with asked_wrongly():
+        paths = photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.degrade_folder import Outcome, Recipe, contact_sheet, degrade_files, plan
-    from lit_pure.images.files import photographs
     from lit_pure.restore_folder import require_writable
 
-    pairs = plan(photographs(arguments.photos), arguments.crops)
+    pairs = plan(paths, arguments.crops)
     require_writable(arguments.out)
     recipe = Recipe(knobs, arguments.seed, arguments.size, arguments.crops, arguments.fit)
     outcomes: list[Outcome] = []
@@ -101,8 +104,6 @@ def _checked(arguments: argparse.Namespace) -> DegradationConfig:
         raise ConfigError(f"{COMMAND_LINE}: --size {arguments.size} is too small at scale {knobs.scale}; from {least}")
     if arguments.crops < 1:
         raise ConfigError(f"{COMMAND_LINE}: --crops {arguments.crops}: take at least one")
-    if absent := [str(path) for path in arguments.photos if not path.exists()]:
-        raise ConfigError(f"{COMMAND_LINE}: no such file or folder: {', '.join(absent)}")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"{COMMAND_LINE}: OUT {arguments.out} is a file; name a folder to write to, or a new one")
     if inside := [path for path in arguments.photos if path.resolve() == arguments.out.resolve()]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.places import asked_wrongly
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, differences, override
 from lit_pure.config.schema import ColorFix, PureExperiment
+from lit_pure.images.files import photographs
 from lit_pure.runs import Run
 
 if TYPE_CHECKING:
@@ -60,12 +62,12 @@ def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
+    with asked_wrongly():
+        paths = photographs(arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure.images.files import photographs
     from lit_pure.restore_folder import require_writable, restore_files
 
-    paths = photographs(arguments.photos)
     require_writable(arguments.out)
     from lit_pure.lit.build import restorer_of
 

@@ -31,7 +31,7 @@ def photographs(places: Sequence[Path]) -> list[Path]:
     for place in places:
         found += list_images(place) if place.is_dir() else [place]
     if absent := [str(path) for path in found if not path.is_file()]:
-        raise ValueError(f"no such file: {', '.join(absent)}")
+        raise ValueError(f"no such file or folder: {', '.join(absent)}")
     return found
 
 

@@ -31,5 +31,6 @@ def test_what_cannot_be_compared_is_named(house: Path, tmp_path: Path, capsys: p
     write_png(tmp_path / "small.png", torch.rand(3, 10, 10))
     assert main(["bench", "drafts", str(tmp_path), "--run", "demo"]) == 1
     assert "smaller than 24 x 24 px" in capsys.readouterr().err
-    assert main(["bench", "drafts", str(tmp_path), "--run", "demo", "--windows", "1"]) == 2
-    assert "--windows 1" in capsys.readouterr().err
+    for windows in ("1", "4,x", ""):
+        assert main(["bench", "drafts", str(tmp_path), "--run", "demo", "--windows", windows]) == 2
+        assert f"--windows {windows}: expected numbers" in capsys.readouterr().err
