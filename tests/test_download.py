@@ -3,16 +3,15 @@
 import os
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from lit_pure.download import ABANDONED, download
+from tests.server import Silent, serving
 
 
-class Server(BaseHTTPRequestHandler):
+class Server(Silent):
     """A whole file, a chunk that ends early, or words that are not HTTP."""
 
     def do_GET(self) -> None:
@@ -27,16 +26,11 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"10\r\nhalf" if self.path == "/chunk" else b"here")
 
-    def log_message(self, *words: object) -> None: ...
-
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{made.server_port}"
-        made.shutdown()
+    with serving(Server, monkeypatch) as address:
+        yield address
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import ClassVar
 
 import pytest
@@ -27,6 +25,7 @@ from lit_pure.images.io import read_image, write_png
 from lit_pure.lit.build import restorer_of
 from lit_pure.tokens.text import make_vocabulary
 from lit_pure.tokens.vq import VQTokenizer
+from tests.server import Silent, serving
 
 ROOT = Path(__file__).parents[1]
 DEM = DemConfig(features=[4, 6], blocks=[1, 1], downscales=[2, 1], calibration=9)
@@ -242,7 +241,7 @@ def test_a_vocabulary_and_a_tokenizer_must_have_the_same_codes(
     assert "tokenizer/official/version_0 has 20 codes, the vocabulary 40" in words
 
 
-class Hub(BaseHTTPRequestHandler):
+class Hub(Silent):
     """As much of the hub as a download asks for, and the vocabulary at its own address."""
 
     content: ClassVar[dict[str, dict[str, bytes]]] = {}
@@ -279,8 +278,6 @@ class Hub(BaseHTTPRequestHandler):
             self.taken.extend(filter(None, [name]))
             self.wfile.write(content)
 
-    def log_message(self, *words: object) -> None: ...
-
 
 @pytest.fixture
 def hub(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
@@ -293,16 +290,12 @@ def hub(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "a/vocabulary": {"text_tokenizer.json": (downloads / "text_tokenizer.json").read_bytes()},
     }
     Hub.taken = []
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{made.server_port}"
+    with serving(Hub, monkeypatch) as address:
         for name, value in {"HF_HUB_OFFLINE": False, "ENDPOINT": address}.items():
             monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
         template = "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE"
         monkeypatch.setattr(template, address + "/{repo_id}/resolve/{revision}/{filename}")
         yield address
-        made.shutdown()
 
 
 def test_downloads_take_only_what_is_needed(
@@ -396,7 +389,7 @@ def test_an_estimator_is_calibrated_on_the_photographs_it_is_for(house: Path, re
     assert runs.require("dem/official").summary()["calibrated_on"] == "."
 
 
-class Releases(BaseHTTPRequestHandler):
+class Releases(Silent):
     """One file of one release."""
 
     content: ClassVar[bytes] = b""
@@ -411,18 +404,14 @@ class Releases(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.content[: len(self.content) - self.cut])
 
-    def log_message(self, *words: object) -> None: ...
-
 
 def test_an_estimator_is_downloaded_from_its_release(
     house: Path, released: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(house / "torch"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     Releases.content, Releases.asked = released, []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Releases) as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        monkeypatch.setitem(fetch.RELEASES, "deresnet", f"http://127.0.0.1:{made.server_port}")
+    with serving(Releases, monkeypatch) as address:
+        monkeypatch.setitem(fetch.RELEASES, "deresnet", address)
         assert main(["weights", "dem/official", "source.revision=v9"]) == 1
         words = capsys.readouterr().err
         assert "/releases/download/v9/MMRealSRGAN.pth cannot be downloaded (HTTP Error 404" in words
@@ -433,7 +422,6 @@ def test_an_estimator_is_downloaded_from_its_release(
         assert "bytes" in capsys.readouterr().err and not list((house / "torch").rglob("*.pth*")), "half is not kept"
         monkeypatch.setattr(Releases, "cut", 0)
         assert main(["weights", "dem/official"]) == 0
-        made.shutdown()
     path = "/TencentARC/MM-RealSR/releases/download/{}/MMRealSRGAN.pth"
     assert Releases.asked == [path.format("v9"), path.format("v1.0.0"), path.format("v1.0.0")]
     kept = house / "torch" / "hub" / "TencentARC" / "MM-RealSR" / "v1.0.0" / "MMRealSRGAN.pth"

@@ -13,9 +13,8 @@ from lit_pure import runs
 from lit_pure.commands import bench_restore
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
-from lit_pure.commands.places import asked_wrongly, require_pictures, require_places
+from lit_pure.commands.places import asked_photographs, require_pictures, require_places
 from lit_pure.config.compose import ConfigError
-from lit_pure.images.files import photographs
 
 PRESETS = ("tiny", "tiny-512", "7b")
 ENGINES = ("reference", "plain", "jacobi")
@@ -87,8 +86,7 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     windows = [int(item) if item.isdecimal() else 0 for item in arguments.windows.split(",")]
     if not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
-    with asked_wrongly():
-        paths = photographs(arguments.photos)
+    paths = asked_photographs(arguments.photos)
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare

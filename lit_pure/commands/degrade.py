@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import asked_wrongly
+from lit_pure.commands.places import asked_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
-from lit_pure.images.files import photographs
 
 PRESET = "realesrgan"
 """What training uses by default."""
@@ -64,8 +63,7 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     sorted by name. What was interrupted goes on where it stopped when it is run again.
     """
     knobs = _checked(arguments)
-    with asked_wrongly():
-        paths = photographs(arguments.photos)
+    paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.degrade_folder import Outcome, Recipe, contact_sheet, degrade_files, plan

@@ -1,12 +1,12 @@
 """What a command line names on disk, looked at before any work: mistakes are told at once. Imports nothing slow."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
-from lit_pure.images.files import EXTENSIONS, list_images
+from lit_pure.images.files import EXTENSIONS, list_images, photographs
 
 
 @contextmanager
@@ -65,6 +65,12 @@ def require_folder(flag: str, out: Path) -> None:
         raise ConfigError(f"{COMMAND_LINE}: {flag} {out}{at} is a file; name a folder to write to, or a new one")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"{COMMAND_LINE}: {flag} {out}: nothing can be written to {there}; name another folder")
+
+
+def asked_photographs(places: Sequence[Path]) -> list[Path]:
+    """The files named, and all pictures of the folders named. Raises ConfigError where there are none."""
+    with asked_wrongly(COMMAND_LINE):
+        return photographs(places)
 
 
 def require_pictures(flag: str, folder: Path | None) -> None:

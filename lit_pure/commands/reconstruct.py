@@ -9,7 +9,7 @@ from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
-from lit_pure.commands.places import asked_wrongly, require_folder, require_places
+from lit_pure.commands.places import asked_photographs, asked_wrongly, require_folder, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.schema import PureExperiment, TokenizerExperiment
 from lit_pure.runs import Run
@@ -91,14 +91,12 @@ def _tokenizer_of(run: Run) -> Run:
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]]:
     """The photographs, and the metrics to measure. Raises ConfigError for all that is wrong whatever the run is."""
-    from lit_pure.images.files import names_of, photographs
+    from lit_pure.images.files import names_of
     from lit_pure.metrics.choice import choose
     from lit_pure.metrics.table import METRICS
 
-    if absent := [str(path) for path in arguments.photos if not path.exists()]:
-        raise ConfigError(f"{COMMAND_LINE}: no such file or folder: {', '.join(absent)}")
+    paths = asked_photographs(arguments.photos)
     with asked_wrongly(COMMAND_LINE):
-        paths = photographs(arguments.photos)
         names_of(paths)
     require_places({"--csv": arguments.csv, "--json": arguments.json})
     if arguments.out:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import asked_wrongly
+from lit_pure.commands.places import asked_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, differences, override
 from lit_pure.config.schema import ColorFix, PureExperiment
-from lit_pure.images.files import photographs
 from lit_pure.runs import Run
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
-    with asked_wrongly():
-        paths = photographs(arguments.photos)
+    paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.restore_folder import require_writable, restore_files

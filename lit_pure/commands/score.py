@@ -8,10 +8,9 @@ from typing import Any
 from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import asked_wrongly, require_places
+from lit_pure.commands.places import asked_photographs, require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.schema import DemExperiment
-from lit_pure.images.files import photographs
 from lit_pure.runs import Run
 
 SHIPPED = "dem/bsds500/shipped"
@@ -30,8 +29,7 @@ def score_command(arguments: argparse.Namespace) -> int:
     """Score blur and noise of photographs, 0 to 1, higher is worse; a score orders photographs, it has no unit."""
     require_places({"--json": arguments.json})
     run, experiment = _estimator_run(arguments.run)
-    with asked_wrongly():
-        paths = photographs(arguments.photos)
+    paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure import weights

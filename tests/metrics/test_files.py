@@ -4,9 +4,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ import torch
 from lit_pure.metrics import files
 from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.table import METRICS, WeightsFile
+from tests.server import Silent, serving
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -105,7 +104,7 @@ def test_fetch_from_a_folder(home: Path, tmp_path: Path, monkeypatch: pytest.Mon
         files.fetch(METRICS["niqe"].files[0], folder)
 
 
-class Server(BaseHTTPRequestHandler):
+class Server(Silent):
     """Gives CONTENT, without its last `cut` bytes or with its first byte changed."""
 
     cut, changed = 0, False
@@ -116,16 +115,11 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write((b"W" if self.changed else b"w") + CONTENT[1 : len(CONTENT) - self.cut])
 
-    def log_message(self, *words: object) -> None: ...
-
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as made:
-        Thread(target=made.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{made.server_port}"
-        made.shutdown()
+    with serving(Server, monkeypatch) as address:
+        yield address
 
 
 def test_a_download_is_whole_and_checked_or_absent(home: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
