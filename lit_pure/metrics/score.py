@@ -92,7 +92,8 @@ class Scorer:
                 [self._single(*single) for single in zip(*(one.split(1) for one in images), strict=True)]
             )
         if bad := torch.nonzero(~torch.isfinite(score_B)).flatten().tolist():
-            raise NotScorable(f"{self.info.key} has no finite score for images {bad} of this batch (flat?)")
+            which = "it" if len(score_B) == 1 else f"images {bad} of this batch"
+            raise NotScorable(f"{self.info.key} has no finite score for {which} (one flat colour?)")
         return score_B
 
     def _single(self, *images_13HW: Tensor) -> Tensor:
@@ -136,8 +137,6 @@ def score_bytes(
         try:
             target_13HW = None if target_3HW is None else from_bytes(target_3HW.to(device))[None]
             scores[key] = scorer.scores(from_bytes(pred_3HW.to(device))[None], target_13HW).item()
-        except NotScorable:
-            lacking[key] = f"{key} has no finite score for it (one flat colour?)"
         except ValueError as error:
             lacking[key] = str(error)
         except (MemoryError, torch.OutOfMemoryError):

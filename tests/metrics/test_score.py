@@ -25,7 +25,7 @@ from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.photos import Crops
 from lit_pure.images.files import list_images
 from lit_pure.images.io import from_bytes, read_image, write_png
-from lit_pure.metrics.score import Frechet, NotScorable, Scorer, distance
+from lit_pure.metrics.score import Frechet, NotScorable, Scorer, distance, score_bytes
 from lit_pure.metrics.table import METRICS
 from metrics import foreign
 
@@ -257,6 +257,9 @@ def test_too_oblong_for_musiq_is_told(home: Path, patch: pytest.MonkeyPatch) -> 
     foreign.place("musiq", home, patch)
     with pytest.raises(NotScorable, match="musiq cannot score a picture of 1 x 500 px"):
         Scorer("musiq").scores(torch.rand(1, 3, 1, 500))
+    one_3HW = torch.randint(256, (3, 1, 500), dtype=torch.uint8)
+    scores, lacking = score_bytes([Scorer("musiq")], one_3HW, None, torch.device("cpu"))
+    assert not scores and lacking["musiq"].startswith("musiq cannot score a picture of 1 x 500 px: ")
 
 
 def test_a_flat_image_has_no_niqe() -> None:
