@@ -7,7 +7,7 @@ mistake in a fraction of a second.
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,13 +55,15 @@ def locate(path: str) -> Path:
 def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment `name` (a path below `experiments/` without .yaml) with `overrides` such as "sampling.k=1".
 
+    A variant of a sweep (see `grid`) is one, too: sweeps/sampling/k_max=10,guidance=0.8.
     Bases come first, then the file itself, then the command line; `base=other` swaps the file's own base. The values of
     a preset lie directly below the file, or the command line, that names it: its other keys win wherever they stand.
     Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges found.
     """
-    command_line = [_parse_override(item) for item in overrides]
-    swap = next((layer.values["base"] for layer in reversed(command_line) if "base" in layer.values), None)
-    layers = [*_lineage(name, swap), *command_line]
+    file, chosen = _variant(name, overrides)
+    launched = [*(_parse_override(item) for item in overrides), *chosen]
+    swap = next((layer.values["base"] for layer in reversed(launched) if "base" in layer.values), None)
+    layers = [*_lineage(file, swap), *launched]
     for layer in layers:
         layer.values.pop("sweep", None)
     layers = _with_presets(layers, DEGRADATION)
@@ -86,13 +88,19 @@ def degradation(preset: str, overrides: Sequence[str] = ()) -> DegradationConfig
     return _checked(_merge(DegradationConfig, layers), layers)
 
 
-def grid(name: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
+def is_sweep(name: str) -> bool:
+    """Whether there is such an experiment, with a `sweep:` in its file."""
+    path = locate("experiments") / f"{name}.yaml"
+    return path.is_file() and "sweep" in _load(path)
+
+
+def grid(name: str) -> dict[str, list[str]]:
     """The variants of a file with a `sweep:` of dotted keys to lists: label -> overrides, the product of the lists."""
     path = _experiment_file(name)
     axes = _load(path).get("sweep")
     if not isinstance(axes, dict) or not all(isinstance(values, list) and values for values in axes.values()):
         raise ConfigError(f"{path}: sweep: expected dotted keys with lists, for example sweep: {{sampling.k: [1, 10]}}")
-    variants: dict[str, list[str]] = {"": list(overrides)}
+    variants: dict[str, list[str]] = {"": []}
     for key, values in axes.items():
         short = str(key).rpartition(".")[2]
         variants = {
@@ -139,6 +147,22 @@ def _experiment_file(name: str) -> Path:
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(experiment_names())}"
         raise ConfigError(f"no experiment {name!r} (looked for {path}); {hint}")
     return path
+
+
+def _variant(name: str, overrides: Sequence[str]) -> tuple[str, list[Layer]]:
+    """The file of an experiment, and what it sets as one variant of that file's sweep; nothing where it is none."""
+    parts = name.split("/")
+    file = next((file for end in range(1, len(parts)) if is_sweep(file := "/".join(parts[:end]))), None)
+    if file is None:
+        return name, []
+    label, variants = name.removeprefix(f"{file}/"), grid(file)
+    if label not in variants:
+        raise ConfigError(f"{file}.yaml has no variant {label!r}; it has {', '.join(variants)}")
+    varied = {item.partition("=")[0] for item in variants[label]}
+    if twice := [item for item in overrides if item.partition("=")[0] in varied]:
+        raise ConfigError(f"{COMMAND_LINE}: {twice[0]} is what {file}.yaml varies; change its sweep: instead")
+    source = _shown(_experiment_file(file))
+    return file, [replace(_parse_override(item), source=source) for item in variants[label]]
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class BackboneConfig:
     """Where embedding and head rows of image codes start: `codebook` gives similar codes similar rows (not public)."""
     loss_chunk: int = knob(1024, low=1)
     """Label positions whose logits exist at one time."""
+    z_loss: float = knob(0.0, low=0, high=1)
+    """Weight of the squared normaliser of the logits, which keeps these from drifting (Lumina-mGPT: 1e-5)."""
 
     def problems(self) -> Iterator[Problem]:
         if self.width % (2 * self.heads):

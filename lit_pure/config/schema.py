@@ -1,6 +1,7 @@
 """Every knob of every experiment, with its unit and its range.
 
-Knows names, types, defaults and legal ranges; those of data are in `data.py`. Knows nothing of files (`compose.py`
+Knows names, types, defaults and legal ranges; those of data, models and training are in the files beside
+this one. Knows nothing of files (`compose.py`
 reads them), of torch, or of what a knob does: the classes that take these dataclasses in their constructors do. Each
 docstring under a field says what it is; `knob(...)` says what it may be. Defaults are the paper's where the paper
 (arXiv 2503.11073) has a number.
@@ -12,6 +13,7 @@ from typing import Literal
 
 from lit_pure.config.data import DataConfig, Problem, knob
 from lit_pure.config.models import BackboneConfig, DemConfig, SamplingConfig, VQConfig
+from lit_pure.config.training import AdapterConfig, OptimConfig, TrainerConfig
 
 GuidanceMode = Literal["none", "perception", "understanding", "full"]
 """Which answer segments exist before the image: nothing, the degradation sentence, the caption, or both (table 5)."""
@@ -33,52 +35,6 @@ MetricName = Literal[
 
 
 @dataclass
-class OptimConfig:
-    """AdamW with linear warm-up and cosine decay (paper section 4.1; betas and decay as in the official training)."""
-
-    lr: float = knob(4e-4, above=0, high=1)
-    """Peak learning rate."""
-    min_lr: float = knob(0.0, low=0, high=1)
-    """Learning rate at the last step."""
-    warmup: float = knob(0.25, low=0, high=1)
-    """Share of `trainer.max_steps` spent warming up (the paper: 0.5 of 2 epochs)."""
-    betas: tuple[float, float] = knob((0.9, 0.95), low=0, high=0.99999)
-    """Decay of AdamW's first and second moments."""
-    eps: float = knob(1e-8, above=0, high=1)
-    """AdamW's epsilon."""
-    weight_decay: float = knob(0.1, low=0, high=1)
-    """Decoupled weight decay, on all parameters as in the official training."""
-
-
-@dataclass
-class TrainerConfig:
-    """What is handed to Lightning's Trainer."""
-
-    max_steps: int = knob(1484, low=1)
-    """Optimizer steps."""
-    val_every: int = knob(500, low=1)
-    """Steps between validations."""
-    log_every: int = knob(10, low=1)
-    """Steps between log entries."""
-    accumulate: int = knob(1, low=1)
-    """Batches per optimizer step."""
-    gradient_clip: float = knob(4.0, low=0)
-    """Largest global norm of the gradient; 0 does not clip."""
-    accelerator: str = "auto"
-    """Lightning's accelerator: auto, cpu, gpu, mps."""
-    devices: str = "auto"
-    """Lightning's devices: auto, a count, or a list such as "0,1"."""
-    num_nodes: int = knob(1, low=1)
-    """Machines."""
-    strategy: str = "auto"
-    """Lightning's strategy: auto, ddp, ..."""
-    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
-    """Numbers to compute in."""
-    peak_flops: float = knob(0.0, low=0)
-    """What one device could do in that precision [FLOP/s], for train/mfu; 0 asks Lightning, which lacks some."""
-
-
-@dataclass
 class Needs:
     """Experiments whose finished runs this one builds on; `name` takes the newest run, `name/version_3` that one."""
 
@@ -88,6 +44,8 @@ class Needs:
     """The run of the degradation estimator; made first where it is missing."""
     weights: str = ""
     """The run whose backbone is sampled from; with it nothing is trained."""
+    start: str = ""
+    """The run whose backbone training starts from; empty: fresh weights."""
 
 
 @dataclass
@@ -203,6 +161,11 @@ class EvaluationConfig:
     """Test pictures of a set whose LQ and HQ are kept beside the restored one."""
 
 
+def _only_backbones_are_cut(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.trainer.strategy == "fsdp":
+        yield "trainer.strategy", f"= fsdp cuts backbones alone; a {experiment.family} is small: take ddp"
+
+
 @dataclass
 class TokenizerExperiment(Experiment):
     """Trains the visual tokenizer."""
@@ -213,6 +176,7 @@ class TokenizerExperiment(Experiment):
 
     def problems(self) -> Iterator[Problem]:
         yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
+        yield from _only_backbones_are_cut(self)
 
 
 @dataclass
@@ -225,6 +189,7 @@ class DemExperiment(Experiment):
 
     def problems(self) -> Iterator[Problem]:
         yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
+        yield from _only_backbones_are_cut(self)
         process = self.data.degradation
         second_blur = process.second_order_prob * process.second_blur_prob
         for key, ever in (("blur_prob", second_blur), ("noise_prob", process.second_order_prob)):
@@ -245,12 +210,26 @@ class PureExperiment(Experiment):
     """Prompt and answer."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The transformer."""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    """What of the transformer is trained: all of it, or small matrices beside it."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Decoding."""
     restoring: RestoringConfig = field(default_factory=RestoringConfig)
     """From squares to pictures."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Test and pictures."""
+
+    def problems(self) -> Iterator[Problem]:
+        kind = self.adapter.kind
+        if kind == "none" or self.needs.weights:  # sampling trains nothing
+            return
+        if not self.needs.start:
+            yield "adapter.kind", f"= {kind} trains beside weights that are there: name their run in needs.start"
+        if not self.adapter.projections:
+            yield "adapter.projections", "names no matrix; take at least one of q, k, v, out, gate, up, down"
+        sizes = {"width": self.backbone.width, "ffn": self.backbone.ffn}
+        if kind == "qlora" and (odd := [f"{name} {size}" for name, size in sizes.items() if size % 64]):
+            yield "adapter.kind", f"= qlora rounds 64 weights of a row together: backbone.{odd[0]} is no multiple of 64"
 
 
 FAMILIES: dict[str, type[Experiment]] = {

@@ -101,10 +101,22 @@ def test_a_saved_experiment_reads_back_equal(house: Path) -> None:
 
 
 def test_a_sweep_is_the_product_of_its_lists(house: Path) -> None:
-    variants = grid("grid", ["trainer.max_steps=3"])
-    assert list(variants) == ["k=1,seed=3", "k=1,seed=4", "k=50,seed=3", "k=50,seed=4"]
-    chosen = pure("grid", *variants["k=50,seed=4"])
+    assert list(grid("grid")) == ["k=1,seed=3", "k=1,seed=4", "k=50,seed=3", "k=50,seed=4"]
+    chosen = pure("grid/k=50,seed=4", "trainer.max_steps=3")
     assert (chosen.sampling.k, chosen.seed, chosen.trainer.max_steps) == (50, 4, 3)
+    assert chosen.name == "grid/k=50,seed=4" and pure("grid").sampling.k == 5
+
+
+def test_a_variant_that_is_none_and_a_setting_that_a_sweep_varies_are_refused(house: Path) -> None:
+    with pytest.raises(ConfigError, match=r"grid.yaml has no variant 'k=2'; it has k=1,seed=3, "):
+        compose("grid/k=2")
+    with pytest.raises(ConfigError, match=r"command line: seed=7 is what grid.yaml varies"):
+        compose("grid/k=1,seed=3", ["seed=7"])
+    (house / "experiments" / "grid.yaml").write_text("base: root\nsweep: {sampling.k: [-1]}\n")
+    with pytest.raises(ConfigError, match=r"^experiments/grid.yaml: sampling.k = -1"):
+        compose("grid/k=-1")
+    with pytest.raises(ConfigError, match="no experiment 'root/k=2'"):
+        compose("root/k=2")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""The knobs of training: optimizer, adapters, and what is handed to Lightning's Trainer.
+
+Knows names, types, defaults and legal ranges (`knob`); the defaults are the paper's where it has a number. Imports no
+torch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lit_pure.config.data import Problem, knob
+
+Projection = Literal["q", "k", "v", "out", "gate", "up", "down"]
+"""The matrices of a block: of attention the first four, of the feed-forward the others."""
+
+
+@dataclass
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay (paper section 4.1; betas and decay as in the official training)."""
+
+    lr: float = knob(4e-4, above=0, high=1)
+    """Peak learning rate."""
+    min_lr: float = knob(0.0, low=0, high=1)
+    """Learning rate at the last step."""
+    warmup: float = knob(0.25, low=0, high=1)
+    """Share of `trainer.max_steps` spent warming up (the paper: 0.5 of 2 epochs)."""
+    betas: tuple[float, float] = knob((0.9, 0.95), low=0, high=0.99999)
+    """Decay of AdamW's first and second moments."""
+    eps: float = knob(1e-8, above=0, high=1)
+    """AdamW's epsilon."""
+    weight_decay: float = knob(0.1, low=0, high=1)
+    """Decoupled weight decay, on all parameters as in the official training."""
+    states: Literal["float32", "8bit"] = "float32"
+    """Numbers that AdamW's moments are kept in; `8bit` takes a quarter of the memory (torchao)."""
+    ema: float = knob(0.0, low=0, high=0.999999)
+    """Decay per step of the average of weights that is validated, tested and kept; 0 keeps the last weights."""
+
+
+@dataclass
+class AdapterConfig:
+    """Low-rank adapters beside the backbone's matrices (arXiv 2106.09685, 2305.14314), through peft."""
+
+    kind: Literal["none", "lora", "qlora"] = "none"
+    """`lora` trains adapters alone; `qlora` keeps the frozen matrices in 4 bits, too."""
+    rank: int = knob(16, low=1)
+    """Inner width of an adapter."""
+    alpha: float = knob(32.0, above=0)
+    """Adapters are scaled by alpha / rank."""
+    dropout: float = knob(0.0, low=0, high=0.9)
+    """Dropout before an adapter."""
+    projections: list[Projection] = knob(["q", "k", "v", "out", "gate", "up", "down"])
+    """Which matrices of a block get one."""
+
+
+@dataclass
+class TrainerConfig:
+    """What is handed to Lightning's Trainer."""
+
+    max_steps: int = knob(1484, low=1)
+    """Optimizer steps."""
+    val_every: int = knob(500, low=1)
+    """Steps between validations."""
+    log_every: int = knob(10, low=1)
+    """Steps between log entries."""
+    save_every: int = knob(0, low=0)
+    """Steps between checkpoints; 0 saves at each validation."""
+    keep_last: int = knob(2, low=1)
+    """Newest checkpoints that are kept."""
+    keep_best: int = knob(1, low=0)
+    """Checkpoints with the lowest val/loss that are kept beside them."""
+    resume: str = "auto"
+    """`auto` goes on with the newest unfinished run of the same settings, `never` with none, NAME/version_N with that."""
+    accumulate: int = knob(1, low=1)
+    """Batches per optimizer step."""
+    gradient_clip: float = knob(4.0, low=0)
+    """Largest global norm of the gradient; 0 does not clip."""
+    max_skipped: int = knob(10, low=1)
+    """Steps in a row that may be left out because a loss or gradient is not finite; then training stops."""
+    accelerator: str = "auto"
+    """Lightning's accelerator: auto, cpu, gpu, mps."""
+    devices: str = "auto"
+    """Lightning's devices: auto, a count, or a list such as "0,1"."""
+    num_nodes: int = knob(1, low=1)
+    """Machines."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """`fsdp` cuts the backbone into a piece per process; `ddp` gives each a copy; `auto` is ddp on several devices."""
+    timeout: float = knob(1800.0, above=0)
+    """How long a process waits for the others before it gives up [s]."""
+    activation_checkpointing: Literal["none", "block", "selective"] = "none"
+    """What is computed again in the backward pass: nothing, whole blocks, or all but the large products."""
+    compile: bool = False
+    """Whether torch compiles the blocks."""
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed"] = "32-true"
+    """Numbers to compute in; with fsdp, bf16-mixed gathers and computes in bfloat16 and keeps float32."""
+    peak_flops: float = knob(0.0, low=0)
+    """What one device could do in that precision [FLOP/s], for train/mfu; 0 asks Lightning, which lacks some."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.strategy == "fsdp" and self.precision == "16-mixed":
+            yield "precision", "= 16-mixed does not go with strategy fsdp; take bf16-mixed"
