@@ -17,6 +17,8 @@ from lit_pure.config.models import BackboneConfig
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention proper: q, k, v (B, T, H, d) of new positions -> mixed values (B, T, H, d)."""
+Angles = tuple[Tensor, Tensor]
+"""Cosines and sines (B, T, 1, d) of positions."""
 
 
 def attend_causally(q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
@@ -25,7 +27,7 @@ def attend_causally(q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
-def rotary(positions_BT: Tensor, head_channels: int, theta: float) -> tuple[Tensor, Tensor]:
+def rotary(positions_BT: Tensor, head_channels: int, theta: float) -> Angles:
     """Cosines and sines (B, T, 1, d) of the half-rotation layout (arXiv 2104.09864), in float32."""
     exponents = torch.arange(0, head_channels, 2, device=positions_BT.device, dtype=torch.float32) / head_channels
     angles = positions_BT[..., None].float() * theta**-exponents
@@ -48,7 +50,7 @@ class Attention(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(config.width, config.width, bias=False) for _ in range(4))
         self.q_norm, self.k_norm = (nn.LayerNorm(config.width // config.heads, eps=config.norm_eps) for _ in range(2))
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mix: Mix) -> Tensor:
+    def forward(self, x_BTD: Tensor, angles: Angles, mix: Mix) -> Tensor:
         """`mix` decides what each position sees."""
         q, k, v = (f(x_BTD).unflatten(-1, (self.heads, -1)) for f in (self.q, self.k, self.v))
         q, k = rotate(torch.stack([self.q_norm(q), self.k_norm(k)]), *angles)
@@ -75,8 +77,21 @@ class Block(nn.Module):
         self.attention_norm, self.ffn_norm = (nn.RMSNorm(config.width, eps=config.norm_eps) for _ in range(2))
         self.attention, self.ffn = Attention(config), FeedForward(config)
         self.dropout = config.dropout
+        self.learn: Learn = Block.compute
+        """How `compute` runs where gradients are wanted: who trains may have it compiled, or computed once more."""
 
-    def forward(self, x_BTD: Tensor, angles: tuple[Tensor, Tensor], mix: Mix = attend_causally) -> Tensor:
+    def forward(self, x_BTD: Tensor, angles: Angles, mix: Mix | None = None) -> Tensor:
+        """`mix` decides what each position sees; without it, itself and what stands before it."""
+        if mix is None and torch.is_grad_enabled():
+            return self.learn(self, x_BTD, angles)
+        return self.compute(x_BTD, angles, mix or attend_causally)
+
+    def compute(self, x_BTD: Tensor, angles: Angles, mix: Mix = attend_causally) -> Tensor:
+        """What the block is."""
         mixed = self.attention(self.attention_norm(x_BTD), angles, mix)
         x_BTD = x_BTD + F.dropout(mixed, self.dropout, self.training)
         return x_BTD + F.dropout(self.ffn(self.ffn_norm(x_BTD)), self.dropout, self.training)
+
+
+Learn = Callable[[Block, Tensor, Angles], Tensor]
+"""A block's causal pass: block, x (B, T, D), angles -> (B, T, D)."""

@@ -7,16 +7,46 @@ Shape legend: B rows, R rows of all caches, T positions, D width, V vocabulary, 
 """
 
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
 from lit_pure.backbone.blocks import Block, rotary
 from lit_pure.backbone.cache import KVCache
+from lit_pure.backbone.losses import linear_cross_entropy
 from lit_pure.config.models import BackboneConfig
 
 INITIAL_STD = 0.02
 """Standard deviation of fresh weights, Chameleon's."""
+
+
+class Head(nn.Linear):
+    """From hidden states to logits, or straight to the loss, which never holds all logits.
+
+    Both ways go through the module's call: what cuts parameters into pieces gathers them there.
+    """
+
+    @overload
+    def forward(self, input: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, input: Tensor, labels_N: Tensor, weight_N: Tensor, chunk: int, z: float = 0.0
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def forward(
+        self,
+        input: Tensor,
+        labels_N: Tensor | None = None,
+        weight_N: Tensor | None = None,
+        chunk: int = 1,
+        z: float = 0.0,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits (..., V) of hidden states (..., D); with labels, `losses.linear_cross_entropy` of states (N, D)."""
+        if labels_N is None or weight_N is None:
+            return super().forward(input)
+        return linear_cross_entropy(input, self.weight, labels_N, weight_N, chunk, z)
 
 
 class NextTokenBackbone(nn.Module):
@@ -28,7 +58,7 @@ class NextTokenBackbone(nn.Module):
         self.embed = nn.Embedding(vocabulary_size, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.head = nn.Linear(config.width, vocabulary_size, bias=False)
+        self.head = Head(config.width, vocabulary_size, bias=False)
         self.apply(_initialise)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
@@ -41,7 +71,7 @@ class NextTokenBackbone(nn.Module):
         return self.norm(x_BTD)
 
     def logits(self, ids_BT: Tensor) -> Tensor:
-        """Logits (B, T, V) of every position: for short sequences and tests; training uses `losses.py`."""
+        """Logits (B, T, V) of every position: for short sequences and tests; training asks the head for the loss."""
         return self.head(self(ids_BT))
 
     def feed(self, ids_RT: Tensor, caches: Sequence[KVCache]) -> Tensor:
