@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lit_pure.backbone.adapters import merged_state
 from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.models import BackboneConfig, DemConfig, VQConfig
 from lit_pure.config.schema import RestorerConfig
@@ -61,11 +62,21 @@ def load_dem(folder: Path) -> DegradationEstimator:
     return filled(lambda: DegradationEstimator(config), read_state(folder), folder).float()
 
 
-def save_pure(folder: Path, backbone: NextTokenBackbone, vocabulary: Vocabulary) -> None:
-    """Write a PURE backbone and its vocabulary."""
+def save_pure(
+    folder: Path,
+    backbone: NextTokenBackbone,
+    vocabulary: Vocabulary,
+    state: Mapping[str, Tensor] | None = None,
+    largest: int | None = None,
+) -> None:
+    """Write a PURE backbone, adapters merged into it, and its vocabulary.
+
+    `state` is the backbone's state dict where that had to be gathered from several processes; `largest` is what a file
+    may have [bytes].
+    """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary.save(folder / "vocabulary.json")
-    _save(folder, "pure", asdict(backbone.config), backbone.state_dict(), ["vocabulary.json"])
+    _save(folder, "pure", asdict(backbone.config), merged_state(backbone, state), ["vocabulary.json"], largest)
 
 
 def load_pure(folder: Path) -> tuple[NextTokenBackbone, Vocabulary]:
@@ -168,13 +179,13 @@ def filled(make: Callable[[], Model], state: Mapping[str, Tensor], source: Path)
     return model.requires_grad_(False).eval()
 
 
-def write_state(folder: Path, state: Mapping[str, Tensor]) -> list[str]:
+def write_state(folder: Path, state: Mapping[str, Tensor], largest: int | None = None) -> list[str]:
     """Write tensors as one file, or several with an index; returns the names of the safetensors files.
 
     Files that stood there are replaced only once all new ones are whole. Raises ValueError where it cannot be done.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plan = split_torch_state_dict_into_shards(dict(state), max_shard_size=LARGEST_FILE)
+    plan = split_torch_state_dict_into_shards(dict(state), max_shard_size=largest or LARGEST_FILE)
     names = sorted(plan.filename_to_tensors)
     partials = {name: folder / f"{name}.partial" for name in names}
     try:
@@ -205,9 +216,14 @@ def sha256(path: Path) -> str:
 
 
 def _save(
-    folder: Path, kind: str, config: dict[str, Any], state: Mapping[str, Tensor], beside: Iterable[str] = ()
+    folder: Path,
+    kind: str,
+    config: dict[str, Any],
+    state: Mapping[str, Tensor],
+    beside: Iterable[str] = (),
+    largest: int | None = None,
 ) -> None:
-    names = [*write_state(folder, state), *beside]
+    names = [*write_state(folder, state, largest), *beside]
     digests = {name: sha256(folder / name) for name in names}
     write_json(folder / "config.json", {"kind": kind, "config": config, "sha256": digests})
 

@@ -1,0 +1,73 @@
+"""`export`: a checkpoint to weights in one file. Knows flags, how a checkpoint is named, and what is printed."""
+
+import argparse
+from pathlib import Path
+
+from lit_pure import checkpoints, runs
+from lit_pure.checkpoints import FOLDER, Checkpoint
+from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.places import require_folder
+from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.config.schema import PureExperiment
+from lit_pure.runs import Run
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "export", export_command)
+    command.add_argument(
+        "source",
+        metavar="RUN_OR_CHECKPOINT",
+        help="a run, finished or not, whose newest complete checkpoint is taken, for example pure/nano; "
+        "or one checkpoint, for example runs/pure/nano/version_0/checkpoints/step=00000500",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write to; must not exist yet")
+
+
+def export_command(arguments: argparse.Namespace) -> int:
+    """Write the weights of a checkpoint as one safetensors file: averaged where there are averages, adapters merged."""
+    run, checkpoint = _found(arguments.source)
+    out: Path = arguments.out
+    if out.exists():
+        raise ConfigError(f"{COMMAND_LINE}: {out} exists already; name another folder")
+    require_folder("OUT", out)
+    experiment = run.experiment()
+    if not isinstance(experiment, PureExperiment):
+        raise ConfigError(
+            f"{run.label} is a run of family {experiment.family}: only checkpoints of pure runs are exported; "
+            "others keep their weights when they are finished"
+        )
+    if experiment.adapter.kind != "none":
+        runs.require(run.provenance()["needs"]["start"])
+    from lit_pure.lit.exporting import export
+
+    averaged = export(run, checkpoint.folder, out)
+    kind = "averaged weights" if averaged else "weights"
+    print(f"{out}: the {kind} of {run.label} after step {checkpoint.step}")
+    return 0
+
+
+def _found(source: str) -> tuple[Run, Checkpoint]:
+    """A checkpoint, and the run whose it is. Raises ConfigError where there is none."""
+    if Path(source).absolute().parent.name == FOLDER:
+        return _named(Path(source))
+    name = source.rstrip("/").removeprefix(f"{runs.ROOT}/")
+    known = runs.versions(name) if runs.experiment_of(name) == name else [Run(runs.ROOT / name)]
+    for run in reversed(known):
+        if checkpoint := checkpoints.newest(run.folder / FOLDER):
+            return run, checkpoint
+    if any(run.folder.is_dir() for run in known):
+        raise ConfigError(f"{runs.ROOT / name} has no complete checkpoint; a training writes them (trainer.save_every)")
+    raise ConfigError(f"there is no run {runs.ROOT / name}; name one that was trained, or the folder of a checkpoint")
+
+
+def _named(folder: Path) -> tuple[Run, Checkpoint]:
+    """The checkpoint in a folder. Raises ConfigError naming those beside it where there is none."""
+    checkpoint = checkpoints.read(folder)
+    if checkpoint is None:
+        beside = ", ".join(each.folder.name for each in checkpoints.complete(folder.parent)) or "none"
+        wrong = "is not complete" if folder.is_dir() else "is not there"
+        raise ConfigError(f"{folder} {wrong}; complete checkpoints beside it: {beside}")
+    home = Path.cwd()
+    run = folder.absolute().parents[1]
+    return Run(run.relative_to(home) if run.is_relative_to(home) else run), checkpoint

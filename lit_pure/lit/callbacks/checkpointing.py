@@ -1,0 +1,107 @@
+"""When checkpoints are written while training, and which stay.
+
+Knows steps, validations and Lightning's Trainer with one of our strategies. Knows nothing of files (`saving.py`).
+"""
+
+from pathlib import Path
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from lit_pure import checkpoints
+from lit_pure.lit.saving import Wish
+from lit_pure.lit.strategies import Folders
+
+
+class Checkpointing(Callback):
+    """Saves every so many optimizer steps, and at the end of training.
+
+    A checkpoint is that of a finished step, and of the validation that falls on it. It is written while training goes
+    on; where that fails, one line tells it, and the last good one stands. Callbacks after this one have not seen the
+    step yet when it is saved, nor has the module's `on_train_batch_end`.
+    """
+
+    def __init__(self, folder: Path, every: int, keep_last: int = 2, keep_best: int = 1) -> None:
+        """
+        Args:
+            folder: that the checkpoints are below; what an earlier process left incomplete there is removed.
+            every: optimizer steps between two.
+            keep_last: newest that stay.
+            keep_best: with the lowest val/loss that stay besides.
+        """
+        self.folder, self.every, self.keep_last, self.keep_best = folder, every, keep_last, keep_best
+        self._seen = self._saved = 0
+        self._due = False
+        self._score: tuple[int, float] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Agree on the folder of the first process; clear what was left there."""
+        if stage != "fit":
+            return
+        self.folder = trainer.strategy.broadcast(self.folder)
+        if trainer.is_global_zero:
+            checkpoints.clear_incomplete(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        trainer.strategy.barrier()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What a resumed training starts from is saved already."""
+        self._seen = self._saved = trainer.global_step
+        self._due, self._score = False, None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Save, unless a validation of this step comes first."""
+        _strategy(trainer).poll_saving()
+        stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
+        self._due = self._due or (stepped and trainer.global_step % self.every == 0)
+        if self._due and not _validates_next(trainer):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the loss; save what waited for it."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if (loss := trainer.callback_metrics.get(checkpoints.SCORE)) is not None and torch.isfinite(loss):
+            self._score = trainer.global_step, float(loss)
+        if self._due:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last step is saved, too; a failure is told, and training has ended all the same."""
+        if trainer.global_step > self._saved:
+            self._save(trainer)
+        _strategy(trainer).settle_saving()
+
+    def save_now(self, trainer: Trainer) -> None:
+        """Save this step, all processes together, and wait. Raises ValueError where it fails."""
+        strategy = _strategy(trainer)
+        strategy.settle_saving()
+        found = checkpoints.newest(self.folder)
+        if strategy.agree(float(found is not None and found.step == trainer.global_step), "min") == 0:
+            self._save(trainer)
+            strategy.finish_saving()
+
+    def _save(self, trainer: Trainer) -> None:
+        self._due, self._saved = False, trainer.global_step
+        score = self._score[1] if self._score is not None and self._score[0] == trainer.global_step else None
+        wish = Wish(score, self._prune)
+        trainer.save_checkpoint(checkpoints.path(self.folder, trainer.global_step), False, wish)
+
+    def _prune(self) -> None:
+        checkpoints.prune(self.folder, self.keep_last, self.keep_best)
+
+
+def _strategy(trainer: Trainer) -> Folders:
+    strategy = trainer.strategy
+    if not isinstance(strategy, Folders):
+        raise TypeError(f"Checkpointing needs a strategy of lit/strategies.py, not {type(strategy).__name__}")
+    return strategy
+
+
+def _validates_next(trainer: Trainer) -> bool:
+    """Whether Lightning validates before the next batch."""
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
