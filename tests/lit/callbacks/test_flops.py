@@ -50,3 +50,14 @@ def test_that_of_an_a100_is_its_data_sheets(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100-SXM4-80GB")
     monkeypatch.setattr("lightning.fabric.accelerators.cuda._is_ampere_or_later", lambda: True)
     assert peak_of(house) == peak
+
+
+def test_that_of_an_h200_is_dense_and_nothing_is_known_of_other_numbers(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's data sheet of the H200: 1,979 TFLOP/s in bfloat16 with sparsity, so half of that without."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H200")
+    for precision, peak in (("bf16-mixed", 989e12), ("32-true", 0)):
+        house = trainer(tmp_path, [], precision=precision)
+        monkeypatch.setattr(type(house.strategy), "root_device", torch.device("cuda", 0))
+        assert peak_of(house) == peak

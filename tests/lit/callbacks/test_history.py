@@ -13,7 +13,8 @@ from tests.lit.callbacks.foreign import Plain, plain_loader, trainer
 
 def history(losses: list[float]) -> LossHistory:
     made = LossHistory()
-    trainer: Any = SimpleNamespace(global_step=len(losses) // 2, accumulate_grad_batches=1, automatic_optimization=True)
+    trainer: Any = SimpleNamespace(global_step=len(losses) // 2, accumulate_grad_batches=1, world_size=1)
+    trainer.automatic_optimization = True
     made.on_train_start(trainer, trainer)
     for step, loss in enumerate(losses):
         made.on_train_batch_end(trainer, trainer, {"loss": torch.tensor(loss)}, None, step)
