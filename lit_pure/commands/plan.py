@@ -1,0 +1,173 @@
+"""`plan`: the memory that a training would take, by part, and what would fit. Imports no torch, trains nothing."""
+
+import argparse
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lit_pure import runs
+from lit_pure.commands.figures import write
+from lit_pure.commands.parsing import Subparsers, add, print_table
+from lit_pure.commands.places import require_places
+from lit_pure.config.compose import ConfigError, compose
+from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, TokenizerExperiment
+from lit_pure.planning.experiment import Words, setting_of, stored_bytes, vocabulary_file
+from lit_pure.planning.memory import CONTEXT, FRAGMENTATION, GB, PARTS, Memory
+from lit_pure.planning.remedies import Remedy, gpu_overrides, remedies
+from lit_pure.planning.setting import Setting
+
+Needed = TypeVar("Needed", bound=Experiment)
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "plan", plan_command)
+    command.add_argument("experiment", help="path below experiments/ without .yaml, for example pure/paper")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example data.batch_size=2")
+    command.add_argument("--gpus", type=int, metavar="N", help="of all machines (default: devices x num_nodes)")
+    command.add_argument("--gpu-memory", type=float, required=True, metavar="GB", help="of one GPU [10^9 bytes]")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+
+
+def plan_command(arguments: argparse.Namespace) -> int:
+    """Tell how much memory a training takes per GPU, by part, whether it fits, and if not, what would."""
+    require_places({"--json": arguments.json})
+    experiment = compose(arguments.experiment, arguments.overrides)
+    if not isinstance(experiment, PureExperiment) or experiment.needs.weights:
+        what = "only samples" if isinstance(experiment, PureExperiment) else f"is of family {experiment.family}"
+        raise ConfigError(f"{experiment.name} {what}; plan is for the training of a backbone, for example pure/paper")
+    gpus = _gpus(experiment, arguments.gpus)
+    if not arguments.gpu_memory > 0:
+        raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
+    room = arguments.gpu_memory * GB
+    memory = Memory(_measure(experiment, gpus))
+    fits = memory.most <= room
+    _show(experiment, memory)
+    _tell(memory, arguments.gpu_memory)
+    found = [] if fits else remedies(experiment, gpus, room, _measure)
+    if found:
+        _show_remedies(found, memory.setting.batch)
+    # `auto` takes all GPUs that there are.
+    if (typed := gpu_overrides(experiment, gpus)) and experiment.trainer.devices != "auto":
+        print(f"for {_gpus_in_words(gpus)}, type also: {' '.join(typed)}")
+    write(arguments.json, _report(experiment, memory, room, found))
+    return 0 if fits else 1
+
+
+def _gpus(experiment: PureExperiment, asked: int | None) -> int:
+    if asked is None:
+        devices = experiment.trainer.devices
+        count = int(devices) if devices.isdecimal() else len([item for item in devices.split(",") if item.isdecimal()])
+        if not count:
+            raise ConfigError(f"trainer.devices = {devices} is no number; say how many there are: --gpus 8")
+        return count * experiment.trainer.num_nodes
+    if asked < 1:
+        raise ConfigError(f"--gpus {asked}: take 1 or more")
+    return asked
+
+
+def _measure(experiment: PureExperiment, gpus: int) -> Setting:
+    """All that memory depends on; `needs` are looked up as a run would."""
+    needs = experiment.needs
+    if not needs.tokenizer:
+        raise ConfigError("needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano")
+    tokenizer = _needed(needs.tokenizer, "needs.tokenizer", TokenizerExperiment)
+    dem = _needed(needs.dem, "needs.dem", DemExperiment) if needs.dem else None
+    words = _words(vocabulary_file(experiment), tokenizer.vq.codes)
+    start = runs.newest_finished(needs.start) if needs.start else None
+    frozen = stored_bytes(start.weights) if start else None
+    return setting_of(experiment, tokenizer, dem, words, gpus, frozen or 2)
+
+
+_words = cache(Words.at)  # many settings are looked at, of one vocabulary and few needs
+
+
+@cache
+def _needed(name: str, key: str, family: type[Needed]) -> Needed:
+    run = runs.newest_finished(name)
+    experiment = run.experiment() if run else compose(name)
+    if not isinstance(experiment, family):
+        raise ConfigError(f"{key} = {name} is of family {experiment.family}; name another one")
+    return experiment
+
+
+def _show(experiment: PureExperiment, memory: Memory) -> None:
+    """Parts down, moments across."""
+    setting = memory.setting
+    how = "a piece of the backbone on each" if setting.sharded else "all of the backbone on each"
+    print(f"{experiment.name}: {_gpus_in_words(setting.gpus)}, {how}; GB per GPU")
+    print(
+        f"a micro-batch of {setting.batch} samples of at most {setting.length:,} tokens, {setting.labels:,} of them "
+        f"learned; {setting.vocabulary:,} words"
+    )
+    if not (path := vocabulary_file(experiment)).is_file():
+        print(f"there is no {path} yet: words are counted as in the published vocabulary")
+    names = list(memory.moments)
+    rows = [["", *names]]
+    for part in PARTS[:-1]:
+        figures = [memory.moments[name].get(part, 0.0) for name in names]
+        if any(figures):
+            rows.append([part, *(_gb(figure) if figure else "" for figure in figures)])
+    rows.append([PARTS[-1], *(_gb(memory.reserve(name)) for name in names)])
+    rows.append(["together", *(_gb(memory.total(name)) for name in names)])
+    print_table(rows, range(1, len(names) + 1))
+    print(
+        f"loss and head at {setting.length:,} learned positions and {setting.vocabulary:,} words, in float32: "
+        f"{_gb(memory.loss_and_head)} GB beside the head's weights and their gradient"
+    )
+    print(
+        f"reserve: {CONTEXT / GB:g} GB for CUDA and its libraries, {FRAGMENTATION:.0%} of all tensors for what lies "
+        "idle between them"
+    )
+
+
+def _tell(memory: Memory, gpu_memory: float) -> None:
+    setting, room = memory.setting, gpu_memory * GB
+    fits = "fits" if memory.training <= room else "does not fit"
+    height = memory.height(decodes=False)
+    largest = memory.largest(room) or "none, not even one sample fits"
+    print(f"\ndata.batch_size={setting.batch} {fits}: {_gb(memory.training)} of {gpu_memory:g} GB, most in: {height}")
+    print(f"largest micro-batch that fits: {largest}")
+    for moment, pictures in (("validation", setting.shown), ("test", setting.tested)):
+        if moment in memory.moments:
+            fits = "fit" if memory.total(moment) <= room else "do not fit"
+            print(f"{pictures} pictures decoded at a time in the {moment} {fits}: {_gb(memory.total(moment))} GB")
+
+
+def _show_remedies(found: Sequence[Remedy], batch: int) -> None:
+    rows = [["what would change", f"GB with {batch}", "fits", "GB then", "type"]]
+    for remedy in found:
+        fits = str(remedy.batch or "no")
+        rows.append([remedy.words, _gb(remedy.asked), fits, _gb(remedy.reached), " ".join(remedy.overrides)])
+    print("\nwhat would fit (samples at one time, no more than asked for; a step keeps its size):")
+    print_table(rows, (1, 2, 3))
+
+
+def _gpus_in_words(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _gb(count: float) -> str:
+    return f"{count / GB:.2f}" if count < 10 * GB else f"{count / GB:.1f}"
+
+
+def _report(experiment: PureExperiment, memory: Memory, room: float, found: Sequence[Remedy]) -> dict[str, Any]:
+    """All figures in bytes."""
+    setting = memory.setting
+    return {
+        "experiment": experiment.name,
+        "gpus": setting.gpus,
+        "gpu_memory": room,
+        "fits": memory.most <= room,
+        "batch_size": setting.batch,
+        "largest": memory.largest(room),
+        "tokens": setting.length,
+        "labels": setting.labels,
+        "vocabulary": setting.vocabulary,
+        "training": memory.training,
+        "decoding": memory.decoding,
+        "moments": {name: parts | {"reserve": memory.reserve(name)} for name, parts in memory.moments.items()},
+        "loss_and_head": memory.loss_and_head,
+        "remedies": [vars(remedy) for remedy in found],
+    }

@@ -1,0 +1,124 @@
+"""From an experiment, and those that it builds on, to all that its memory depends on.
+
+Knows the layout of a sequence as `sequence/assemble.py` builds it, and the vocabulary's file. Knows nothing of memory.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_pure.config.compose import locate
+from lit_pure.config.schema import LEVELS, DemExperiment, GuidanceMode, PureExperiment, TokenizerExperiment
+from lit_pure.planning.setting import Setting
+from lit_pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PUBLISHED_WORDS = 57_344
+"""Ids of the published vocabulary that are no image codes; with 16,384 codes it has 73,728."""
+CHARACTERS = 3
+"""Of a token of text, where no vocabulary is there to count with; few have less."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A vocabulary, as far as lengths go."""
+
+    size: int
+    """Rows of embedding and head."""
+    tokenizer: "Tokenizer | None"
+    """None where the file is not there."""
+
+    @classmethod
+    def at(cls, path: Path, codes: int) -> "Words":
+        """Read a tokenizer JSON; where there is none, the published vocabulary with so many codes is taken.
+
+        Raises ValueError where the file is no tokenizer.
+        """
+        if not path.is_file():
+            return cls(PUBLISHED_WORDS + codes, None)
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise ValueError(f"{path} is not a usable tokenizer JSON: {error}") from error
+        return cls(max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1, tokenizer)
+
+    def tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        if self.tokenizer is None:
+            return -(-len(text) // CHARACTERS)
+        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def setting_of(
+    experiment: PureExperiment,
+    tokenizer: TokenizerExperiment,
+    dem: DemExperiment | None,
+    words: Words,
+    gpus: int,
+    frozen: int = 2,
+) -> Setting:
+    """The setting of an experiment on so many GPUs.
+
+    Args:
+        experiment: what is to be trained.
+        tokenizer: the experiment of its tokenizer.
+        dem: that of its degradation estimator.
+        words: its vocabulary.
+        gpus: of all machines together.
+        frozen: bytes of a frozen number beneath adapters, as the start stored them.
+    """
+    data, mode, most = experiment.data, experiment.sequence.guidance_mode, experiment.sequence.max_caption
+    side = data.size // tokenizer.vq.downsample
+    image = 3 + side * (side + 1) + 1  # start, sides, codes with newlines, end
+    prompt = 1 + words.tokens(INSTRUCTIONS[mode]) + image + 1
+    answer = _longest_text(mode, most, words) + image + 1
+    process = data.degradation
+    return Setting(
+        backbone=experiment.backbone,
+        optim=experiment.optim,
+        adapter=experiment.adapter,
+        trainer=experiment.trainer,
+        sampling=experiment.sampling,
+        vq=tokenizer.vq,
+        dem=dem.dem if dem else None,
+        vocabulary=words.size,
+        size=data.size,
+        scale=process.scale,
+        enlarged=max(1.0, process.resize_range[1], process.resize_range2[1] / process.scale),
+        dem_tile=dem.data.size // dem.data.degradation.scale if dem else data.size,
+        prompt=prompt,
+        length=prompt + answer - 1,  # the last one predicts nothing
+        labels=answer,
+        batch=data.batch_size,
+        shown=min(experiment.evaluation.pictures, data.eval_batch_size),
+        tested=data.eval_batch_size if data.test else 0,
+        gpus=gpus,
+        frozen=frozen,
+    )
+
+
+def stored_bytes(folder: Path) -> int | None:
+    """Bytes of a number in a run's weights, from the heads of its files; None where there are no such files."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        kinds = {entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
+        return 4 if "F32" in kinds else 2
+    return None
+
+
+def vocabulary_file(experiment: PureExperiment) -> Path:
+    """Where an experiment's vocabulary is, or would be."""
+    return locate(experiment.vocabulary.path)
+
+
+def _longest_text(mode: GuidanceMode, most: int, words: Words) -> int:
+    """Tokens of an answer's text, where its caption is as long as it may be."""
+    sentences = [degradation_sentence(blur, noise) + " " for blur in LEVELS for noise in LEVELS]
+    found = max(map(words.tokens, sentences)) if mode in PERCEIVES else 0
+    return found + (most + 1 if mode in UNDERSTANDS else 0)  # a space behind it

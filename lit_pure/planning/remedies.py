@@ -1,0 +1,149 @@
+"""What would make an experiment fit: other settings, each with the memory that it would take by the same formulas.
+
+Knows which settings take less memory and what is to be typed for them. Knows nothing of formulas.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from lit_pure.config.schema import PureExperiment
+from lit_pure.planning.memory import Memory
+from lit_pure.planning.setting import Setting
+
+PER_MACHINE = 8
+"""GPUs of a machine, where more of them are asked for."""
+MOST_GPUS = 1024
+START = "pure/official"
+"""What adapters are trained beside, where an experiment names nothing."""
+SMALLER = 256
+"""Side of smaller tiles [px]."""
+
+EIGHT_BITS = "optim.states=8bit"
+
+Measure = Callable[[PureExperiment, int], Setting]
+"""The setting of an experiment on so many GPUs."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Other settings."""
+
+    words: str
+    """What they are."""
+    overrides: tuple[str, ...]
+    """What to type behind the experiment."""
+    asked: float
+    """Memory with the micro-batch that was asked for [bytes]."""
+    batch: int
+    """The largest micro-batch that fits, no larger than asked for; 0 where not even one sample does."""
+    reached: float
+    """Memory with the micro-batch that `overrides` set [bytes]."""
+
+
+@dataclass(frozen=True)
+class _Change:
+    words: str
+    overrides: tuple[str, ...]
+
+
+def remedies(experiment: PureExperiment, gpus: int, room: float, measure: Measure) -> list[Remedy]:
+    """What could be tried for `room` bytes per GPU: one thing at a time, together, then less of the work, more GPUs."""
+    cheap = list(_cheap(experiment, gpus, Memory(measure(experiment, gpus)).decoding > room))
+    tried = [_remedy(experiment, change, gpus, room, measure) for change in _changes(experiment, gpus, cheap)]
+    return [*tried, *_more_gpus(experiment, gpus, room, measure, cheap)]
+
+
+def gpu_overrides(experiment: PureExperiment, gpus: int) -> tuple[str, ...]:
+    """What sets so many GPUs, on machines of 8 if they are more; nothing where they are set."""
+    devices = gpus if gpus < PER_MACHINE or gpus % PER_MACHINE else PER_MACHINE
+    trainer = experiment.trainer
+    if trainer.devices.isdecimal() and int(trainer.devices) * trainer.num_nodes == gpus:
+        return ()
+    return (f"trainer.devices={devices}", f"trainer.num_nodes={gpus // devices}")
+
+
+def _cheap(experiment: PureExperiment, gpus: int, decodes_too_many: bool) -> Iterator[_Change]:
+    """What changes neither what is trained nor, but for rounding, how."""
+    trainer, optim = experiment.trainer, experiment.optim
+    if gpus > 1 and trainer.strategy != "fsdp":
+        yield _Change("a piece per GPU", ("trainer.strategy=fsdp",))
+    if trainer.precision == "32-true":
+        yield _Change("bfloat16", ("trainer.precision=bf16-mixed",))
+    if trainer.activation_checkpointing != "block":
+        yield _Change("blocks computed again", ("trainer.activation_checkpointing=block",))
+    if optim.states != "8bit":
+        yield _Change("AdamW in 8 bits", (EIGHT_BITS,))
+    if decodes_too_many and min(experiment.evaluation.pictures, experiment.data.eval_batch_size) > 1:
+        yield _Change("one picture decoded at a time", ("data.eval_batch_size=1",))
+
+
+def _changes(experiment: PureExperiment, gpus: int, cheap: Sequence[_Change]) -> Iterator[_Change]:
+    yield _Change("a smaller micro-batch", ())
+    yield from cheap
+    together = _together(cheap)
+    if len(cheap) > 1:
+        yield _Change("all of these", tuple(together))
+    smaller = [f"data.size={SMALLER}"] if experiment.data.size > SMALLER else []
+    if smaller:
+        yield _Change("all of these, smaller tiles", (*together, *smaller))
+    start = [] if experiment.needs.start else [f"needs.start={START}"]
+    beside = [item for item in together if item != EIGHT_BITS]  # of what is hardly anything
+    if gpus == 1 and experiment.trainer.strategy == "fsdp":
+        beside.append("trainer.strategy=auto")  # what is gathered would stand beside the only piece
+    kinds = {"lora": "LoRA", "qlora": "QLoRA"}
+    for kind in [kind for kind in kinds if experiment.adapter.kind not in (kind, "qlora")]:
+        settings = (f"adapter.kind={kind}", *start, *beside)
+        yield _Change(kinds[kind], settings)
+        if smaller:
+            yield _Change(f"{kinds[kind]}, smaller tiles", (*settings, *smaller))
+
+
+def _together(cheap: Sequence[_Change]) -> list[str]:
+    return [item for change in cheap for item in change.overrides]
+
+
+def _remedy(experiment: PureExperiment, change: _Change, gpus: int, room: float, measure: Measure) -> Remedy:
+    changed = _with(experiment, change.overrides)
+    asked = experiment.data.batch_size
+    memory = Memory(measure(changed, gpus))
+    fitting = memory.largest(room, asked) if memory.decoding <= room else 0
+    # One that leaves a step as large as it was, by more of them.
+    batch = next((size for size in range(max(1, fitting), 0, -1) if asked % size == 0), 1)
+    smaller = (
+        () if batch == asked else (f"data.batch_size={batch}", f"trainer.accumulate={_accumulate(changed, batch)}")
+    )
+    reached = Memory(replace(memory.setting, batch=batch))
+    return Remedy(change.words, (*change.overrides, *smaller), memory.most, fitting, reached.most)
+
+
+def _accumulate(experiment: PureExperiment, batch: int) -> int:
+    return experiment.trainer.accumulate * experiment.data.batch_size // batch
+
+
+def _with(experiment: PureExperiment, overrides: Sequence[str]) -> PureExperiment:
+    """A copy with other settings; unlike `config.compose.override`, unchecked and at once."""
+    changed = deepcopy(experiment)
+    for item in overrides:
+        key, _, value = item.partition("=")
+        section, _, name = key.rpartition(".")
+        owner = attrgetter(section)(changed)
+        setattr(owner, name, type(getattr(owner, name))(value))
+    return changed
+
+
+def _more_gpus(
+    experiment: PureExperiment, gpus: int, room: float, measure: Measure, cheap: Sequence[_Change]
+) -> Iterator[Remedy]:
+    """The fewest GPUs, a power of two of them, on which training fits with all that is cheap."""
+    cut = dict.fromkeys(["trainer.strategy=fsdp", *_together(cheap)])
+    count = 2
+    while count <= MOST_GPUS:
+        if count > gpus:
+            change = _Change(f"{count} GPUs, all of these", (*cut, *gpu_overrides(experiment, count)))
+            found = _remedy(experiment, change, count, room, measure)
+            if found.batch:
+                yield found
+                return
+        count *= 2
