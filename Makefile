@@ -6,6 +6,8 @@
 NAME =
 ## SET       settings for this launch: SET="optim.lr=1e-4 base=pure/paper"
 SET =
+## LAUNCHER  where a sweep runs: here, or slurm (a job array)
+LAUNCHER = here
 ## PHOTO     photograph to restore
 PHOTO =
 ## RUN       run whose model restores it
@@ -60,8 +62,8 @@ setup: $(INSTALLED) ## make the environment VENV with the versions of constraint
 exp: $(INSTALLED) ## run the experiment NAME with SET: train what is missing, evaluate, write runs/NAME/version_N
 	@set -f; "$(PY)" -m lit_pure run "$(NAME)" $(SET)
 
-sweep: $(INSTALLED) ## run every experiment of the sweep NAME with SET
-	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET)
+sweep: $(INSTALLED) ## run every experiment of the sweep NAME (a file or a folder) with SET, here or by LAUNCHER=slurm
+	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET) --launcher "$(LAUNCHER)"
 
 weights: $(INSTALLED) ## list, download, check and import what the experiment NAME needs (FROM a folder: no network)
 	@"$(PY)" -m lit_pure weights "$(NAME)" $(if $(FROM),--from "$(FROM)")
@@ -79,9 +81,10 @@ notebooks: $(INSTALLED) ## execute notebooks/ on the finished runs (the demo is 
 restore: $(INSTALLED) ## restore PHOTO with the model of RUN, write to OUT
 	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"
 
-bench: $(INSTALLED) ## speeds as ratios: decoding beside transformers on one thread, degradation beside basicsr on two
+bench: $(INSTALLED) ## speeds as ratios: decoding beside transformers, degradation beside basicsr, training beside a loop by hand
 	@"$(PY)" -m lit_pure bench decode --preset tiny --threads 1 --json bench_decode.json
 	@"$(PY)" -m lit_pure bench degrade --threads 2 --json bench_degrade.json
+	@"$(PY)" -m lit_pure bench train --preset nano --threads 1 --json bench_train.json
 
 check: $(INSTALLED) ## lint, format, types, imports that go down only
 	"$(PY)" -m ruff check .

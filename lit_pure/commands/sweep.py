@@ -1,0 +1,180 @@
+"""`sweep`: runs every variant of an experiment, here or as a SLURM job array, and compares them.
+
+Knows what the command line says and what is told of a sweep; `launch` knows what is to be run, and how.
+"""
+
+import argparse
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
+
+from lit_pure import runs
+from lit_pure.commands.parsing import Subparsers, add, say
+from lit_pure.commands.run import check_needs
+from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
+from lit_pure.launch import slurm
+from lit_pure.launch.here import Processes
+from lit_pure.launch.tasks import Task, finished, members, unmade
+from lit_pure.runs import Run
+from lit_pure.stopped import STATUS, Stopped
+
+HERE, SLURM = "here", "slurm"
+STOPPED = (128 + signal.SIGINT, STATUS)
+"""Exit statuses of a run that was told to stop."""
+
+
+def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    command = add(commands, "sweep", sweep_command)
+    names = "below experiments/: a file with `sweep:`, or a folder; for example sweeps/sampling, ablations/guidance"
+    command.add_argument("experiment", help=names)
+    settings = "for every variant, before the options; for example trainer.max_steps=20"
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=settings)
+    launchers = "one after another on this machine, or all in a SLURM job array; default %(default)s"
+    command.add_argument("--launcher", choices=(HERE, SLURM), default=HERE, help=launchers)
+    command.add_argument("--dry-run", action="store_true", help="print what would be run or submitted, and do nothing")
+    command.add_argument("--again", action="store_true", help="run what is finished with the same settings, too")
+    asked = command.add_argument_group("of SLURM", "where an option is left out, the cluster decides")
+    asked.add_argument("--partition", metavar="NAME", type=_matching(r"\S+", "gpu"), help="where to wait")
+    asked.add_argument("--account", metavar="NAME", type=_matching(r"\S+", "lab"), help="whom it is charged to")
+    time = "longest time of a job; a run saves before it is up, and goes on in a new job"
+    asked.add_argument("--time", type=_matching(slurm.TIME, "90, 12:00:00 or 2-00"), help=time)
+    asked.add_argument("--nodes", metavar="N", type=_count, help="default trainer.num_nodes")
+    asked.add_argument("--gpus-per-node", metavar="N", type=_count, help="default trainer.devices, of which auto is 1")
+    asked.add_argument("--cpus-per-task", metavar="N", type=_count, help="for each GPU; default data.num_workers + 1")
+    asked.add_argument("--mem", metavar="SIZE", type=_matching(slurm.MEMORY, "64G"), help="memory of a node")
+    asked.add_argument("--parallel", metavar="N", type=_count, help="variants that run at the same time; default all")
+    other = "any other option of sbatch, such as qos=high, or exclusive; may be repeated"
+    asked.add_argument("--slurm", metavar="KEY=VALUE", type=_option, action="append", default=[], help=other)
+
+
+def sweep_command(arguments: argparse.Namespace) -> int:
+    """Run every variant of a sweep, and compare them.
+
+    What is finished with the same settings is not run again; what was stopped goes on.
+    """
+    request = _request(arguments)
+    name, overrides = arguments.experiment.removesuffix(".yaml").rstrip("/"), tuple(arguments.overrides)
+    tasks = [Task(compose(member, overrides), overrides) for member in members(name)]
+    for task in tasks:
+        check_needs(task.experiment)
+    standing = {} if arguments.again else {task.name: run for task in tasks if (run := finished(task.experiment))}
+    for run in standing.values():
+        # Of a dry run, everything can be given to sbatch, or to a shell.
+        say(f"{'# ' * arguments.dry_run}using {run.label}, finished with these settings; --again runs it anew")
+    needs, waiting = unmade([task for task in tasks if task.name not in standing])
+    if request is not None and waiting:
+        jobs = slurm.jobs(name, needs, waiting, request)
+        return _print(slurm.shown(jobs, slurm.folder_of(name))) if arguments.dry_run else _submit(name, jobs)
+    if arguments.dry_run:
+        return _print(task.told for task in (*needs, *waiting))
+    return _run([*needs, *waiting], [task.name for task in tasks], standing)
+
+
+def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str, Run]) -> int:
+    """Run one after another, whatever becomes of the others, then compare the variants."""
+    made, failed = dict(standing), dict[str, str]()
+    with Processes() as processes:
+        for number, task in enumerate(waiting, 1):
+            if lost := [need for need in task.needs if need in failed]:
+                failed[task.name] = f"needs {lost[0]}, which failed"
+                continue
+            before = [run for run in runs.versions(task.name) if run.finished]
+            say(f"\n[{number}/{len(waiting)}] {task.told}")
+            sys.stdout.flush()
+            status = processes.run(task.command)
+            if processes.told or status in STOPPED:
+                _stop(processes.told or status - 128, f"{task.name}, {len(waiting) - number} more not begun")
+            new = [run for run in runs.versions(task.name) if run.finished and run not in before]
+            if status or not new:
+                failed[task.name] = _why(status)
+            else:
+                made[task.name] = new[-1]
+    _compare([made[name] for name in variants if name in made])
+    for name, reason in failed.items():
+        print(f"failed: {name} ({reason})", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _compare(made: Sequence[Run]) -> None:
+    from lit_pure.report.overview import overview, text
+
+    if made:
+        say(f"\n{text(overview(made))}")
+
+
+def _stop(number: int, where: str) -> NoReturn:
+    """End as a single run does that got this signal."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Stopped(f"stopped by {signal.Signals(number).name} in {where}; the same command goes on")
+
+
+def _why(status: int) -> str:
+    if status < 0:
+        return f"ended by {signal.Signals(-status).name}" + ("; out of memory?" if -status == signal.SIGKILL else "")
+    return f"exit status {status}" if status else "it left no finished run"
+
+
+def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:
+    """Submit a sweep's jobs, and say where they are."""
+    ids: dict[str, str] = {}
+    folder = slurm.folder_of(name)
+    for job in jobs:
+        try:
+            ids[job.name] = slurm.submit(job, folder, ids)
+        except ValueError as error:
+            back = f"; submitted before: scancel {' '.join(ids.values())} takes it back" if ids else ""
+            raise ValueError(f"{error}{back}") from error
+        waits = f", after {' and '.join(ids[need] for need in job.needs)}" if job.needs else ""
+        say(f"job {ids[job.name]}: {job.name}{waits}")
+        for number, task in enumerate(job.tasks):
+            say(f"  task {number}: {task.told}")
+    say(f"logs:    {folder}")
+    say("look:    squeue --me")
+    say(f"compare: lit-pure sweep {name}    (once they are done; runs what is missing)")
+    return 0
+
+
+def _print(lines: Iterable[str]) -> int:
+    for line in lines:
+        say(line)
+    return 0
+
+
+def _request(arguments: argparse.Namespace) -> slurm.Request | None:
+    """What SLURM is asked for; None where it is not asked. Raises ConfigError for what does not go together."""
+    given = {key: getattr(arguments, key) for key in ("partition", "account", "time", "mem") if getattr(arguments, key)}
+    sizes = {key: getattr(arguments, key) for key in ("nodes", "gpus_per_node", "cpus_per_task", "parallel")}
+    if arguments.launcher == SLURM:
+        slurm.require_tools(arguments.dry_run)
+        return slurm.Request(**sizes, options={**given, **dict(arguments.slurm)})
+    asked = [key for key, value in {**given, **sizes, "slurm": arguments.slurm}.items() if value]
+    if asked:
+        flag = f"--{asked[0].replace('_', '-')}"
+        raise ConfigError(f"{COMMAND_LINE}: {flag} is for --launcher slurm; add that, or leave {flag} out")
+    return None
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write 1 or more")
+    return int(text)
+
+
+def _matching(pattern: str | re.Pattern[str], example: str) -> Callable[[str], str]:
+    def matching(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"{text!r} is not understood; write for example {example}")
+        return text
+
+    return matching
+
+
+def _option(text: str) -> tuple[str, str | bool]:
+    try:
+        return slurm.option(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
