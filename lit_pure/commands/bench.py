@@ -1,6 +1,6 @@
 """`bench`: speeds, measured side by side in one run, as ratios. Knows flags, and which figures a comparison has.
 
-`bench restore`, which compares with published figures, is in `bench_restore.py`.
+`bench restore`, which compares with published figures, is in `bench_restore.py`, `bench train` in `bench_train.py`.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure import runs
-from lit_pure.commands import bench_restore
+from lit_pure.commands import bench_restore, bench_train
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
 from lit_pure.commands.places import asked_photographs, require_pictures, require_places
@@ -24,7 +24,7 @@ LEAST_SIDE = 96
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    """Add `bench decode`, `bench drafts`, `bench degrade` and `bench restore`."""
+    """Add `bench decode`, `bench drafts`, `bench degrade`, `bench restore` and `bench train`."""
     words = "Measure speeds."
     what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
     decode = add(what, "decode", decode_command)
@@ -43,9 +43,10 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     degrade.add_argument("--rounds", type=int, default=5, help="of which the median counts (default: 5)")
     degrade.add_argument("--batches", type=int, default=5, help="batches in a round (default: 5)")
     restore = bench_restore.arguments(what)
-    for command in (decode, drafts, degrade, restore):
+    train = bench_train.arguments(what)
+    for command in (decode, drafts, degrade, restore, train):
         command.add_argument("--threads", type=int, default=0, help="of torch on a CPU (default: its own choice)")
-    for command in (decode, drafts, degrade):
+    for command in (decode, drafts, degrade, train):
         command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
 
 
@@ -90,7 +91,7 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
-    from lit_pure.lit.build import restorer_of
+    from lit_pure.lit.modules import restorer_of
 
     rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, progress)]
     show(rows)

@@ -68,7 +68,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     settings = settings_of(run, arguments.set)
     device = chosen_device(arguments.threads)
     from lit_pure.bench.restoring import measure, squares
-    from lit_pure.lit.build import restorer_of
+    from lit_pure.lit.modules import restorer_of
 
     side = settings.data.size // settings.data.degradation.scale
     photos = squares(str(arguments.photos or SKIMAGE), side, arguments.repeat)

@@ -67,7 +67,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     from lit_pure.restore_folder import require_writable, restore_files
 
     require_writable(arguments.out)
-    from lit_pure.lit.build import restorer_of
+    from lit_pure.lit.modules import restorer_of
 
     restorer = restorer_of(run, settings.sampling, settings.restoring).to(device())
     # A run made again under the same name is another one.

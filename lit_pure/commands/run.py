@@ -1,12 +1,13 @@
-"""`run` and `sweep`: launch experiments. Knows what is checked before torch is imported and what is told at the end."""
+"""`run`: launches an experiment. Knows what is checked before torch is imported and what is told at the end."""
 
 import argparse
 import logging
 import sys
+from importlib.util import find_spec
 
-from lit_pure import runs
+from lit_pure import continuing, runs, starting
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.config.compose import ConfigError, compose, grid, locate
+from lit_pure.config.compose import ConfigError, compose, locate
 from lit_pure.config.schema import Experiment, PureExperiment
 from lit_pure.metrics.choice import of_run
 from lit_pure.metrics.files import MissingWeights
@@ -18,32 +19,17 @@ NAMED = 10
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    """Add both commands."""
-    for name, function in (("run", run_command), ("sweep", sweep_command)):
-        command = add(commands, name, function)
-        command.add_argument("experiment", help="path below experiments/ without .yaml, for example demo")
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example trainer.max_steps=20")
+    """Add the command."""
+    command = add(commands, "run", run_command)
+    command.add_argument("experiment", help="path below experiments/ without .yaml, for example demo")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example trainer.max_steps=20")
 
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Train and test one experiment."""
     experiment = compose(arguments.experiment, arguments.overrides)
-    _check_needs(experiment)
+    check_needs(experiment)
     _run(experiment)
-    return 0
-
-
-def sweep_command(arguments: argparse.Namespace) -> int:
-    """Run every variant of a sweep file, then compare them."""
-    from lit_pure.report.overview import overview, text
-
-    variants: dict[str, Experiment] = {}
-    for label, overrides in grid(arguments.experiment, arguments.overrides).items():
-        variants[label] = compose(arguments.experiment, overrides)
-        variants[label].name = f"{arguments.experiment}/{label}"
-        _check_needs(variants[label])
-    made = [_run(experiment) for experiment in variants.values()]
-    print(f"\n{text(overview(made))}")
     return 0
 
 
@@ -82,7 +68,7 @@ def _run(experiment: Experiment) -> Run:
     return made
 
 
-def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
+def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     """Refuse at once what would fail after minutes: missing weights, needs that do not exist or go in a circle."""
     needs, chain = experiment.needs, (*before, experiment.name)
     if isinstance(experiment, PureExperiment):
@@ -93,11 +79,24 @@ def _check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
         runs.require(needs.weights)
         return
     runs.refuse_training(experiment)
+    if not before and experiment.trainer.resume not in (continuing.AUTO, continuing.NEVER):
+        continuing.check_named(experiment)
     if isinstance(experiment, PureExperiment):
         _check_pure(experiment)
+        if needs.start:
+            _check_start(experiment)
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
-            _check_needs(compose(need), chain)
+            check_needs(compose(need), chain)
+
+
+def _check_start(experiment: PureExperiment) -> None:
+    """Refuse a start that is not there or does not fit, and adapters whose packages are not installed."""
+    starting.check_start(starting.require_start(experiment.needs.start), experiment)
+    kind = experiment.adapter.kind
+    wanted = {"none": (), "lora": ("peft",), "qlora": ("peft", "bitsandbytes")}[kind]
+    if lacking := " and ".join(name for name in wanted if find_spec(name) is None):
+        raise ConfigError(f"adapter.kind={kind} needs {lacking}; install it: pip install 'lit_pure[adapters]'")
 
 
 def _check_metrics(experiment: PureExperiment) -> None:

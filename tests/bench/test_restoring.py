@@ -14,7 +14,7 @@ from lit_pure.__main__ import main
 from lit_pure.bench import restoring
 from lit_pure.bench.restoring import Timing, measure, restored, squares
 from lit_pure.images.io import to_bytes, write_png
-from lit_pure.lit.build import restorer_of
+from lit_pure.lit.modules import restorer_of
 from lit_pure.restore import Restorer
 from lit_pure.runs import Run
 

@@ -1,0 +1,72 @@
+"""What `bench train` trains: experiments by the names of its presets.
+
+Knows sizes and settings, and which settings two ways of training could not be compared with. Imports no torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lit_pure.config.compose import ConfigError, compose, override
+from lit_pure.config.data import DataConfig
+from lit_pure.config.models import BackboneConfig
+from lit_pure.config.schema import EvaluationConfig, PureExperiment
+from lit_pure.config.training import TrainerConfig
+
+NANO = "nano"
+LARGE = {
+    "1b": BackboneConfig(width=2048, layers=18, heads=16, ffn=5504),
+    "7b-layer": BackboneConfig(layers=4),
+}
+"""Random ids, on a CUDA device: 1.2 billion parameters, and a few of PURE's 32 blocks with the whole vocabulary."""
+PRESETS = (NANO, *LARGE)
+ROWS = 73728
+"""Of the large presets' embedding and head: PURE's vocabulary."""
+DECIDED = ("max_steps", "val_every", "save_every", "accelerator", "devices", "num_nodes", "resume")
+"""Settings of the Trainer that the comparison itself decides."""
+
+
+def subject(preset: str, overrides: Sequence[str], steps: int) -> PureExperiment:
+    """The experiment of a preset for so many steps on one device, without a validation or a checkpoint in between.
+
+    Raises ConfigError where an override is a mistake, or belongs to what is not compared.
+    """
+    if named := [item for item in overrides if item.partition("=")[0] in {f"trainer.{name}" for name in DECIDED}]:
+        raise ConfigError(f"{named[0]}: bench train decides that itself; take --steps and --rounds")
+    begun = compose("pure/nano") if preset == NANO else _large(LARGE[preset], preset)
+    experiment = override(begun, overrides)
+    assert isinstance(experiment, PureExperiment)
+    _check(experiment)
+    never = steps + 1
+    accelerator = "cpu" if preset == NANO else "gpu"
+    decided = {"max_steps": never, "val_every": never, "save_every": never, "accelerator": accelerator}
+    experiment.trainer = replace(experiment.trainer, **decided, devices="1", num_nodes=1, resume="no")  # type: ignore[arg-type]
+    return experiment
+
+
+def _large(backbone: BackboneConfig, preset: str) -> PureExperiment:
+    """512 px as in the paper; metrics are not asked for, but an experiment has some."""
+    return PureExperiment(
+        name=f"bench/{preset}",
+        backbone=backbone,
+        data=DataConfig(batch_size=1),
+        evaluation=EvaluationConfig(metrics=["psnr"]),
+        trainer=TrainerConfig(precision="bf16-mixed"),
+    )
+
+
+def _check(experiment: PureExperiment) -> None:
+    """ConfigError where the loop written by hand would not do the same work."""
+    trainer, kinds = experiment.trainer, {"auto", "fsdp"}
+    wrong = {
+        f"trainer.accumulate = {trainer.accumulate}": (trainer.accumulate != 1, "take 1: a step is one batch"),
+        f"optim.ema = {experiment.optim.ema}": (experiment.optim.ema != 0, "take 0"),
+        f"adapter.kind = {experiment.adapter.kind}": (experiment.adapter.kind != "none", "take none"),
+        f"trainer.strategy = {trainer.strategy}": (trainer.strategy not in kinds, "take auto or fsdp"),
+        f"trainer.precision = {trainer.precision}": (
+            trainer.precision not in ("32-true", "bf16-mixed"),
+            "take 32-true or bf16-mixed",
+        ),
+    }
+    for setting, (is_wrong, remedy) in wrong.items():
+        if is_wrong:
+            raise ConfigError(f"{setting} is not what bench train compares; {remedy}")

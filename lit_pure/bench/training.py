@@ -1,0 +1,225 @@
+"""`bench train`: what Lightning's Trainer, with all that a run hangs on it, adds to a training step.
+
+Two models of one seed see the same batches in one process: one in our Trainer, one in a loop written by hand. They take
+turns of a few steps; in every second round the other one begins. So both meet the same load of the machine. Knows turns
+and figures; what is trained is up to `subjects.py`, the loop to `by_hand.py`. Prints nothing.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from lit_pure import runs
+from lit_pure.bench.by_hand import HandLoop
+from lit_pure.bench.memory import MIB
+from lit_pure.bench.presets import NANO
+from lit_pure.bench.subjects import Subject, on_photographs, on_random_codes
+from lit_pure.bench.turns import Meter, Turn, held, order
+from lit_pure.config.schema import PureExperiment
+from lit_pure.continuing import Place
+from lit_pure.lit.ar import ARModule
+from lit_pure.lit.callbacks.flops import peak_of
+from lit_pure.lit.callbacks.told import Work
+from lit_pure.lit.trainer import watched
+from lit_pure.stopped import Stopped
+
+TOLERANCE = {"cpu": 0.0, "cuda": 0.01}
+"""Largest relative difference of two losses: a GPU adds gradients in whatever order they come."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of training."""
+
+    way: str
+    ms_per_step: float
+    """Median over all steps that count."""
+    images_per_second: float
+    tokens_per_second: float
+    """Without padding; from the median, as the share below."""
+    mfu: float | None
+    """Model FLOP/s (`lit.callbacks.flops`) as a share of the device's peak, where that is known."""
+    peak_mib: float | None
+    """Of the device's tensors; None on a CPU."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came out."""
+
+    parameters: int
+    tokens: int
+    """Of a step, without padding; the mean."""
+    steps: int
+    """That count, of each way."""
+    rows: list[Row]
+    ratio: float
+    """Median step of the Trainer over that of the loop by hand."""
+    ratio_of_rounds: float
+    """All that passes in a round over the same; the median of the rounds."""
+    lowest: float
+    highest: float
+    """Lowest and highest of a round."""
+    ratio_of_processor_time: float
+    """The same of seconds that processors worked, which other programs hardly change."""
+    first_loss: float
+    last_loss: float
+    difference: float
+    """Largest relative difference of two losses."""
+
+
+def compare(preset: str, experiment: PureExperiment, device: torch.device, rounds: int, steps: int) -> Comparison:
+    """Train both ways in turns.
+
+    Args:
+        preset: of `presets.PRESETS`; says what the model is fed with.
+        experiment: made by `presets.subject`.
+        device: to train on.
+        rounds: that count; one more comes before them, to warm up.
+        steps: of each way in a round.
+
+    Raises:
+        ValueError: the losses differ, so that not the same was done.
+        Stopped: by a signal.
+    """
+    with tempfile.TemporaryDirectory(prefix="lit-pure-") as name:
+        folder = Path(name)
+        make = (
+            on_photographs(experiment, folder / "tokenizer") if preset == NANO else on_random_codes(experiment, device)
+        )
+        turns = Turns(make, order(rounds), steps)
+        subject = make()
+        place = Place(folder / "bench" / "version_0")
+        place.folder.mkdir(parents=True)
+        facts = runs.provenance(experiment.seed, {}, {}, ["lit-pure", "bench", "train"])
+        trainer = watched(experiment, subject.module, place, facts).trainer
+        trainer.callbacks.append(turns)  # type: ignore[attr-defined]
+        try:
+            trainer.fit(subject.module, subject.data)
+        except Finished:
+            pass
+        except Stopped as stopped:  # what it saved goes with the folder
+            raise Stopped("stopped: there are figures only after the last round", stopped.status) from stopped
+    parameters = sum(item.numel() for item in subject.module.backbone.parameters())
+    return summed_up(turns.done, turns.work, parameters, turns.peak_flops, TOLERANCE[device.type])
+
+
+class Finished(Exception):
+    """All turns are over. An exception leaves the Trainer where it is: nobody wants its last checkpoint."""
+
+
+class Turns(Callback):
+    """Counts the Trainer's steps, and lets the loop by hand have its turns between them. The last of the callbacks."""
+
+    def __init__(self, make: Callable[[], Subject], turns: Sequence[Turn], steps: int) -> None:
+        """`make`: a model and data for the loop; the first of the turns is the Trainer's."""
+        assert turns[0].way == "trainer"
+        self.make, self.waiting, self.steps = make, list(turns), steps
+        self.done: list[Turn] = []
+        self.work: list[Work] = []
+        """Of each step, which is the same both ways."""
+        self.peak_flops = 0.0
+        self._loop: HandLoop | None = None
+        self._meter = Meter(torch.device("cpu"))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the other model, which is cut as the Trainer's is, and start the clock."""
+        assert isinstance(pl_module, ARModule)
+        device, mesh, subject = trainer.strategy.root_device, pl_module.device_mesh, self.make()
+        pieces = None if mesh is None else mesh["data_parallel"]
+        self._loop = HandLoop(subject.module, subject.data, device, pieces)
+        self.peak_flops = pl_module.config.trainer.peak_flops or peak_of(trainer)
+        self._meter = Meter(device)
+        self._meter.begin()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step of the Trainer is over; where its turn is, too, the other way has its own."""
+        assert isinstance(pl_module, ARModule) and self._loop is not None
+        self._meter.step(outputs["loss"].detach())
+        self.work.append(pl_module.work)
+        if len(self.work) % self.steps:
+            return
+        self._over(held(self._loop.parameters, self._loop.optimizer))
+        while self.waiting and self.waiting[0].way == "by hand":
+            self._by_hand(self._loop, held(pl_module.parameters(), trainer.optimizers[0]))
+        if not self.waiting:
+            raise Finished
+        self._meter.begin()
+
+    def _by_hand(self, loop: HandLoop, others: int) -> None:
+        """A turn of the loop."""
+        self._meter.begin()
+        for _ in range(self.steps):
+            self._meter.step(loop.step())
+        self._over(others)
+
+    def _over(self, others: int) -> None:
+        """Close the turn that is under way. `others`: what the other way keeps on the device [byte]."""
+        turn = self.waiting.pop(0)
+        self._meter.end(turn, others)
+        self.done.append(turn)
+
+
+def summed_up(
+    done: Sequence[Turn], work: Sequence[Work], parameters: int, peak_flops: float, tolerance: float
+) -> Comparison:
+    """Figures of all turns. Raises ValueError where two losses differ by more than `tolerance`, relatively."""
+    trainer, by_hand = ([turn for turn in done if turn.way == way] for way in ("trainer", "by hand"))
+    losses = [loss for turn in trainer for loss in turn.losses]
+    difference = _difference(losses, [loss for turn in by_hand for loss in turn.losses], tolerance)
+    counted = [turns[1:] for turns in (trainer, by_hand)]
+    steps = sum(len(turn.seconds) for turn in counted[0])
+    work = work[-steps:]
+    each = Work(*(sum(values) / steps for values in zip(*map(astuple, work), strict=True)))
+    rows = [_row(turns, each, peak_flops) for turns in counted]
+    pairs = list(zip(*counted, strict=True))
+    of_rounds = [sum(one.seconds) / sum(other.seconds) for one, other in pairs]
+    return Comparison(
+        parameters=parameters,
+        tokens=round(each.tokens),
+        steps=steps,
+        rows=rows,
+        ratio=rows[0].ms_per_step / rows[1].ms_per_step,
+        ratio_of_rounds=statistics.median(of_rounds),
+        lowest=min(of_rounds),
+        highest=max(of_rounds),
+        ratio_of_processor_time=statistics.median(one.processor / other.processor for one, other in pairs),
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        difference=difference,
+    )
+
+
+def _row(turns: Sequence[Turn], work: Work, peak_flops: float) -> Row:
+    seconds = statistics.median(second for turn in turns for second in turn.seconds)
+    peaks = [turn.peak for turn in turns if turn.peak is not None]
+    return Row(
+        way=turns[0].way,
+        ms_per_step=1000 * seconds,
+        images_per_second=work.images / seconds,
+        tokens_per_second=work.tokens / seconds,
+        mfu=work.flops / seconds / peak_flops if peak_flops else None,
+        peak_mib=max(peaks) / MIB if peaks else None,
+    )
+
+
+def _difference(trainer: Sequence[float], by_hand: Sequence[float], tolerance: float) -> float:
+    """The largest relative difference. Raises ValueError where it is above the tolerance, or a loss is no number."""
+    largest = 0.0
+    for step, (one, other) in enumerate(zip(trainer, by_hand, strict=True)):
+        difference = abs(one - other) / max(abs(other), 1e-30)
+        if not difference <= tolerance:
+            raise ValueError(
+                f"step {step}: the Trainer's loss is {one!r}, that of the loop by hand {other!r}; they do not do the "
+                "same, and nothing is compared: see whether both were changed (lit/ar.py, bench/by_hand.py)"
+            )
+        largest = max(largest, difference)
+    return largest
