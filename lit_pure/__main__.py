@@ -1,8 +1,8 @@
 """The command line: `lit-pure COMMAND`, or `python -m lit_pure COMMAND`.
 
 Knows the list of commands (each is a file in `commands/`), how errors are told, and exit codes: 0 done, 1 something
-failed, 2 a mistake in what was asked. Torch is imported by the commands that need it, after everything that can be
-checked without it.
+failed, 2 a mistake in what was asked, 143 stopped by a signal. Torch is imported by the commands that need it, after
+everything that can be checked without it.
 """
 
 import argparse
@@ -19,13 +19,16 @@ from lit_pure.commands import (
     convert,
     degrade,
     evaluate,
+    export,
     gallery,
+    plan,
     prepare,
     reconstruct,
     report,
     restore,
     run,
     score,
+    sweep,
     vocabulary,
     votes,
     weights,
@@ -34,9 +37,11 @@ from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import MissingRun
+from lit_pure.stopped import GOES_ON, LOST_WORKER, Stopped, first_process, stopping_at_once
 
 COMMANDS = (
     run,
+    sweep,
     restore,
     reconstruct,
     report,
@@ -45,6 +50,7 @@ COMMANDS = (
     vocabulary,
     weights,
     convert,
+    export,
     bench,
     check_data,
     prepare,
@@ -52,6 +58,7 @@ COMMANDS = (
     degrade,
     score,
     evaluate,
+    plan,
 )
 
 
@@ -79,7 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet_logs()
     command: Command = arguments.function
     try:
-        return command(arguments)
+        with stopping_at_once():
+            return command(arguments)
+    except Stopped as stopped:
+        if stopped.message:
+            print(stopped.message, file=sys.stderr)
+        return stopped.status
     except (ConfigError, MissingRun, MissingWeights) as error:
         print(error, file=sys.stderr)
         return 2
@@ -87,6 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.traceback:
             raise
         print(f"error: {_told(error)}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if arguments.traceback or not str(error).startswith(LOST_WORKER):
+            raise
+        print(f"error: {str(error).splitlines()[0].strip(' .')}; {GOES_ON}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
@@ -103,7 +120,8 @@ def _told(error: Exception) -> str:
 def _quiet_logs() -> None:
     """Ours at INFO; of others only what needs attention."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("lit_pure").setLevel(logging.INFO)
+    # Of several processes the first one tells; who is not the first says what needs attention.
+    logging.getLogger("lit_pure").setLevel(logging.INFO if first_process() else logging.WARNING)
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)  # what torchao registers there is its own business
     for known in ("many workers", "Experiment logs directory .* exists", "isinstance.treespec, LeafSpec"):
         warnings.filterwarnings("ignore", message=f".*{known}")

@@ -22,7 +22,7 @@ from lit_pure.convert.deresnet import to_deresnet
 from lit_pure.convert.llamagen import write_llamagen
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.images.io import read_image, write_png
-from lit_pure.lit.build import restorer_of
+from lit_pure.lit.modules import restorer_of
 from lit_pure.tokens.text import make_vocabulary
 from lit_pure.tokens.vq import VQTokenizer
 from tests.server import Silent, serving

@@ -19,7 +19,12 @@ FLOORS = {
     "basicsr_import": 0,
     "textfile": 0,
     "download": 0,
+    "stopped": 0,
     "runs": 1,
+    "checkpoints": 1,
+    "continuing": 2,
+    "starting": 2,
+    "launch": 3,
     "images": 1,
     "degradation": 2,
     "tokens": 2,
@@ -30,6 +35,7 @@ FLOORS = {
     "sequence": 3,
     "backbone": 3,
     "sampling": 4,
+    "planning": 4,
     "weights": 5,
     "photo": 5,
     "restore": 6,
@@ -47,7 +53,21 @@ FLOORS = {
     "commands": 10,
     "__main__": 11,
 }
-TORCH_FREE_ROOMS = {"", "config", "textfile", "runs", "report", "commands", "__main__"}
+TORCH_FREE_ROOMS = {
+    "",
+    "config",
+    "textfile",
+    "stopped",
+    "runs",
+    "checkpoints",
+    "continuing",
+    "starting",
+    "launch",
+    "planning",
+    "report",
+    "commands",
+    "__main__",
+}
 """They answer before torch is imported; "" is the package's own `__init__.py`."""
 TORCH_AND_ITS_IMPORTERS = {"torch", "torchvision", "torchmetrics", "lightning", "transformers", "pyiqa", "basicsr"}
 LONGEST_FILE = 320

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lit_pure import runs
+from lit_pure import checkpoints, runs
 from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, load
 from lit_pure.config.schema import PureExperiment
-from lit_pure.lit.build import restorer_of
+from lit_pure.lit.modules import restorer_of
 from lit_pure.metrics.rows import read_rows
 from lit_pure.runs import Run
 
@@ -63,7 +63,7 @@ def test_the_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
     assert provenance["seed"] == 0 and set(provenance["dataset"]) == {"train", "val", "test/demo"}
     names = {path.name for path in folder.iterdir()}
     assert names >= {"checkpoints", "images", "weights", "metrics.csv", "summary.json"}
-    assert (folder / "checkpoints" / "last.ckpt").exists()
+    assert [found.step for found in checkpoints.complete(folder / checkpoints.FOLDER)] == [4, 6]
     assert len(list((folder / "images" / "demo" / "restored").glob("*.png"))) == 2
 
 
@@ -221,7 +221,7 @@ def test_a_guidance_ablation_changes_prompt_and_answer(house: Path, mode: str) -
 
 
 def test_fresh_weights_depend_on_the_seed_alone(house: Path) -> None:
-    from lit_pure.lit.build import _new_restorer
+    from lit_pure.lit.modules import _new_restorer
 
     needs, made = {"tokenizer": newest("tokenizer/nano")}, []
     for seed, before in ((0, 1), (0, 100), (1, 1)):
@@ -441,7 +441,7 @@ def test_what_a_training_lacks_is_told_before_anything_is_made(
 
 
 def test_labels_of_another_degradation_are_warned_of(house: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from lit_pure.lit.build import _tile
+    from lit_pure.lit.modules import _tile
 
     needs = {"dem": newest("dem/nano")}
     for overrides, warned in (([], False), (["data.degradation.preset=seesr"], True)):

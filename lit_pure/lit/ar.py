@@ -7,13 +7,15 @@ Shape legend: B batch, T sequence, N label positions, H W HQ [px], h w LQ [px] o
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from lit_pure.backbone.losses import linear_cross_entropy
+from lit_pure.backbone.adapters import multiplied
 from lit_pure.config.schema import Level, PureExperiment
 from lit_pure.images.geometry import resize
 from lit_pure.lit.callbacks.flops import transformer_training
@@ -21,11 +23,15 @@ from lit_pure.lit.callbacks.told import Work
 from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
+from lit_pure.lit.sharding import over_processes, prepare, processes, whole
 from lit_pure.metrics.choice import of_run
 from lit_pure.photo import Restoration
 from lit_pure.restore import Restorer, bicubic
 from lit_pure.sequence.assemble import IGNORE, Sample
 from lit_pure.sequence.template import PERCEIVES, degradation_sentence
+
+KINDS = ("loss", "loss_text", "loss_image")
+"""What is logged: mean cross entropies of all answer tokens, of words, and of image codes."""
 
 
 class ARModule(LightningModule):
@@ -41,6 +47,15 @@ class ARModule(LightningModule):
         self.answers: list[dict[str, str | None]] = []
         self.entropy_Bhw = torch.empty(0)
         self.work = Work()
+        self._prepared, self._whole = False, ExitStack()
+        self._validated_23 = torch.zeros(2, 3)
+
+    def configure_model(self) -> None:
+        """Once, and only for training: activations, compiler, and pieces where the strategy has a mesh to cut for."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
+            mesh = self.device_mesh
+            prepare(self.backbone, self.config.trainer, None if mesh is None else mesh["data_parallel"])
+            self._prepared = True
 
     def on_fit_start(self) -> None:
         """Bring the frozen tokenizer to the device."""
@@ -50,24 +65,39 @@ class ARModule(LightningModule):
         """Bring the frozen tokenizer to the device; a test begins anew."""
         self.restorer.tokenizer.to(self.device)
         self.scores.reset()
+        self._whole.enter_context(whole(self.backbone))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy on the answer (paper equation 1)."""
         rngs = generators(self.config.seed, batch, CONDITION_DRAW)
         bare = [bool(rng.random() < self.config.sequence.condition_dropout) for rng in rngs]
-        loss, parts = self._loss(batch, bare)
-        for name, value in {"loss": loss.detach(), **parts}.items():
-            self.log(f"train/{name}", value, prog_bar=name == "loss", batch_size=len(bare))
+        loss, found_23B, present = self._loss(batch, bare)
+        sums_3, counts_3 = over_processes(found_23B.sum(-1))
+        for name, mean, here in zip(KINDS, sums_3 / counts_3.clamp(min=1), present, strict=True):
+            if here:
+                self.log(f"train/{name}", mean, prog_bar=name == "loss", batch_size=len(bare))
         return loss
+
+    def on_validation_start(self) -> None:
+        """Gather the backbone: how many passes decoding takes differs between processes."""
+        self._validated_23 = torch.zeros(2, 3, device=self.device)
+        self._whole.enter_context(whole(self.backbone))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The loss; the first pictures are restored and shown."""
-        size = len(batch["name"])
-        loss, parts = self._loss(batch, [False] * size)
-        for name, value in {"loss": loss, **parts}.items():
-            self.log(f"val/{name}", value, prog_bar=name == "loss", batch_size=size)
+        _, found_23B, _ = self._loss(batch, [False] * len(batch["name"]))
+        # Samples are dealt out in order: one that is not this process's is there for all to take as many steps.
+        self._validated_23 += found_23B[..., batch["index"] % processes() == self.global_rank].sum(-1)
         if batch_idx == 0:
             self._restore(batch, self.config.evaluation.pictures)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over all answer tokens of all processes; averaging them over these changes nothing."""
+        self._whole.close()
+        sums_3, counts_3 = over_processes(self._validated_23)
+        for name, total, count in zip(KINDS, sums_3, counts_3.tolist(), strict=True):
+            if count:
+                self.log(f"val/{name}", total / count, prog_bar=name == "loss", sync_dist=True)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
@@ -80,6 +110,7 @@ class ARModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the means, which are the same on all processes; averaging them over these changes nothing."""
+        self._whole.close()
         self.log_dict(self.scores.compute(), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -99,28 +130,33 @@ class ARModule(LightningModule):
             )
         ]
 
-    def _loss(self, batch: Batch, bare: list[bool]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over all answer tokens, and the means over words and over image codes, detached."""
-        assembler = self.restorer.assembler
+    def _loss(self, batch: Batch, bare: list[bool]) -> tuple[Tensor, Tensor, list[bool]]:
+        """What is learned from a batch, and what is told of it.
+
+        Returns:
+            The loss, whose mean over all processes is that over all their answer tokens, with z-loss; sums and counts
+            (2, 3, B) of cross entropies of `KINDS`; and which of these this process tells.
+        """
+        assembler, config = self.restorer.assembler, self.backbone.config
         ids_BT, labels_BT = assembler.batch(self.samples(batch), bare)
-        hidden_BTD = self.backbone(ids_BT[:, :-1])
-        keep_BT = labels_BT[:, 1:] != IGNORE
-        labels_N = labels_BT[:, 1:][keep_BT]
-        self.work = self._work((ids_BT[:, :-1] != assembler.vocabulary.pad).sum(1).tolist(), len(labels_N))
-        weight_N = torch.full(labels_N.shape, 1 / len(labels_N), device=labels_N.device)
-        loss, each_N = linear_cross_entropy(
-            hidden_BTD[keep_BT], self.backbone.head.weight, labels_N, weight_N, self.backbone.config.loss_chunk
-        )
+        # All that the host has to know of the batch, before the device is busy with it.
+        rows_N, places_N = (labels_BT[:, 1:] != IGNORE).nonzero(as_tuple=True)
+        labels_N = labels_BT[rows_N, places_N + 1]
         text_N = assembler.vocabulary.text_V.to(labels_N.device)[labels_N]
         image_N = assembler.vocabulary.id_codes_V.to(labels_N.device)[labels_N] >= 0
-        parts = {"loss_text": text_N, "loss_image": image_N}
-        return loss, {name: each_N[mask].mean() for name, mask in parts.items() if bool(mask.any())}
+        kinds_3N = torch.stack([torch.ones_like(text_N), text_N, image_N])
+        present = [True, *kinds_3N[1:].any(1).tolist()]
+        self.work = self._work((ids_BT[:, :-1] != assembler.vocabulary.pad).sum(1).tolist(), len(labels_N))
+        weight_N = (processes() / over_processes(kinds_3N[0].sum())).expand(len(labels_N))
+        hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
+        loss, each_N = self.backbone.head(hidden_ND, labels_N, weight_N, config.loss_chunk, config.z_loss)
+        found_23N = torch.stack([each_N.where(kinds_3N, 0), kinds_3N.float()])
+        return loss, found_23N.new_zeros(2, 3, len(bare)).index_add(2, rows_N, found_23N), present
 
     def _work(self, lengths: list[int], labels: int) -> Work:
         """What a step over rows of so many tokens and labels takes; the frozen tokenizer is not counted."""
         config = self.backbone.config
-        blocks = sum(item.numel() for item in self.backbone.blocks.parameters())
-        head = self.backbone.head.weight.numel()
+        blocks, head = multiplied(self.backbone.blocks), multiplied(self.backbone.head)
         flops = transformer_training(blocks, lengths, config.layers, config.width, head, labels)
         return Work(len(lengths), sum(lengths), flops)
 

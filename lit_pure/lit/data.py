@@ -23,6 +23,7 @@ from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.images.io import from_bytes
+from lit_pure.lit.callbacks.stopping import leave_signals_to_the_main_process
 
 log = logging.getLogger(__name__)
 
@@ -226,6 +227,7 @@ class PhotoDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
+            worker_init_fn=leave_signals_to_the_main_process,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 

@@ -1,17 +1,20 @@
 """The optimizer and its schedule, shared by all LightningModules.
 
-Knows AdamW with linear warm-up and cosine decay (paper section 4.1). Knows nothing of what is trained.
+Knows AdamW, whose moments may be kept in 8 bits, with linear warm-up and cosine decay (paper section 4.1). Knows
+nothing of what is trained.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
-from torch.optim import AdamW
+from torch._functorch import config as functorch_config
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lit_pure.config.schema import OptimConfig
+from lit_pure.config.training import OptimConfig
 
 
 def learning_rate(step: int, max_steps: int, config: OptimConfig) -> float:
@@ -24,7 +27,40 @@ def learning_rate(step: int, max_steps: int, config: OptimConfig) -> float:
 
 
 def configure(parameters: Iterable[nn.Parameter], config: OptimConfig, max_steps: int) -> OptimizerLRSchedulerConfig:
-    """AdamW and its schedule, stepped once per optimizer step, as Lightning takes them."""
-    optimizer = AdamW(parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
+    """AdamW and its schedule, stepped once per optimizer step, as Lightning takes them.
+
+    Parameters that want no gradient are left out. Raises ValueError where 8 bits are wanted and torchao or a compiler
+    is missing.
+    """
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    make = AdamW if config.states == "float32" else _adamw_8bit(trained)
+    optimizer = make(trained, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
     schedule = LambdaLR(optimizer, lambda step: learning_rate(step, max_steps, config) / config.lr)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _adamw_8bit(trained: list[nn.Parameter]) -> Callable[..., Optimizer]:
+    """torchao's AdamW: a scale for each 256 numbers of a moment (arXiv 2110.02861), steps computed in float32.
+
+    Moments of parameters with fewer than 4096 numbers, or no multiple of 256 on a process, stay in float32. Its step is
+    compiled once for each shape of a parameter.
+    """
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError as error:
+        raise ValueError(
+            f"optim.states=8bit needs torchao ({error}): pip install 'lit_pure[quantize]', or set optim.states=float32"
+        ) from error
+    # Torch's cache of traced steps does not see how large a process's piece is: of two that hold 65 and 64 rows, one
+    # would get the step of the other and fail.
+    functorch_config.enable_autograd_cache = False
+    device = trained[0].device if trained else torch.device("cpu")
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # whatever kind: torch has several
+        raise ValueError(
+            f"optim.states=8bit compiles its step, and torch cannot compile for {device.type} here "
+            f"({str(error).splitlines()[0]}): install a C++ compiler such as g++, or set optim.states=float32"
+        ) from error
+    made: Callable[..., Optimizer] = AdamW8bit
+    return made

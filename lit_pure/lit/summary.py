@@ -31,7 +31,7 @@ def summary(
     `identity` is what `metrics.files.identity` said of them when the run began.
     """
     row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
-    row |= {"seed": experiment.seed, "parameters": sum(item.numel() for item in module.parameters())}
+    row |= {"seed": experiment.seed, "parameters": _parameters(module)}
     row |= training
     measured = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("test/")}
     if speeds := [measured.pop(key) for key in list(measured) if key.endswith("/tokens_per_second")]:
@@ -49,3 +49,8 @@ def summary(
         "skipped_photos": skipped,
         "pictures": [str(path) for path in pictures],
     }
+
+
+def _parameters(module: LightningModule) -> int:
+    """How many there are; of those kept in 4 bits, two lie in each byte."""
+    return sum(item.numel() * (1 if item.is_floating_point() else 2) for item in module.parameters())

@@ -31,21 +31,30 @@ class TokenizerModule(LightningModule):
         self.tokenizer = VQTokenizer(config.vq)
         self.scores = Scores(sorted(config.data.test), ["psnr", "ssim"], ["reconstructed"])
         self.shown: dict[str, Tensor] = {}
-        self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long), persistent=False)
+        self._seen_B3HW = torch.empty(0)
+        # Part of checkpoints: which codes restart depends on it. The same on all processes.
+        self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Pixel, codebook and commitment loss; unused codes restart now and then."""
         loss, parts, codes_Bhw = self._losses(batch["hq_B3HW"])
         for name, value in {"loss": loss, **parts}.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss")
-        self.uses_N += codes_Bhw.flatten().bincount(minlength=len(self.uses_N))
+        if self.config.vq.restart_every:
+            uses_N = codes_Bhw.flatten().bincount(minlength=len(self.uses_N))
+            self.uses_N += self.trainer.strategy.reduce(uses_N, reduce_op="sum")
+            self._seen_B3HW = batch["hq_B3HW"]
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Restart unused codes now and then; after the step, because the step still needs the old ones."""
-        every = self.config.vq.restart_every
-        if every and (batch_idx + 1) % every == 0:
-            self._restart(batch["hq_B3HW"])
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Restart unused codes now and then; after the step, because the step still needs the old ones.
+
+        And before its end, when checkpoints are written.
+        """
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        every, steps = self.config.vq.restart_every, self.global_step + 1
+        if every and steps % every == 0:
+            self._restart(self._seen_B3HW, steps)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and reconstruction PSNR [dB]; the first pictures are shown."""
@@ -85,11 +94,13 @@ class TokenizerModule(LightningModule):
         return pixels + codebook_loss + config.commit_weight * commit_loss, parts, codes_Bhw
 
     @torch.no_grad()
-    def _restart(self, hq_B3HW: Tensor) -> None:
-        """Move codes that no picture used since the last look onto this batch's encoder outputs."""
+    def _restart(self, hq_B3HW: Tensor, steps: int) -> None:
+        """Move codes that no picture used since the last look onto encoder outputs of this batch, of all processes."""
         unused_N = self.uses_N == 0
         self.log("train/code_usage", 1 - unused_N.float().mean())
-        latents_MD = self.tokenizer.latents(hq_B3HW).flatten(0, 2)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.global_step)
+        gathered = self.all_gather(self.tokenizer.latents(hq_B3HW))
+        assert isinstance(gathered, Tensor)
+        latents_MD = gathered.flatten(0, -2)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + steps)
         self.tokenizer.restart(unused_N, latents_MD, generator)
         self.uses_N.zero_()

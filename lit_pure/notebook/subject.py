@@ -20,8 +20,8 @@ from lit_pure.degradation.pipeline import Degradation, apply, draw
 from lit_pure.images.colorfix import fix_colors
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, from_bytes, read_image
-from lit_pure.lit.build import restorer_of
 from lit_pure.lit.data import DEGRADATION_DRAW, Batch, generators
+from lit_pure.lit.modules import restorer_of
 from lit_pure.restore import Restorer
 from lit_pure.runs import Run
 from lit_pure.sampling.decode import Decoded

@@ -59,10 +59,13 @@ def test_the_loss_is_the_mean_cross_entropy_of_all_answer_tokens() -> None:
         losses.append(each[keep])
         words.append(each[keep & VOCABULARY.text_V[labels[1:].clamp(min=0)]])
         codes.append(each[keep & (VOCABULARY.id_codes_V[labels[1:].clamp(min=0)] >= 0)])
-    loss, parts = made._loss(batch(), [False, False])
+    loss, found_23B, present = made._loss(batch(), [False, False])
+    assert present == [True, True, True]
     assert float(loss) == pytest.approx(float(torch.cat(losses).mean()), abs=1e-5)
-    assert float(parts["loss_text"]) == pytest.approx(float(torch.cat(words).mean()), abs=1e-5)
-    assert float(parts["loss_image"]) == pytest.approx(float(torch.cat(codes).mean()), abs=1e-5)
+    for kind, expected in enumerate((losses, words, codes)):
+        assert float(found_23B[0, kind].sum()) == pytest.approx(float(torch.cat(expected).sum()), rel=1e-5)
+        assert int(found_23B[1, kind].sum()) == len(torch.cat(expected))
+    assert found_23B[:, 0, 1].tolist() == pytest.approx([float(losses[1].sum()), len(losses[1])], rel=1e-5)
     assert len(torch.cat(codes)) == 2 * 16
 
 

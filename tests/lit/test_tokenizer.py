@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from lightning import Trainer
+from torch.optim import SGD
 
 from lit_pure.config.models import VQConfig
 from lit_pure.config.schema import TokenizerExperiment
@@ -32,15 +34,18 @@ def test_the_loss_has_the_weights_of_the_config() -> None:
     assert codes_Bhw.shape == (2, 4, 4)
 
 
-def test_uses_are_counted_and_unused_codes_restart_on_schedule() -> None:
+def test_uses_are_counted_and_unused_codes_restart_on_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     made = module(restart_every=2)
+    made.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     made.training_step(batch(), 0)
     assert int(made.uses_N.sum()) == 32
     unused = made.uses_N == 0
     before = made.tokenizer.codebook_ND.detach().clone()
-    made.on_train_batch_end(None, batch(), 0)
+    optimizer = SGD(made.parameters(), lr=0.0)
+    made.optimizer_step(0, 0, optimizer, lambda: None)
     assert torch.equal(made.tokenizer.codebook_ND, before), "not yet"
-    made.on_train_batch_end(None, batch(), 1)
+    monkeypatch.setattr(TokenizerModule, "global_step", 1)
+    made.optimizer_step(0, 1, optimizer, lambda: None)
     moved = (made.tokenizer.codebook_ND != before).any(1)
     assert torch.equal(moved, unused) and bool(unused.any())
     assert int(made.uses_N.sum()) == 0

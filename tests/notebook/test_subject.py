@@ -8,7 +8,7 @@ import torch
 
 from lit_pure import runs
 from lit_pure.images.io import from_bytes, read_image, to_bytes, write_png
-from lit_pure.lit.build import restorer_of
+from lit_pure.lit.modules import restorer_of
 from lit_pure.notebook import steps, tokens, variants
 from lit_pure.notebook.subject import ask, known_pictures, open_file, open_test_picture
 

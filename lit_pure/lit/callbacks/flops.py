@@ -9,6 +9,11 @@ import torch
 from lightning import Trainer
 from lightning.fabric.utilities.throughput import get_available_flops
 
+_H200 = 989e12
+"""FLOP/s of an H200 with 16 bits, dense (NVIDIA's data sheet gives twice that, with sparsity), as those of an H100.
+
+Lightning knows other names of it only, with the sparse figure.
+"""
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32, "64": torch.float64}
 
 
@@ -36,8 +41,11 @@ def transformer_training(
 
 
 def peak_of(trainer: Trainer) -> float:
-    """FLOP/s of one device in the trainer's precision by Lightning's table; 0 where that does not know it (a CPU)."""
+    """FLOP/s of one device in the trainer's precision, mostly by Lightning's table; 0 where nobody knows (a CPU)."""
     dtype = _DTYPES.get(str(trainer.precision).partition("-")[0])
     if dtype is None:
         return 0.0
-    return float(get_available_flops(trainer.strategy.root_device, dtype) or 0)
+    device = trainer.strategy.root_device
+    if device.type == "cuda" and dtype.itemsize == 2 and "H200" in torch.cuda.get_device_name(device):
+        return _H200
+    return float(get_available_flops(device, dtype) or 0)

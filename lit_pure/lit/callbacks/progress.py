@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 
@@ -21,3 +21,8 @@ class Progress(TQDMProgressBar):
         """Name the bar."""
         super().on_train_epoch_start(trainer)
         self.train_progress_bar.set_description("Training")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """What ended the training is told on a line of its own."""
+        if self._train_progress_bar is not None:
+            self._train_progress_bar.close()

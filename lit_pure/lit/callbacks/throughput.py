@@ -66,13 +66,30 @@ class Throughput(Callback):
         self._end: float | None = None
         self._handed_over = self._began = 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A training begins anew."""
-        self._peak, self._world = self.peak_flops or peak_of(trainer), trainer.world_size
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing is counted yet; what a checkpoint knows comes after this."""
         self._whole = self._all = Step()
+        self.steps = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A training begins, or goes on."""
+        self._peak, self._world = self.peak_flops or peak_of(trainer), trainer.world_size
         self._window.clear()
-        self.steps = self._batches = 0
+        self._batches = 0
         self._end, self._flops_per_image = None, 0.0
+
+    @property
+    def state_key(self) -> str:
+        """Two that assume different peaks can stand side by side."""
+        return self._generate_state_key(peak_flops=self.peak_flops)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a training that goes on: what was counted so far, on the first process."""
+        return {"steps": self.steps, "all": list(astuple(self._all))}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.steps, self._all = int(state_dict["steps"]), Step(*state_dict["all"])
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """The batch is ready."""

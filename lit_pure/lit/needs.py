@@ -1,0 +1,75 @@
+"""The runs that an experiment builds on. Knows which are made where they are missing, and which never."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+
+from lit_pure import runs
+from lit_pure.config.compose import compose, differences
+from lit_pure.config.schema import Experiment
+from lit_pure.lit.processes import started_together
+from lit_pure.runs import MissingRun, Run
+from lit_pure.starting import require_start
+
+log = logging.getLogger(__name__)
+
+Make = Callable[[Experiment, Sequence[str]], Run]
+"""Makes a run of an experiment."""
+
+
+def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: Mapping[str, str]) -> dict[str, Run]:
+    """The runs that an experiment builds on, by what they are needed for.
+
+    Args:
+        experiment: its `needs` name them.
+        command: what the whole was started with.
+        make: makes a run of tokenizer or DEM where there is none; weights are never made.
+        pinned: labels of the runs that a run which goes on has used so far; they are used again.
+    """
+    wanted = {name: need for name, need in asdict(experiment.needs).items() if need}
+    if "weights" in wanted:
+        # Sampling uses exactly what the weights were trained with, whatever newer runs there are.
+        trained = runs.require(wanted["weights"])
+        _check_same_task(experiment, trained)
+        frozen = {name: runs.require(need) for name, need in _frozen(trained).items()}
+        log.info("sampling from the weights of %s; nothing is trained", trained.label)
+        return {**frozen, "weights": trained}
+    return {
+        name: require_start(pinned.get(name, need))
+        if name == "start"
+        else runs.require(pinned[name])
+        if name in pinned
+        else _existing_or_made(need, command, make)
+        for name, need in wanted.items()
+    }
+
+
+def _frozen(trained: Run) -> dict[str, str]:
+    """What stood beside a run's backbone; what this started from is part of its weights."""
+    needs: dict[str, str] = trained.provenance()["needs"]
+    return {name: need for name, need in needs.items() if name != "start"}
+
+
+def _check_same_task(experiment: Experiment, trained: Run) -> None:
+    """What weights were trained for cannot be changed by who samples from them."""
+    fixed = ("sequence.guidance_mode", "data.size", "data.degradation.scale")
+    changed = [line for line in differences(trained.experiment(), experiment) if line.startswith(fixed)]
+    if changed:
+        raise ValueError(f"{trained.label} was trained for something else ({'; '.join(changed)}); choose other weights")
+
+
+def _existing_or_made(need: str, command: Sequence[str], make: Make) -> Run:
+    found = runs.newest_finished(need)
+    if found is None:
+        if (processes := started_together()) > 1:
+            # It has devices of its own, and would be made by each of them.
+            raise MissingRun(
+                f"{need} is missing, and {processes} processes were started: make it first, {runs.maker(need)}"
+            )
+        log.info("there is no finished run of %s yet: it is made first", need)
+        return make(compose(need), command)
+    log.info("using %s", found.label)
+    # Who names a version wants that one, whatever its settings.
+    if need != found.label and (changed := differences(found.experiment(), compose(need))):
+        log.warning("%s was made with other settings than %s has now (%s)", found.label, need, "; ".join(changed))
+    return found

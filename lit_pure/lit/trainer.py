@@ -1,0 +1,138 @@
+"""Lightning's Trainer for an experiment, with its loggers and callbacks.
+
+Knows what every training is watched by, and what only some are. Knows nothing of the order of a run (`build.py`).
+"""
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lit_pure import checkpoints
+from lit_pure.config.schema import EvaluationConfig, Experiment, PureExperiment
+from lit_pure.continuing import Place
+from lit_pure.lit.ar import ARModule
+from lit_pure.lit.callbacks.averaging import Averaging
+from lit_pure.lit.callbacks.checkpointing import Checkpointing
+from lit_pure.lit.callbacks.draws import Draws
+from lit_pure.lit.callbacks.guard import Guard
+from lit_pure.lit.callbacks.heartbeat import Heartbeat
+from lit_pure.lit.callbacks.history import LossHistory
+from lit_pure.lit.callbacks.keeping import KeepPictures
+from lit_pure.lit.callbacks.measures import RestorationMetrics
+from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
+from lit_pure.lit.callbacks.progress import Progress
+from lit_pure.lit.callbacks.provenance import Provenance
+from lit_pure.lit.callbacks.stopping import Stopping
+from lit_pure.lit.callbacks.throughput import Throughput
+from lit_pure.lit.strategies import strategy_of
+
+CURVES = "metrics.csv"
+
+
+@dataclass
+class Watched:
+    """A Trainer, and those of its callbacks that are asked afterwards."""
+
+    trainer: Trainer
+    averaging: Averaging | None
+    history: LossHistory
+    throughput: Throughput
+    provenance: Provenance
+    kept: KeepPictures
+
+    def training(self) -> dict[str, float | int]:
+        """What the summary says of the training."""
+        return {**self.history.row(), **self.throughput.row()}
+
+
+def watched(experiment: Experiment, module: LightningModule, place: Place, facts: Mapping[str, Any]) -> Watched:
+    """The Trainer of a run. `facts` is what its provenance tells."""
+    config = experiment.trainer
+    sets, keep = sorted(experiment.data.test), _evaluation(experiment).keep
+    kept = KeepPictures(place.folder / "images", sets, keep)
+    history, throughput = LossHistory(), Throughput(config.peak_flops)
+    provenance = Provenance(facts, place.folder)
+    callbacks: list[Callback] = [LearningRateMonitor("step"), Progress(), Draws(experiment.seed)]
+    callbacks += [history, throughput, provenance, *_showing(sets, keep, module), kept]
+    guard = Guard(place.folder, config.max_skipped)
+    averaging = Averaging(experiment.optim.ema, guard) if experiment.optim.ema else None
+    every = config.save_every or config.val_every
+    saving = Checkpointing(place.folder / checkpoints.FOLDER, every, config.keep_last, config.keep_best)
+    callbacks += [guard, *([averaging] if averaging else []), saving, Stopping(saving), Heartbeat(config.timeout)]
+    trainer = Trainer(
+        max_steps=config.max_steps,
+        val_check_interval=config.val_every * config.accumulate,
+        check_val_every_n_epoch=None,
+        log_every_n_steps=config.log_every,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.gradient_clip or None,
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=strategy_of(config),
+        precision=config.precision,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        logger=_loggers(place),
+        callbacks=callbacks,
+    )
+    return Watched(trainer, averaging, history, throughput, provenance, kept)
+
+
+def _evaluation(experiment: Experiment) -> EvaluationConfig:
+    return experiment.evaluation if isinstance(experiment, PureExperiment) else EvaluationConfig()
+
+
+def _showing(sets: list[str], keep: int, module: LightningModule) -> list[Callback]:
+    """What is to be seen while it runs. Only the backbone answers; a tokenizer measures its own reconstructions."""
+    shown: list[Callback] = [ImageGrid(sets, keep)]
+    if isinstance(module, ARModule):
+        scores = module.scores
+        shown += [EntropyMap(sets, keep=keep), TextSamples(sets, keep)]
+        shown += [RestorationMetrics(scores.single, stages=["val"], border=scores.border, scorers=scores.scorers)]
+    return shown
+
+
+def _loggers(place: Place) -> list[Logger]:
+    """TensorBoard and CSV in the run's folder; of a run that goes on, without what came after its checkpoint."""
+    root, name = place.folder.parent.parent, place.folder.parent.name
+    version = int(place.folder.name.rpartition("_")[2])
+    # A step is logged under the number of those before it.
+    board = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=place.step or None)
+    table = CSVLogger(root, name, version=version, flush_logs_every_n_steps=50)
+    if place.step:
+        _keep_curves(table, place)
+    return [board, table]
+
+
+@rank_zero_only
+def _keep_curves(table: CSVLogger, place: Place) -> None:
+    """Lightning's logger removes the file of a run that it is to go on with."""
+    path, aside = place.folder / CURVES, place.folder / f"{CURVES}.before"
+    if not aside.exists():  # else an earlier launch was killed below
+        if not path.exists():
+            return
+        os.replace(path, aside)
+    with aside.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        # A row that was cut short by a full disk has no step.
+        rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < place.step]
+        names = list(reader.fieldnames or ["step"])
+    writer = table.experiment  # it removes the file now
+    partial = Path(f"{path}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(names)
+        csv.DictWriter(file, names, extrasaction="ignore").writerows(rows)
+    writer.metrics_keys = names
+    os.replace(partial, path)
+    aside.unlink()
