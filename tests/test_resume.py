@@ -2,33 +2,37 @@
 
 import csv
 import json
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning import LightningModule, Trainer
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_pure.__main__ import main
+from lit_pure.lit.callbacks.draws import Draws
 from lit_pure.runs import Run
+from tests.forks import forked
 
 RUN = ["run", "demo", "trainer.max_steps=30", "trainer.save_every=5", "trainer.val_every=10", "trainer.log_every=1"]
 RUN += ["optim.ema=0.9", "backbone.dropout=0.1", "data.train.crops=1", "data.val.crops=1"]
 TIMES = ("data_wait", "data_made", "per_second")
-KILLS_ITSELF = """
-import os, signal, sys
-from lit_pure.__main__ import main
-from lit_pure.lit.callbacks.draws import Draws
-started = Draws.on_train_batch_start
-def until(self, trainer, module, batch, batch_idx):
-    if trainer.global_step == int(sys.argv[1]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    started(self, trainer, module, batch, batch_idx)
-Draws.on_train_batch_start = until
-main(sys.argv[2:])
-"""
+
+
+def until_killed(step: int, command: list[str]) -> None:
+    """Run a command; before its step of that number, counted from 0, SIGKILL comes."""
+    started = Draws.on_train_batch_start
+
+    def until(self: Draws, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        started(self, trainer, module, batch, batch_idx)
+
+    Draws.on_train_batch_start = until  # type: ignore[method-assign]
+    main(command)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +49,9 @@ def newest_version() -> Run:
 
 
 def killed(step: int, *overrides: str) -> None:
-    """A launch that ends by SIGKILL before its step of that number, counted from 0."""
-    command = [sys.executable, "-c", KILLS_ITSELF, str(step), *RUN, *overrides]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    """A launch that ends by SIGKILL."""
+    statuses, said = forked(until_killed, step, [*RUN, *overrides])
+    assert statuses == [-signal.SIGKILL], said
 
 
 def curves(run: Run) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ Knows how they were started: by torchrun or SLURM (all at once), or by the first
 others with the same command and a copy of its environment. Knows nothing of what is agreed on.
 """
 
+import atexit
 import json
 import os
 from collections.abc import Callable
@@ -66,6 +67,13 @@ def _meet(environment: ClusterEnvironment, timeout: float) -> None:
         rank=environment.global_rank(),
         world_size=environment.world_size(),
     )
+    # Who leaves it to the interpreter's end may be aborted there.
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _broadcast(decide: Callable[[], Decision]) -> Decision:

@@ -1,7 +1,6 @@
 """How a training that harms itself is launched, and what it leaves."""
 
 import json
-import multiprocessing
 import os
 import socket
 import sys
@@ -17,11 +16,10 @@ import torch
 from lit_pure import checkpoints
 from tests.faults import train
 from tests.faults.train import Settings
+from tests.forks import FORKS
 
 PATIENCE = 60.0
 """After so many seconds a process hangs [s]."""
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([train.__name__])  # torch is imported once for all of them
 
 
 @dataclass(frozen=True)

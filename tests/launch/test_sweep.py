@@ -107,6 +107,7 @@ def test_settings_for_all_variants_are_part_of_what_is_compared(ran: list[str]) 
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_goes_on_where_it_was(house: Path) -> None:
     """kill -9 in the middle of the second variant: its run goes on, the first one is used as it is."""
     (house / "experiments" / "sweeps" / "killed.yaml").write_text(

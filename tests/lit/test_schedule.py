@@ -147,6 +147,7 @@ def test_8_bits_without_torchao_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         configure([torch.nn.Parameter(torch.ones(3))], OptimConfig(states="8bit"), 10)
 
 
+@pytest.mark.slow
 def test_8_bits_without_a_compiler_are_refused(tmp_path: Path) -> None:
     """In a process of its own, which finds no compiler and nothing compiled before."""
     pytest.importorskip("torchao")

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from lit_pure.lit.scores import Scores
 from lit_pure.metrics.metric import ImageMetric
 from lit_pure.metrics.rows import read_rows
 from lit_pure.metrics.score import Scorer
+from tests.forks import together
 
 
 def photo(path: Path, side: int, seed: int) -> None:
@@ -47,9 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scores, "Frechet", Means)
         run(made, 1)
-    command = [sys.executable, str(Path(__file__).with_name("two_processes.py")), str(made), "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    together(Path(__file__).with_name("two_processes.py"), made, 2)
     return made
 
 

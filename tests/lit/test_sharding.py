@@ -1,7 +1,5 @@
 """Training on two processes against training on one; activations computed again; compiled blocks."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from lit_pure.config.models import BackboneConfig
 from lit_pure.config.training import TrainerConfig
 from lit_pure.lit.sharding import prepare
 from lit_pure.sequence.assemble import IGNORE
+from tests.forks import together
 from tests.lit.sharded import LONG, PLANS, VOCABULARY, Pictures, Plan, collate, module, train
 
 TINY = BackboneConfig(width=32, layers=2, heads=2, ffn=48, dropout=0.1)
@@ -32,10 +31,7 @@ Load = Callable[[str], list[dict[str, Any]]]
 def on_two(tmp_path_factory: pytest.TempPathFactory) -> Load:
     """What each of two processes saw in a training."""
     folder = tmp_path_factory.mktemp("sharded")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, str(Path(__file__).with_name("sharded.py")), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    together(Path(__file__).with_name("sharded.py"), folder)
     return lambda name: [torch.load(folder / f"{name}_{rank}.pt", weights_only=False) for rank in range(2)]
 
 

@@ -22,6 +22,7 @@ from lit_pure.lit.start import begin
 from lit_pure.runs import Run
 from lit_pure.starting import require_start
 from lit_pure.tokens.vocabulary import Vocabulary
+from tests.forks import together
 from tests.lit.adapters_on_two import start, train
 
 START = "needs.start=demo"
@@ -195,10 +196,7 @@ def on_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("peft", "bitsandbytes"):
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp("adapters")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, str(Path(__file__).with_name("adapters_on_two.py")), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
+    together(Path(__file__).with_name("adapters_on_two.py"), folder)
     return folder
 
 

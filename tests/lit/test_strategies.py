@@ -26,6 +26,7 @@ from lit_pure.lit.saving import (
     write,
 )
 from lit_pure.lit.strategies import OneDevice, Replicated, Sharded, strategy_of
+from tests.forks import together
 
 STEPS, LATER = 10, 4
 Found = dict[str, Any]
@@ -39,11 +40,15 @@ SMALL_DISK = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", MOU
 def processes(plan: Path, fits: list[dict[str, Any]], before: Sequence[str] = ()) -> tuple[list[list[Found]], str]:
     """What each process found in some trainings, one after the other, and what they said."""
     plan.write_text(json.dumps(fits))
-    command = [*before, sys.executable, str(Path(__file__).with_name("saving_process.py")), str(plan)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    script = Path(__file__).with_name("saving_process.py")
+    if before:
+        done = subprocess.run([*before, sys.executable, str(script), str(plan)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        said = done.stderr
+    else:
+        said = together(script, plan, count=max(each["devices"] for each in fits))
     found = [json.loads(file.read_text()) for file in sorted(plan.parent.glob(f"{plan.stem}_*.json"))]
-    return found, done.stderr
+    return found, said
 
 
 @pytest.fixture(scope="module")

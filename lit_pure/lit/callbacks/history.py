@@ -83,5 +83,6 @@ class LossHistory(Callback):
 
 
 def _mean(losses: Iterable[Tensor]) -> float:
-    """Of losses that may lie on different devices."""
-    return float(torch.stack([loss.detach().float().cpu() for loss in losses]).mean())
+    """Of losses that may lie on different devices; those of steps that were left out are not finite, and left out."""
+    every = torch.stack([loss.detach().float().cpu() for loss in losses])
+    return float(every[every.isfinite()].mean())

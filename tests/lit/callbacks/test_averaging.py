@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from lit_pure.lit.callbacks.averaging import Averaging
+from tests.forks import together
 from tests.lit.callbacks import averaging_run
 from tests.lit.callbacks.averaging_run import DECAY, STEPS, Line, Notes, data, trainer, weights
 
@@ -146,9 +145,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
     folder = tmp_path_factory.mktemp("averaging")
     found: dict[int, Any] = {}
     averaging_run.run(folder, 1)
-    command = [sys.executable, "-m", averaging_run.__name__, str(folder), "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[3])
-    assert done.returncode == 0, done.stderr[-3000:]
+    together(Path(averaging_run.__file__), folder, 2)
     for count in (1, 2):
         found[count] = json.loads((folder / f"{count}.json").read_text()) | {"folder": folder / str(count)}
     return found

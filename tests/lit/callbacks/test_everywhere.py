@@ -2,7 +2,6 @@
 
 import json
 import math
-import multiprocessing
 import os
 import socket
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
 from lit_pure.lit.callbacks.progress import Progress
 from lit_pure.lit.callbacks.provenance import Provenance
 from lit_pure.lit.callbacks.throughput import Throughput
+from tests.forks import FORKS
 from tests.lit.callbacks.foreign import Brightener, Plain, loader, loggers, plain_loader, trainer
 
 pytestmark = [
@@ -151,7 +151,7 @@ def on_two_processes(function: Callable[[Path, int, int, int], Any], folder: Pat
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, FORKS) as pool:
         return [task.result() for task in [pool.submit(function, folder, rank, 2, port) for rank in range(2)]]
 
 

@@ -34,6 +34,11 @@ def test_a_short_training_uses_what_there_is_and_none_leaves_no_figure() -> None
     assert LossHistory().row() == {}
 
 
+def test_steps_that_were_left_out_do_not_count() -> None:
+    row = history([2.0, float("nan"), float("inf"), 4.0]).row()
+    assert row["train/loss_first"] == row["train/loss_last"] == 3.0
+
+
 @pytest.mark.parametrize("outputs", [None, {}, {"loss": None}])
 def test_steps_without_loss_are_passed_over(outputs: Any) -> None:
     made = history([2.0])
