@@ -93,7 +93,7 @@ check: $(INSTALLED) ## lint, format, types, imports that go down only
 	"$(PY)" -m pytest -q tests/test_floors.py
 
 test: $(INSTALLED) ## all tests that take seconds, a file at a time on each core (four at most)
-	"$(PY)" -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	"$(PY)" -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 clean: ## remove caches and build leftovers; never runs/ or VENV
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -30,6 +30,15 @@ SMALL = {
 }
 
 
+LONGEST = ("test_sharding", "test_resume", "tests/test_run.py", "test_notebooks", "tests/launch", "tests/faults")
+"""Files that take longest come first, so that no core waits for another one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of files; that within a file stays."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def same_draws() -> None:
     """What a test draws without a generator of its own does not depend on the tests before it, nor on their order."""

@@ -7,6 +7,7 @@ Shape legend: B batch, H W HQ [px], h w LQ [px].
 """
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
@@ -31,6 +32,8 @@ PIXELS = {"hq_3HW": "hq_B3HW", "lq_3hw": "lq_B3hw"}
 """Pictures of an item, as bytes, and what they are called in a batch."""
 PREFETCH = 4
 """Batches that each worker makes ahead: the time it takes to decode a photograph varies a lot."""
+FORK = "fork" if sys.platform == "linux" else None
+"""How workers start. Those of a fork server (Python 3.14's way) and it keep one another alive when training is killed."""
 NAMED = 10
 """Photographs of a set that are named on the terminal when they are left out."""
 DEGRADATION_DRAW, CONDITION_DRAW = 1, 2
@@ -228,6 +231,7 @@ class PhotoDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
             worker_init_fn=leave_signals_to_the_main_process,
+            multiprocessing_context=FORK if workers else None,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
 

@@ -41,7 +41,8 @@ class Averaging(Callback):
         self._averages: dict[str, Tensor] = {}
         self._averaged = 0
         self._step = 0
-        self._inside = False
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+        """While the average is in place: what belongs to the weights, and to it."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Know the module; its parameters may still be cut into pieces."""
@@ -52,7 +53,7 @@ class Averaging(Callback):
 
         Before the first step these are the weights themselves.
         """
-        assert not self._inside, "the average stands where the weights belong"
+        assert not self._pairs, "the average stands where the weights belong"
         if not self._averages:
             self._averages = {name: _copy(name, item) for name, item in self._trained().items()}
         return self._averages
@@ -116,28 +117,29 @@ class Averaging(Callback):
             self._leave()
 
     def _enter(self) -> None:
-        assert not self._inside, "the average is in place already"
+        assert not self._pairs, "the average is in place already"
         if self._averages:
-            self._exchange()
-            self._inside = True
+            # Remembered, since an error may come while the parameters are gathered, which are others.
+            self._pairs = [(_local(item), _local(self._averages[name])) for name, item in self._trained().items()]
+            _exchange(self._pairs)
 
     def _leave(self) -> None:
-        if self._inside:
-            self._exchange()
-            self._inside = False
-
-    @torch.no_grad()
-    def _exchange(self) -> None:
-        for name, item in self._trained().items():
-            weights, average = _local(item), _local(self._averages[name])
-            kept = weights.clone()
-            weights.copy_(average)
-            average.copy_(kept)
+        _exchange(self._pairs)
+        self._pairs = []
 
     def _trained(self) -> dict[str, Tensor]:
         """Asked for anew each time: sharding puts other parameters in place of the first ones."""
         assert self._module is not None, "Lightning calls `setup` first"
         return {name: item for name, item in self._module.named_parameters() if item.requires_grad}
+
+
+@torch.no_grad()
+def _exchange(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    """The contents of each two tensors."""
+    for one, other in pairs:
+        kept = one.clone()
+        one.copy_(other)
+        other.copy_(kept)
 
 
 def _copy(name: str, item: Tensor) -> Tensor:
