@@ -69,7 +69,7 @@ class TrainerConfig:
     keep_best: int = knob(1, low=0)
     """Checkpoints with the lowest val/loss that are kept beside them."""
     resume: str = "auto"
-    """`auto` goes on with the newest unfinished run of the same settings, `never` with none, NAME/version_N with that."""
+    """`auto` goes on with the newest unfinished run of these settings, `never` with none, NAME/version_N with that."""
     accumulate: int = knob(1, low=1)
     """Batches per optimizer step."""
     gradient_clip: float = knob(4.0, low=0)

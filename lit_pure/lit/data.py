@@ -33,7 +33,7 @@ PIXELS = {"hq_3HW": "hq_B3HW", "lq_3hw": "lq_B3hw"}
 PREFETCH = 4
 """Batches that each worker makes ahead: the time it takes to decode a photograph varies a lot."""
 FORK = "fork" if sys.platform == "linux" else None
-"""How workers start. Those of a fork server (Python 3.14's way) and it keep one another alive when training is killed."""
+"""How workers start. A fork server (Python 3.14's way) and its workers outlive a training that is killed."""
 NAMED = 10
 """Photographs of a set that are named on the terminal when they are left out."""
 DEGRADATION_DRAW, CONDITION_DRAW = 1, 2
