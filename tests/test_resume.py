@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +38,14 @@ def until_killed(step: int, command: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def straight(built_house: Path) -> Run:
-    """30 steps without a break."""
+def straight(built_house: Path) -> Iterator[Run]:
+    """30 steps without a break; gone before other tests look for the newest run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(built_house)
         assert main([*RUN, "trainer.resume=never"]) == 0
-        return newest_version()
+        run = newest_version()
+    yield run
+    shutil.rmtree(run.folder)
 
 
 def newest_version() -> Run:

@@ -70,7 +70,8 @@ def test_a_killed_worker_of_another_process_ends_all(here: Settings) -> None:
     assert errors(ended.told[0])[0].startswith("error: process 1 (")
 
 
-@pytest.mark.parametrize(("fault", "status"), [pytest.param("term", 143, marks=pytest.mark.slow), ("die", 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "status"), [("term", 143), ("die", 1)])
 def test_a_process_that_started_the_other_neither_outlives_it_nor_is_killed_by_its_end(
     here: Settings, fault: str, status: int
 ) -> None:

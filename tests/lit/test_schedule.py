@@ -97,6 +97,7 @@ def rounded() -> Training:
     return training
 
 
+@pytest.mark.slow
 def test_moments_of_8_bits_train_as_those_of_float32(rounded: Training) -> None:
     """Within 2 % of the loss at each of 60 steps, over which it falls to a hundredth (seed 0)."""
     exact = Training("float32")
@@ -106,6 +107,7 @@ def test_moments_of_8_bits_train_as_those_of_float32(rounded: Training) -> None:
     assert rounded.rates == pytest.approx([learning_rate(step, 60, exact.config) for step in range(60)])
 
 
+@pytest.mark.slow
 def test_moments_of_8_bits_take_a_quarter_of_the_memory(rounded: Training) -> None:
     """A byte a number, a float32 scale for 256 of them, a table of 256 values; small parameters as ever."""
     matrix, bias = 128 * 64, 128
@@ -114,6 +116,7 @@ def test_moments_of_8_bits_take_a_quarter_of_the_memory(rounded: Training) -> No
     assert found[0] < 0.29 * 4 * matrix
 
 
+@pytest.mark.slow
 def test_moments_of_8_bits_are_saved_and_loaded(rounded: Training, tmp_path: Path) -> None:
     """Through DCP; bit for bit the same weights afterwards, the rate of the schedule included."""
     model, optimizer = get_state_dict(rounded.network, rounded.optimizer)
@@ -130,6 +133,7 @@ def test_moments_of_8_bits_are_saved_and_loaded(rounded: Training, tmp_path: Pat
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_a_step_without_gradients_changes_nothing(rounded: Training) -> None:
     """The guard takes the gradients away; moments, weights and decay have to stand still."""
     before = [item.detach().clone() for item in rounded.network.parameters()]

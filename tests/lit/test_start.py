@@ -200,6 +200,7 @@ def on_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "qlora"])
 @pytest.mark.parametrize("how", ["fsdp", "ddp"])
 def test_two_processes_train_the_adapters_of_one(on_two: Path, kind: str, how: str) -> None:

@@ -119,11 +119,11 @@ def step(backbone: NextTokenBackbone, wanted: Setting) -> Tensor:
         ("nano", "none", "32-true"),
         ("nano", "block", "32-true"),
         ("nano", "selective", "32-true"),
-        ("nano", "none", "bf16-mixed"),
-        ("nano", "block", "bf16-mixed"),
+        pytest.param("nano", "none", "bf16-mixed", marks=pytest.mark.slow),
+        pytest.param("nano", "block", "bf16-mixed", marks=pytest.mark.slow),
         ("nano", "selective", "bf16-mixed"),
-        ("deep", "none", "bf16-mixed"),
-        ("words", "none", "32-true"),
+        pytest.param("deep", "none", "bf16-mixed", marks=pytest.mark.slow),
+        pytest.param("words", "none", "32-true", marks=pytest.mark.slow),
         ("words", "none", "bf16-mixed"),
     ],
 )
@@ -152,7 +152,11 @@ def mesh() -> Iterator[DeviceMesh]:
 
 @pytest.mark.parametrize(
     ("model", "how", "precision"),
-    [("nano", "none", "32-true"), ("nano", "block", "bf16-mixed"), ("words", "none", "bf16-mixed")],
+    [
+        ("nano", "block", "bf16-mixed"),
+        pytest.param("nano", "none", "32-true", marks=pytest.mark.slow),
+        pytest.param("words", "none", "bf16-mixed", marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_on_a_piece_takes_at_most_what_was_planned(model, how, precision, mesh):
     """Planned are pieces on their way while others compute, as on CUDA; on a CPU one waits for the other."""
