@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -50,27 +51,36 @@ def forked(
             FORKS.Process(target=_begin, args=(path, Path.cwd(), environment, work, given))
             for path, environment in zip(said, environments, strict=True)
         ]
-        for each in started:
-            each.start()
-        until = time.monotonic() + PATIENCE
-        for each in started:
-            each.join(max(0.0, until - time.monotonic()))
-        hangs = [number for number, each in enumerate(started) if each.is_alive()]
-        for each in started:
-            each.kill()
-            each.join()
-        words = [path.read_text() for path in said]
-    assert not hangs, f"processes {hangs} hang; they said {words}"
-    return [each.exitcode or 0 for each in started], words
+        statuses = ended(started, said, PATIENCE)
+        return statuses, [path.read_text() for path in said]
+
+
+def ended(started: Sequence[BaseProcess], said: Sequence[Path], patience: float) -> list[int]:
+    """Start processes and wait; their exit statuses. None may take longer; what they said is in files."""
+    for each in started:
+        each.start()
+    until = time.monotonic() + patience
+    for each in started:
+        each.join(max(0.0, until - time.monotonic()))
+    hangs = [number for number, each in enumerate(started) if each.is_alive()]
+    for each in started:
+        each.kill()
+        each.join()
+    assert not hangs, f"processes {hangs} hang; they said {[path.read_text() for path in said]}"
+    return [each.exitcode or 0 for each in started]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def ranks(count: int) -> list[dict[str, str]]:
     """Environments of processes that torchrun starts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "GROUP_RANK": "0"}
-    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "tests"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "tests"}
     return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 

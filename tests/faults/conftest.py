@@ -2,9 +2,7 @@
 
 import json
 import os
-import socket
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +14,7 @@ import torch
 from lit_pure import checkpoints
 from tests.faults import train
 from tests.faults.train import Settings
-from tests.forks import FORKS
+from tests.forks import FORKS, ended, free_port
 
 PATIENCE = 60.0
 """After so many seconds a process hangs [s]."""
@@ -59,24 +57,13 @@ def launch(settings: Settings, work: Callable[[Settings], int] = train.main) -> 
     folder = Path(settings.folder)
     for old in folder.glob("report_*.json"):
         old.unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     said = [folder / f"said_{rank}.txt" for rank in range(settings.world)]
     started = [FORKS.Process(target=process, args=(work, settings, rank, port, path)) for rank, path in enumerate(said)]
-    for each in started:
-        each.start()
-    until = time.monotonic() + PATIENCE
-    for each in started:
-        each.join(max(0.0, until - time.monotonic()))
-    hangs = [rank for rank, each in enumerate(started) if each.is_alive()]
-    for each in started:
-        each.kill()
-        each.join()
-    assert not hangs, f"processes {hangs} hang; they said {[path.read_text() for path in said]}"
+    statuses = ended(started, said, PATIENCE)
     paths = [folder / f"report_{rank}.json" for rank in range(settings.world)]
     return Ended(
-        [each.exitcode or 0 for each in started],
+        statuses,
         [_lines(path.read_text()) for path in said],
         [json.loads(path.read_text()) if path.exists() else {} for path in paths],
         checkpoints.newest(folder / checkpoints.FOLDER),
