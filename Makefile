@@ -11,7 +11,9 @@ LAUNCHER = here
 ## PHOTO     photograph to restore
 PHOTO =
 ## RUN       run whose model restores it
-RUN = demo
+RUN = pure/nano
+## WORKERS   processes of a study, a thread each
+WORKERS ?= 2
 ## FROM      folder with published weights, for the target weights
 FROM =
 ## OUT       folder for what is restored
@@ -26,7 +28,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup exp sweep weights board report notebooks restore bench check test clean
+.PHONY: help setup exp sweep study weights board report notebooks restore bench check test clean
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
@@ -44,6 +46,7 @@ goal = $(filter $(1),$(MAKECMDGOALS))
 ifeq ($(strip $(NAME)),)
 $(if $(call goal,exp),$(error NAME is missing; for instance: make exp NAME=demo))
 $(if $(call goal,weights),$(error NAME is missing; for instance: make weights NAME=pure/official))
+$(if $(call goal,study),$(error NAME is missing; for instance: make study NAME=sampling))
 $(if $(call goal,sweep),$(error NAME is missing; for instance: make sweep NAME=sweeps/sampling))
 endif
 ifeq ($(strip $(PHOTO)),)
@@ -64,6 +67,9 @@ exp: $(INSTALLED) ## run the experiment NAME with SET: train what is missing, ev
 
 sweep: $(INSTALLED) ## run every experiment of the sweep NAME (a file or a folder) with SET, here or by LAUNCHER=slurm
 	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET) --launcher "$(LAUNCHER)"
+
+study: $(INSTALLED) ## do the study NAME (data/studies), a process on each of WORKERS cores; page and scores in docs/studies
+	@"$(PY)" -m lit_pure study "$(NAME)" --workers "$(WORKERS)"
 
 weights: $(INSTALLED) ## list, download, check and import what the experiment NAME needs (FROM a folder: no network)
 	@"$(PY)" -m lit_pure weights "$(NAME)" $(if $(FROM),--from "$(FROM)")

@@ -28,6 +28,7 @@ from lit_pure.commands import (
     restore,
     run,
     score,
+    study,
     sweep,
     vocabulary,
     votes,
@@ -58,6 +59,7 @@ COMMANDS = (
     degrade,
     score,
     evaluate,
+    study,
     plan,
 )
 

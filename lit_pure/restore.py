@@ -9,7 +9,7 @@ picture [px], l what a tile shows of it [px].
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from lit_pure.sampling.decode import Decoded, decode
 from lit_pure.sampling.grammar import Grammar
 from lit_pure.sampling.passes import Progress
 from lit_pure.sampling.precision import prepare
-from lit_pure.sequence.assemble import Assembler
+from lit_pure.sequence.assemble import Assembler, Words
 from lit_pure.sequence.template import read_answer
 from lit_pure.tokens.vq import VQTokenizer
 
@@ -84,10 +84,11 @@ class Restorer(ModelHubMixin):
         scale: int | None = None,
         color_fix: ColorFix | None = None,
         progress: PhotoProgress | None = None,
+        told: Callable[[Tile], Words] | None = None,
     ) -> RestoredPhoto:
         """Restore one photograph of any size, enlarged `scale` times, by overlapping squares.
 
-        Memory is bounded by `restoring.batch` squares, one row of squares, and the result in 8 bits. What fits into one
+        Memory is bounded by `restoring.batch` squares, one row of them, and the result in 8 bits. What fits into one
         square draws the noise of `name`; of several squares each draws its own.
 
         Args:
@@ -96,6 +97,7 @@ class Restorer(ModelHubMixin):
             scale: at least 1; without it the one that the model was trained for.
             color_fix: without it that of the configuration.
             progress: told how many tokens there are, and how many were just made.
+            told: gives the words of each square, which the model then need not find.
 
         Raises ValueError where `scale` is below 1, MemoryError where the result does not fit.
         """
@@ -111,7 +113,8 @@ class Restorer(ModelHubMixin):
         for tiles in batches(rows, columns, self.restoring.batch):
             squares_B3ss = torch.stack([self._square(photo_3hw, scale, tile) for tile in tiles])
             names = [name if count == 1 else f"{name}/{tile.number}" for tile in tiles]
-            decoded = self.answer(squares_B3ss, names, ledger.made)
+            words = [told(tile) for tile in tiles] if told else None
+            decoded = self.answer(squares_B3ss, names, ledger.made, words)
             growing.add(tiles, self._restorations(squares_B3ss, decoded, fix, shown))
             ledger.close(decoded, len(tiles))
         return growing.finish(ledger)
@@ -120,15 +123,22 @@ class Restorer(ModelHubMixin):
         """The square (3, s, s) of the enlarged photograph at a tile; its last row and column go on beyond its end."""
         return pad_to_square(enlarge_part(photo_3hw, scale, tile.top, tile.left, self.size, self.size), self.size)
 
-    def answer(self, enlarged_B3ss: Tensor, names: Sequence[str], progress: Progress | None = None) -> Decoded:
-        """What the model writes to a batch of enlarged squares."""
+    def answer(
+        self,
+        enlarged_B3ss: Tensor,
+        names: Sequence[str],
+        progress: Progress | None = None,
+        words: Sequence[Words] | None = None,
+    ) -> Decoded:
+        """What the model writes to a batch of enlarged squares, after `words` where these are given."""
         codes_Bhw = self.tokenizer.encode(enlarged_B3ss)
         prompts = [self.assembler.prompt(codes_hw) for codes_hw in codes_Bhw]
         grammar = Grammar.of(self.assembler, *codes_Bhw.shape[1:])
         numbers = [image_number(name) for name in names]
         was_training = self.backbone.training
         self.backbone.eval()
-        decoded = decode(self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress)
+        texts = [self.assembler.text(one) for one in words] if words else None
+        decoded = decode(self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress, texts=texts)
         self.backbone.train(was_training)
         return decoded
 

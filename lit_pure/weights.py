@@ -9,6 +9,7 @@ tensors become the model's own without a copy, in the dtype they were stored in.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -113,6 +114,22 @@ def load_restorer(folder: Path) -> tuple[RestorerConfig, VQTokenizer, NextTokenB
     """Read all that restoring needs. Raises ValueError naming folder and remedy."""
     settings = _config(folder, "restorer", RestorerConfig)
     return settings, load_tokenizer(folder / "tokenizer"), *load_pure(folder / "backbone")
+
+
+def save_rounded(source: Path, out: Path, dtype: torch.dtype) -> None:
+    """Write a folder of weights again in `dtype`, half the size of float32 in float16.
+
+    Raises ValueError where a number is too large for it, or what reading and writing raise.
+    """
+    stored, state = _description(source), read_state(source)
+    rounded = {name: item.to(dtype) if item.is_floating_point() else item for name, item in state.items()}
+    if wrong := [name for name, item in rounded.items() if not item.isfinite().all()]:
+        raise ValueError(f"{source}: {wrong[0]} holds numbers that {dtype} cannot; choose another")
+    beside = [path.name for path in source.glob("*.json") if path.name not in ("config.json", INDEX)]
+    out.mkdir(parents=True, exist_ok=True)
+    for name in beside:
+        shutil.copyfile(source / name, out / name)
+    _save(out, stored["kind"], stored["config"], rounded, sorted(beside))
 
 
 def check(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lit_pure import runs
 from lit_pure.__main__ import main
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,8 @@ SMALL = {
     + "needs: {dem: dem/nano}\n"
     + "backbone: {width: 32, layers: 2, heads: 2, ffn: 48}\nsampling: {max_text: 12}\n"
     + "trainer: {max_steps: 6, val_every: 4, log_every: 1}\n",
-    "demo": "trainer: {max_steps: 6, val_every: 4}\n",
+    "demo": "needs: {tokenizer: tokenizer/nano, start: ''}\noptim: {lr: 2.0e-3}\n"
+    + "trainer: {max_steps: 6, val_every: 4}\n",
 }
 
 
@@ -58,10 +60,27 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def built_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def few_shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the runs that come with the project only the degradation estimator's."""
+    root = tmp_path_factory.mktemp("shipped")
+    shutil.copytree(runs.SHIPPED_ROOT / "dem", root / "dem")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def not_all_that_is_shipped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests make their own small models: whatever is shipped is not found, unless a test is marked `shipped`."""
+    if not request.node.get_closest_marker("shipped"):
+        monkeypatch.setattr(runs, "SHIPPED_ROOT", request.getfixturevalue("few_shipped"))
+
+
+@pytest.fixture(scope="session")
+def built_house(tmp_path_factory: pytest.TempPathFactory, few_shipped: Path) -> Path:
     """A working directory in which `run demo` is finished, made once."""
     house = tmp_path_factory.mktemp("house")
     shutil.copytree(ROOT / "experiments", house / "experiments")
+    photos = house / "experiments" / "photos"
+    shutil.copy(photos / "skimage.yaml", photos / "bsds500.yaml")  # which not everybody has
     for name, changes in SMALL.items():
         real = house / "experiments" / f"{name}.yaml"
         real.rename(real.with_name(f"real_{real.name}"))
@@ -69,7 +88,9 @@ def built_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(house)
     try:
-        assert main(["run", "demo"]) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "SHIPPED_ROOT", few_shipped)
+            assert main(["run", "demo"]) == 0
     finally:
         os.chdir(before)
     return house

@@ -23,6 +23,7 @@ FLOORS = {
     "runs": 1,
     "checkpoints": 1,
     "continuing": 2,
+    "restoring": 2,
     "starting": 2,
     "launch": 3,
     "images": 1,
@@ -50,8 +51,9 @@ FLOORS = {
     "report": 8,
     "gallery": 9,
     "notebook": 9,
-    "commands": 10,
-    "__main__": 11,
+    "study": 10,
+    "commands": 11,
+    "__main__": 12,
 }
 TORCH_FREE_ROOMS = {
     "",
@@ -62,6 +64,7 @@ TORCH_FREE_ROOMS = {
     "checkpoints",
     "continuing",
     "starting",
+    "restoring",
     "launch",
     "planning",
     "report",

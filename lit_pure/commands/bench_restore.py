@@ -12,10 +12,10 @@ from lit_pure import runs
 from lit_pure.commands.figures import chosen_device, progress, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, print_table
 from lit_pure.commands.places import require_pictures, require_places
-from lit_pure.commands.restore import settings_of
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
 from lit_pure.report import published
+from lit_pure.restoring import settings_of
 from lit_pure.runs import Run
 
 if TYPE_CHECKING:

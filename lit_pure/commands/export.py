@@ -1,6 +1,10 @@
-"""`export`: a checkpoint to weights in one file. Knows flags, how a checkpoint is named, and what is printed."""
+"""`export`: a checkpoint to weights in one file, or a finished run to one that can be passed on.
+
+Knows flags, how a checkpoint is named, and what is printed.
+"""
 
 import argparse
+import shutil
 from pathlib import Path
 
 from lit_pure import checkpoints, runs
@@ -22,15 +26,32 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "or one checkpoint, for example runs/pure/nano/version_0/checkpoints/step=00000500",
     )
     command.add_argument("out", type=Path, metavar="OUT", help="folder to write to; must not exist yet")
+    command.add_argument(
+        "--run",
+        choices=DTYPES,
+        help="export a finished run instead: its configuration, provenance, figures, and its weights in these numbers",
+    )
+
+
+DTYPES = ("float32", "float16", "bfloat16")
+"""Numbers that a run's weights may be kept in."""
+PASSED_ON = ("config.yaml", "provenance.json", "summary.json")
+"""What makes a folder a finished run, beside its weights."""
 
 
 def export_command(arguments: argparse.Namespace) -> int:
-    """Write the weights of a checkpoint as one safetensors file: averaged where there are averages, adapters merged."""
-    run, checkpoint = _found(arguments.source)
+    """Write the weights of a checkpoint as one safetensors file: averaged where there are averages, adapters merged.
+
+    With --run, write what is needed to use a finished run elsewhere: a folder below data/runs/NAME/shipped serves
+    wherever a run NAME is asked for and there is none.
+    """
     out: Path = arguments.out
     if out.exists():
         raise ConfigError(f"{COMMAND_LINE}: {out} exists already; name another folder")
     require_folder("OUT", out)
+    if arguments.run:
+        return _pass_on(runs.require(arguments.source), out, arguments.run)
+    run, checkpoint = _found(arguments.source)
     experiment = run.experiment()
     if not isinstance(experiment, PureExperiment):
         raise ConfigError(
@@ -44,6 +65,20 @@ def export_command(arguments: argparse.Namespace) -> int:
     averaged = export(run, checkpoint.folder, out)
     kind = "averaged weights" if averaged else "weights"
     print(f"{out}: the {kind} of {run.label} after step {checkpoint.step}")
+    return 0
+
+
+def _pass_on(run: Run, out: Path, dtype: str) -> int:
+    """A finished run in few files, its weights rounded; the summary that makes it finished comes last."""
+    import torch
+
+    from lit_pure import weights
+
+    weights.save_rounded(run.weights, out / "weights", getattr(torch, dtype))
+    for name in PASSED_ON:
+        shutil.copyfile(run.folder / name, out / name)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
+    print(f"{out}: {run.label}, weights in {dtype}, {size:.1f} MB")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,8 +9,8 @@ from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.places import asked_photographs
-from lit_pure.config.compose import COMMAND_LINE, ConfigError, differences, override
 from lit_pure.config.schema import ColorFix, PureExperiment
+from lit_pure.restoring import FIX, settings_of
 from lit_pure.runs import Run
 
 if TYPE_CHECKING:
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
-FIX: ColorFix = "wavelet"
-"""People look at photographs; the model's own colours, which tests measure, are those of `none`."""
-CHANGEABLE = ("sampling.", "restoring.")
-"""What may differ from the run: all else is in the weights."""
+RUN = "pure/nano"
+"""Whose weights restore where none are named."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "restore", restore_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
-    command.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
+    command.add_argument(
+        "--run", default=RUN, help=f"whose weights to use (default: {RUN}, which come with the project)"
+    )
     command.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
     command.add_argument(
         "--scale",
@@ -124,21 +123,3 @@ def _settings(run: Run, arguments: argparse.Namespace) -> PureExperiment:
     """The run's experiment with the flags laid over it. Raises ConfigError."""
     flags = {"restoring.color_fix": arguments.color_fix, "restoring.batch": arguments.batch}
     return settings_of(run, [*arguments.set, *(f"{key}={value}" for key, value in flags.items() if value is not None)])
-
-
-def settings_of(run: Run, given: Sequence[str]) -> PureExperiment:
-    """The run's experiment as it restores for people, with settings KEY=VALUE laid over it. Raises ConfigError."""
-    experiment = run.experiment()
-    if not isinstance(experiment, PureExperiment):
-        raise ConfigError(
-            f"{run.label} is a run of family {experiment.family}, which restores nothing; name a pure one"
-        )
-    settings = override(experiment, [f"restoring.color_fix={FIX}", *given])
-    fixed = [line for line in differences(experiment, settings) if not line.startswith(CHANGEABLE)]
-    if fixed:
-        raise ConfigError(
-            f"{COMMAND_LINE}: {fixed[0]}: the weights of {run.label} are made for the former; "
-            "--set changes sampling and restoring alone"
-        )
-    assert isinstance(settings, PureExperiment)
-    return settings

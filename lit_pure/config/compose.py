@@ -34,6 +34,8 @@ PROJECT = Path(__file__).parents[2]
 COMMAND_LINE = "command line"
 DEGRADATION = "data.degradation"
 """Where experiments keep what a preset sets."""
+TEST_SETS = "data.test"
+"""Where experiments keep their test sets by name; null in place of one leaves that of a base out."""
 PRESETS = "data/degradation"
 """The folder of presets: NAME.yaml, a flat table of knobs of `DegradationConfig`."""
 NOT_PRESET = ("preset", "scale")
@@ -86,6 +88,12 @@ def degradation(preset: str, overrides: Sequence[str] = ()) -> DegradationConfig
     named = Layer(COMMAND_LINE, {"preset": preset})
     layers = _with_presets([named, *(_parse_override(item, "jpeg_range=[50,90]") for item in overrides)], "")
     return _checked(_merge(DegradationConfig, layers), layers)
+
+
+def read(schema: type[Settings], path: Path) -> Settings:
+    """The dataclass `schema` from a YAML file, checked. Raises ConfigError."""
+    layer = Layer(_shown(path), _load(path))
+    return _checked(_merge(schema, [layer]), [layer])
 
 
 def is_sweep(name: str) -> bool:
@@ -278,11 +286,14 @@ def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
             raise ConfigError(unknown_message(root, layer, key))
     merged = OmegaConf.structured(root)
     for layer in layers:
+        left_out = _without_sets(layer)
         try:
             # Unsafe is what it overwrites, and that is ours; the other merge copies everything each time.
             merged = OmegaConf.unsafe_merge(merged, layer.values)
         except OmegaConfBaseException as error:
             raise ConfigError(type_message(root, layer, error)) from None
+        for name in left_out:
+            merged.data.test.pop(name, None)
     try:
         settings = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -290,6 +301,15 @@ def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
         raise ConfigError(f"{source_of(layers, key)}: {key}: {first_line(error)}") from None
     assert isinstance(settings, root)
     return settings
+
+
+def _without_sets(layer: Layer) -> list[str]:
+    """Take the test sets out of a layer that it leaves out, `data: {test: {NAME: null}}`; their names."""
+    sets = find(layer.values, TEST_SETS)
+    names = [name for name, photos in sets.items() if photos is None] if isinstance(sets, dict) else []
+    for name in names:
+        del sets[name]
+    return names
 
 
 def _checked(settings: Settings, layers: Sequence[Layer]) -> Settings:

@@ -186,7 +186,7 @@ class DataConfig:
     val: PhotosConfig = field(default_factory=PhotosConfig)
     """Photographs looked at while training."""
     test: dict[str, PhotosConfig] = field(default_factory=dict)
-    """Held-out photographs by set name: metrics are `test/<set>/<metric>`."""
+    """Held-out photographs by set name: metrics are `test/<set>/<metric>`; null leaves a set of the base out."""
     batch_size: int = knob(4, low=1)
     """Crops per step and process."""
     eval_batch_size: int = knob(8, low=1)

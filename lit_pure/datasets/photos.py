@@ -28,8 +28,8 @@ SPREAD = (0.7548777, 0.5698403)
 multiples fill the unit square evenly at any number (Roberts 2018, the R2 sequence)."""
 
 
-REMEMBERED_BYTES = 64 * 2**20
-"""Decoded photographs that a process keeps: a small set is decoded once, a large one as often as it comes up."""
+REMEMBERED_BYTES = 256 * 2**20
+"""Decoded photographs that a process keeps (BSDS500 whole): a small set is decoded once, a large one time and again."""
 
 
 class Crops(Dataset[dict[str, Any]]):

@@ -6,6 +6,7 @@ Knows nothing of what happens to a tile in between.
 Suffixes: 3 RGB, H height and W width of the picture [px], n tiles along a side, l extent of a tile [px], h w cells.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,11 +91,10 @@ class Tile:
 
 
 def batches(rows: Cover, columns: Cover, most: int) -> Iterator[list[Tile]]:
-    """All tiles, row by row from the top, at most `most` of one row at once."""
-    for row, top in enumerate(rows.starts):
-        first = row * len(columns.starts)
-        tiles = [Tile(first + column, row, column, top, left) for column, left in enumerate(columns.starts)]
-        yield from (tiles[start : start + most] for start in range(0, len(tiles), most))
+    """All tiles, row by row from the top, at most `most` at once."""
+    places = itertools.product(enumerate(rows.starts), enumerate(columns.starts))
+    tiles = [Tile(number, row, column, top, left) for number, ((row, top), (column, left)) in enumerate(places)]
+    yield from (tiles[start : start + most] for start in range(0, len(tiles), most))
 
 
 class Canvas:

@@ -57,17 +57,23 @@ def decode(
     lq_codes_Bhw: Tensor,
     progress: Progress | None = None,
     keep_logits: bool = False,
+    texts: Sequence[list[int]] | None = None,
 ) -> Decoded:
     """Answer each prompt (T,). `images` are non-negative numbers that name the images, for the noise.
+
+    Where `texts` are given (ids of each), nothing is written but the pictures, as if the model had said these words.
 
     Deterministic: the result depends on weights, prompt, config and image name, not on the batch, nor on the engine or
     on `lq_codes_Bhw`, which it may take its first guesses from.
     """
     began = time.perf_counter()
     batch = len(prompts)
+    if texts is not None:
+        prompts = [torch.cat([ids, ids.new_tensor(said)]) for ids, said in zip(prompts, texts, strict=True)]
     room = max(map(len, prompts)) + config.max_text + LOOK_EVERY + grammar.image_length + config.window
     cache = KVCache.empty(backbone.config, batch, room, backbone.head.weight)
-    text = write_text(backbone, prompts, grammar, config, cache, progress)
+    written = write_text(backbone, prompts, grammar, config, cache, progress, silent=texts is not None)
+    text = written if texts is None else list(texts)
     text_seconds = time.perf_counter() - began  # the device has settled how long the rows are, so it is done
     passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
     if config.engine == "jacobi":
@@ -90,13 +96,14 @@ def write_text(
     config: SamplingConfig,
     cache: KVCache,
     progress: Progress | None,
+    silent: bool = False,
 ) -> list[list[int]]:
-    """Greedy text of each row until it opens the image; the cache then holds prompt and text."""
+    """Greedy text of each row until it opens the image, none if `silent`; the cache then holds prompt and text."""
     batch, longest = len(prompts), max(map(len, prompts))
     lengths_B = torch.tensor([len(prompt) for prompt in prompts], device=cache.length_B.device)
     hidden_BTD = backbone.feed(pad_sequence(list(prompts), batch_first=True), [cache])
     cache.take(lengths_B, longest)
-    if not grammar.speaks:
+    if silent or not grammar.speaks:
         cache.settle()
         return [[] for _ in prompts]
     hidden_BD = hidden_BTD[torch.arange(batch), lengths_B - 1]

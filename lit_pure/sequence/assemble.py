@@ -40,6 +40,15 @@ class Sample:
         return words and all(torch.equal(a, b) for a, b in pairs)
 
 
+@dataclass(frozen=True)
+class Words:
+    """What an answer says before its image."""
+
+    blur: Level
+    noise: Level
+    caption: str
+
+
 class Assembler:
     """Builds and reads sequences of one guidance mode."""
 
@@ -71,9 +80,13 @@ class Assembler:
         block = self.image_block(lq_codes_hw)
         return torch.cat([block.new_tensor(self._instruction), block, block.new_tensor([self.vocabulary.turn_end])])
 
+    def text(self, words: Words) -> list[int]:
+        """The ids of an answer's text, as far as the mode has words."""
+        return self.vocabulary.encode(answer_text(self.mode, words.blur, words.noise, self._fit(words.caption)))
+
     def answer(self, sample: Sample) -> Tensor:
         """`answer text [HQ image] end` (T,). Raises ValueError where the mode's segments are missing."""
-        text = self.vocabulary.encode(answer_text(self.mode, *self._levels(sample), self._fit(sample.caption)))
+        text = self.text(Words(*self._levels(sample), sample.caption))
         block = self.image_block(sample.hq_codes_hw)
         return torch.cat([block.new_tensor(text), block, block.new_tensor([self.vocabulary.turn_end])])
 

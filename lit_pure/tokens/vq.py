@@ -145,11 +145,13 @@ class VQTokenizer(nn.Module):
                 f"a picture of {height}x{width} px cannot be cut into codes of {self.downsample} px; pad it"
             )
         z_BDhw = self.to_code(self.encoder(image_B3HW * 2 - 1))
-        return F.normalize(z_BDhw.movedim(1, -1), dim=-1)
+        # Not in what autocast computed it in: bfloat16 cannot tell neighbouring codes apart.
+        return F.normalize(z_BDhw.movedim(1, -1).to(self.codebook_ND.dtype), dim=-1)
 
     def nearest(self, latents_BhwD: Tensor) -> Tensor:
         """The code of the nearest entry; on the unit sphere the nearest is the one with the largest cosine."""
-        return (latents_BhwD @ F.normalize(self.codebook_ND, dim=-1).T).argmax(-1)
+        with torch.autocast(latents_BhwD.device.type, enabled=False):
+            return (latents_BhwD @ F.normalize(self.codebook_ND, dim=-1).T).argmax(-1)
 
     @torch.no_grad()
     def encode(self, image_B3HW: Tensor) -> Tensor:

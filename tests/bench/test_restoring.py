@@ -128,7 +128,7 @@ def test_settings_and_photographs_of_ones_own(demo: Run, tmp_path: Path) -> None
         (["--photos", __file__], "is a file; name its folder"),
         (["--photos", "experiments"], "experiments: no pictures in it"),
         (["--json", "nowhere/cost.json"], "nowhere/cost.json cannot be written"),
-        (["--set", "data.size=64"], "--set changes sampling and restoring alone"),
+        (["--set", "data.size=64"], "only sampling and restoring can be changed"),
         (["--set", "sampling.engin=plain"], "did you mean sampling.engine"),
         (["--run", "tokenizer/nano"], "restores nothing"),
         (["--run", "nothing"], "there is no finished run"),

@@ -1,0 +1,101 @@
+"""What is to be done for a study: one arm on one set with one seed is a job.
+
+Knows what a job's scores depend on, and so when they need not be computed again. Knows nothing of how they are.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lit_pure import runs
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.schema import TokenizerExperiment
+from lit_pure.restoring import settings_of
+from lit_pure.runs import Run
+from lit_pure.study.plan import ArmConfig, Method, StudyConfig
+from lit_pure.study.sets import Pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One arm on one set with one seed."""
+
+    arm: str
+    pictures: Pictures
+    seed: int
+    method: Method
+    run: Run | None
+    settings: tuple[str, ...]
+    given_words: bool
+    metrics: tuple[str, ...]
+    identity: dict[str, Any]
+    """All that its scores depend on."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @property
+    def digest(self) -> str:
+        """Tells it from any other job."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.arm}, {self.pictures.name}, seed {self.seed}"
+
+
+def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
+    """The jobs of a study in the order in which they are done: seed by seed, so that all arms come along.
+
+    Raises:
+        MissingRun: a run is not there, with the command that makes it.
+        ConfigError: a setting cannot be changed, or a run does not go with the method.
+    """
+    for place, seed in enumerate(plan.seeds):
+        for name, arm in plan.arms.items():
+            if place and not _drawn(arm):
+                continue
+            for pictures in sets.values():
+                # What is shown is shown with one seed.
+                if (not arm.sets or pictures.name in arm.sets) and not (pictures.config.shown and place):
+                    yield _job(plan, name, arm, pictures, seed)
+
+
+def _drawn(arm: ArmConfig) -> bool:
+    return arm.drawn and arm.method == "restore"
+
+
+def _job(plan: StudyConfig, name: str, arm: ArmConfig, pictures: Pictures, seed: int) -> Job:
+    metrics = tuple(plan.metrics if arm.method == "restore" else (key for key in plan.metrics if "entropy" not in key))
+    run = runs.require(arm.run or plan.run) if arm.method != "bicubic" else None
+    settings: tuple[str, ...] = ()
+    depends: dict[str, Any] = {"method": arm.method}
+    if arm.method == "reconstruct":
+        assert run is not None
+        if not isinstance(run.experiment(), TokenizerExperiment):
+            raise ConfigError(f"arms.{name}.run = {run.label}: {arm.method} takes a tokenizer; name the run of one")
+        depends["weights"] = _weights(run)
+    if arm.method == "restore":
+        assert run is not None
+        settings = (*plan.settings, *arm.settings, f"sampling.seed={seed}")
+        needs = run.provenance()["needs"]
+        made = settings_of(run, settings)
+        restoring = {key: value for key, value in asdict(made.restoring).items() if key != "batch"}
+        depends |= {"weights": _weights(run), "tokenizer": _weights(runs.require(needs["tokenizer"]))}
+        depends |= {"sampling": asdict(made.sampling), "restoring": restoring, "words": arm.words}
+        if arm.words == "given":
+            depends["dem"] = _weights(runs.require(needs["dem"]))
+    identity = {**depends, **({"run": run.label} if run else {}), **pictures.identity, "metrics": list(metrics)}
+    return Job(name, pictures, seed, arm.method, run, settings, arm.words == "given", metrics, identity)
+
+
+def _weights(run: Run) -> str:
+    """The digest of a run's weights, as it was written with them."""
+    recorded = json.loads((run.weights / "config.json").read_text(encoding="utf-8")).get("sha256", {})
+    return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()[:12]

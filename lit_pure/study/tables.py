@@ -1,0 +1,105 @@
+"""The tables of a study's page: every arm with intervals, and ours beside the rows that a paper published.
+
+Knows what stands where. Knows nothing of how scores were made, nor of the page around the tables.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from lit_pure.metrics.intervals import Interval
+from lit_pure.metrics.table import METRICS
+from lit_pure.report.assemble import keys
+from lit_pure.report.layouts import Layout
+from lit_pure.report.published import PublishedTable, load
+from lit_pure.report.table import Cell, Row, Table, ranked
+from lit_pure.study.ledger import Scored
+from lit_pure.study.plan import ENTROPY, StudyConfig
+from lit_pure.study.verdict import Scores, mean, spread
+
+
+def label_of(metric: str) -> str:
+    """What a metric is called in tables."""
+    return METRICS[metric].label if metric in METRICS else ENTROPY[metric]
+
+
+def number(metric: str, value: float, sign: str = "") -> str:
+    """A figure with the digits of its metric."""
+    return f"{value:{sign}.{METRICS[metric].decimals if metric in METRICS else 3}f}"
+
+
+def span(metric: str, one: Interval, sign: str = "") -> str:
+    """The ends of an interval in brackets; nothing where there is none."""
+    return f" ({number(metric, one.low, sign)} .. {number(metric, one.high, sign)})" if one.known else ""
+
+
+def every_arm(plan: StudyConfig, scores: Scores, on: str) -> Table:
+    """Means of all arms on a set, with 95 % intervals and, of several seeds, how far their means lie apart."""
+    rows = []
+    for name, arm in plan.arms.items():
+        if not (seeds := scores.get((name, on), [])):
+            continue
+        cells = []
+        for metric in plan.metrics:
+            found = mean(seeds, metric)
+            aside = f" ± {number(metric, spread(seeds, metric) / 2)}" if len(seeds) > 1 and found.n else ""
+            cells.append(Cell(number(metric, found.mean) + aside + span(metric, found)) if found.n else Cell())
+        rows.append(Row((name, arm.what, str(len(seeds))), tuple(cells)))
+    pictures = max((len(one) for (_, where), seeds in scores.items() if where == on for one in seeds), default=0)
+    columns = {label_of(metric): _better(metric) for metric in plan.metrics}
+    return Table(f"{on}, {pictures} pictures", ("arm", "what", "seeds"), columns, (tuple(rows),))
+
+
+def beside_published(plan: StudyConfig, layout: Layout, scores: Scores, sets: Sequence[str]) -> Table:
+    """The published table with the arms that are like its rows below them."""
+    paper = load(layout.paper)
+    published = paper.table(layout.table)
+    made = _across if layout.shape == "across" else _below
+    heads, columns, rows = made(plan, layout, published, scores, sets)
+    title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
+    notes = ("Figures on different sets, or at different sizes, do not compare; within a set the best is bold.",)
+    return Table(title, heads, columns, ranked([rows], list(columns.values())), notes)
+
+
+def _below(
+    plan: StudyConfig, layout: Layout, published: PublishedTable, scores: Scores, sets: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, str], list[Row]]:
+    """Ours below each published row, set by set."""
+    rows = []
+    metrics = list(keys(layout, published).values())
+    for part, lines in published.sets.items():
+        for row, figures in lines.items():
+            rows.append(Row((row, part), tuple(Cell(one.text) if one else Cell() for one in figures), part))
+            for name in (name for name, arm in plan.arms.items() if arm.row == row):
+                for on in sets:
+                    if seeds := scores.get((name, on)):
+                        cells = tuple(_cell(seeds, metric, published, at) for at, metric in enumerate(metrics))
+                        rows.append(Row((f"ours: {name}", on), cells, on, below=True))
+    return (published.rows, published.parts), dict(published.columns), rows
+
+
+def _across(
+    plan: StudyConfig, layout: Layout, published: PublishedTable, scores: Scores, sets: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, str], list[Row]]:
+    """A column per test set, of the paper and then of ours, for tables of a single metric."""
+    [metric], [better] = keys(layout, published).values(), published.columns.values()
+    theirs = list(published.sets)
+    rows = []
+    for row in published.sets[theirs[0]]:
+        printed = [published.sets[part][row][0] for part in theirs]
+        cells = [Cell(one.text) if one else Cell() for one in printed]
+        rows.append(Row((row,), (*cells, *[Cell()] * len(sets)), "paper"))
+        for name in (name for name, arm in plan.arms.items() if arm.row == row):
+            ours = [_cell(scores.get((name, on), []), metric, published, 0) for on in sets]
+            rows.append(Row((f"ours: {name}",), (*[Cell()] * len(theirs), *ours), "ours", below=True))
+    return (published.rows,), dict.fromkeys((*theirs, *sets), better), rows
+
+
+def _cell(seeds: Sequence[Mapping[str, Scored]], metric: str, published: PublishedTable, at: int) -> Cell:
+    found = mean(seeds, metric)
+    return Cell(f"{found.mean:.{published.decimals(at)[0]}f}") if math.isfinite(found.mean) else Cell()
+
+
+def _better(metric: str) -> str:
+    if metric in METRICS:
+        return "higher" if METRICS[metric].higher_is_better else "lower"
+    return ""

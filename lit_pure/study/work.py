@@ -1,0 +1,112 @@
+"""Does the jobs of a study, a picture at a time in as many processes as are asked for; what is finished is kept.
+
+Knows order, processes and files. What is done with a picture is `perform.py`'s.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from lit_pure.study import ledger
+from lit_pure.study.jobs import Job
+from lit_pure.study.ledger import Scored
+from lit_pure.study.perform import perform
+from lit_pure.study.sets import Pair
+
+PARTIAL = "partial"
+"""Folder of jobs that are under way, a file of lines each."""
+SHOWN = "shown"
+"""Folder of pictures that pages show, by job."""
+
+
+def do_jobs(
+    jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Callable[[Job, int, int], None]
+) -> None:
+    """Do what is not done yet.
+
+    Args:
+        jobs: in their order.
+        out: where scores of finished jobs are kept.
+        folder: for made pairs, unfinished jobs and pictures to show.
+        workers: processes, each computing with one thread; 1 computes here.
+        progress: told job, pictures done and pictures in all, when a picture is done.
+
+    Raises:
+        ValueError: a picture cannot be used. OSError: something cannot be written. What was finished stays.
+    """
+    with _processes(workers) as pool:
+        for job in jobs:
+            if not finished(job, out, folder):
+                _do(job, out, folder, pool, progress)
+
+
+def finished(job: Job, out: Path, folder: Path) -> bool:
+    """Whether a job's scores are kept, and its pictures where they are to be shown."""
+    there = ledger.read(job, out)
+    shown = shown_in(job, folder)
+    return bool(there) and (shown is None or all((shown / f"{name}.png").is_file() for name in there))
+
+
+def shown_in(job: Job, folder: Path) -> Path | None:
+    """Where a job's pictures are kept; None where they are not."""
+    return folder / SHOWN / job.digest if job.pictures.config.shown else None
+
+
+def _do(
+    job: Job, out: Path, folder: Path, pool: ProcessPoolExecutor | ThreadPoolExecutor, progress: Callable[..., None]
+) -> None:
+    pairs = list(job.pictures.pairs(folder / "sets" / job.pictures.name))
+    notes = folder / PARTIAL / f"{job.digest}.jsonl"
+    notes.parent.mkdir(parents=True, exist_ok=True)
+    shown = shown_in(job, folder)
+    found = {} if shown else _noted(notes)
+    if found:
+        progress(job, len(found), len(pairs))
+    waiting: list[tuple[Pair, Future[Scored]]] = [
+        (pair, pool.submit(perform, job, pair, shown)) for pair in pairs if pair.name not in found
+    ]
+    try:
+        for pair, future in waiting:
+            found[pair.name] = future.result()
+            with notes.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"image": pair.name, **asdict(found[pair.name])}) + "\n")
+            progress(job, len(found), len(pairs))
+    finally:
+        for _, future in waiting:
+            future.cancel()
+    ledger.write(job, out, found)
+    notes.unlink()
+
+
+def _noted(path: Path) -> dict[str, Scored]:
+    """What an interrupted job came to; a line that was cut counts for nothing."""
+    found: dict[str, Scored] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            note = json.loads(line)
+            found[note["image"]] = Scored(note["crc32"], note["scores"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[ProcessPoolExecutor | ThreadPoolExecutor]:
+    """Who computes: this process, or several with a thread each."""
+    if workers == 1:
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+        return
+    start = multiprocessing.get_context("spawn")  # a fork would inherit threads that torch holds locks for
+    with ProcessPoolExecutor(workers, start, initializer=torch.set_num_threads, initargs=(1,)) as processes:
+        try:
+            yield processes
+        except BaseException:
+            processes.shutdown(wait=False, cancel_futures=True)
+            raise

@@ -1,0 +1,152 @@
+"""A study from the command line, on a small model: the same bytes however it is done, and nothing done twice."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lit_pure import runs
+from lit_pure.__main__ import main
+from lit_pure.images.io import from_bytes, read_bytes, write_png
+from lit_pure.study import perform
+
+PLAN = """
+title: A small study
+question: Does it work?
+layout: table6
+run: demo
+seeds: [0, 1]
+metrics: [psnr, ssim, entropy-edges, entropy-texture]
+sets:
+  mine: {photos: photos}
+  shown: {photos: photos, names: [a], size: 96, shown: true}
+arms:
+  bicubic: {what: enlarged, method: bicubic}
+  top1: {what: likely, row: Top-1, settings: [sampling.top_k=fixed, sampling.k=1], drawn: false}
+  dynamic: {what: drawn, row: Dynamic Top-k}
+  given: {what: told, words: given}
+  kept: {what: kept, method: reconstruct, run: tokenizer/nano}
+claims: ["psnr: top1 better than dynamic", "psnr: kept better than bicubic by -30"]
+remarks: [one must know this]
+"""
+JOBS = 5 + 2 + 5
+"""Seed 0 of all arms, seed 1 of what chance decides, and what is shown."""
+
+
+@pytest.fixture
+def asked(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with three photographs, a plan, and the runs of the house."""
+    for name, made in {"runs": house / "runs", "experiments": house / "experiments"}.items():
+        (tmp_path / name).symlink_to(made)
+    (tmp_path / "photos").mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for name in "abc":
+        coarse = torch.rand(1, 3, 8, 9, generator=generator)
+        write_png(tmp_path / "photos" / f"{name}.png", torch.nn.functional.interpolate(coarse, (100, 112))[0])
+    (tmp_path / "data" / "studies").mkdir(parents=True)
+    (tmp_path / "data" / "studies" / "small.yaml").write_text(PLAN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """All that a study wrote, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_study_comes_out_the_same_and_does_nothing_twice(
+    asked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["study", "small", "--out", "one", "--work", "w1", "--workers", "1"]) == 0
+    first, page = written(asked / "one"), (asked / "one" / "small.md").read_text()
+    assert f"{JOBS} jobs, 0 of them done before" in capsys.readouterr().out
+    assert len([name for name in first if name.startswith("scores/")]) == JOBS
+    assert "make study NAME=small" in page and "one must know this" in page and "Not done yet" not in page
+    assert "| ours: top1 | mine |" in page and "27.59" in page, "beside the published row"
+    assert "![a: LQ, bicubic, top1, dynamic, given, kept, ground truth](small_a.png)" in page
+    assert "PSNR: top1 better than dynamic" in page and "lit-pure degrade photos OUT --preset realesrgan" in page
+
+    assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "2", "--seeds", "0"]) == 0
+    half = (asked / "two" / "small.md").read_text()
+    assert "Not done yet: dynamic, mine, seed 1; given, mine, seed 1." in half
+    assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "2"]) == 0
+    assert written(asked / "two") == first, "in two processes, in two goes"
+
+    monkeypatch.setattr(perform, "perform", None)
+    assert main(["study", "small", "--out", "one", "--work", "w1", "--workers", "1"]) == 0
+    assert f"{JOBS} jobs, {JOBS} of them done before" in capsys.readouterr().out
+    assert written(asked / "one") == first
+
+
+def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lit_pure.study import work
+
+    real, seen = perform.perform, []
+
+    def stopping(job, pair, shown):
+        seen.append((job.label, pair.name))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(job, pair, shown)
+
+    arguments = [
+        "study",
+        "small",
+        "--out",
+        "one",
+        "--work",
+        "w1",
+        "--workers",
+        "1",
+        "--arms",
+        "dynamic",
+        "--sets",
+        "mine",
+    ]
+    monkeypatch.setattr(work, "perform", stopping)
+    assert main(arguments) == 130
+    assert [name for _, name in seen] == ["a", "b", "c"]
+    assert main(arguments) == 0
+    assert [name for label, name in seen[3:] if label.endswith("seed 0")] == ["c"], "the first two were not done again"
+    assert len(list((asked / "one" / "scores").iterdir())) == 2
+
+
+def test_a_study_restores_as_the_command_does(asked: Path) -> None:
+    arms = ["--arms", "dynamic", "--seeds", "0", "--workers", "1", "--out", "one", "--work", "w1"]
+    assert main(["study", "small", *arms]) == 0
+    made = next((asked / "w1" / "shown").rglob("a.png"))
+    lq = asked / "w1" / "sets" / "shown" / "lq" / "a.png"
+    assert main(["restore", str(lq), "--run", "demo", "--out", "restored"]) == 0
+    assert torch.equal(read_bytes(made), read_bytes(asked / "restored" / "a.png"))
+
+
+def test_given_words_are_those_of_the_estimator_and_the_true_picture(asked: Path) -> None:
+    from lit_pure.lit.modules import restorer_of
+    from lit_pure.study.oracle import told
+
+    run = runs.require("demo")
+    lq = (torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(1)) * 255).to(torch.uint8)
+    hq = lq.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    restorer = restorer_of(run)
+    made = restorer.restore_photo(from_bytes(lq), "x", 4, told=told(run, lq, hq))
+    from lit_pure.captions.describe import describe
+
+    assert made.blur is not None and made.noise is not None
+    assert made.caption and describe(hq).startswith(made.caption), "cut where the model has no room for more"
+    free = restorer.restore_photo(from_bytes(lq), "x", 4)
+    assert free.text != made.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--arms", "top2"], "--arms top2: small has bicubic, top1"),
+        (["--sets", "yours"], "--sets yours: small has mine, shown"),
+        (["--seeds", "7"], "--seeds 7: small has 0, 1"),
+    ],
+)
+def test_what_a_plan_has_not_is_refused(
+    asked: Path, capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    assert main(["study", "small", *flags]) == 2
+    assert words in capsys.readouterr().err
