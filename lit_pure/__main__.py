@@ -10,30 +10,9 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
-from lit_pure.commands import (
-    bench,
-    caption,
-    check_data,
-    convert,
-    degrade,
-    evaluate,
-    export,
-    gallery,
-    plan,
-    prepare,
-    reconstruct,
-    report,
-    restore,
-    run,
-    score,
-    study,
-    sweep,
-    vocabulary,
-    votes,
-    weights,
-)
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.files import MissingWeights
@@ -41,27 +20,28 @@ from lit_pure.runs import MissingRun
 from lit_pure.stopped import GOES_ON, LOST_WORKER, Stopped, first_process, stopping_at_once
 
 COMMANDS = (
-    run,
-    sweep,
-    restore,
-    reconstruct,
-    report,
-    gallery,
-    votes,
-    vocabulary,
-    weights,
-    convert,
-    export,
-    bench,
-    check_data,
-    prepare,
-    caption,
-    degrade,
-    score,
-    evaluate,
-    study,
-    plan,
+    "run",
+    "sweep",
+    "study",
+    "restore",
+    "reconstruct",
+    "report",
+    "gallery",
+    "votes",
+    "vocabulary",
+    "weights",
+    "convert",
+    "export",
+    "bench",
+    "check-data",
+    "prepare",
+    "caption",
+    "degrade",
+    "score",
+    "evaluate",
+    "plan",
 )
+"""In the order of the help; each is a file in `commands/`."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -72,19 +52,24 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands and their arguments."""
+def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The command that is asked for and its arguments; all of them where that is none of ours.
+
+    Importing all takes longer than it takes to refuse a mistake.
+    """
+    asked = [word for word in argv[:2] if word in COMMANDS][:1]
     top = OneLineParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.")
     top.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.arguments(commands)
+    for name in asked or COMMANDS:
+        import_module(f"lit_pure.commands.{name.replace('-', '_')}").arguments(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; mistakes are told in a line or two on standard error, without a traceback."""
-    arguments = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = parser(argv).parse_args(argv)
     _quiet_logs()
     command: Command = arguments.function
     try:
