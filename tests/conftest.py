@@ -27,7 +27,8 @@ SMALL = {
     + "needs: {dem: dem/nano}\n"
     + "backbone: {width: 32, layers: 2, heads: 2, ffn: 48}\nsampling: {max_text: 12}\n"
     + "trainer: {max_steps: 6, val_every: 4, log_every: 1}\n",
-    "demo": "needs: {tokenizer: tokenizer/nano, start: ''}\noptim: {lr: 2.0e-3}\n"
+    "demo": SMALL_DATA
+    + "needs: {tokenizer: tokenizer/nano, start: ''}\noptim: {lr: 2.0e-3}\n"
     + "trainer: {max_steps: 6, val_every: 4}\n",
 }
 

@@ -68,7 +68,7 @@ def test_other_settings_begin_a_new_run_unless_they_only_say_where_it_runs(
     caplog.set_level("INFO")
     folder = unfinished(0, demo(), 10)
     assert continuing.found(demo("optim.lr=0.001"), held) is None
-    assert "demo/version_0" in caplog.text and "optim.lr: 0.002 -> 0.001" in caplog.text
+    assert "demo/version_0" in caplog.text and "optim.lr: 0.0002 -> 0.001" in caplog.text
     elsewhere = demo("trainer.devices=2", "data.num_workers=1", "data.batch_size=4", "trainer.strategy=fsdp")
     place = continuing.found(elsewhere, held)
     assert place is not None and place.folder == folder
@@ -97,7 +97,7 @@ def test_never_begins_anew_and_who_only_samples_always_does(held: ExitStack) -> 
         ("tokenizer/nano/version_0", "no such run of demo"),
         ("demo/version_1", "came to its end"),
         ("demo/version_2", "no complete checkpoint"),
-        ("demo/version_3", "optim.lr: 0.001 -> 0.002"),
+        ("demo/version_3", "optim.lr: 0.001 -> 0.0002"),
     ],
 )
 def test_a_run_that_is_named_must_be_one_to_go_on_with(held: ExitStack, name: str, words: str) -> None:

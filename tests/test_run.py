@@ -344,7 +344,7 @@ def test_restore_takes_scale_colours_batch_and_settings(
         (["--batch", "0"], ["restoring.batch", "use 1 or more"]),
         (["--set", "sampling.guidnce=1"], ["sampling.guidnce", "did you mean sampling.guidance?"]),
         (["--set", "sampling.k_max"], ["key=value"]),
-        (["--set", "backbone.width=64"], ["backbone.width: ", "-> 64", "sampling and restoring alone"]),
+        (["--set", "backbone.width=64"], ["backbone.width: ", "-> 64", "only sampling and restoring can be changed"]),
         (["--run", "tokenizer/nano"], ["family tokenizer", "name a pure one"]),
     ],
 )

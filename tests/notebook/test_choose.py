@@ -55,7 +55,7 @@ def test_only_differing_settings_are_listed_with_everybodys_value(make_run):
     made = [make_run("a"), make_run("b", overrides=["optim.lr=1e-4"]), make_run("c", overrides=["sampling.mu=4"])]
     table = settings(made)
     assert list(table.index) == ["optim.lr", "sampling.mu"]
-    assert list(table.loc["optim.lr"]) == ["0.002", "0.0001", "0.002"]
+    assert list(table.loc["optim.lr"]) == ["0.0002", "0.0001", "0.0002"]
     assert list(table.loc["sampling.mu"]) == ["5.0", "5.0", "4.0"]
     assert settings(made[:1]).empty
 

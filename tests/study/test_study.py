@@ -40,9 +40,9 @@ def asked(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).symlink_to(made)
     (tmp_path / "photos").mkdir()
     generator = torch.Generator().manual_seed(0)
-    for name in "abc":
+    for name, width in {"a": 96, "b": 100, "c": 96}.items():  # b takes two squares
         coarse = torch.rand(1, 3, 8, 9, generator=generator)
-        write_png(tmp_path / "photos" / f"{name}.png", torch.nn.functional.interpolate(coarse, (100, 112))[0])
+        write_png(tmp_path / "photos" / f"{name}.png", torch.nn.functional.interpolate(coarse, (96, width))[0])
     (tmp_path / "data" / "studies").mkdir(parents=True)
     (tmp_path / "data" / "studies" / "small.yaml").write_text(PLAN)
     monkeypatch.chdir(tmp_path)
@@ -66,7 +66,7 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
     assert "![a: LQ, bicubic, top1, dynamic, given, kept, ground truth](small_a.png)" in page
     assert "PSNR: top1 better than dynamic" in page and "lit-pure degrade photos OUT --preset realesrgan" in page
 
-    assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "2", "--seeds", "0"]) == 0
+    assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "1", "--seeds", "0"]) == 0
     half = (asked / "two" / "small.md").read_text()
     assert "Not done yet: dynamic, mine, seed 1; given, mine, seed 1." in half
     assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "2"]) == 0
