@@ -38,9 +38,10 @@ class Echo(VQTokenizer):
         return super().encode(image_B3HW)
 
     def decode(self, codes_Bhw: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(int(codes_Bhw.sum()))
-        shift_B311 = self.shift * (2 * torch.rand(len(codes_Bhw), 3, 1, 1, generator=generator) - 1)
-        return (self.seen_B3HW + shift_B311).clamp(0, 1)
+        places_hw = torch.arange(codes_Bhw[0].numel()).view_as(codes_Bhw[0])
+        generators = (torch.Generator().manual_seed(int((codes_hw * places_hw).sum())) for codes_hw in codes_Bhw)
+        drawn_B311 = torch.stack([torch.rand(3, 1, 1, generator=generator) for generator in generators])
+        return (self.seen_B3HW + self.shift * (2 * drawn_B311 - 1)).clamp(0, 1)
 
 
 def make(restoring: RestoringConfig | None = None, tokenizer: type[VQTokenizer] = VQTokenizer) -> Restorer:
@@ -229,7 +230,7 @@ from lit_pure.sampling.decode import Decoded
 restorer = make(tokenizer=Echo)
 restorer.size = 256
 codes = torch.zeros(8, 32, 32, dtype=torch.long)
-def answer(squares, names, progress):
+def answer(squares, names, progress, words):
     restorer.tokenizer.seen_B3HW = squares
     some = codes[: len(names)]
     return Decoded([[] for _ in names], some, some.float(), some, 1, 1, 1.0)

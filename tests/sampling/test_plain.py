@@ -37,7 +37,8 @@ def test_cached_decoding_equals_full_recomputation(
             unconditional = backbone.logits(image[None])[0]
         guided = unconditional + guidance * (conditional - unconditional)
         expected = guided[CELLS - 1][:, VOCABULARY.code_ids_N]
-        assert float((decoded.logits_BhwN[row].flatten(0, 1) - expected).abs().max()) <= 1e-5
+        # Guidance enlarges what both logits are off by.
+        assert float((decoded.logits_BhwN[row].flatten(0, 1) - expected).abs().max()) <= 1e-5 * max(1, guidance)
 
 
 @pytest.mark.parametrize("mode", ["perception", "full"])
