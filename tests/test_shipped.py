@@ -10,8 +10,13 @@ import torch
 from lit_pure import runs, weights
 from lit_pure.config.compose import compose
 from lit_pure.config.data import PhotosConfig
-from lit_pure.config.schema import LEVELS, DemExperiment
+from lit_pure.config.schema import LEVELS, DemExperiment, Experiment, PureExperiment
+from lit_pure.images.files import list_images
+from lit_pure.lit.ar import ARModule
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform
+from lit_pure.lit.modules import made_module
+from lit_pure.metrics.score import Scorer
+from lit_pure.reconstruct_folder import CodeUse, reconstruct_files
 
 pytestmark = pytest.mark.shipped
 SHIPPED = sorted(path.parent for path in runs.SHIPPED_ROOT.rglob("summary.json"))
@@ -35,6 +40,46 @@ def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
         assert not re.search(r"(?<![\w.)])/\w+/", path.read_text()), "no path of the machine that made it"
 
 
+def test_all_weights_together_are_small() -> None:
+    files = [path for folder in SHIPPED for path in (folder / "weights").glob("*.safetensors")]
+    assert sum(path.stat().st_size for path in files) <= 40e6
+
+
+def test_nano_is_shipped_with_all_that_it_stands_on_and_is_what_restores_and_starts_the_demo() -> None:
+    run = runs.require("pure/nano/shipped")
+    needs = run.provenance()["needs"]
+    assert needs == {"tokenizer": "tokenizer/nano/shipped", "dem": "dem/bsds500/shipped"}
+    assert all(runs.require(need).shipped for need in needs.values())
+    experiment, asked = run.experiment(), compose("pure/nano")
+    assert isinstance(experiment, PureExperiment) and isinstance(asked, PureExperiment)
+    assert experiment.backbone == asked.backbone and experiment.data == asked.data
+    assert compose("demo").needs.start == run.label and compose("demo").needs.tokenizer == needs["tokenizer"]
+
+
+def test_the_tokenizer_keeps_what_its_card_says(shared: Path) -> None:
+    """Of the first 20 test photographs of BSDS500, through reconstruct's own code; all 200 are in the card."""
+    tokenizer = weights.load_tokenizer(runs.require("tokenizer/nano/shipped").weights)
+    paths = list_images(shared / "bsds500" / "test")[:20]
+    use = CodeUse(tokenizer.config.codes)
+    found = [outcome.scores["psnr"] for outcome in reconstruct_files(tokenizer, paths, [Scorer("psnr")], use, tile=512)]
+    assert len(found) == 20 and sum(found) / 20 > 24
+
+
+def test_the_backbone_has_learned_photographs_that_it_was_not_shown() -> None:
+    """Cross entropy of codes on crops of scikit-image's photographs; guessing among 4,096 codes is 8.3 nats."""
+    run = runs.require("pure/nano/shipped")
+    experiment = run.experiment()
+    assert isinstance(experiment, PureExperiment)
+    needs = {name: runs.require(need) for name, need in run.provenance()["needs"].items()} | {"weights": run}
+    module, transform = made_module(experiment, needs)
+    assert isinstance(module, ARModule)
+    photos = PhotosConfig(source="skimage", names=["chelsea", "coffee"], crops=4)
+    [batch] = batches(experiment, photos, transform)
+    with torch.no_grad():
+        _, found_23B, _ = module._loss(batch, [False] * 8)  # type: ignore[arg-type]
+    assert float(found_23B[0, 2].sum() / found_23B[1, 2].sum()) < 6.0
+
+
 @pytest.fixture(scope="module")
 def estimator_data(shared: Path) -> tuple[DemExperiment, PhotosConfig]:
     experiment = runs.require("dem/bsds500/shipped").experiment()
@@ -43,7 +88,7 @@ def estimator_data(shared: Path) -> tuple[DemExperiment, PhotosConfig]:
 
 
 def batches(
-    experiment: DemExperiment, photos: PhotosConfig, transform: Transform, seed: int = 0
+    experiment: Experiment, photos: PhotosConfig, transform: Transform, seed: int = 0
 ) -> "list[dict[str, object]]":
     """All batches of a held-out set, as a test sees them."""
     config = replace(experiment.data, test={"held_out": photos}, num_workers=0)

@@ -14,7 +14,7 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.config.schema import TokenizerExperiment
 from lit_pure.restoring import settings_of
 from lit_pure.runs import Run
-from lit_pure.study.plan import ArmConfig, Method, StudyConfig
+from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
 from lit_pure.study.sets import Pictures
 
 
@@ -72,7 +72,8 @@ def _drawn(arm: ArmConfig) -> bool:
 
 
 def _job(plan: StudyConfig, name: str, arm: ArmConfig, pictures: Pictures, seed: int) -> Job:
-    metrics = tuple(plan.metrics if arm.method == "restore" else (key for key in plan.metrics if "entropy" not in key))
+    # Entropy costs nothing, and a job that has it serves studies of it, too.
+    metrics = (*(key for key in plan.metrics if key not in ENTROPY), *(ENTROPY if arm.method == "restore" else ()))
     run = runs.require(arm.run or plan.run) if arm.method != "bicubic" else None
     settings: tuple[str, ...] = ()
     depends: dict[str, Any] = {"method": arm.method}

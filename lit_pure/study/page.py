@@ -18,11 +18,11 @@ from lit_pure.report.render import render
 from lit_pure.study import ledger
 from lit_pure.study.jobs import Job
 from lit_pure.study.ledger import Scored
-from lit_pure.study.plan import StudyConfig
+from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.sets import Pictures
 from lit_pure.study.tables import beside_published, every_arm, label_of, number, span
 from lit_pure.study.verdict import Scores, Verdict, verdicts
-from lit_pure.study.work import shown_in
+from lit_pure.study.work import finished, shown_in
 
 
 def write_page(
@@ -60,7 +60,7 @@ def write_page(
         "Means over pictures, each picture's score its mean over seeds, with 95 % intervals of the studentized "
         "bootstrap over pictures in brackets; ± is half of how far the means of single seeds lie apart."
     )
-    if pictures := _pictures(name, jobs, sets, out, folder):
+    if pictures := _pictures(name, plan, jobs, sets, out, folder):
         parts += ["## Pictures", *pictures]
     parts += ["## How", *_how(plan, jobs, sets), *(f"- {remark}" for remark in plan.remarks)]
     path = out / f"{name}.md"
@@ -88,11 +88,13 @@ def _told(one: Verdict) -> str:
     )
 
 
-def _pictures(name: str, jobs: Sequence[Job], sets: Mapping[str, Pictures], out: Path, folder: Path) -> list[str]:
+def _pictures(
+    name: str, plan: StudyConfig, jobs: Sequence[Job], sets: Mapping[str, Pictures], out: Path, folder: Path
+) -> list[str]:
     """A strip per shown picture: what every arm made of it, and where there are entropies, the map of the last arm."""
     lines = []
     for pictures in (one for one in sets.values() if one.config.shown):
-        made = [job for job in jobs if job.pictures.name == pictures.name and ledger.read(job, out)]
+        made = [job for job in jobs if job.pictures.name == pictures.name and finished(job, out, folder)]
         for pair in pictures.pairs(folder / "sets" / pictures.name) if made else ():
             columns: dict[str, Tensor] = {"LQ": read_image(pair.lq)[None]}
             maps: list[Tensor] = []
@@ -100,10 +102,10 @@ def _pictures(name: str, jobs: Sequence[Job], sets: Mapping[str, Pictures], out:
                 shown = shown_in(job, folder)
                 assert shown is not None
                 columns[job.arm] = read_image(shown / f"{pair.name}.png")[None]
-                maps += [torch.load(file)] if (file := shown / f"{pair.name}.pt").is_file() else []
+                maps += [torch.load(file, weights_only=True)] if (file := shown / f"{pair.name}.pt").is_file() else []
             hq_13HW = read_image(pair.hq)[None]
             columns = {"LQ": resize(columns.pop("LQ"), *hq_13HW.shape[-2:]), **columns, "ground truth": hq_13HW}
-            with_map = bool(maps) and any("entropy" in metric for job in made for metric in job.metrics)
+            with_map = bool(maps) and bool(set(ENTROPY) & set(plan.metrics))
             grid = maps_beside(columns, "entropy", maps[-1][None], "nats") if with_map else labelled_grid(columns)
             file = out / f"{name}_{pair.name}.png"
             write_png(file, grid)
