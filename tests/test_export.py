@@ -10,15 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lit_pure import checkpoints, weights
+from lit_pure import checkpoints, runs, weights
 from lit_pure.__main__ import main
 from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.compose import compose, locate, save
+from lit_pure.config.compose import compose, differences, locate, save
+from lit_pure.config.models import VQConfig
 from lit_pure.config.schema import PureExperiment
 from lit_pure.lit.saving import Contents, write
 from lit_pure.lit.start import begin
 from lit_pure.runs import Run
 from lit_pure.tokens.vocabulary import Vocabulary
+from lit_pure.tokens.vq import VQTokenizer
 
 SMALL = ["backbone.width=32", "backbone.layers=1", "backbone.heads=2", "backbone.ffn=48"]
 
@@ -177,3 +179,34 @@ def test_adapters_are_merged_into_what_they_stand_beside(trained: Path) -> None:
     found, ids_BT = weights.load_pure(Path("out"))[0], torch.arange(6)[None]
     assert not same(found.state_dict(), backbone(7))
     torch.testing.assert_close(found.logits(ids_BT), model.eval().logits(ids_BT))
+
+
+def test_a_run_is_passed_on_with_rounded_weights_and_the_settings_asked_for(house: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shipped"
+    changes = ["--set", "sampling.guidance=1.5", "restoring.overlap=0.25"]
+    assert main(["export", "demo", str(out), "--run", "float16", *changes]) == 0
+    made, source = runs.Run(out), runs.require("demo")
+    assert made.finished and made.summary() == source.summary() and made.provenance() == source.provenance()
+    assert weights.check(made.weights)
+    backbone, _ = weights.load_pure(made.weights)
+    original, _ = weights.load_pure(source.weights)
+    for (name, rounded), exact in zip(backbone.state_dict().items(), original.state_dict().values(), strict=True):
+        assert rounded.dtype == torch.float16 and torch.equal(rounded, exact.half()), name
+    changed = {line.partition(":")[0] for line in differences(source.experiment(), made.experiment())}
+    assert changed == {"sampling.guidance", "restoring.overlap", "restoring.color_fix"}
+    assert main(["export", "demo", str(tmp_path / "other"), "--run", "float16", "--set", "seed=3"]) == 2
+
+
+def test_settings_go_with_a_run_alone(house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "demo", str(tmp_path / "x"), "--set", "sampling.k=1"]) == 2
+    assert "goes with --run" in capsys.readouterr().err
+
+
+def test_numbers_too_large_for_the_type_are_refused(tmp_path: Path) -> None:
+    model = VQTokenizer(VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=40))
+    with torch.no_grad():
+        model.codebook_ND[0, 0] = 1e6
+    weights.save_tokenizer(tmp_path / "a", model)
+    with pytest.raises(ValueError, match="codebook_ND holds numbers that torch.float16 cannot"):
+        weights.save_rounded(tmp_path / "a", tmp_path / "b", torch.float16)
+    assert not (tmp_path / "b").exists()

@@ -11,8 +11,9 @@ from lit_pure import checkpoints, runs
 from lit_pure.checkpoints import FOLDER, Checkpoint
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.places import require_folder
-from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
 from lit_pure.config.schema import PureExperiment
+from lit_pure.restoring import settings_of
 from lit_pure.runs import Run
 
 
@@ -31,12 +32,19 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         choices=DTYPES,
         help="export a finished run instead: its configuration, provenance, figures, and its weights in these numbers",
     )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="with --run: settings of sampling and restoring that it is passed on with",
+    )
 
 
 DTYPES = ("float32", "float16", "bfloat16")
 """Numbers that a run's weights may be kept in."""
-PASSED_ON = ("config.yaml", "provenance.json", "summary.json")
-"""What makes a folder a finished run, beside its weights."""
+PASSED_ON = ("provenance.json", "summary.json")
+"""What makes a folder a finished run, beside weights and configuration."""
 
 
 def export_command(arguments: argparse.Namespace) -> int:
@@ -50,7 +58,9 @@ def export_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{COMMAND_LINE}: {out} exists already; name another folder")
     require_folder("OUT", out)
     if arguments.run:
-        return _pass_on(runs.require(arguments.source), out, arguments.run)
+        return _pass_on(runs.require(arguments.source), out, arguments.run, arguments.set)
+    if arguments.set:
+        raise ConfigError(f"{COMMAND_LINE}: --set {arguments.set[0]} goes with --run; a checkpoint has no settings")
     run, checkpoint = _found(arguments.source)
     experiment = run.experiment()
     if not isinstance(experiment, PureExperiment):
@@ -68,13 +78,15 @@ def export_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pass_on(run: Run, out: Path, dtype: str) -> int:
+def _pass_on(run: Run, out: Path, dtype: str, given: list[str]) -> int:
     """A finished run in few files, its weights rounded; the summary that makes it finished comes last."""
+    settings = settings_of(run, given) if given else run.experiment()
     import torch
 
     from lit_pure import weights
 
     weights.save_rounded(run.weights, out / "weights", getattr(torch, dtype))
+    save(settings, out / "config.yaml")
     for name in PASSED_ON:
         shutil.copyfile(run.folder / name, out / name)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
