@@ -51,7 +51,7 @@ def _shipped_rules() -> dict[str, dict[str, Any]]:
 
 def by_seed(subject: Subject, seeds: Sequence[int]) -> dict[str, Answer]:
     """One answer for each seed of the noise, by the paper's rule whatever the run's own is: Top-1 draws nothing."""
-    own = replace(subject.restorer.sampling, top_k="dynamic")
+    own = replace(subject.restorer.sampling, **_shipped_rules()["dynamic"])
     return {f"seed {seed}": ask(subject, replace(own, seed=seed)) for seed in seeds}
 
 
