@@ -67,11 +67,13 @@ def study_command(arguments: argparse.Namespace) -> int:
             with bar.external_write_mode(file=sys.stdout):
                 print(f"done: {job.label}", flush=True)
 
+    limited = f"lit-pure study {arguments.name} --limit {arguments.limit}"
+    again = limited if arguments.limit else f"make study NAME={arguments.name}"
     try:
         with bar:
             do_jobs(todo, arguments.out, arguments.work, arguments.workers, progress)
     finally:
-        page = write_page(arguments.name, plan, every, sets, arguments.out, arguments.work)
+        page = write_page(arguments.name, again, plan, every, sets, arguments.out, arguments.work)
     print(f"{page}: {arguments.name}")
     return 0
 

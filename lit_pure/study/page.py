@@ -26,12 +26,19 @@ from lit_pure.study.work import finished, shown_in
 
 
 def write_page(
-    name: str, plan: StudyConfig, jobs: Sequence[Job], sets: Mapping[str, Pictures], out: Path, folder: Path
+    name: str,
+    command: str,
+    plan: StudyConfig,
+    jobs: Sequence[Job],
+    sets: Mapping[str, Pictures],
+    out: Path,
+    folder: Path,
 ) -> Path:
     """Write `out/NAME.md` and its pictures from what is finished.
 
     Args:
         name: of the study.
+        command: makes the same page.
         plan: the study.
         jobs: all of its jobs; those that are not finished are left out, and named.
         sets: its sets.
@@ -48,7 +55,7 @@ def write_page(
         else:
             open_jobs.append(job)
     counted = [on for on, pictures in sets.items() if not pictures.config.shown]
-    parts = [f"# {plan.title}", plan.question.strip(), f"Made again by `make study NAME={name}`."]
+    parts = [f"# {plan.title}", plan.question.strip(), f"Made again by `{command}`."]
     if open_jobs:
         parts.append("Not done yet: " + "; ".join(job.label for job in open_jobs) + ".")
     parts += ["## Answers", *_answers(plan, scores, counted)] if plan.claims else []
