@@ -59,16 +59,13 @@ def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
     """
     for place, seed in enumerate(plan.seeds):
         for name, arm in plan.arms.items():
-            if place and not _drawn(arm):
+            seeds = arm.seeds or len(plan.seeds)
+            if place >= (seeds if arm.method == "restore" else 1):
                 continue
             for pictures in sets.values():
                 # What is shown is shown with one seed.
                 if (not arm.sets or pictures.name in arm.sets) and not (pictures.config.shown and place):
                     yield _job(plan, name, arm, pictures, seed)
-
-
-def _drawn(arm: ArmConfig) -> bool:
-    return arm.drawn and arm.method == "restore"
 
 
 def _job(plan: StudyConfig, name: str, arm: ArmConfig, pictures: Pictures, seed: int) -> Job:

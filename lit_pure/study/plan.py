@@ -84,8 +84,8 @@ class ArmConfig:
     """Who says what the answer says before its image: the model, or the estimator and the caption of the HQ picture."""
     sets: list[str] = knob([])
     """The sets that it is measured on; empty: all."""
-    drawn: bool = True
-    """Whether chance decides; without, one seed is as good as all."""
+    seeds: int = knob(0, low=0)
+    """With how many of the study's seeds it is done; 0: all. One is as good as all where chance decides nothing."""
 
 
 @dataclass

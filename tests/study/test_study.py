@@ -15,22 +15,22 @@ title: A small study
 question: Does it work?
 layout: table6
 run: demo
-seeds: [0, 1]
+seeds: [0, 1, 2]
 metrics: [psnr, ssim, entropy-edges, entropy-texture]
 sets:
   mine: {photos: photos}
   shown: {photos: photos, names: [a], size: 96, shown: true}
 arms:
   bicubic: {what: enlarged, method: bicubic}
-  top1: {what: likely, row: Top-1, settings: [sampling.top_k=fixed, sampling.k=1], drawn: false}
+  top1: {what: likely, row: Top-1, settings: [sampling.top_k=fixed, sampling.k=1], seeds: 1}
   dynamic: {what: drawn, row: Dynamic Top-k}
-  given: {what: told, words: given}
+  given: {what: told, words: given, seeds: 2}
   kept: {what: kept, method: reconstruct, run: tokenizer/nano}
 claims: ["psnr: top1 better than dynamic", "psnr: kept better than bicubic by -30"]
 remarks: [one must know this]
 """
-JOBS = 5 + 2 + 5
-"""Seed 0 of all arms, seed 1 of what chance decides, and what is shown."""
+JOBS = 5 + 2 + 1 + 5
+"""Seed 0 of all arms, the seeds behind it of what chance decides, and what is shown."""
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
 
     assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "1", "--seeds", "0"]) == 0
     half = (asked / "two" / "small.md").read_text()
-    assert "Not done yet: dynamic, mine, seed 1; given, mine, seed 1." in half
+    assert "Not done yet: dynamic, mine, seed 1; given, mine, seed 1; dynamic, mine, seed 2." in half
     assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "2"]) == 0
     assert written(asked / "two") == first, "in two processes, in two goes"
 
@@ -108,7 +108,7 @@ def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatc
     assert [name for _, name in seen] == ["a", "b", "c"]
     assert main(arguments) == 0
     assert [name for label, name in seen[3:] if label.endswith("seed 0")] == ["c"], "the first two were not done again"
-    assert len(list((asked / "one" / "scores").iterdir())) == 2
+    assert len(list((asked / "one" / "scores").iterdir())) == 3
 
 
 def test_a_study_restores_as_the_command_does(asked: Path) -> None:
