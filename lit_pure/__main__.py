@@ -57,7 +57,8 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
     Importing all takes longer than it takes to refuse a mistake.
     """
-    asked = [word for word in argv[:2] if word in COMMANDS][:1]
+    first = argv[1:2] if argv[:1] == ["--traceback"] else argv[:1]
+    asked = [word for word in first if word in COMMANDS]
     top = OneLineParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.")
     top.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
