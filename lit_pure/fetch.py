@@ -83,7 +83,7 @@ def _walk(name: str, found: dict[str, Need], before: tuple[str, ...]) -> None:
         return
     experiment = run.experiment() if run else compose(runs.experiment_of(name))
     # A finished run keeps to the very runs it was built on.
-    for below in run.provenance()["needs"].values() if run else _direct(experiment):
+    for below in run.needs().values() if run else _direct(experiment):
         _walk(below, found, (*before, name))
     found[key] = _looked_at(name, experiment)
 

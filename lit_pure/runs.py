@@ -74,6 +74,10 @@ class Run:
         """Where the run came from; `needs` holds the runs it was built on, to the version."""
         return _read_json(self.folder / "provenance.json")
 
+    def needs(self) -> dict[str, str]:
+        """The runs that stand beside its weights, by role; what training started from is part of these."""
+        return {role: need for role, need in self.provenance()["needs"].items() if role != "start"}
+
     def experiment(self) -> Experiment:
         """The resolved configuration."""
         return load(self.folder / "config.yaml")

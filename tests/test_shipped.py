@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_pure import runs, weights
-from lit_pure.config.compose import compose
+from lit_pure import fetch, runs, weights
+from lit_pure.config.compose import compose, override
 from lit_pure.config.data import PhotosConfig
 from lit_pure.config.schema import LEVELS, DemExperiment, Experiment, PureExperiment
 from lit_pure.images.files import list_images
@@ -31,7 +31,7 @@ def test_there_is_the_estimator_that_nano_and_demo_use() -> None:
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.parent.name)
 def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
     run = runs.Run(folder)
-    assert run.experiment().name == run.label.removesuffix("/shipped")
+    assert run.experiment().name.removesuffix("_long") == run.label.removesuffix("/shipped")
     assert weights.check(run.weights), "digests are recorded and agree"
     assert all(path.stat().st_size < 16e6 for path in run.weights.iterdir())
     card = (folder / "README.md").read_text()
@@ -47,9 +47,11 @@ def test_all_weights_together_are_small() -> None:
 
 def test_nano_is_shipped_with_all_that_it_stands_on_and_is_what_restores_and_starts_the_demo() -> None:
     run = runs.require("pure/nano/shipped")
-    needs = run.provenance()["needs"]
+    needs = run.needs()
     assert needs == {"tokenizer": "tokenizer/nano/shipped", "dem": "dem/bsds500/shipped"}
     assert all(runs.require(need).shipped for need in needs.values())
+    sampled = fetch.needed(override(compose("pure/nano"), [f"needs.weights={run.label}"]))
+    assert {need.name: need.state for need in sampled} == dict.fromkeys([*needs.values(), run.label], "ok")
     experiment, asked = run.experiment(), compose("pure/nano")
     assert isinstance(experiment, PureExperiment) and isinstance(asked, PureExperiment)
     assert experiment.backbone == asked.backbone and experiment.data == asked.data
@@ -70,7 +72,7 @@ def test_the_backbone_has_learned_photographs_that_it_was_not_shown() -> None:
     run = runs.require("pure/nano/shipped")
     experiment = run.experiment()
     assert isinstance(experiment, PureExperiment)
-    needs = {name: runs.require(need) for name, need in run.provenance()["needs"].items()} | {"weights": run}
+    needs = {name: runs.require(need) for name, need in run.needs().items()} | {"weights": run}
     module, transform = made_module(experiment, needs)
     assert isinstance(module, ARModule)
     photos = PhotosConfig(source="skimage", names=["chelsea", "coffee"], crops=4)

@@ -31,7 +31,7 @@ def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: 
         # Sampling uses exactly what the weights were trained with, whatever newer runs there are.
         trained = runs.require(wanted["weights"])
         _check_same_task(experiment, trained)
-        frozen = {name: runs.require(need) for name, need in _frozen(trained).items()}
+        frozen = {name: runs.require(need) for name, need in trained.needs().items()}
         log.info("sampling from the weights of %s; nothing is trained", trained.label)
         return {**frozen, "weights": trained}
     return {
@@ -42,12 +42,6 @@ def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: 
         else _existing_or_made(need, command, make)
         for name, need in wanted.items()
     }
-
-
-def _frozen(trained: Run) -> dict[str, str]:
-    """What stood beside a run's backbone; what this started from is part of its weights."""
-    needs: dict[str, str] = trained.provenance()["needs"]
-    return {name: need for name, need in needs.items() if name != "start"}
 
 
 def _check_same_task(experiment: Experiment, trained: Run) -> None:
