@@ -5,24 +5,18 @@ Knows what the command line says and what is told of a sweep; `launch` knows wha
 
 import argparse
 import re
-import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NoReturn
 
-from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add, say
 from lit_pure.commands.run import check_needs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
 from lit_pure.launch import slurm
-from lit_pure.launch.here import Processes
 from lit_pure.launch.tasks import Task, finished, members, unmade
+from lit_pure.launch.turns import make_in_turn
 from lit_pure.runs import Run
-from lit_pure.stopped import STATUS, Stopped
 
 HERE, SLURM = "here", "slurm"
-STOPPED = (128 + signal.SIGINT, STATUS)
-"""Exit statuses of a run that was told to stop."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -74,24 +68,9 @@ def sweep_command(arguments: argparse.Namespace) -> int:
 
 
 def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str, Run]) -> int:
-    """Run one after another, whatever becomes of the others, then compare the variants."""
-    made, failed = dict(standing), dict[str, str]()
-    with Processes() as processes:
-        for number, task in enumerate(waiting, 1):
-            if lost := [need for need in task.needs if need in failed]:
-                failed[task.name] = f"needs {lost[0]}, which failed"
-                continue
-            before = [run for run in runs.versions(task.name) if run.finished]
-            say(f"\n[{number}/{len(waiting)}] {task.told}")
-            sys.stdout.flush()
-            status = processes.run(task.command)
-            if processes.told or status in STOPPED:
-                _stop(processes.told or status - 128, f"{task.name}, {len(waiting) - number} more not begun")
-            new = [run for run in runs.versions(task.name) if run.finished and run not in before]
-            if status or not new:
-                failed[task.name] = _why(status)
-            else:
-                made[task.name] = new[-1]
+    """Make what waits, then compare the variants."""
+    new, failed = make_in_turn(waiting, say)
+    made = {**standing, **new}
     _compare([made[name] for name in variants if name in made])
     for name, reason in failed.items():
         print(f"failed: {name} ({reason})", file=sys.stderr)
@@ -103,19 +82,6 @@ def _compare(made: Sequence[Run]) -> None:
 
     if made:
         say(f"\n{text(overview(made))}")
-
-
-def _stop(number: int, where: str) -> NoReturn:
-    """End as a single run does that got this signal."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise Stopped(f"stopped by {signal.Signals(number).name} in {where}; the same command goes on")
-
-
-def _why(status: int) -> str:
-    if status < 0:
-        return f"ended by {signal.Signals(-status).name}" + ("; out of memory?" if -status == signal.SIGKILL else "")
-    return f"exit status {status}" if status else "it left no finished run"
 
 
 def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:

@@ -50,15 +50,26 @@ class Job:
         return f"{self.arm}, {self.pictures.name}, seed {self.seed}"
 
 
+def lacking(plan: StudyConfig) -> dict[str, str]:
+    """The arms whose runs are not there, with the names of those runs."""
+    wanted = {name: arm.run or plan.run for name, arm in plan.arms.items() if arm.method != "bicubic"}
+    return {name: run for name, run in wanted.items() if runs.newest_finished(run) is None}
+
+
 def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
     """The jobs of a study in the order in which they are done: seed by seed, so that all arms come along.
 
+    Arms whose runs are `lacking` have none.
+
     Raises:
-        MissingRun: a run is not there, with the command that makes it.
+        MissingRun: what a run builds on is not there, with the command that makes it.
         ConfigError: a setting cannot be changed, or a run does not go with the method.
     """
+    without = lacking(plan)
     for place, seed in enumerate(plan.seeds):
         for name, arm in plan.arms.items():
+            if name in without:
+                continue
             seeds = arm.seeds or len(plan.seeds)
             if place >= (seeds if arm.method == "restore" else 1):
                 continue

@@ -29,6 +29,7 @@ def write_page(
     name: str,
     command: str,
     plan: StudyConfig,
+    lacking: Mapping[str, str],
     jobs: Sequence[Job],
     sets: Mapping[str, Pictures],
     out: Path,
@@ -40,6 +41,7 @@ def write_page(
         name: of the study.
         command: makes the same page.
         plan: the study.
+        lacking: arms that have no jobs for want of a run, with its name.
         jobs: all of its jobs; those that are not finished are left out, and named.
         sets: its sets.
         out: where scores are kept.
@@ -48,17 +50,18 @@ def write_page(
     Raises OSError where it cannot be written, ValueError where scores are damaged.
     """
     scores: dict[tuple[str, str], list[Mapping[str, Scored]]] = {}
-    open_jobs = []
+    undone = [f"{arm} (there is no run of {run} yet)" for arm, run in lacking.items()]
     for job in jobs:
         if found := ledger.read(job, out):
             scores.setdefault((job.arm, job.pictures.name), []).append(found)
         else:
-            open_jobs.append(job)
+            undone.append(job.label)
     counted = [on for on, pictures in sets.items() if not pictures.config.shown]
     parts = [f"# {plan.title}", plan.question.strip(), f"Made again by `{command}`."]
-    if open_jobs:
-        parts.append("Not done yet: " + "; ".join(job.label for job in open_jobs) + ".")
+    if undone:
+        parts.append("Not done yet: " + "; ".join(undone) + ".")
     parts += ["## Answers", *_answers(plan, scores, counted)] if plan.claims else []
+    parts += ["What we read in this:", "\n".join(f"- {finding}" for finding in plan.findings)] if plan.findings else []
     parts += ["## Figures"]
     if plan.layout:
         parts.append(render(beside_published(plan, LAYOUTS[plan.layout], scores, counted), "md"))

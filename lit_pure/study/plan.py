@@ -111,6 +111,8 @@ class StudyConfig:
     """Such as "psnr: top1 better than dynamic by 0.5 on bsds500"; the last two parts may be left out."""
     source: str = ""
     """Where the claims come from."""
+    findings: list[str] = knob([])
+    """What the answers mean, and why a claim does not hold: written by hand, once the figures are there."""
     remarks: list[str] = knob([])
     """What one must know to read it."""
 

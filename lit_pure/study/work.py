@@ -5,7 +5,7 @@ Knows order, processes and files. What is done with a picture is `perform.py`'s.
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,26 +24,29 @@ PARTIAL = "partial"
 SHOWN = "shown"
 """Folder of pictures that pages show, by job."""
 
+Pool = ProcessPoolExecutor | ThreadPoolExecutor
+Progress = Callable[[Job, int], None]
+"""Told a job and how many of its pictures are done."""
 
-def do_jobs(
-    jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Callable[[Job, int, int], None]
-) -> None:
-    """Do what is not done yet.
+
+def do_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Progress) -> Iterator[Job]:
+    """Do what is not done yet, and tell of each when it is finished.
 
     Args:
         jobs: in their order.
         out: where scores of finished jobs are kept.
         folder: for made pairs, unfinished jobs and pictures to show.
         workers: processes, each computing with one thread; 1 computes here.
-        progress: told job, pictures done and pictures in all, when a picture is done.
+        progress: told when a picture is done.
 
     Raises:
         ValueError: a picture cannot be used. OSError: something cannot be written. What was finished stays.
     """
-    with _processes(workers) as pool:
+    with processes(workers) as pool:
         for job in jobs:
             if not finished(job, out, folder):
                 _do(job, out, folder, pool, progress)
+                yield job
 
 
 def finished(job: Job, out: Path, folder: Path) -> bool:
@@ -58,30 +61,32 @@ def shown_in(job: Job, folder: Path) -> Path | None:
     return folder / SHOWN / job.digest if job.pictures.config.shown else None
 
 
-def _do(
-    job: Job, out: Path, folder: Path, pool: ProcessPoolExecutor | ThreadPoolExecutor, progress: Callable[..., None]
-) -> None:
+def _do(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) -> None:
     pairs = list(job.pictures.pairs(folder / "sets" / job.pictures.name))
     notes = folder / PARTIAL / f"{job.digest}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     shown = shown_in(job, folder)
     found = {} if shown else _noted(notes)
     if found:
-        progress(job, len(found), len(pairs))
-    waiting: list[tuple[Pair, Future[Scored]]] = [
-        (pair, pool.submit(perform, job, pair, shown)) for pair in pairs if pair.name not in found
-    ]
+        progress(job, len(found))
+    for name, scored in each(job, [pair for pair in pairs if pair.name not in found], shown, pool):
+        found[name] = scored
+        with notes.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"image": name, **asdict(scored)}) + "\n")
+        progress(job, len(found))
+    ledger.write(job, out, found)
+    notes.unlink()
+
+
+def each(job: Job, pairs: Iterable[Pair], shown: Path | None, pool: Pool) -> Iterator[tuple[str, Scored]]:
+    """Names and scores of pairs, in their order; who stops asking leaves nothing waiting."""
+    waiting: list[tuple[str, Future[Scored]]] = [(pair.name, pool.submit(perform, job, pair, shown)) for pair in pairs]
     try:
-        for pair, future in waiting:
-            found[pair.name] = future.result()
-            with notes.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"image": pair.name, **asdict(found[pair.name])}) + "\n")
-            progress(job, len(found), len(pairs))
+        for name, future in waiting:
+            yield name, future.result()
     finally:
         for _, future in waiting:
             future.cancel()
-    ledger.write(job, out, found)
-    notes.unlink()
 
 
 def _noted(path: Path) -> dict[str, Scored]:
@@ -97,16 +102,16 @@ def _noted(path: Path) -> dict[str, Scored]:
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[ProcessPoolExecutor | ThreadPoolExecutor]:
+def processes(workers: int) -> Iterator[Pool]:
     """Who computes: this process, or several with a thread each."""
     if workers == 1:
         with ThreadPoolExecutor(1) as pool:
             yield pool
         return
     start = multiprocessing.get_context("spawn")  # a fork would inherit threads that torch holds locks for
-    with ProcessPoolExecutor(workers, start, initializer=torch.set_num_threads, initargs=(1,)) as processes:
+    with ProcessPoolExecutor(workers, start, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            yield processes
+            yield pool
         except BaseException:
-            processes.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
             raise

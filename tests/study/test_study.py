@@ -1,5 +1,6 @@
 """A study from the command line, on a small model: the same bytes however it is done, and nothing done twice."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from lit_pure import runs
 from lit_pure.__main__ import main
 from lit_pure.images.io import from_bytes, read_bytes, write_png
+from lit_pure.launch.here import Processes
 from lit_pure.study import perform
 
 PLAN = """
@@ -27,6 +29,7 @@ arms:
   given: {what: told, words: given, seeds: 2}
   kept: {what: kept, method: reconstruct, run: tokenizer/nano}
 claims: ["psnr: top1 better than dynamic", "psnr: kept better than bicubic by -30"]
+findings: [nothing to be learned]
 remarks: [one must know this]
 """
 JOBS = 5 + 2 + 1 + 5
@@ -61,7 +64,8 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
     first, page = written(asked / "one"), (asked / "one" / "small.md").read_text()
     assert f"{JOBS} jobs, 0 of them done before" in capsys.readouterr().out
     assert len([name for name in first if name.startswith("scores/")]) == JOBS
-    assert "make study NAME=small" in page and "one must know this" in page and "Not done yet" not in page
+    assert "make study NAME=small" in page and "Not done yet" not in page
+    assert "- nothing to be learned" in page and "one must know this" in page
     assert "| ours: top1 | mine |" in page and "27.59" in page, "beside the published row"
     assert "![a: LQ, bicubic, top1, dynamic, given, kept, ground truth](small_a.png)" in page
     assert "PSNR: top1 better than dynamic" in page and "lit-pure degrade photos OUT --preset realesrgan" in page
@@ -76,6 +80,58 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
     assert main(["study", "small", "--out", "one", "--work", "w1", "--workers", "1"]) == 0
     assert f"{JOBS} jobs, {JOBS} of them done before" in capsys.readouterr().out
     assert written(asked / "one") == first
+
+
+def test_a_check_tells_whether_scores_come_out_again(asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["study", "small", "--out", "one", "--work", "w1", "--workers", "1", "--arms", "top1,bicubic"]
+    assert main([*few, "--check"]) == 1
+    assert "one holds no finished job" in capsys.readouterr().err
+    assert main(few) == 0
+    kept = written(asked / "one")
+    assert main([*few, "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "top1, mine, seed 0: 3 of 3 pictures are the same\n" in said
+    assert "4 of 4 jobs came out as they are kept\n" in said
+    assert written(asked / "one") == kept, "a check changes nothing"
+
+    file = next(path for path in (asked / "one" / "scores").glob("mine-*.csv") if "bicubic" in path.read_text())
+    lines = file.read_text().splitlines(keepends=True)
+    _, crc, psnr, rest = lines[3].split(",", 3)
+    other = "00000000" if crc != "00000000" else "11111111"
+    file.write_text("".join([*lines[:3], f"b,{other},{float(psnr) + 0.25:.5f},{rest}", *lines[4:]]))
+    assert main([*few, "--check"]) == 1
+    said = capsys.readouterr().out
+    assert "bicubic, mine, seed 0: 2 of 3 pictures are the same; scores differ by up to 0.25 psnr\n" in said
+    assert "3 of 4 jobs came out as they are kept; another kind of processor" in said
+    assert main([*few, "--check", "--limit", "1"]) == 0, "the first picture is as it was"
+    assert "bicubic, mine, seed 0: 1 of 1 pictures are the same\n" in capsys.readouterr().out
+
+
+def test_runs_that_are_not_there_are_made_first(
+    asked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = asked / "data" / "studies" / "small.yaml", "ablations/guidance/full"
+    path.write_text(PLAN.replace("given: {what: told,", f"given: {{what: told, run: {new},"))
+    made = []
+
+    def run(self: Processes, command: list[str]) -> int:
+        made.append(command[-1])
+        if len(made) > 1:
+            shutil.copytree(runs.require("demo").folder, runs.ROOT / new / "version_0")
+        return 0 if len(made) > 1 else 1
+
+    monkeypatch.setattr(Processes, "run", run)
+    few = ["study", "small", "--out", "one", "--work", "w1", "--workers", "1", "--seeds", "0"]
+    assert main([*few, "--arms", "bicubic"]) == 0 and not made, "only what is asked for"
+    assert f"Not done yet: given (there is no run of {new} yet); " in (asked / "one" / "small.md").read_text()
+    assert main([*few, "--arms", "given"]) == 1
+    assert f"{new} could not be made (exit status 1)" in capsys.readouterr().err
+    assert main([*few, "--arms", "given"]) == 0 and made == [new, new]
+    assert f"arm `given`: restore of `{new}/version_0`, words given" in (asked / "one" / "small.md").read_text()
+
+    path.write_text(PLAN.replace("run: demo", "run: demo/version_7"))
+    assert main([*few, "--arms", "top1"]) == 2
+    assert "there is no finished run runs/demo/version_7; make it with: make exp NAME=demo" in capsys.readouterr().err
 
 
 def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
