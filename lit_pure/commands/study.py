@@ -64,8 +64,8 @@ def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
     from lit_pure import runs
     from lit_pure.commands.run import check_needs
     from lit_pure.config.compose import compose
+    from lit_pure.launch.in_turn import make_in_turn
     from lit_pure.launch.tasks import Task, unmade
-    from lit_pure.launch.turns import make_in_turn
     from lit_pure.study.jobs import lacking
 
     wanted = {run for arm, run in lacking(plan).items() if not arguments.arms or arm in arguments.arms}
