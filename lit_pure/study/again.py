@@ -50,7 +50,7 @@ def do_again(jobs: Sequence[Job], out: Path, most: int, workers: int, progress: 
     with tempfile.TemporaryDirectory() as folder, processes(workers) as pool:
         for job in jobs:
             if kept := ledger.read(job, out):
-                pairs = list(islice(job.pictures.pairs(Path(folder) / job.pictures.name), most or None))
+                pairs = list(islice(job.pictures.pairs(Path(folder)), most or None))
                 made = dict[str, Scored]()
                 for name, scored in each(job, pairs, None, pool):
                     made[name] = scored

@@ -105,7 +105,7 @@ def _pictures(
     lines = []
     for pictures in (one for one in sets.values() if one.config.shown):
         made = [job for job in jobs if job.pictures.name == pictures.name and finished(job, out, folder)]
-        for pair in pictures.pairs(folder / "sets" / pictures.name) if made else ():
+        for pair in pictures.pairs(folder) if made else ():
             columns: dict[str, Tensor] = {"LQ": read_image(pair.lq)[None]}
             maps: list[Tensor] = []
             for job in made:

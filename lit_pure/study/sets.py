@@ -17,6 +17,9 @@ from lit_pure.degrade_folder import Recipe, degrade_files, plan
 from lit_pure.images.matching import match
 from lit_pure.study.plan import SetConfig
 
+FOLDER = "sets"
+"""Folder of pairs that were made, by set."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -60,14 +63,15 @@ class Pictures:
             f"lit-pure degrade {self.config.photos} OUT --preset {self.config.preset} --seed {self.recipe.seed}{size}"
         )
 
-    def pairs(self, folder: Path) -> Iterator[Pair]:
-        """All pairs; those that are made lie in `folder`, where what is there already stays.
+    def pairs(self, work: Path) -> Iterator[Pair]:
+        """All pairs; those that are made lie in a folder of their own below `work`, where what is there already stays.
 
         Raises ValueError naming a picture that cannot be used.
         """
         if self.recipe is None:
             yield from _given(self.config)
             return
+        folder = work / FOLDER / f"{self.name}-{self.identity['digest']}"  # studies may have several sets of one name
         for outcome in degrade_files(plan(self.sources, 1), folder, self.recipe):
             if outcome.error:
                 raise ValueError(f"{outcome.error}; every picture of a study counts: mend it, or leave it out by names")

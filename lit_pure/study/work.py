@@ -62,7 +62,7 @@ def shown_in(job: Job, folder: Path) -> Path | None:
 
 
 def _do(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) -> None:
-    pairs = list(job.pictures.pairs(folder / "sets" / job.pictures.name))
+    pairs = list(job.pictures.pairs(folder))
     notes = folder / PARTIAL / f"{job.digest}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     shown = shown_in(job, folder)

@@ -134,6 +134,14 @@ def test_runs_that_are_not_there_are_made_first(
     assert "there is no finished run runs/demo/version_7; make it with: make exp NAME=demo" in capsys.readouterr().err
 
 
+def test_sets_of_one_name_in_two_studies_do_not_meet(asked: Path) -> None:
+    (asked / "data" / "studies" / "other.yaml").write_text(PLAN.replace("names: [a]", "names: [c]"))
+    for name in ("small", "other"):
+        arms = ["--arms", "bicubic", "--sets", "shown", "--workers", "1", "--out", "one", "--work", "w1"]
+        assert main(["study", name, *arms]) == 0
+    assert {path.name for path in (asked / "w1" / "sets").glob("shown-*/lq/*.png")} == {"a.png", "c.png"}
+
+
 def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lit_pure.study import work
 
@@ -171,7 +179,7 @@ def test_a_study_restores_as_the_command_does(asked: Path) -> None:
     arms = ["--arms", "dynamic", "--seeds", "0", "--workers", "1", "--out", "one", "--work", "w1"]
     assert main(["study", "small", *arms]) == 0
     made = next((asked / "w1" / "shown").rglob("a.png"))
-    lq = asked / "w1" / "sets" / "shown" / "lq" / "a.png"
+    [lq] = (asked / "w1" / "sets").glob("shown-*/lq/a.png")
     assert main(["restore", str(lq), "--run", "demo", "--out", "restored"]) == 0
     assert torch.equal(read_bytes(made), read_bytes(asked / "restored" / "a.png"))
 
