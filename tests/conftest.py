@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 # One of several workers (pytest-xdist) takes one core, and so does what it starts; before torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In the background of a script SIGINT is ignored, by all that is started from there, too; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SMALL_DATA = "data: {batch_size: 2, size: 96, test: {demo: {crops: 1}}, val: {crops: 1}}\n"
 SMALL = {
     "tokenizer/nano": SMALL_DATA + "vq: {channels: [32, 32]}\ntrainer: {max_steps: 4, val_every: 2, log_every: 1}\n",

@@ -353,7 +353,7 @@ from lit_pure import evaluate_folder
 real = evaluate_folder.score_bytes
 def slow(*arguments):
     found = real(*arguments)
-    print("scored", flush=True)  # all is imported by now: an import may swallow an interruption
+    print("scored", flush=True)  # all is imported by now
     time.sleep(0.3)
     return found
 evaluate_folder.score_bytes = slow
