@@ -89,7 +89,6 @@ def _do(
 ) -> int:
     """Do the jobs that are asked for, and write the page of all."""
     from lit_pure.restore_folder import require_writable
-    from lit_pure.study.jobs import lacking
     from lit_pure.study.page import write_page
     from lit_pure.study.work import do_jobs, finished
 
@@ -103,7 +102,7 @@ def _do(
             for job in do_jobs(todo, arguments.out, arguments.work, arguments.workers, progress):
                 tell(f"done: {job.label}")
     finally:
-        page = write_page(arguments.name, again, plan, lacking(plan), every, sets, arguments.out, arguments.work)
+        page = write_page(arguments.name, again, plan, every, sets, arguments.out, arguments.work)
     say(f"{page}: {arguments.name}")
     return 0
 

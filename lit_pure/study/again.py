@@ -38,7 +38,7 @@ def do_again(jobs: Sequence[Job], out: Path, most: int, workers: int, progress: 
     """Make pictures of finished jobs anew, LQ pictures included.
 
     Args:
-        jobs: in their order; those that are not finished are left out.
+        jobs: finished ones, in their order.
         out: where scores of finished jobs are kept.
         most: pictures of each, the first ones; 0 takes all.
         workers: processes, each computing with one thread; 1 computes here.
@@ -49,16 +49,16 @@ def do_again(jobs: Sequence[Job], out: Path, most: int, workers: int, progress: 
     """
     with tempfile.TemporaryDirectory() as folder, processes(workers) as pool:
         for job in jobs:
-            if kept := ledger.read(job, out):
-                pairs = list(islice(job.pictures.pairs(Path(folder)), most or None))
-                made = dict[str, Scored]()
-                for name, scored in each(job, pairs, None, pool):
-                    made[name] = scored
-                    progress(job, len(made))
-                yield _compared(job, {name: kept[name] for name in made}, made)
+            pairs = list(islice(job.pictures.pairs(Path(folder)), most or None))
+            made = dict[str, Scored]()
+            for name, scored in each(job, pairs, None, pool):
+                made[name] = scored
+                progress(job, len(made))
+            yield _compared(job, ledger.read(job, out), made)
 
 
 def _compared(job: Job, kept: dict[str, Scored], made: dict[str, Scored]) -> Again:
+    """What was made beside the same pictures of what is kept."""
     same = sum(made[name].crc32 == kept[name].crc32 for name in made)
     apart = {
         key: most

@@ -16,7 +16,7 @@ from lit_pure.images.maps import maps_beside
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import ledger
-from lit_pure.study.jobs import Job
+from lit_pure.study.jobs import Job, lacking
 from lit_pure.study.ledger import Scored
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.sets import Pictures
@@ -29,7 +29,6 @@ def write_page(
     name: str,
     command: str,
     plan: StudyConfig,
-    lacking: Mapping[str, str],
     jobs: Sequence[Job],
     sets: Mapping[str, Pictures],
     out: Path,
@@ -41,7 +40,6 @@ def write_page(
         name: of the study.
         command: makes the same page.
         plan: the study.
-        lacking: arms that have no jobs for want of a run, with its name.
         jobs: all of its jobs; those that are not finished are left out, and named.
         sets: its sets.
         out: where scores are kept.
@@ -50,7 +48,7 @@ def write_page(
     Raises OSError where it cannot be written, ValueError where scores are damaged.
     """
     scores: dict[tuple[str, str], list[Mapping[str, Scored]]] = {}
-    undone = [f"{arm} (there is no run of {run} yet)" for arm, run in lacking.items()]
+    undone = [f"{arm} (there is no run of {run} yet)" for arm, run in lacking(plan).items()]
     for job in jobs:
         if found := ledger.read(job, out):
             scores.setdefault((job.arm, job.pictures.name), []).append(found)
