@@ -66,9 +66,10 @@ def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
         ConfigError: a setting cannot be changed, or a run does not go with the method.
     """
     without = lacking(plan)
+    bases = {name: _basis(plan, name, arm) for name, arm in plan.arms.items() if name not in without}
     for place, seed in enumerate(plan.seeds):
         for name, arm in plan.arms.items():
-            if name in without:
+            if name not in bases:
                 continue
             seeds = arm.seeds or len(plan.seeds)
             if place >= (seeds if arm.method == "restore" else 1):
@@ -76,30 +77,47 @@ def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
             for pictures in sets.values():
                 # What is shown is shown with one seed.
                 if (not arm.sets or pictures.name in arm.sets) and not (pictures.config.shown and place):
-                    yield _job(plan, name, arm, pictures, seed)
+                    yield _job(plan, name, bases[name], pictures, seed)
 
 
-def _job(plan: StudyConfig, name: str, arm: ArmConfig, pictures: Pictures, seed: int) -> Job:
-    # Entropy costs nothing, and a job that has it serves studies of it, too.
-    metrics = (*(key for key in plan.metrics if key not in ENTROPY), *(ENTROPY if arm.method == "restore" else ()))
+@dataclass(frozen=True)
+class _Basis:
+    """What all jobs of an arm have in common, found once: reading a run's settings takes longer than all else here."""
+
+    run: Run | None
+    depends: dict[str, Any]
+    sampling: dict[str, Any]
+    """Without its seed; empty where nothing is drawn."""
+
+
+def _basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _Basis:
     run = runs.require(arm.run or plan.run) if arm.method != "bicubic" else None
-    settings: tuple[str, ...] = ()
     depends: dict[str, Any] = {"method": arm.method}
     if arm.method == "reconstruct":
         assert run is not None
         if not isinstance(run.experiment(), TokenizerExperiment):
             raise ConfigError(f"arms.{name}.run = {run.label}: {arm.method} takes a tokenizer; name the run of one")
         depends["weights"] = _weights(run)
-    if arm.method == "restore":
-        assert run is not None
-        settings = (*plan.settings, *arm.settings, f"sampling.seed={seed}")
-        needs = run.provenance()["needs"]
-        made = settings_of(run, settings)
-        restoring = {key: value for key, value in asdict(made.restoring).items() if key != "batch"}
-        depends |= {"weights": _weights(run), "tokenizer": _weights(runs.require(needs["tokenizer"]))}
-        depends |= {"sampling": asdict(made.sampling), "restoring": restoring, "words": arm.words}
-        if arm.words == "given":
-            depends["dem"] = _weights(runs.require(needs["dem"]))
+    if arm.method != "restore":
+        return _Basis(run, depends, {})
+    assert run is not None
+    needs = run.provenance()["needs"]
+    made = settings_of(run, (*plan.settings, *arm.settings))
+    restoring = {key: value for key, value in asdict(made.restoring).items() if key != "batch"}
+    depends |= {"weights": _weights(run), "tokenizer": _weights(runs.require(needs["tokenizer"]))}
+    depends |= {"restoring": restoring, "words": arm.words}
+    if arm.words == "given":
+        depends["dem"] = _weights(runs.require(needs["dem"]))
+    return _Basis(run, depends, asdict(made.sampling))
+
+
+def _job(plan: StudyConfig, name: str, basis: _Basis, pictures: Pictures, seed: int) -> Job:
+    arm, run = plan.arms[name], basis.run
+    drawn = arm.method == "restore"
+    # Entropy costs nothing, and a job that has it serves studies of it, too.
+    metrics = (*(key for key in plan.metrics if key not in ENTROPY), *(ENTROPY if drawn else ()))
+    settings = (*plan.settings, *arm.settings, f"sampling.seed={seed}") if drawn else ()
+    depends = {**basis.depends, **({"sampling": {**basis.sampling, "seed": seed}} if drawn else {})}
     identity = {**depends, **({"run": run.label} if run else {}), **pictures.identity, "metrics": list(metrics)}
     return Job(name, pictures, seed, arm.method, run, settings, arm.words == "given", metrics, identity)
 
