@@ -161,9 +161,10 @@ class Restorer(ModelHubMixin):
         return results
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        mode, max_caption = self.assembler.mode, self.assembler.max_caption
-        settings = RestorerConfig(mode, max_caption, self.size, self.scale, self.sampling, self.restoring)
-        weights.save_restorer(save_directory, settings, self.tokenizer, self.backbone, self.assembler.vocabulary)
+        own = self.assembler
+        words = (own.mode, own.max_caption, own.text_length)
+        settings = RestorerConfig(*words, self.size, self.scale, self.sampling, self.restoring)
+        weights.save_restorer(save_directory, settings, self.tokenizer, self.backbone, own.vocabulary)
 
     @classmethod
     def _from_pretrained(
@@ -192,7 +193,8 @@ class Restorer(ModelHubMixin):
             )
             folder = Path(downloaded)
         settings, tokenizer, backbone, vocabulary = weights.load_restorer(folder)
-        assembler = Assembler(vocabulary, settings.guidance_mode, tokenizer.downsample, settings.max_caption)
+        words = (settings.max_caption, settings.text_length)
+        assembler = Assembler(vocabulary, settings.guidance_mode, tokenizer.downsample, *words)
         sampling = model_kwargs.get("sampling", settings.sampling)
         restoring = model_kwargs.get("restoring", settings.restoring)
         prepare(backbone, sampling)

@@ -44,12 +44,14 @@ class Echo(VQTokenizer):
         return (self.seen_B3HW + self.shift * (2 * drawn_B311 - 1)).clamp(0, 1)
 
 
-def make(restoring: RestoringConfig | None = None, tokenizer: type[VQTokenizer] = VQTokenizer) -> Restorer:
+def make(
+    restoring: RestoringConfig | None = None, tokenizer: type[VQTokenizer] = VQTokenizer, text_length: int = 0
+) -> Restorer:
     torch.manual_seed(0)
     vq = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=40)
     backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=2, ffn=32), VOCABULARY.size)
     frozen = tokenizer(vq).requires_grad_(False).eval()
-    assembler = Assembler(VOCABULARY, "perception", 8, 20)
+    assembler = Assembler(VOCABULARY, "perception", 8, 20, text_length)
     return Restorer(frozen, backbone, assembler, SamplingConfig(max_text=5), SIZE, SCALE, restoring)
 
 
@@ -259,11 +261,12 @@ def test_bicubic_is_torch_s(restorer: Restorer) -> None:
     assert torch.equal(bicubic(lq, 64), expected)
 
 
+@pytest.mark.parametrize("text_length", [0, 30])
 def test_a_restorer_is_a_folder_or_a_repository(
-    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text_length: int
 ) -> None:
     """Saved, pushed (to a folder that stands in for the hub) and read again, it restores the same."""
-    hub = tmp_path / "hub"
+    hub, restorer = tmp_path / "hub", make(text_length=text_length)
 
     def uploaded(self: object, *, folder_path: str, **_: object) -> None:
         shutil.copytree(folder_path, hub)

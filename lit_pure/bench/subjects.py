@@ -85,7 +85,9 @@ def on_random_codes(experiment: PureExperiment, device: torch.device) -> Callabl
         with device:
             backbone = NextTokenBackbone(experiment.backbone, ROWS)
         sequence, data = experiment.sequence, experiment.data
-        assembler = Assembler(vocabulary, sequence.guidance_mode, tokenizer.downsample, sequence.max_caption)
+        assembler = Assembler(
+            vocabulary, sequence.guidance_mode, tokenizer.downsample, sequence.max_caption, sequence.text_length
+        )
         restorer = Restorer(
             tokenizer, backbone, assembler, experiment.sampling, data.size, data.degradation.scale, experiment.restoring
         )

@@ -111,6 +111,9 @@ class SequenceConfig:
     """Which answer segments stand before the image."""
     max_caption: int = knob(256, low=1)
     """Longest caption [tokens]; a longer one is cut."""
+    text_length: int = knob(0, low=0)
+    """Tokens that text before the image always takes, shorter text filled up; 0 leaves it (the paper). Otherwise the
+    distance from an LQ code to its HQ code changes with the caption, and small models copy from LQ worse."""
     condition_dropout: float = knob(0.0, low=0, high=1)
     """Share of training samples without condition, [start, h, w, codes ...]; guidance needs some (not in the paper)."""
 
@@ -135,6 +138,8 @@ class RestorerConfig:
     """The mode that the backbone was trained in."""
     max_caption: int = knob(256, low=1)
     """Longest caption [tokens]."""
+    text_length: int = knob(0, low=0)
+    """Tokens that text always takes; 0: as many as it has."""
     size: int = knob(512, low=32)
     """Side of the model's square [px]."""
     scale: int = knob(4, low=1, high=16)

@@ -146,7 +146,10 @@ class ARModule(LightningModule):
         image_N = assembler.vocabulary.id_codes_V.to(labels_N.device)[labels_N] >= 0
         kinds_3N = torch.stack([torch.ones_like(text_N), text_N, image_N])
         present = [True, *kinds_3N[1:].any(1).tolist()]
-        self.work = self._work((ids_BT[:, :-1] != assembler.vocabulary.pad).sum(1).tolist(), len(labels_N))
+        # Filler within a row is read like words; only what follows the last label is padding.
+        lengths_B = rows_N.new_zeros(len(bare)).scatter_reduce(0, rows_N, places_N + 2, "amax")
+        read_B = lengths_B.clamp(max=ids_BT.shape[1] - 1)
+        self.work = self._work(read_B.tolist(), len(labels_N))
         weight_N = (processes() / over_processes(kinds_3N[0].sum())).expand(len(labels_N))
         hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
         loss, each_N = self.backbone.head(hidden_ND, labels_N, weight_N, config.loss_chunk, config.z_loss)

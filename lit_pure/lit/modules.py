@@ -91,7 +91,9 @@ def _restorer(
     experiment: PureExperiment, tokenizer: VQTokenizer, backbone: NextTokenBackbone, vocabulary: Vocabulary
 ) -> Restorer:
     sequence, data = experiment.sequence, experiment.data
-    assembler = Assembler(vocabulary, sequence.guidance_mode, tokenizer.downsample, sequence.max_caption)
+    assembler = Assembler(
+        vocabulary, sequence.guidance_mode, tokenizer.downsample, sequence.max_caption, sequence.text_length
+    )
     settings = (experiment.sampling, data.size, data.degradation.scale, experiment.restoring)
     return Restorer(tokenizer, backbone, assembler, *settings)
 

@@ -79,10 +79,10 @@ def prompt_ids(subject: Subject, answer: Answer) -> list[int]:
 
 
 def answer_ids(subject: Subject, answer: Answer) -> list[int]:
-    """The ids of the answer: text, picture, end."""
-    assembler = subject.restorer.assembler
+    """The ids of the answer: text and what fills it up, picture, end."""
+    assembler, text = subject.restorer.assembler, answer.decoded.text[0]
     block = assembler.image_block(answer.codes_hw).tolist()
-    return [*answer.decoded.text[0], *block, assembler.vocabulary.turn_end]
+    return [*text, *assembler.filler(len(text)), *block, assembler.vocabulary.turn_end]
 
 
 def readable(subject: Subject, answer: Answer) -> Html:

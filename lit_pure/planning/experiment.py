@@ -72,11 +72,12 @@ def setting_of(
         gpus: of all machines together.
         frozen: bytes of a frozen number beneath adapters, as the start stored them.
     """
-    data, mode, most = experiment.data, experiment.sequence.guidance_mode, experiment.sequence.max_caption
+    data, sequence, mode = experiment.data, experiment.sequence, experiment.sequence.guidance_mode
     side = data.size // tokenizer.vq.downsample
     image = 3 + side * (side + 1) + 1  # start, sides, codes with newlines, end
     prompt = 1 + words.tokens(INSTRUCTIONS[mode]) + image + 1
-    answer = _longest_text(mode, most, words) + image + 1
+    filled = sequence.text_length if mode != "none" else 0
+    answer = (filled or _longest_text(mode, sequence.max_caption, words)) + image + 1
     process = data.degradation
     return Setting(
         backbone=experiment.backbone,

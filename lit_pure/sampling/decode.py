@@ -70,10 +70,12 @@ def decode(
     batch = len(prompts)
     if texts is not None:
         prompts = [torch.cat([ids, ids.new_tensor(said)]) for ids, said in zip(prompts, texts, strict=True)]
-    room = max(map(len, prompts)) + config.max_text + LOOK_EVERY + grammar.image_length + config.window
+    most = max(config.max_text + LOOK_EVERY, len(grammar.filler))
+    room = max(map(len, prompts)) + most + grammar.image_length + config.window
     cache = KVCache.empty(backbone.config, batch, room, backbone.head.weight)
     written = write_text(backbone, prompts, grammar, config, cache, progress, silent=texts is not None)
     text = written if texts is None else list(texts)
+    fill_up(backbone, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
     text_seconds = time.perf_counter() - began  # the device has settled how long the rows are, so it is done
     passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
     if config.engine == "jacobi":
@@ -111,14 +113,15 @@ def write_text(
     illegal_V = ~grammar.text_V.to(hidden_BD.device)
     words: list[Tensor] = []
     counts_B, told = torch.zeros_like(lengths_B), 0
-    while len(words) < config.max_text:
+    most = min(config.max_text, len(grammar.filler) or config.max_text)
+    while len(words) < most:
         words_B = backbone.head(hidden_BD).masked_fill(illegal_V, -torch.inf).argmax(-1)
         speaking_B = speaking_B & (words_B != grammar.image_start)
         words.append(words_B)
         counts_B = counts_B + speaking_B
         hidden_BD = backbone.feed(words_B[:, None], [cache])[:, 0]
         cache.take(speaking_B.long(), 1)
-        if len(words) % LOOK_EVERY == 0 or len(words) == config.max_text:
+        if len(words) % LOOK_EVERY == 0 or len(words) == most:
             counted, speaking = int(counts_B.sum()), bool(speaking_B.any())
             if progress is not None:
                 progress(counted - told)
@@ -128,3 +131,14 @@ def write_text(
     cache.settle()
     rows = zip(torch.stack(words, dim=1).tolist(), counts_B.tolist(), strict=True)
     return [row[:count] for row, count in rows]
+
+
+def fill_up(backbone: NextTokenBackbone, short: Sequence[int], grammar: Grammar, cache: KVCache) -> None:
+    """Let each row read as much filler as its text is too short, if any."""
+    most = max(short)
+    if most < 1:
+        return
+    counts_B = cache.length_B.new_tensor(short).clamp(min=0)
+    backbone.feed(cache.length_B.new_tensor([grammar.filler[:most]] * len(short)), [cache])
+    cache.take(counts_B, most)
+    cache.settle()

@@ -6,7 +6,7 @@ forced: those are never sampled. Knows nothing of logits or models.
 Shape legend: N image codes, V vocabulary.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -30,6 +30,8 @@ class Grammar:
     """True where an id may stand in the text: words, and the start of the image that ends the text."""
     code_ids_N: Tensor
     """The only ids that may stand in a cell, in the order of their codes."""
+    filler: list[int] = field(default_factory=list)
+    """What is fed after text, as much of it as text is shorter; empty: nothing is."""
 
     @classmethod
     def of(cls, assembler: Assembler, height: int, width: int) -> "Grammar":
@@ -47,6 +49,7 @@ class Grammar:
             vocabulary.image_end,
             text_V,
             vocabulary.code_ids_N,
+            assembler.filler(0),
         )
 
     @property

@@ -1,8 +1,8 @@
 """From a sample to one sequence of ids with labels, and back.
 
 Knows the order of a PURE sequence: `<s> instruction [LQ image] end | answer [HQ image] end`, where an image is
-`start h w (codes newline)* end`. Asks the vocabulary for every id and the template for every word. Knows nothing of
-models. Only the answer has labels.
+`start h w (codes newline)* end`; before the HQ image, text may be filled up to a length. Asks the vocabulary for every
+id and the template for every word. Knows nothing of models. Only the answer has labels.
 
 Shape legend: B batch, T sequence, h w grid of codes, V vocabulary.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lit_pure.config.schema import GuidanceMode, Level
+from lit_pure.config.schema import LEVELS, GuidanceMode, Level
 from lit_pure.sequence.template import INSTRUCTIONS, UNDERSTANDS, answer_text, clean, read_answer
 from lit_pure.tokens.vocabulary import SIZE_UNIT, Vocabulary
 
@@ -52,10 +52,28 @@ class Words:
 class Assembler:
     """Builds and reads sequences of one guidance mode."""
 
-    def __init__(self, vocabulary: Vocabulary, mode: GuidanceMode, downsample: int, max_caption: int) -> None:
-        """`downsample`: pixels per code along a side, which turns a grid into size tokens (units of 32 px)."""
+    def __init__(
+        self, vocabulary: Vocabulary, mode: GuidanceMode, downsample: int, max_caption: int, text_length: int = 0
+    ) -> None:
+        """`downsample`: pixels per code along a side, which turns a grid into size tokens (units of 32 px).
+
+        With `text_length` all text takes as many tokens: captions are cut to it, and what is shorter is filled up.
+        Raises ValueError where that leaves no room for words.
+        """
         self.vocabulary, self.mode, self.max_caption = vocabulary, mode, max_caption
+        self.text_length = text_length if mode != "none" else 0
         self._cells_per_unit = SIZE_UNIT // downsample
+        self._room = max_caption
+        if self.text_length:
+            sentences = (answer_text(mode, blur, noise, "") for blur in LEVELS for noise in LEVELS)
+            longest = max(len(vocabulary.encode(sentence)) for sentence in sentences)
+            # A caption's last space may be a token of its own.
+            self._room = min(max_caption, text_length - longest - 1)
+            if self._room < 1:
+                raise ValueError(
+                    f"sequence.text_length = {text_length} leaves no room for words: a sentence takes up to {longest} "
+                    "tokens; make it larger, or 0"
+                )
         self._instruction = [vocabulary.bos, *vocabulary.encode(INSTRUCTIONS[mode])]
 
     def opening(self, height: int, width: int) -> list[int]:
@@ -88,12 +106,23 @@ class Assembler:
         """`answer text [HQ image] end` (T,). Raises ValueError where the mode's segments are missing."""
         text = self.text(Words(*self._levels(sample), sample.caption))
         block = self.image_block(sample.hq_codes_hw)
-        return torch.cat([block.new_tensor(text), block, block.new_tensor([self.vocabulary.turn_end])])
+        said = block.new_tensor([*text, *self.filler(len(text))])
+        return torch.cat([said, block, block.new_tensor([self.vocabulary.turn_end])])
+
+    def filler(self, spoken: int) -> list[int]:
+        """What follows a text of so many tokens, so that the image stands where it always does."""
+        return [self.vocabulary.pad] * (self.text_length - spoken)
 
     def assemble(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        """Ids (T,) and labels (T,): IGNORE on the prompt, the ids themselves on the answer."""
+        """Ids (T,) and labels (T,): IGNORE on the prompt, the ids themselves on the answer.
+
+        Nothing is filled up by a model: after its last word it learns to open the image, and of filler nothing.
+        """
         prompt, answer = self.prompt(sample.lq_codes_hw), self.answer(sample)
-        return torch.cat([prompt, answer]), torch.cat([torch.full_like(prompt, IGNORE), answer])
+        filled_T = answer == self.vocabulary.pad
+        labels = answer.masked_fill(filled_T, IGNORE)
+        labels[filled_T.nonzero()[:1, 0]] = self.vocabulary.image_start
+        return torch.cat([prompt, answer]), torch.cat([torch.full_like(prompt, IGNORE), labels])
 
     def unconditional(self, hq_codes_hw: Tensor) -> tuple[Tensor, Tensor]:
         """Ids and labels of the image alone, which guidance's unconditional branch continues: `start h w` is given."""
@@ -122,7 +151,8 @@ class Assembler:
         if ids[end] != self.vocabulary.turn_end:
             raise ValueError(f"expected the end of the prompt at position {end}, found id {ids[end]}")
         start = self._find(ids, self.vocabulary.image_start, end)
-        blur, noise, caption = read_answer(self.mode, self.vocabulary.decode(ids[end + 1 : start]))
+        said = [token for token in ids[end + 1 : start] if token != self.vocabulary.pad]
+        blur, noise, caption = read_answer(self.mode, self.vocabulary.decode(said))
         hq_codes_hw, _ = self._read_image(ids_T, start)
         return Sample(lq_codes_hw, hq_codes_hw, blur, noise, caption)
 
@@ -132,11 +162,11 @@ class Assembler:
         return sample.blur or "small", sample.noise or "small"
 
     def _fit(self, caption: str) -> str:
-        """A caption of at most `max_caption` tokens, cut between words."""
+        """A caption of at most as many tokens as there is room for, cut between words."""
         words = clean(caption).split(" ")
         if self.mode not in UNDERSTANDS:
             return ""
-        while len(words) > 1 and len(self.vocabulary.encode(" ".join(words))) > self.max_caption:
+        while len(words) > 1 and len(self.vocabulary.encode(" ".join(words))) > self._room:
             words.pop()
         return " ".join(words)
 

@@ -22,8 +22,8 @@ def make_backbone() -> NextTokenBackbone:
     return model.eval()
 
 
-def assembler(mode: GuidanceMode) -> Assembler:
-    return Assembler(VOCABULARY, mode, downsample=8, max_caption=30)
+def assembler(mode: GuidanceMode, text_length: int = 0) -> Assembler:
+    return Assembler(VOCABULARY, mode, downsample=8, max_caption=30, text_length=text_length)
 
 
 def prompts(mode: GuidanceMode) -> list[torch.Tensor]:
@@ -37,8 +37,10 @@ def lq_codes(rows: list[int]) -> torch.Tensor:
     return torch.randint(64, (3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(5))[rows]
 
 
-def answer(backbone: NextTokenBackbone, mode: GuidanceMode, config: SamplingConfig, rows: list[int]) -> Decoded:
-    grammar = Grammar.of(assembler(mode), HEIGHT, WIDTH)
+def answer(
+    backbone: NextTokenBackbone, mode: GuidanceMode, config: SamplingConfig, rows: list[int], text_length: int = 0
+) -> Decoded:
+    grammar = Grammar.of(assembler(mode, text_length), HEIGHT, WIDTH)
     chosen = [prompts(mode)[row] for row in rows]
     names = [row + 10 for row in rows]
     return decode(backbone, chosen, grammar, config, names, lq_codes(rows), keep_logits=True)

@@ -21,17 +21,20 @@ from tests.sampling.answers import HEIGHT, VOCABULARY, WIDTH, answer, assembler,
 CELLS = torch.tensor([3 + row * (WIDTH + 1) + column for row in range(HEIGHT) for column in range(WIDTH)])
 
 
-@pytest.mark.parametrize("mode", ["none", "full"])
+@pytest.mark.parametrize("mode, text_length", [("none", 0), ("full", 0), ("full", 40)])
 @pytest.mark.parametrize("guidance", [1.0, 0.8, 3.0])
 def test_cached_decoding_equals_full_recomputation(
-    backbone: NextTokenBackbone, mode: GuidanceMode, guidance: float
+    backbone: NextTokenBackbone, mode: GuidanceMode, text_length: int, guidance: float
 ) -> None:
+    """Also where text is filled up, which takes more tokens here than text may have."""
     config = SamplingConfig(guidance=guidance, max_text=9)
-    decoded = answer(backbone, mode, config, [0, 1, 2])
+    decoded = answer(backbone, mode, config, [0, 1, 2], text_length)
     assert decoded.logits_BhwN is not None
     for row, prompt in enumerate(prompts(mode)):
         image = assembler(mode).image_block(decoded.codes_Bhw[row])
-        whole = torch.cat([prompt, torch.tensor(decoded.text[row], dtype=torch.long), image])
+        text = decoded.text[row]
+        said = torch.tensor([*text, *assembler(mode, text_length).filler(len(text))], dtype=torch.long)
+        whole = torch.cat([prompt, said, image])
         with torch.no_grad():
             conditional = backbone.logits(whole[None])[0, -len(image) :]
             unconditional = backbone.logits(image[None])[0]

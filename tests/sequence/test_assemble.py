@@ -13,8 +13,8 @@ VOCABULARY = Vocabulary.from_file(Path(__file__).parents[2] / "data" / "vocabula
 MODES: tuple[GuidanceMode, ...] = ("none", "perception", "understanding", "full")
 
 
-def assembler(mode: GuidanceMode, max_caption: int = 64) -> Assembler:
-    return Assembler(VOCABULARY, mode, downsample=8, max_caption=max_caption)
+def assembler(mode: GuidanceMode, max_caption: int = 64, text_length: int = 0) -> Assembler:
+    return Assembler(VOCABULARY, mode, downsample=8, max_caption=max_caption, text_length=text_length)
 
 
 def sample(mode: GuidanceMode, seed: int = 0) -> Sample:
@@ -24,11 +24,13 @@ def sample(mode: GuidanceMode, seed: int = 0) -> Sample:
     return Sample(lq, hq, *levels, "A bright picture of Ünïcode." if mode in ("understanding", "full") else "")
 
 
+@pytest.mark.parametrize("text_length", [0, 40])
 @pytest.mark.parametrize("mode", MODES)
-def test_parse_undoes_assemble(mode: GuidanceMode) -> None:
+def test_parse_undoes_assemble(mode: GuidanceMode, text_length: int) -> None:
+    one = assembler(mode, text_length=text_length)
     for seed in range(5):
-        ids, _ = assembler(mode).assemble(sample(mode, seed))
-        assert assembler(mode).parse(ids) == sample(mode, seed)
+        ids, _ = one.assemble(sample(mode, seed))
+        assert one.parse(ids) == sample(mode, seed)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -72,6 +74,26 @@ def test_a_batch_is_padded_without_labels_and_bare_samples_lose_their_condition(
     assert bool((labels[1, 3 : len(alone[0])] != IGNORE).all())
 
 
+@pytest.mark.parametrize("mode", ["perception", "understanding", "full"])
+def test_filled_up_the_image_stands_at_one_distance_whatever_is_said(mode: GuidanceMode) -> None:
+    """A model learns when text ends, and nothing of filler."""
+    one, codes = assembler(mode, text_length=30), torch.zeros(4, 4, dtype=torch.long)
+    rows = [len(one.assemble(Sample(codes, codes, "small", "large", "a " * 100))[0])]
+    for caption in ("A cat.", "A dark picture of low contrast."):
+        ids, labels = one.assemble(Sample(codes, codes, "small", "large", caption))
+        plain, _ = assembler(mode).assemble(Sample(codes, codes, "small", "large", caption))
+        prompt, spoken = len(one.prompt(codes)), len(plain) - len(one.prompt(codes)) - 4 * 5 - 5
+        end = prompt + spoken
+        assert 0 < spoken < 30
+        assert torch.equal(ids[:end], plain[:end]) and torch.equal(ids[prompt + 30 :], plain[end:])
+        assert bool((ids[end : prompt + 30] == VOCABULARY.pad).all())
+        assert torch.equal(labels[prompt:end], plain[prompt:end]) and int(labels[end]) == VOCABULARY.image_start
+        assert bool((labels[end + 1 : prompt + 30] == IGNORE).all())
+        assert torch.equal(labels[prompt + 30 :], ids[prompt + 30 :])
+        rows.append(len(ids))
+    assert len(set(rows)) == 1
+
+
 def test_a_long_caption_is_cut_between_words() -> None:
     one = assembler("understanding", max_caption=5)
     long = Sample(
@@ -82,6 +104,8 @@ def test_a_long_caption_is_cut_between_words() -> None:
 
 
 def test_errors() -> None:
+    with pytest.raises(ValueError, match="sequence.text_length = 5 leaves no room"):
+        assembler("full", text_length=5)
     with pytest.raises(ValueError, match="needs blur and noise levels"):
         assembler("full").assemble(Sample(*(torch.zeros(4, 4, dtype=torch.long),) * 2))
     with pytest.raises(ValueError, match="a grid of 3x4 codes"):
