@@ -76,8 +76,9 @@ def setting_of(
     side = data.size // tokenizer.vq.downsample
     image = 3 + side * (side + 1) + 1  # start, sides, codes with newlines, end
     prompt = 1 + words.tokens(INSTRUCTIONS[mode]) + image + 1
-    filled = sequence.text_length if mode != "none" else 0
-    answer = (filled or _longest_text(mode, sequence.max_caption, words)) + image + 1
+    spoken = _longest_text(mode, sequence.max_caption, words)
+    text = sequence.text_length if sequence.text_length and mode != "none" else spoken
+    rest = image + 1  # the end of the turn
     process = data.degradation
     return Setting(
         backbone=experiment.backbone,
@@ -93,8 +94,8 @@ def setting_of(
         enlarged=max(1.0, process.resize_range[1], process.resize_range2[1] / process.scale),
         dem_tile=dem.data.size // dem.data.degradation.scale if dem else data.size,
         prompt=prompt,
-        length=prompt + answer - 1,  # the last one predicts nothing
-        labels=answer,
+        length=prompt + text + rest - 1,  # the last one predicts nothing
+        labels=min(spoken + 1, text) + rest,  # of filler, only the first is learned, as the end of the text
         batch=data.batch_size,
         shown=min(experiment.evaluation.pictures, data.eval_batch_size),
         tested=data.eval_batch_size if data.test else 0,
