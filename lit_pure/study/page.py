@@ -104,7 +104,7 @@ def _pictures(
     for pictures in (one for one in sets.values() if one.config.shown):
         made = [job for job in jobs if job.pictures.name == pictures.name and finished(job, out, folder)]
         for pair in pictures.pairs(folder) if made else ():
-            columns: dict[str, Tensor] = {"LQ": read_image(pair.lq)[None]}
+            columns: dict[str, Tensor] = {}
             maps: list[Tensor] = []
             for job in made:
                 shown = shown_in(job, folder)
@@ -112,7 +112,9 @@ def _pictures(
                 columns[job.arm] = read_image(shown / f"{pair.name}.png")[None]
                 maps += [torch.load(file, weights_only=True)] if (file := shown / f"{pair.name}.pt").is_file() else []
             hq_13HW = read_image(pair.hq)[None]
-            columns = {"LQ": resize(columns.pop("LQ"), *hq_13HW.shape[-2:]), **columns, "ground truth": hq_13HW}
+            if any(job.method != "reconstruct" for job in made):  # a tokenizer is not shown any LQ picture
+                columns = {"LQ": resize(read_image(pair.lq)[None], *hq_13HW.shape[-2:]), **columns}
+            columns["ground truth"] = hq_13HW
             with_map = bool(maps) and bool(set(ENTROPY) & set(plan.metrics))
             grid = maps_beside(columns, "entropy", maps[-1][None], "nats") if with_map else labelled_grid(columns)
             file = out / f"{name}_{pair.name}.png"

@@ -107,6 +107,12 @@ def test_a_check_tells_whether_scores_come_out_again(asked: Path, capsys: pytest
     assert "bicubic, mine, seed 0: 1 of 1 pictures are the same\n" in capsys.readouterr().out
 
 
+def test_a_tokenizer_s_picture_stands_beside_the_truth_alone(asked: Path) -> None:
+    alone = ["--arms", "kept", "--sets", "shown", "--workers", "1", "--out", "one", "--work", "w1"]
+    assert main(["study", "small", *alone]) == 0
+    assert "![a: kept, ground truth](small_a.png)" in (asked / "one" / "small.md").read_text(), "it saw no LQ picture"
+
+
 def test_runs_that_are_not_there_are_made_first(
     asked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
