@@ -41,7 +41,7 @@ def do_again(jobs: Sequence[Job], out: Path, most: int, workers: int, progress: 
         jobs: finished ones, in their order.
         out: where scores of finished jobs are kept.
         most: pictures of each, the first ones; 0 takes all.
-        workers: processes, each computing with one thread; 1 computes here.
+        workers: processes, each computing with one thread; 1 computes here, with one thread too.
         progress: told when a picture is done.
 
     Raises:

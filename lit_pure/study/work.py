@@ -36,7 +36,7 @@ def do_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress
         jobs: in their order.
         out: where scores of finished jobs are kept.
         folder: for made pairs, unfinished jobs and pictures to show.
-        workers: processes, each computing with one thread; 1 computes here.
+        workers: processes, each computing with one thread; 1 computes here, with one thread too.
         progress: told when a picture is done.
 
     Raises:
@@ -103,10 +103,14 @@ def _noted(path: Path) -> dict[str, Scored]:
 
 @contextmanager
 def processes(workers: int) -> Iterator[Pool]:
-    """Who computes: this process, or several with a thread each."""
+    """Who computes: this process, or several; with one thread in either case, since sums over threads round otherwise."""
     if workers == 1:
-        with ThreadPoolExecutor(1) as pool:
-            yield pool
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                yield pool
+        finally:
+            torch.set_num_threads(before)
         return
     start = multiprocessing.get_context("spawn")  # a fork would inherit threads that torch holds locks for
     with ProcessPoolExecutor(workers, start, initializer=torch.set_num_threads, initargs=(1,)) as pool:
