@@ -103,7 +103,7 @@ def _noted(path: Path) -> dict[str, Scored]:
 
 @contextmanager
 def processes(workers: int) -> Iterator[Pool]:
-    """Who computes: this process, or several; with one thread in either case, since sums over threads round otherwise."""
+    """Who computes: this process, or several; with one thread in either case, since more of them round otherwise."""
     if workers == 1:
         before = torch.get_num_threads()
         try:
