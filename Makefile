@@ -96,7 +96,7 @@ check: $(INSTALLED) ## lint, format, types, imports that go down only
 	"$(PY)" -m ruff check .
 	"$(PY)" -m ruff format --check .
 	"$(PY)" -m mypy
-	"$(PY)" -m pytest -q tests/test_floors.py
+	"$(PY)" -m pytest -q tests/test_architecture.py
 
 test: $(INSTALLED) ## all tests that take seconds, a file at a time on each core (four at most)
 	"$(PY)" -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -16,8 +16,8 @@ from typing import NoReturn
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.files import MissingWeights
-from lit_pure.runs import MissingRun
-from lit_pure.stopped import GOES_ON, LOST_WORKER, Stopped, first_process, stopping_at_once
+from lit_pure.runs.folder import MissingRun
+from lit_pure.runs.stop import GOES_ON, LOST_WORKER, Stopped, first_process, stopping_at_once
 
 COMMANDS = (
     "run",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure import runs
 from lit_pure.__main__ import main
+from lit_pure.runs import folder as runs
 
 ROOT = Path(__file__).parents[1]
 # Tests that start a process find the package also where it is not installed.
@@ -37,7 +37,14 @@ SMALL = {
 }
 
 
-LONGEST = ("test_sharding", "test_resume", "tests/test_run.py", "test_notebooks", "tests/launch", "tests/faults")
+LONGEST = (
+    "test_sharding",
+    "test_resume",
+    "tests/commands/test_run.py",
+    "test_notebooks",
+    "tests/launch",
+    "tests/faults",
+)
 """Files that take longest come first, so that no core waits for another one at the end."""
 
 

@@ -2,30 +2,29 @@
 
 import dataclasses
 import typing
-from pathlib import Path
 
 import pytest
 import yaml
 
-from lit_pure.config.compose import compose, experiment_names
-from lit_pure.config.schema import FAMILIES, PureExperiment, TokenizerExperiment
-from lit_pure.runs import experiment_of
-
-ROOT = Path(__file__).parents[1]
+from lit_pure.config.compose import PROJECT, compose, experiment_names
+from lit_pure.config.families import FAMILIES
+from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.runs.folder import experiment_of
 
 
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_file_composes_and_begins_with_words(name: str) -> None:
     experiment = compose(name)
     assert experiment.name == name
-    assert (ROOT / "experiments" / f"{name}.yaml").read_text().startswith("# ")
+    assert (PROJECT / "experiments" / f"{name}.yaml").read_text().startswith("# ")
     for need in (experiment.needs.tokenizer, experiment.needs.dem, experiment.needs.weights):
         assert not need or experiment_of(need) in experiment_names()
 
 
 @pytest.mark.parametrize("name", [name for name in experiment_names() if name.startswith("ablations/")])
 def test_an_ablation_asks_a_question_and_changes_one_to_three_lines(name: str) -> None:
-    text = (ROOT / "experiments" / f"{name}.yaml").read_text()
+    text = (PROJECT / "experiments" / f"{name}.yaml").read_text()
     assert text.startswith("# Question: ")
     changes = yaml.safe_load(text)
     assert changes.pop("base") == "pure/nano"
@@ -67,7 +66,7 @@ def knobs(schema: type) -> set[str]:
 
 
 def test_no_knob_is_dead() -> None:
-    rooms = (path for path in (ROOT / "lit_pure").rglob("*.py") if path.parent.name != "config")
+    rooms = (path for path in (PROJECT / "lit_pure").rglob("*.py") if path.parent.name != "config")
     code = "\n".join(path.read_text() for path in rooms)
     unread = {name for schema in FAMILIES.values() for name in knobs(schema) if f".{name}" not in code}
     assert unread == set()

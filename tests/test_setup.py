@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+from lit_pure.config.compose import PROJECT
+
+MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
 LEFT_OUT = "requires tb-nightly, which is not installed."
 """All that `pip check` may say, of basicsr: beside tensorboard, tb-nightly stops TensorBoard from starting."""
 
@@ -28,7 +29,7 @@ def installed(distribution: str) -> bool:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    return subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(arguments, cwd=PROJECT, env=environment, capture_output=True, text=True)
 
 
 def test_importing_the_package_imports_no_torch():
@@ -55,10 +56,10 @@ def test_cv2_is_the_one_that_needs_no_display():
 
 
 def test_constraints_are_exact_and_meet_every_floor():
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.lower().replace("_", "-").split("==") for line in lines if not line.startswith("#"))
     setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    setup.read(PROJECT / "setup.cfg", encoding="utf-8")
     extras = setup["options.extras_require"]
     required = setup["options"]["install_requires"] + extras["dev"] + extras["notebooks"]
     for line in filter(None, required.splitlines()):

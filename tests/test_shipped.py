@@ -7,16 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_pure import fetch, runs, weights
 from lit_pure.config.compose import compose, override
 from lit_pure.config.data import PhotosConfig
-from lit_pure.config.schema import LEVELS, DemExperiment, Experiment, PureExperiment
+from lit_pure.config.dem import LEVELS, DemExperiment
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.convert import fetch
 from lit_pure.images.files import list_images
-from lit_pure.lit.ar import ARModule
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform
 from lit_pure.lit.modules import made_module
+from lit_pure.lit.pure import ARModule
 from lit_pure.metrics.score import Scorer
-from lit_pure.reconstruct_folder import CodeUse, reconstruct_files
+from lit_pure.models import weights
+from lit_pure.restoring.reconstruct import CodeUse, reconstruct_files
+from lit_pure.runs import folder as runs
 
 pytestmark = pytest.mark.shipped
 SHIPPED = sorted(path.parent for path in runs.SHIPPED_ROOT.rglob("summary.json"))

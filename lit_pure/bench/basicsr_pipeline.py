@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_pure.basicsr_import import load_basicsr
+from lit_pure.bench.basicsr_import import load_basicsr
 from lit_pure.config.data import RESIZE_MODES, DegradationConfig
 from lit_pure.degradation.kernels import SMALLEST
 from lit_pure.degradation.pipeline import Degradation, Mode, Noise, Resize

@@ -14,14 +14,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.bench.memory import Peak
 from lit_pure.bench.reference import ReferenceLoop, upstream
-from lit_pure.config.models import BackboneConfig, SamplingConfig
-from lit_pure.sampling.decode import decode
-from lit_pure.sampling.grammar import Grammar
-from lit_pure.sampling.passes import Progress
-from lit_pure.sampling.precision import prepare
+from lit_pure.config.pure import BackboneConfig, SamplingConfig
+from lit_pure.families.pure.sampling.decode import decode
+from lit_pure.families.pure.sampling.grammar import Grammar
+from lit_pure.families.pure.sampling.passes import Progress
+from lit_pure.models.next_token import NextTokenBackbone
+from lit_pure.models.precision import prepare
 
 Engine = Literal["reference", "plain", "jacobi"]
 ENGINES: tuple[Engine, ...] = ("reference", "plain", "jacobi")

@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lit_pure.config.models import SamplingConfig
+from lit_pure.config.pure import SamplingConfig
+from lit_pure.families.pure.restorer import Restorer
+from lit_pure.families.pure.sampling.passes import Progress
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import read_image
-from lit_pure.restore import Restorer
-from lit_pure.sampling.passes import Progress
 
 DRAFTS: tuple[Literal["lq", "left", "random"], ...] = ("lq", "left", "random")
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from lit_pure.config.compose import ConfigError, compose, override
 from lit_pure.config.data import DataConfig
-from lit_pure.config.models import BackboneConfig
-from lit_pure.config.schema import EvaluationConfig, PureExperiment
+from lit_pure.config.experiment import EvaluationConfig
+from lit_pure.config.pure import BackboneConfig, PureExperiment
 from lit_pure.config.training import TrainerConfig
 
 NANO = "nano"

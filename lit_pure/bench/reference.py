@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration, DynamicCache
 
-from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.models import SamplingConfig
+from lit_pure.config.pure import SamplingConfig
 from lit_pure.convert.chameleon import SIZES, SMALLEST_VQ, to_chameleon
-from lit_pure.sampling.grammar import Grammar
-from lit_pure.sampling.passes import Progress
+from lit_pure.families.pure.sampling.grammar import Grammar
+from lit_pure.families.pure.sampling.passes import Progress
+from lit_pure.models.next_token import NextTokenBackbone
 
 
 def upstream(backbone: NextTokenBackbone) -> ChameleonForConditionalGeneration:

@@ -22,14 +22,14 @@ from lit_pure.bench.drafts import middle
 from lit_pure.bench.memory import Peak
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.datasets.sources import find_photos
+from lit_pure.families.pure.restorer import Restorer, image_number
+from lit_pure.families.pure.sampling.decode import decode
+from lit_pure.families.pure.sampling.grammar import Grammar
+from lit_pure.families.pure.sampling.passes import Progress
 from lit_pure.images.colorfix import fix_colors
 from lit_pure.images.files import list_images
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import to_bytes
-from lit_pure.restore import Restorer, image_number
-from lit_pure.sampling.decode import decode
-from lit_pure.sampling.grammar import Grammar
-from lit_pure.sampling.passes import Progress
 
 
 @dataclass(frozen=True)

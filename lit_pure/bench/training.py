@@ -2,7 +2,7 @@
 
 Two models of one seed see the same batches in one process: one in our Trainer, one in a loop written by hand. They take
 turns of a few steps; in every second round the other one begins. So both meet the same load of the machine. Knows turns
-and figures; what is trained is up to `subjects.py`, the loop to `by_hand.py`. Prints nothing.
+and figures; what is trained is up to `train_subjects.py`, the loop to `plain_loop.py`. Prints nothing.
 """
 
 import statistics
@@ -15,19 +15,19 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from lit_pure import runs
-from lit_pure.bench.by_hand import HandLoop
 from lit_pure.bench.memory import MIB
+from lit_pure.bench.plain_loop import HandLoop
 from lit_pure.bench.presets import NANO
-from lit_pure.bench.subjects import Subject, on_photographs, on_random_codes
-from lit_pure.bench.turns import Meter, Turn, held, order
-from lit_pure.config.schema import PureExperiment
-from lit_pure.continuing import Place
-from lit_pure.lit.ar import ARModule
+from lit_pure.bench.timing import Meter, Turn, held, order
+from lit_pure.bench.train_subjects import Subject, on_photographs, on_random_codes
+from lit_pure.config.pure import PureExperiment
 from lit_pure.lit.callbacks.flops import peak_of
-from lit_pure.lit.callbacks.told import Work
+from lit_pure.lit.callbacks.protocols import Work
+from lit_pure.lit.pure import ARModule
 from lit_pure.lit.trainer import watched
-from lit_pure.stopped import Stopped
+from lit_pure.runs import folder as runs
+from lit_pure.runs.resume import Place
+from lit_pure.runs.stop import Stopped
 
 TOLERANCE = {"cpu": 0.0, "cuda": 0.01}
 """Largest relative difference of two losses: a GPU adds gradients in whatever order they come."""

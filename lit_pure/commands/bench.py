@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lit_pure import runs
 from lit_pure.commands import bench_restore, bench_train
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
-from lit_pure.commands.places import asked_photographs, require_pictures, require_places
+from lit_pure.commands.paths import asked_photographs, require_pictures, require_places
 from lit_pure.config.compose import ConfigError
+from lit_pure.runs import folder as runs
 
 PRESETS = ("tiny", "tiny-512", "7b")
 ENGINES = ("reference", "plain", "jacobi")
@@ -62,7 +62,7 @@ def decode_command(arguments: argparse.Namespace) -> int:
     if arguments.preset == "7b" and where.type != "cuda":
         raise ConfigError("--preset 7b needs a CUDA device with 40 GB; on a CPU, take --preset tiny or tiny-512")
     from lit_pure.bench import decoding
-    from lit_pure.config.models import SamplingConfig
+    from lit_pure.config.pure import SamplingConfig
 
     sampling = SamplingConfig(window=arguments.window, quantize=arguments.quantize)
     contest = decoding.Contest(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
@@ -91,7 +91,7 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
-    from lit_pure.lit.modules import restorer_of
+    from lit_pure.families.table import restorer_of
 
     rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, progress)]
     show(rows)

@@ -8,15 +8,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_pure import runs
 from lit_pure.commands.figures import chosen_device, progress, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, print_table
-from lit_pure.commands.places import require_pictures, require_places
+from lit_pure.commands.paths import require_pictures, require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
+from lit_pure.families.settings import settings_of
 from lit_pure.report import published
-from lit_pure.restoring import settings_of
-from lit_pure.runs import Run
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
     from lit_pure.bench.restoring import Complexity
@@ -68,7 +68,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     settings = settings_of(run, arguments.set)
     device = chosen_device(arguments.threads)
     from lit_pure.bench.restoring import measure, squares
-    from lit_pure.lit.modules import restorer_of
+    from lit_pure.families.table import restorer_of
 
     side = settings.data.size // settings.data.degradation.scale
     photos = squares(str(arguments.photos or SKIMAGE), side, arguments.repeat)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.bench.presets import LARGE, NANO, PRESETS, subject
 from lit_pure.commands.figures import chosen_device, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import require_places
+from lit_pure.commands.paths import require_places
 from lit_pure.config.compose import ConfigError
 
 if TYPE_CHECKING:
     from lit_pure.bench.training import Comparison
-    from lit_pure.config.schema import PureExperiment
+    from lit_pure.config.pure import PureExperiment
 
 GOAL = 1.05
 """Times that a step of our Trainer may take of one by hand."""

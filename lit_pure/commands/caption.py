@@ -10,8 +10,8 @@ from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
 
 if TYPE_CHECKING:
-    from lit_pure.captions.sidecar import SidecarWriter
-    from lit_pure.captions.writing import Describer
+    from lit_pure.datasets.captions.sidecar import SidecarWriter
+    from lit_pure.datasets.captions.writing import Describer
 
 LLAVA = {
     "model": "llava-hf/llava-1.5-7b-hf",
@@ -45,7 +45,7 @@ def caption_command(arguments: argparse.Namespace) -> int:
     llava = _llava(arguments)
     if arguments.batch < 1:
         raise ConfigError(f"--batch {arguments.batch} is below 1; give a whole number from 1")
-    from lit_pure.captions.sidecar import SidecarWriter
+    from lit_pure.datasets.captions.sidecar import SidecarWriter
     from lit_pure.images.files import EXTENSIONS, images_below
 
     folder = arguments.folder
@@ -93,10 +93,10 @@ def _origin(llava: dict[str, Any] | None) -> dict[str, Any]:
 
 def _describer(llava: dict[str, Any] | None) -> "Describer":
     if llava is None:
-        from lit_pure.captions.writing import describe_pixels
+        from lit_pure.datasets.captions.writing import describe_pixels
 
         return describe_pixels
-    from lit_pure.captions.llava import Llava, weights_folder
+    from lit_pure.datasets.captions.llava import Llava, weights_folder
 
     folder = weights_folder(llava["model"], llava["revision"])
     return Llava(folder, llava["prompt"], llava["max_tokens"], device(), llava["dtype"])
@@ -106,7 +106,7 @@ def _describe_all(folder: Path, todo: list[str], describer: "Describer", writer:
     """Go through the photographs with a bar; how many have got no caption."""
     from tqdm import tqdm
 
-    from lit_pure.captions.writing import caption_files
+    from lit_pure.datasets.captions.writing import caption_files
 
     failed = 0
     with tqdm(total=len(todo), unit=" images", desc="describing", file=sys.stderr, disable=None) as bar:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add, say
-from lit_pure.commands.places import require_places
+from lit_pure.commands.paths import require_places
 from lit_pure.config.compose import ConfigError
-from lit_pure.textfile import write_whole
+from lit_pure.files.atomic import write_json, write_whole
 
 if TYPE_CHECKING:
-    from lit_pure.curation.check import Finding, Report
+    from lit_pure.datasets.curation.check import Finding, Report
 
 SHOWN = 5
 """Files of each kind that are printed without --all."""
@@ -38,7 +37,7 @@ def check_data_command(arguments: argparse.Namespace) -> int:
     _refuse(arguments, workers)
     from tqdm import tqdm
 
-    from lit_pure.curation.check import check
+    from lit_pure.datasets.curation.check import check
 
     with tqdm(unit=" files", desc="reading", file=sys.stderr, disable=None) as bar:
 
@@ -49,7 +48,7 @@ def check_data_command(arguments: argparse.Namespace) -> int:
         report = check(arguments.folder, arguments.lq, least=arguments.least, workers=workers, progress=progress)
     _show(report, None if arguments.all else SHOWN)
     if arguments.json:
-        runs.write_json(arguments.json, _content(report))
+        write_json(arguments.json, _content(report))
     if arguments.write_list:
         text = "".join(f"{line}\n" for line in report.list_lines())
         write_whole(arguments.write_list, text, errors="surrogateescape")  # names that are no UTF-8, as they are

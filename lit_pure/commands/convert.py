@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.config.schema import DemExperiment, PureExperiment, TokenizerExperiment
+from lit_pure.config.dem import DemExperiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.runs import folder as runs
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -30,12 +32,13 @@ def convert_command(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{out} exists already; name another --out")
     if arguments.norm_rows < 1:
         raise ValueError(f"--norm-rows {arguments.norm_rows} is below 1; use 1, or the number of heads")
-    from lit_pure import weights
+    from lit_pure.families.pure.weights import load_pure
+    from lit_pure.models import weights
 
     if isinstance(experiment, PureExperiment):
         from lit_pure.convert.chameleon import write_chameleon
 
-        write_chameleon(out, *weights.load_pure(run.weights), arguments.norm_rows)
+        write_chameleon(out, *load_pure(run.weights), arguments.norm_rows)
     elif isinstance(experiment, DemExperiment):
         from lit_pure.convert.deresnet import write_deresnet
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import asked_photographs
+from lit_pure.commands.paths import asked_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 
@@ -66,8 +66,8 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure.degrade_folder import Outcome, Recipe, contact_sheet, degrade_files, plan
-    from lit_pure.restore_folder import require_writable
+    from lit_pure.degradation.folder import Outcome, Recipe, contact_sheet, degrade_files, plan
+    from lit_pure.files.atomic import require_writable
 
     pairs = plan(paths, arguments.crops)
     require_writable(arguments.out)

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table, say
-from lit_pure.commands.places import asked_wrongly, require_places
+from lit_pure.commands.paths import asked_wrongly, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.files.atomic import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     choice, matches = _checked(arguments)
     from tqdm import tqdm
 
-    from lit_pure.evaluate_folder import evaluate_matches
+    from lit_pure.metrics.folder import evaluate_matches
 
     folders = arguments.pred, arguments.target, arguments.against
     _keep_freed_memory()
@@ -199,7 +199,7 @@ def _write(arguments: argparse.Namespace, found: "Evaluation") -> None:
         write_rows(arguments.csv, found.rows(), found.by_picture)
         say(f"written: {arguments.csv}")
     if arguments.json:
-        runs.write_json(arguments.json, {"command": ["lit-pure", *sys.argv[1:]], **found.record()})
+        write_json(arguments.json, {"command": ["lit-pure", *sys.argv[1:]], **found.record()})
         say(f"written: {arguments.json}")
 
 

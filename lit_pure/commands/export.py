@@ -7,14 +7,15 @@ import argparse
 import shutil
 from pathlib import Path
 
-from lit_pure import checkpoints, runs
-from lit_pure.checkpoints import FOLDER, Checkpoint
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import require_folder
+from lit_pure.commands.paths import require_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
-from lit_pure.config.schema import PureExperiment
-from lit_pure.restoring import settings_of
-from lit_pure.runs import Run
+from lit_pure.config.pure import PureExperiment
+from lit_pure.families.settings import settings_of
+from lit_pure.runs import checkpoints
+from lit_pure.runs import folder as runs
+from lit_pure.runs.checkpoints import FOLDER, Checkpoint
+from lit_pure.runs.folder import Run
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -70,7 +71,7 @@ def export_command(arguments: argparse.Namespace) -> int:
         )
     if experiment.adapter.kind != "none":
         runs.require(run.provenance()["needs"]["start"])
-    from lit_pure.lit.exporting import export
+    from lit_pure.lit.export import export
 
     averaged = export(run, checkpoint.folder, out)
     kind = "averaged weights" if averaged else "weights"
@@ -83,7 +84,7 @@ def _pass_on(run: Run, out: Path, dtype: str, given: list[str]) -> int:
     settings = settings_of(run, given) if given else run.experiment()
     import torch
 
-    from lit_pure import weights
+    from lit_pure.models import weights
 
     weights.save_rounded(run.weights, out / "weights", getattr(torch, dtype))
     save(settings, out / "config.yaml")

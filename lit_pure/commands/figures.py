@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import print_table
+from lit_pure.files.atomic import write_json
 
 
 def chosen_device(threads: int) -> Any:
@@ -55,5 +55,5 @@ def _cell(value: Any) -> str:
 def write(path: Path | None, report: dict[str, Any]) -> None:
     """A JSON file, where one is wanted, and a word about it."""
     if path is not None:
-        runs.write_json(path, report)
+        write_json(path, report)
         print(f"written: {path}")

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
+from lit_pure.runs import folder as runs
 
 MEGABYTE = 1e6
 """In bytes."""

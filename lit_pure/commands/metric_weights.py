@@ -3,7 +3,7 @@
 import argparse
 
 from lit_pure.commands.parsing import print_table
-from lit_pure.commands.places import asked_wrongly
+from lit_pure.commands.paths import asked_wrongly
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics import files, protocols, table
 from lit_pure.metrics.table import WeightsFile

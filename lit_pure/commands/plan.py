@@ -6,16 +6,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lit_pure import runs
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, print_table
-from lit_pure.commands.places import require_places
+from lit_pure.commands.paths import require_places
 from lit_pure.config.compose import ConfigError, compose
-from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, TokenizerExperiment
+from lit_pure.config.dem import DemExperiment
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.planning.experiment import Words, setting_of, stored_bytes, vocabulary_file
 from lit_pure.planning.memory import CONTEXT, FRAGMENTATION, GB, PARTS, Memory
 from lit_pure.planning.remedies import Remedy, gpu_overrides, remedies
 from lit_pure.planning.setting import Setting
+from lit_pure.runs import folder as runs
 
 Needed = TypeVar("Needed", bound=Experiment)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError
-from lit_pure.curation.published import SETS
+from lit_pure.datasets.curation.published import SETS
 
 SHARDS = "shards"
 """Not a set but a layout: any folder, packed."""
@@ -54,7 +54,7 @@ def prepare_command(arguments: argparse.Namespace) -> int:
     if arguments.count and len(arguments.count) not in (1, len(published.parts)):
         titles = ", ".join(part.title for part in published.parts)
         raise ConfigError(f"--count: give one number, or {len(published.parts)} ({titles})")
-    from lit_pure.curation.prepare import Preparation, with_counts
+    from lit_pure.datasets.curation.prepare import Preparation, with_counts
 
     if arguments.count:
         published = with_counts(published, arguments.count)
@@ -93,8 +93,8 @@ def _pack(arguments: argparse.Namespace) -> int:
     ways = source.resolve(), out.resolve()
     if ways[0].is_relative_to(ways[1]) or ways[1].is_relative_to(ways[0]):
         raise ConfigError(f"{out} and {source} lie within each other; write to a folder of its own")
-    from lit_pure.captions.source import Sidecar
     from lit_pure.config.data import PhotosConfig
+    from lit_pure.datasets.captions.source import Sidecar
     from lit_pure.datasets.encoded import Photo
     from lit_pure.datasets.shards import write_shards
     from lit_pure.datasets.sources import find_photos

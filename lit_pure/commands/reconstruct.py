@@ -5,17 +5,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
-from lit_pure.commands.places import asked_photographs, asked_wrongly, require_folder, require_places
+from lit_pure.commands.paths import asked_photographs, asked_wrongly, require_folder, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
-from lit_pure.config.schema import PureExperiment, TokenizerExperiment
-from lit_pure.runs import Run
+from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
-    from lit_pure.reconstruct_folder import Outcome, Reconstructions
+    from lit_pure.restoring.reconstruct import Outcome, Reconstructions
 
 MEASURED = "psnr,ssim"
 TILE = 512
@@ -132,10 +133,10 @@ def _reconstructed(
     """Do it, and tell of each photograph."""
     from tqdm import tqdm
 
-    from lit_pure import weights
+    from lit_pure.files.atomic import require_writable
     from lit_pure.metrics.score import Scorer
-    from lit_pure.reconstruct_folder import CodeUse, Reconstructions, reconstruct_files
-    from lit_pure.restore_folder import require_writable
+    from lit_pure.models import weights
+    from lit_pure.restoring.reconstruct import CodeUse, Reconstructions, reconstruct_files
 
     if arguments.out:
         require_writable(arguments.out)

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_pure import runs
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import require_places
+from lit_pure.commands.paths import require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.report.render import FORMATS, notes, render
-from lit_pure.runs import Run
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 LIST = "list"
 """In place of a layout: say which ones there are."""
@@ -94,7 +94,7 @@ def _show(out: Path | None, text: str) -> None:
     if out is None:
         print(text, end="")
         return
-    from lit_pure.textfile import write_whole
+    from lit_pure.files.atomic import write_whole
 
     write_whole(out, text)
     print(f"written: {out}")

@@ -5,18 +5,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import asked_photographs
-from lit_pure.config.schema import ColorFix, PureExperiment
-from lit_pure.restoring import FIX, settings_of
-from lit_pure.runs import Run
+from lit_pure.commands.paths import asked_photographs
+from lit_pure.config.experiment import ColorFix
+from lit_pure.config.pure import PureExperiment
+from lit_pure.families.settings import FIX, settings_of
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from lit_pure.restore_folder import Outcome
+    from lit_pure.restoring.folder import Outcome
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
@@ -63,10 +64,11 @@ def restore_command(arguments: argparse.Namespace) -> int:
     paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure.restore_folder import require_writable, restore_files
+    from lit_pure.files.atomic import require_writable
+    from lit_pure.restoring.folder import restore_files
 
     require_writable(arguments.out)
-    from lit_pure.lit.modules import restorer_of
+    from lit_pure.families.table import restorer_of
 
     restorer = restorer_of(run, settings.sampling, settings.restoring).to(device())
     # A run made again under the same name is another one.

@@ -5,14 +5,17 @@ import logging
 import sys
 from importlib.util import find_spec
 
-from lit_pure import continuing, runs, starting
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError, compose, locate
-from lit_pure.config.schema import Experiment, PureExperiment
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.families.pure import start_check
+from lit_pure.families.pure.sequence.template import PERCEIVES
 from lit_pure.metrics.choice import of_run
 from lit_pure.metrics.files import MissingWeights
-from lit_pure.runs import Run
-from lit_pure.sequence.template import PERCEIVES
+from lit_pure.runs import folder as runs
+from lit_pure.runs import resume
+from lit_pure.runs.folder import Run
 
 NAMED = 10
 """Skipped photographs, and pictures, that are printed."""
@@ -79,8 +82,8 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
         runs.require(needs.weights)
         return
     runs.refuse_training(experiment)
-    if not before and experiment.trainer.resume not in (continuing.AUTO, continuing.NEVER):
-        continuing.check_named(experiment)
+    if not before and experiment.trainer.resume not in (resume.AUTO, resume.NEVER):
+        resume.check_named(experiment)
     if isinstance(experiment, PureExperiment):
         _check_pure(experiment)
         if needs.start:
@@ -92,7 +95,7 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
 
 def _check_start(experiment: PureExperiment) -> None:
     """Refuse a start that is not there or does not fit, and adapters whose packages are not installed."""
-    starting.check_start(starting.require_start(experiment.needs.start), experiment)
+    start_check.check_start(start_check.require_start(experiment.needs.start), experiment)
     kind = experiment.adapter.kind
     wanted = {"none": (), "lora": ("peft",), "qlora": ("peft", "bitsandbytes")}[kind]
     if lacking := " and ".join(name for name in wanted if find_spec(name) is None):

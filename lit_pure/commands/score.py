@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lit_pure import runs
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.places import asked_photographs, require_places
+from lit_pure.commands.paths import asked_photographs, require_places
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.schema import DemExperiment
-from lit_pure.runs import Run
+from lit_pure.config.dem import DemExperiment
+from lit_pure.files.atomic import write_json
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 SHIPPED = "dem/bsds500/shipped"
 """The estimator that comes with the project."""
@@ -32,8 +33,8 @@ def score_command(arguments: argparse.Namespace) -> int:
     paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure import weights
     from lit_pure.images.io import BadImage, read_image
+    from lit_pure.models import weights
 
     # Tiles as large as the LQ images that the thresholds come from.
     tile = experiment.data.size // experiment.data.degradation.scale
@@ -54,7 +55,7 @@ def score_command(arguments: argparse.Namespace) -> int:
     for reason in bad:
         print(f"not scored: {reason}")
     if arguments.json is not None:
-        runs.write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
+        write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
         print(f"written: {arguments.json}")
     return 1 if bad else 0
 

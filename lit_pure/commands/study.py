@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lit_pure.study.jobs import Job
     from lit_pure.study.plan import StudyConfig
     from lit_pure.study.sets import Pictures
-    from lit_pure.study.work import Progress
+    from lit_pure.study.workers import Progress
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -61,11 +61,11 @@ def study_command(arguments: argparse.Namespace) -> int:
 
 def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
     """Make the runs that arms lack. Raises ValueError where one fails, MissingRun for a version that is not there."""
-    from lit_pure import runs
     from lit_pure.commands.run import check_needs
     from lit_pure.config.compose import compose
-    from lit_pure.launch.in_turn import make_in_turn
+    from lit_pure.launch.local import make_in_turn
     from lit_pure.launch.tasks import Task, unmade
+    from lit_pure.runs import folder as runs
     from lit_pure.study.jobs import lacking
 
     wanted = {run for arm, run in lacking(plan).items() if not arguments.arms or arm in arguments.arms}
@@ -88,9 +88,9 @@ def _do(
     asked: "Sequence[Job]",
 ) -> int:
     """Do the jobs that are asked for, and write the page of all."""
-    from lit_pure.restore_folder import require_writable
+    from lit_pure.files.atomic import require_writable
     from lit_pure.study.page import write_page
-    from lit_pure.study.work import do_jobs, finished
+    from lit_pure.study.workers import do_jobs, finished
 
     require_writable(arguments.out)
     todo = [job for job in asked if not finished(job, arguments.out, arguments.work)]
@@ -109,10 +109,10 @@ def _do(
 
 def _do_again(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
     """Do finished jobs again, and tell how they came out."""
-    from lit_pure.study import ledger
-    from lit_pure.study.again import do_again
+    from lit_pure.study import score_files
+    from lit_pure.study.check import do_again
 
-    jobs = [job for job in asked if ledger.read(job, arguments.out)]
+    jobs = [job for job in asked if score_files.read(job, arguments.out)]
     if not jobs:
         raise ValueError(f"{arguments.out} holds no finished job of these to compare with; leave out --check first")
     differ = 0

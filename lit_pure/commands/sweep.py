@@ -12,9 +12,9 @@ from lit_pure.commands.parsing import Subparsers, add, say
 from lit_pure.commands.run import check_needs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
 from lit_pure.launch import slurm
-from lit_pure.launch.in_turn import make_in_turn
+from lit_pure.launch.local import make_in_turn
 from lit_pure.launch.tasks import Task, finished, members, unmade
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 HERE, SLURM = "here", "slurm"
 

@@ -17,10 +17,10 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def vocabulary_command(arguments: argparse.Namespace) -> int:
     """Make a vocabulary from captions."""
-    from lit_pure.captions.source import Sidecar
-    from lit_pure.config.schema import LEVELS
-    from lit_pure.sequence.template import INSTRUCTIONS, degradation_sentence
-    from lit_pure.tokens.text import make_vocabulary
+    from lit_pure.config.dem import LEVELS
+    from lit_pure.datasets.captions.source import Sidecar
+    from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
+    from lit_pure.families.pure.sequence.template import INSTRUCTIONS, degradation_sentence
 
     texts = [*Sidecar(arguments.captions).captions.values(), *INSTRUCTIONS.values()]
     texts += [degradation_sentence(blur, noise) for blur in LEVELS for noise in LEVELS]

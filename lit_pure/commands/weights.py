@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_pure import runs
 from lit_pure.commands.metric_weights import METRICS, metric_weights
 from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table
 from lit_pure.config.compose import ConfigError, compose
+from lit_pure.runs import folder as runs
 
 if TYPE_CHECKING:
-    from lit_pure.fetch import Need
+    from lit_pure.convert.fetch import Need
 
 SHA = {"ok": "agrees", "unchecked": "not recorded", "damaged": "-", "absent": "-"}
 
@@ -38,7 +38,7 @@ def weights_command(arguments: argparse.Namespace) -> int:
     if arguments.metrics is not None or arguments.protocol is not None:
         raise ConfigError(f"--metrics and --protocol belong to `lit-pure weights {METRICS}`, which needs no experiment")
     experiment = compose(arguments.experiment, arguments.overrides)
-    from lit_pure.fetch import fetch, needed
+    from lit_pure.convert.fetch import fetch, needed
 
     found = needed(experiment)
     made = [] if arguments.list else fetch(found, arguments.folder, sys.argv)

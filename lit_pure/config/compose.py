@@ -1,7 +1,7 @@
 """Turns an experiment file, its bases, presets and the command line into one checked dataclass.
 
 Knows YAML, inheritance (`base:`), degradation presets, overrides and in which order they lie. Knows nothing of what a
-knob means (see `schema.py`) and leaves to `mistakes.py` how to say what is wrong; imports no torch, and so refuses a
+knob means (see `families.py`) and leaves to `mistakes.py` how to say what is wrong; imports no torch, and so refuses a
 mistake in a fraction of a second.
 """
 
@@ -17,6 +17,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_pure.config.data import DegradationConfig
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.families import FAMILIES
 from lit_pure.config.mistakes import (
     Layer,
     find,
@@ -28,7 +30,6 @@ from lit_pure.config.mistakes import (
     unknown_message,
 )
 from lit_pure.config.ranges import violations
-from lit_pure.config.schema import FAMILIES, Experiment
 
 PROJECT = Path(__file__).parents[2]
 COMMAND_LINE = "command line"

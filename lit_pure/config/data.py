@@ -1,4 +1,4 @@
-"""The knobs of data: photographs, crops, degradation. One half of the schema; `schema.py` is the other.
+"""The knobs of data: photographs, crops, degradation.
 
 Knows names, types, defaults and legal ranges (`knob`). Imports no torch.
 """
@@ -6,31 +6,8 @@ Knows names, types, defaults and legal ranges (`knob`). Imports no torch.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-Problem = tuple[str, str]
-"""A dotted key below the dataclass that reports it, and what is wrong with its value."""
-
-
-def knob(
-    default: Any,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    ordered: bool = False,
-    total: float | None = None,
-) -> Any:
-    """A dataclass field with its legal range: `low <= x <= high`, `x > above`; lists and tuples element by element.
-
-    `ordered` asks a pair to be (low, high); `total` asks the elements to add up to it.
-    """
-    legal = {"low": low, "high": high, "above": above, "ordered": ordered or None, "total": total}
-    metadata = {key: value for key, value in legal.items() if value is not None}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
+from lit_pure.config.knobs import Problem, knob
 
 KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
 KERNEL_PROBABILITIES = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]

@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lit_pure.config.data import Problem, knob
-
-Projection = Literal["q", "k", "v", "out", "gate", "up", "down"]
-"""The matrices of a block: of attention the first four, of the feed-forward the others."""
+from lit_pure.config.knobs import Problem, knob
 
 
 @dataclass
@@ -34,22 +31,6 @@ class OptimConfig:
     """Numbers that AdamW's moments are kept in; `8bit` takes a quarter of the memory (torchao)."""
     ema: float = knob(0.0, low=0, high=0.999999)
     """Decay per step of the average of weights that is validated, tested and kept; 0 keeps the last weights."""
-
-
-@dataclass
-class AdapterConfig:
-    """Low-rank adapters beside the backbone's matrices (arXiv 2106.09685, 2305.14314), through peft."""
-
-    kind: Literal["none", "lora", "qlora"] = "none"
-    """`lora` trains adapters alone; `qlora` keeps the frozen matrices in 4 bits, too."""
-    rank: int = knob(16, low=1)
-    """Inner width of an adapter."""
-    alpha: float = knob(32.0, above=0)
-    """Adapters are scaled by alpha / rank."""
-    dropout: float = knob(0.0, low=0, high=0.9)
-    """Dropout before an adapter."""
-    projections: list[Projection] = knob(["q", "k", "v", "out", "gate", "up", "down"])
-    """Which matrices of a block get one."""
 
 
 @dataclass

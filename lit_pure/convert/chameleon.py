@@ -17,11 +17,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lit_pure import weights
-from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.models import BackboneConfig
+from lit_pure.config.pure import BackboneConfig
 from lit_pure.convert.foreign import read_folder, refuse_misfit, shapes
-from lit_pure.tokens.vocabulary import CODE, Vocabulary, code_name
+from lit_pure.families.pure.sequence.vocabulary import CODE, Vocabulary, code_name
+from lit_pure.models import weights
+from lit_pure.models.next_token import NextTokenBackbone
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_pure import weights
-from lit_pure.config.models import DemConfig
+from lit_pure.config.dem import DemConfig
 from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.models import weights
 
 TABLES = ("params", "params_ema")
 """Where basicsr keeps a network: itself, which the official inference reads, else its moving average."""

@@ -1,6 +1,6 @@
 """The official layout of LlamaGen's tokenizer (`vq_ds8_c2i.pt`) <-> ours.
 
-Knows the names of its tensors, made by walking the same structure that `tokens/vq.py` builds. Knows nothing of where
+Knows the names of its tensors, made by walking the same structure that `models/vq.py` builds. Knows nothing of where
 files come from.
 """
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_pure import weights
-from lit_pure.config.models import VQConfig
+from lit_pure.config.tokenizer import VQConfig
 from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
-from lit_pure.tokens.vq import VQTokenizer
+from lit_pure.models import weights
+from lit_pure.models.vq import VQTokenizer
 
 OUTER = {
     "codebook_ND": "quantize.embedding.weight",

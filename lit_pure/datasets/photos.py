@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lit_pure.captions.source import caption_source
 from lit_pure.config.data import SHARDS, PhotosConfig
+from lit_pure.datasets.captions.source import caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
 from lit_pure.datasets.order import Key
 from lit_pure.datasets.pairs import Pair, find_pairs

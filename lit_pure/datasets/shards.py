@@ -24,9 +24,9 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from lit_pure.datasets.encoded import Photo, PhotoList
+from lit_pure.files.atomic import write_whole
 from lit_pure.images.files import EXTENSIONS
 from lit_pure.images.io import BadImage, image_size
-from lit_pure.textfile import write_whole
 
 log = logging.getLogger(__name__)
 

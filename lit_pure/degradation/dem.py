@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_pure.config.data import DegradationConfig
-from lit_pure.config.models import DemConfig
-from lit_pure.config.schema import LEVELS, Level
+from lit_pure.config.dem import LEVELS, DemConfig, Level
 from lit_pure.degradation.filters import sharpen
 from lit_pure.degradation.pipeline import Degradation, apply_all, check_batch, draw
 from lit_pure.degradation.severity import with_blur, with_noise

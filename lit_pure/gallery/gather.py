@@ -16,7 +16,7 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.gallery.records import Scores, Words, read_answers, read_scores, words_about
 from lit_pure.images.files import list_images
 from lit_pure.metrics.rows import FILE as SCORES
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 LQ, BICUBIC, TRUTH = "LQ", "bicubic", "ground truth"
 """The methods that every run brings with it."""

@@ -18,12 +18,12 @@ from typing import Any
 from PIL import Image, features
 from torch import Tensor
 
+from lit_pure.files.atomic import write_whole
 from lit_pure.gallery.gather import BICUBIC, LQ, TRUTH, Gallery, Shot
 from lit_pure.gallery.page import PAGE, Packed, page
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, from_bytes, read_bytes, to_bytes
 from lit_pure.metrics.table import METRICS
-from lit_pure.textfile import write_whole
 
 LARGEST_WEBP = 16383
 """Longest side that WebP can hold [px]; larger pictures become PNG."""

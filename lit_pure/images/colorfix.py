@@ -9,7 +9,7 @@ Suffixes: B images, 3 RGB, H height, W width.
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_pure.config.schema import ColorFix
+from lit_pure.config.experiment import ColorFix
 
 DILATIONS = (1, 2, 4, 8, 16)
 """Distances between the taps of [1 2 1] / 4 in the five levels of the decomposition [px]."""

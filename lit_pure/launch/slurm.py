@@ -22,10 +22,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lit_pure import runs
 from lit_pure.config.compose import ConfigError, compose
-from lit_pure.config.schema import Experiment
+from lit_pure.config.experiment import Experiment
 from lit_pure.launch.tasks import Task
+from lit_pure.runs import folder as runs
 
 FOLDER = "slurm"
 """Below the folder of runs: scripts, logs and what submitit keeps, a folder per sweep."""

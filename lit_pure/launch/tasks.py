@@ -1,7 +1,7 @@
 """What a sweep comes to: the runs that are to be made, and those that stand already.
 
-Knows experiments, their needs and run folders. Knows nothing of where a run is made (`here.py`, `slurm.py`); imports no
-torch.
+Knows experiments, their needs and run folders. Knows nothing of where a run is made (`local.py`, `slurm.py`).
+Imports no torch.
 """
 
 import re
@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lit_pure import runs
 from lit_pure.config.compose import ConfigError, changes, compose, experiment_names, grid, is_sweep
-from lit_pure.config.schema import Experiment
-from lit_pure.continuing import ELSEWHERE
-from lit_pure.runs import Run
+from lit_pure.config.experiment import Experiment
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
+from lit_pure.runs.resume import ELSEWHERE
 
 ANOTHER_BATCH = {"data.batch_size", "trainer.accumulate"}
 """A training that goes on may change these on the way; a finished one with others is not the one that was asked for."""

@@ -10,24 +10,29 @@ from pathlib import Path
 
 from lightning import LightningModule, seed_everything
 
-from lit_pure import continuing, runs, weights
 from lit_pure.config.compose import save
-from lit_pure.config.schema import Experiment, PureExperiment
-from lit_pure.continuing import Place
-from lit_pure.lit.ar import ARModule
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.families.pure.weights import save_pure
+from lit_pure.files.atomic import write_json
 from lit_pure.lit.data import PhotoDataModule, Untouched
 from lit_pure.lit.dem import DemModule
+from lit_pure.lit.distributed.processes import Decision, agreed
+from lit_pure.lit.distributed.sharding import full_state
 from lit_pure.lit.modules import made_module
 from lit_pure.lit.needs import provide
-from lit_pure.lit.processes import Decision, agreed
-from lit_pure.lit.sharding import full_state
+from lit_pure.lit.pure import ARModule
 from lit_pure.lit.summary import summary
 from lit_pure.lit.tokenizer import TokenizerModule
 from lit_pure.lit.trainer import Watched, watched
 from lit_pure.metrics import files
 from lit_pure.metrics.choice import of_run, without_truth
 from lit_pure.metrics.rows import FILE, write_rows
-from lit_pure.runs import Run
+from lit_pure.models import weights
+from lit_pure.runs import folder as runs
+from lit_pure.runs import resume
+from lit_pure.runs.folder import Run
+from lit_pure.runs.resume import Place
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +61,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
         # Asked now, while the files are there that were just checked: what is deleted meanwhile costs no figure.
         scores = module.scores if isinstance(module, ARModule | TokenizerModule) else None
         identity = files.identity(scores.metrics) if scores else {}
-        made = watched(experiment, module, place, continuing.facts(place, facts))
+        made = watched(experiment, module, place, resume.facts(place, facts))
         trainer, folder = made.trainer, Run(place.folder)
         if trainer.is_global_zero:
             # Before the trainer would: what fails while it sets up is explained, too.
@@ -71,7 +76,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
             if scores:
                 write_rows(folder.folder / FILE, scores.rows, scores.single)  # before anything that could fail
             row = summary(experiment, module, data, trainer, made.training(), made.kept.written, identity)
-            runs.write_json(folder.folder / "summary.json", row)
+            write_json(folder.folder / "summary.json", row)
         trainer.strategy.barrier()  # the others wait until it is finished
     return folder
 
@@ -80,7 +85,7 @@ def _found(experiment: Experiment, held: ExitStack) -> Place | None:
     """The run to go on with, the same on all processes."""
 
     def decide() -> Decision:
-        place = continuing.found(experiment, held)
+        place = resume.found(experiment, held)
         if place is None:
             return {}
         return {"folder": str(place.folder), "checkpoint": str(place.checkpoint), "step": str(place.step)}
@@ -93,7 +98,7 @@ def _begun(experiment: Experiment, held: ExitStack) -> Place:
     """A new run's folder, the same on all processes."""
 
     def decide() -> Decision:
-        return {"folder": str(continuing.begun(experiment, held).folder)}
+        return {"folder": str(resume.begun(experiment, held).folder)}
 
     return Place(Path(agreed(f"begun {experiment.name}", experiment.trainer, decide)["folder"]))
 
@@ -115,7 +120,7 @@ def _save_weights(module: LightningModule, folder: Run, writes: bool) -> None:
     if isinstance(module, ARModule):
         state = full_state(module.backbone)
         if writes:
-            weights.save_pure(folder.weights, module.backbone, module.restorer.assembler.vocabulary, state)
+            save_pure(folder.weights, module.backbone, module.restorer.assembler.vocabulary, state)
     elif isinstance(module, TokenizerModule) and writes:
         weights.save_tokenizer(folder.weights, module.tokenizer)
     elif isinstance(module, DemModule) and writes:

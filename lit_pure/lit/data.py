@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
-from lit_pure.config.schema import Level
+from lit_pure.config.dem import Level
 from lit_pure.datasets.order import InOrder, Key, Stream
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.images.io import from_bytes
-from lit_pure.lit.callbacks.stopping import leave_signals_to_the_main_process
+from lit_pure.lit.callbacks.signals import leave_signals_to_the_main_process
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lit_pure.config.data import SKIMAGE, PhotosConfig
-from lit_pure.config.schema import LEVELS, DemExperiment
+from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, anchor_loss, ranking_loss
 from lit_pure.degradation.pipeline import degrade

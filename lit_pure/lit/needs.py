@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
-from lit_pure import runs
 from lit_pure.config.compose import compose, differences
-from lit_pure.config.schema import Experiment
-from lit_pure.lit.processes import started_together
-from lit_pure.runs import MissingRun, Run
-from lit_pure.starting import require_start
+from lit_pure.config.experiment import Experiment
+from lit_pure.families.pure.start_check import require_start
+from lit_pure.lit.distributed.processes import started_together
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import MissingRun, Run
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 
-from lit_pure.config.schema import Experiment
-from lit_pure.lit.ar import ARModule
+from lit_pure.config.experiment import Experiment
 from lit_pure.lit.data import PhotoDataModule
+from lit_pure.lit.pure import ARModule
 from lit_pure.lit.tokenizer import TokenizerModule
 
 

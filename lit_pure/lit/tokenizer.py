@@ -1,6 +1,6 @@
 """The LightningModule of the visual tokenizer.
 
-Knows its losses and what is logged. The network is in `tokens/vq.py`. LlamaGen's own training adds a perceptual (LPIPS)
+Knows its losses and what is logged. The network is in `models/vq.py`. LlamaGen's own training adds a perceptual (LPIPS)
 and an adversarial loss, which this one does not have.
 
 Shape legend: B batch, H W picture [px], h w grid of codes, N codes, M cells of a batch.
@@ -13,11 +13,11 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from lit_pure.config.schema import TokenizerExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.lit.data import Batch
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
-from lit_pure.tokens.vq import VQTokenizer
+from lit_pure.models.vq import VQTokenizer
 
 
 class TokenizerModule(LightningModule):

@@ -15,24 +15,25 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_pure import checkpoints
-from lit_pure.config.schema import EvaluationConfig, Experiment, PureExperiment
-from lit_pure.continuing import Place
-from lit_pure.lit.ar import ARModule
-from lit_pure.lit.callbacks.averaging import Averaging
+from lit_pure.config.experiment import EvaluationConfig, Experiment
+from lit_pure.config.pure import PureExperiment
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
-from lit_pure.lit.callbacks.draws import Draws
-from lit_pure.lit.callbacks.guard import Guard
-from lit_pure.lit.callbacks.heartbeat import Heartbeat
-from lit_pure.lit.callbacks.history import LossHistory
-from lit_pure.lit.callbacks.keeping import KeepPictures
-from lit_pure.lit.callbacks.measures import RestorationMetrics
+from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.loss_history import LossHistory
+from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
-from lit_pure.lit.callbacks.progress import Progress
+from lit_pure.lit.callbacks.progress_bar import Progress
 from lit_pure.lit.callbacks.provenance import Provenance
-from lit_pure.lit.callbacks.stopping import Stopping
+from lit_pure.lit.callbacks.save_pictures import KeepPictures
+from lit_pure.lit.callbacks.seeding import Draws
+from lit_pure.lit.callbacks.signals import Stopping
+from lit_pure.lit.callbacks.skip_nonfinite import Guard
 from lit_pure.lit.callbacks.throughput import Throughput
-from lit_pure.lit.strategies import strategy_of
+from lit_pure.lit.callbacks.watchdog import Heartbeat
+from lit_pure.lit.distributed.strategies import strategy_of
+from lit_pure.lit.pure import ARModule
+from lit_pure.runs import checkpoints
+from lit_pure.runs.resume import Place
 
 CURVES = "metrics.csv"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.schema import PureExperiment
+from lit_pure.config.pure import PureExperiment
 from lit_pure.metrics import files, protocols
 from lit_pure.metrics.table import METRICS, info_of
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from lit_pure.download import digest, download, whole
+from lit_pure.files.download import digest, download, whole
 from lit_pure.metrics.table import METRICS, WeightsFile, info_of
 
 State = Literal["present", "absent", "damaged"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_pure.textfile import write_whole
+from lit_pure.files.atomic import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

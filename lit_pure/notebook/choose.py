@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lit_pure import runs
 from lit_pure.config.compose import changes
-from lit_pure.config.schema import PureExperiment
-from lit_pure.runs import MissingRun, Run
+from lit_pure.config.pure import PureExperiment
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import MissingRun, Run
 
 VARIABLE = "LIT_PURE_RUNS"
 """Names of runs, separated by commas, that the notebooks take where their cells name none."""

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_pure.notebook.style import INK, WIDTH, axes, color_of, styled
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 _SCALARS_ONLY = {
     event_accumulator.SCALARS: 0,  # all of them; of everything else the least there is

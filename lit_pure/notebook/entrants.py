@@ -19,7 +19,7 @@ from lit_pure.images.io import read_bytes, read_image
 from lit_pure.metrics.rows import FILE, KEYS, read_rows
 from lit_pure.metrics.table import info_or_plain
 from lit_pure.notebook.style import GREY, color_of
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 BICUBIC, RESTORED = "bicubic", "restored"
 SAME = 1e-3

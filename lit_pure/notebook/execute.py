@@ -23,8 +23,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from lit_pure.config.compose import PROJECT
-from lit_pure.runs import ROOT
-from lit_pure.textfile import write_whole
+from lit_pure.files.atomic import write_whole
+from lit_pure.runs.folder import ROOT
 
 log = logging.getLogger("lit_pure.notebook.execute")  # also where this file is the program
 

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from lit_pure.config.models import SamplingConfig
+from lit_pure.config.pure import SamplingConfig
+from lit_pure.families.pure.sampling.logits import dynamic_k
 from lit_pure.images.color import luma
 from lit_pure.images.maps import dark_map
 from lit_pure.notebook.style import (
@@ -31,7 +32,6 @@ from lit_pure.notebook.style import (
     styled,
 )
 from lit_pure.notebook.subject import Answer, Subject
-from lit_pure.sampling.logits import dynamic_k
 
 OPACITY = 0.55
 """Of the map that lies over a picture."""

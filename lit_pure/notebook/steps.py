@@ -10,7 +10,7 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lit_pure.config.schema import LEVELS
+from lit_pure.config.dem import LEVELS
 from lit_pure.degradation.kernels import DELTA, Kernel
 from lit_pure.degradation.pipeline import Degradation, Noise, Resize, stages
 from lit_pure.notebook.style import COLORS, INK, WIDTH, Panel, axes, draw_panel, sheet, styled

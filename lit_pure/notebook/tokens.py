@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lit_pure.families.pure.sequence.vocabulary import BOS, SIZE_UNIT, Vocabulary
 from lit_pure.images.geometry import resize
 from lit_pure.notebook.style import WIDTH, Panel, axes, draw_panel, styled
 from lit_pure.notebook.subject import Answer, Subject
-from lit_pure.tokens.vocabulary import BOS, SIZE_UNIT, Vocabulary
 
 CELLS = 16
 """Codes of a grid that are written out along a side; of a larger grid the upper left."""

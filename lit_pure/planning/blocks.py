@@ -1,10 +1,10 @@
 """What a training step keeps of the blocks for the backward pass, tensor by tensor.
 
-Derived from `backbone/blocks.py` and from what torch's operations save; `tests/planning` compares it with both. Knows
+Derived from `models/blocks.py` and from what torch's operations save; `tests/planning` compares it with both. Knows
 positions and bytes per position. Knows nothing of weights or of how many blocks there are.
 """
 
-from lit_pure.config.models import BackboneConfig
+from lit_pure.config.pure import BackboneConfig
 from lit_pure.planning.setting import FLOAT32, Setting
 
 

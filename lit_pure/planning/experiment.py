@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_pure.config.compose import locate
-from lit_pure.config.schema import LEVELS, DemExperiment, GuidanceMode, PureExperiment, TokenizerExperiment
+from lit_pure.config.dem import LEVELS, DemExperiment
+from lit_pure.config.pure import GuidanceMode, PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.families.pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
 from lit_pure.planning.setting import Setting
-from lit_pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

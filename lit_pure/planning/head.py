@@ -1,6 +1,6 @@
 """What the loss and the head take, from hidden states to gradients.
 
-The formula is that of `backbone/losses.py`, which measures itself against it. Knows nothing of how states come about.
+The formula is that of `models/losses.py`, which measures itself against it. Knows nothing of how states come about.
 """
 
 from lit_pure.planning.setting import FLOAT32, Setting

@@ -1,13 +1,14 @@
 """What pictures take: degradation, the estimator's scores, encoding, and decoding of restored pictures.
 
-Derived from `degradation/`, `tokens/vq.py` and `sampling/`, in float32 as there. Knows sides and channels. Knows
+Derived from `degradation/`, `models/vq.py` and `sampling/`, in float32 as there. Knows sides and channels. Knows
 nothing of training.
 """
 
 from itertools import pairwise
 from math import ceil
 
-from lit_pure.config.models import DemConfig, VQConfig
+from lit_pure.config.dem import DemConfig
+from lit_pure.config.tokenizer import VQConfig
 from lit_pure.planning.setting import FLOAT32, Setting
 
 ENLARGED = 9

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from lit_pure.config.schema import PureExperiment
+from lit_pure.config.pure import PureExperiment
 from lit_pure.planning.memory import Memory
 from lit_pure.planning.setting import Setting
 

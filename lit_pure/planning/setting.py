@@ -6,8 +6,10 @@ no tensor (`blocks.py`, `weights.py`, `head.py`, `pictures.py`) and no sum (`mem
 
 from dataclasses import dataclass
 
-from lit_pure.config.models import BackboneConfig, DemConfig, SamplingConfig, VQConfig
-from lit_pure.config.training import AdapterConfig, OptimConfig, TrainerConfig
+from lit_pure.config.dem import DemConfig
+from lit_pure.config.pure import AdapterConfig, BackboneConfig, SamplingConfig
+from lit_pure.config.tokenizer import VQConfig
+from lit_pure.config.training import OptimConfig, TrainerConfig
 
 FLOAT32 = 4
 """Bytes."""

@@ -1,7 +1,7 @@
 """What stands throughout a training: parameters, gradients, AdamW's moments, the average; and pieces that are gathered.
 
-Derived from `backbone/next_token.py`, `backbone/adapters.py`, `lit/sharding.py`, torch's AdamW and FSDP2, and torchao's
-8-bit AdamW. Knows shapes of tensors and how they are cut. Knows nothing of activations.
+Derived from `models/next_token.py`, `models/adapters.py`, `lit/distributed/sharding.py`, torch's AdamW and FSDP2, and
+torchao's 8-bit AdamW. Knows shapes of tensors and how they are cut. Knows nothing of activations.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """A table in a paper's layout: what was published, and beside it what runs of ours measured, each on its own test set.
 
-Knows which figure stands in which row and column. Knows nothing of run folders (`standing.py`), of what is said below
-the table (`remarks.py`), nor of how it is written (`render.py`).
+Knows which figure stands in which row and column. Knows nothing of run folders (`placement.py`), of what is said below
+the table (`footnotes.py`), nor of how it is written (`render.py`).
 """
 
 import math
@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.protocols import protocol
 from lit_pure.metrics.table import METRICS
-from lit_pure.report import remarks
+from lit_pure.report import footnotes
 from lit_pure.report.layouts import LAYOUTS, Layout
-from lit_pure.report.ours import Measured
+from lit_pure.report.measured import Measured
+from lit_pure.report.placement import Placed, plain, set_apart, stand
 from lit_pure.report.published import ASIDES, Figure, PublishedTable, load
-from lit_pure.report.standing import Placed, plain, set_apart, stand
 from lit_pure.report.table import Cell, Row, Table, ranked, turned
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 COSTS = {
     "Inference Time (s)": "seconds",
@@ -56,7 +56,7 @@ def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals
         placed = set_apart(placed, _sides(layout, published))
     made = _Assembly(layout, published, placed, keys(layout, published), intervals)
     heads, columns, blocks = {"sets": made.by_sets, "across": made.across}.get(layout.shape, made.by_rows)()
-    said = remarks.notes(layout, published, placed, made.keys, only=only, intervals=intervals, searched=not chosen)
+    said = footnotes.notes(layout, published, placed, made.keys, only=only, intervals=intervals, searched=not chosen)
     title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
     aside = (published.aside, ASIDES[published.aside])
     table = Table(title, heads, columns, ranked(blocks, list(columns.values())), tuple(said), aside)

@@ -1,7 +1,7 @@
 """The layouts of papers' tables: which published table, and which runs of ours stand in it.
 
-Knows names of layouts, tables, rows and experiments. Knows nothing of figures (`published.py`, `ours.py`), nor of how a
-table is put together (`assemble.py`).
+Knows names of layouts, tables, rows and experiments. Knows nothing of figures (`published.py`, `measured.py`), nor of
+how a table is put together (`assemble.py`).
 """
 
 import difflib

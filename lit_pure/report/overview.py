@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lit_pure.report.ours import BICUBIC, figures_of, method_of
+from lit_pure.report.measured import BICUBIC, figures_of, method_of
 from lit_pure.report.table import NOTHING, Cell, Row, Table
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
 """Columns of the table of runs before the metrics."""

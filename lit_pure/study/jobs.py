@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lit_pure import runs
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.schema import TokenizerExperiment
-from lit_pure.restoring import settings_of
-from lit_pure.runs import Run
+from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.families.settings import settings_of
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
 from lit_pure.study.sets import Pictures
 

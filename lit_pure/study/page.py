@@ -1,6 +1,6 @@
 """The page of a study: question, answers, tables, pictures, and how all of it is made again.
 
-Knows Markdown and where pictures lie. What the scores say is `verdict.py`'s, tables are `tables.py`'s.
+Knows Markdown and where pictures lie. What the scores say is `claims.py`'s, tables are `tables.py`'s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from lit_pure.images.io import read_image, write_png
 from lit_pure.images.maps import maps_beside
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
-from lit_pure.study import ledger
+from lit_pure.study import score_files
+from lit_pure.study.claims import Scores, Verdict, verdicts
 from lit_pure.study.jobs import Job, lacking
-from lit_pure.study.ledger import Scored
 from lit_pure.study.plan import ENTROPY, StudyConfig
+from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
 from lit_pure.study.tables import beside_published, every_arm, label_of, number, span
-from lit_pure.study.verdict import Scores, Verdict, verdicts
-from lit_pure.study.work import finished, shown_in
+from lit_pure.study.workers import finished, shown_in
 
 
 def write_page(
@@ -50,7 +50,7 @@ def write_page(
     scores: dict[tuple[str, str], list[Mapping[str, Scored]]] = {}
     undone = [f"{arm} (there is no run of {run} yet)" for arm, run in lacking(plan).items()]
     for job in jobs:
-        if found := ledger.read(job, out):
+        if found := score_files.read(job, out):
             scores.setdefault((job.arm, job.pictures.name), []).append(found)
         else:
             undone.append(job.label)

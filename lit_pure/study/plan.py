@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lit_pure.config.compose import PROJECT, ConfigError, locate, read
-from lit_pure.config.data import Problem, knob
+from lit_pure.config.knobs import Problem, knob
 from lit_pure.metrics.table import METRICS
 
 FOLDER = "data/studies"

@@ -13,7 +13,7 @@ from typing import Any
 from lit_pure.config.compose import degradation
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.sources import find_photos
-from lit_pure.degrade_folder import Recipe, degrade_files, plan
+from lit_pure.degradation.folder import Recipe, degrade_files, plan
 from lit_pure.images.matching import match
 from lit_pure.study.plan import SetConfig
 

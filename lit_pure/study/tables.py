@@ -12,9 +12,9 @@ from lit_pure.report.assemble import keys
 from lit_pure.report.layouts import Layout
 from lit_pure.report.published import PublishedTable, load
 from lit_pure.report.table import Cell, Row, Table, ranked
-from lit_pure.study.ledger import Scored
+from lit_pure.study.claims import Scores, mean, spread
 from lit_pure.study.plan import ENTROPY, StudyConfig
-from lit_pure.study.verdict import Scores, mean, spread
+from lit_pure.study.score_files import Scored
 
 
 def label_of(metric: str) -> str:

@@ -12,8 +12,8 @@ from lit_pure.__main__ import main
 from lit_pure.bench import decoding
 from lit_pure.bench.decoding import Contest, Preset, floor_seconds, make_grammar, make_prompt
 from lit_pure.bench.reference import ReferenceLoop, upstream
-from lit_pure.config.models import BackboneConfig, SamplingConfig
-from lit_pure.sampling.decode import decode
+from lit_pure.config.pure import BackboneConfig, SamplingConfig
+from lit_pure.families.pure.sampling.decode import decode
 
 CPU = torch.device("cpu")
 SMALL = Preset(BackboneConfig(width=32, layers=2, heads=4, ffn=48, dropout=0.0), 4)
@@ -65,7 +65,7 @@ def test_the_7b_floor_is_that_of_the_reference_notes(monkeypatch: pytest.MonkeyP
 
 
 def meta_backbone(preset: Preset, device: torch.device, seed: int) -> torch.nn.Module:
-    from lit_pure.backbone.next_token import NextTokenBackbone
+    from lit_pure.models.next_token import NextTokenBackbone
 
     with torch.device("meta"):
         return NextTokenBackbone(preset.backbone, decoding.VOCABULARY).to(preset.dtype)

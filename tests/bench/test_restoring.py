@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_pure import runs
 from lit_pure.__main__ import main
 from lit_pure.bench import restoring
 from lit_pure.bench.restoring import Timing, measure, restored, squares
+from lit_pure.families.pure.restorer import Restorer
+from lit_pure.families.table import restorer_of
 from lit_pure.images.io import to_bytes, write_png
-from lit_pure.lit.modules import restorer_of
-from lit_pure.restore import Restorer
-from lit_pure.runs import Run
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 STAGES = ["encode", "text", "codes", "decode", "colors"]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from lit_pure.__main__ import main
-from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.bench import by_hand, presets
-from lit_pure.bench.subjects import CAPTION, OnCodes, on_random_codes
+from lit_pure.bench import plain_loop, presets
+from lit_pure.bench.timing import held, order
+from lit_pure.bench.train_subjects import CAPTION, OnCodes, on_random_codes
 from lit_pure.bench.training import Comparison, compare, summed_up
-from lit_pure.bench.turns import held, order
-from lit_pure.config.schema import PureExperiment
-from lit_pure.lit.callbacks.told import Work
+from lit_pure.config.pure import PureExperiment
+from lit_pure.lit.callbacks.protocols import Work
+from lit_pure.models.next_token import NextTokenBackbone
 
 CPU = torch.device("cpu")
 TINY = ["backbone.width=32", "backbone.layers=2", "backbone.heads=2", "backbone.ffn=48", "data.size=64"]
@@ -68,10 +68,10 @@ def test_on_random_codes_too_dropout_and_rounding_included(precision: str) -> No
     ids=["a little more", "not a number"],
 )
 def test_a_loss_that_differs_is_an_error(
-    change: Callable[[by_hand.HandLoop, Tensor], Tensor], step: int, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[plain_loop.HandLoop, Tensor], Tensor], step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = by_hand.HandLoop._loss
-    monkeypatch.setattr(by_hand.HandLoop, "_loss", lambda loop, batch: change(loop, right(loop, batch)))
+    right = plain_loop.HandLoop._loss
+    monkeypatch.setattr(plain_loop.HandLoop, "_loss", lambda loop, batch: change(loop, right(loop, batch)))
     with pytest.raises(ValueError, match=f"step {step}: the Trainer's loss is .* nothing is compared"):
         compare("1b", on_codes([], 4), CPU, rounds=1, steps=2)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lit_pure.config.compose import ConfigError, compose, differences, grid, load, save
-from lit_pure.config.schema import PureExperiment
+from lit_pure.config.pure import PureExperiment
 
 PROBE = """
 import sys

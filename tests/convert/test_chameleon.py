@@ -11,8 +11,7 @@ from torch import Tensor
 from transformers import ChameleonConfig, ChameleonForConditionalGeneration
 from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAEConfig
 
-from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.models import BackboneConfig
+from lit_pure.config.pure import BackboneConfig
 from lit_pure.convert import chameleon
 from lit_pure.convert.chameleon import (
     backbone_config,
@@ -23,8 +22,9 @@ from lit_pure.convert.chameleon import (
     to_chameleon,
     write_chameleon,
 )
-from lit_pure.tokens.text import make_vocabulary
-from lit_pure.tokens.vocabulary import code_name
+from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
+from lit_pure.families.pure.sequence.vocabulary import code_name
+from lit_pure.models.next_token import NextTokenBackbone
 
 VOCABULARY = make_vocabulary(["Medium blur, small noise."] * 3, codes=40, words=280)
 SHAPES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -97,7 +97,7 @@ def test_logits_of_a_folder_are_those_of_transformers(tmp_path: Path, kind: str)
 
 @pytest.mark.parametrize("shard", [5_000_000_000, 20_000])
 def test_what_we_write_transformers_reads(tmp_path: Path, shard: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lit_pure.weights.LARGEST_FILE", shard)
+    monkeypatch.setattr("lit_pure.models.weights.LARGEST_FILE", shard)
     torch.manual_seed(0)
     backbone = NextTokenBackbone(BackboneConfig(32, 2, 4, 48, rope_theta=500.0), VOCABULARY.size).eval()
     write_chameleon(tmp_path / "out", backbone, VOCABULARY, norm_rows=4)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_pure.basicsr_import import load_basicsr
-from lit_pure.config.models import DemConfig
+from lit_pure.bench.basicsr_import import load_basicsr
+from lit_pure.config.dem import DemConfig
 from lit_pure.convert.deresnet import from_deresnet, key_table, read_deresnet, to_deresnet, write_deresnet
 from lit_pure.degradation.dem import DegradationEstimator
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from lit_pure.config.models import VQConfig
+from lit_pure.config.tokenizer import VQConfig
 from lit_pure.convert.llamagen import from_llamagen, key_table, read_llamagen, to_llamagen, write_llamagen
-from lit_pure.tokens.vq import VQTokenizer
+from lit_pure.models.vq import VQTokenizer
 
 SMALL = VQConfig(channels=[32, 64, 32], res_blocks=1, z_channels=8, codes=20)
 Shape = tuple[int, ...]

@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from lit_pure.config.data import DataConfig, PhotosConfig
+from lit_pure.config.dem import DemExperiment
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
 from lit_pure.config.ranges import violations
-from lit_pure.config.schema import DemExperiment, Experiment, PureExperiment, TokenizerExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.datasets import sources
 from lit_pure.datasets.encoded import fingerprint
 from lit_pure.datasets.sources import SKIMAGE_PHOTOS, find_photos, photos_in

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_pure.basicsr_import import load_basicsr
+from lit_pure.bench.basicsr_import import load_basicsr
 
 
 def picture(height: int, width: int, seed: int) -> Tensor:

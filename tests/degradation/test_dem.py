@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.data import DegradationConfig
-from lit_pure.config.models import DemConfig
+from lit_pure.config.dem import DemConfig
 from lit_pure.degradation import dem
 from lit_pure.degradation.dem import (
     MIN_GAP,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from lit_pure import checkpoints
+from lit_pure.runs import checkpoints
 from tests.faults import train
 from tests.faults.train import Settings
 from tests.forks import FORKS, ended, free_port

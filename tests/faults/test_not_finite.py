@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure import checkpoints
 from lit_pure.datasets.order import Stream
+from lit_pure.runs import checkpoints
 from tests.faults.conftest import launch
 from tests.faults.train import LENGTH, Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure import checkpoints
+from lit_pure.runs import checkpoints
 from tests.faults.conftest import Ended, goes_on, launch
 from tests.faults.train import Settings
 

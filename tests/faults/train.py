@@ -29,15 +29,15 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, Dataset
 
 from lit_pure import __main__ as command_line
-from lit_pure import checkpoints
 from lit_pure.commands import run
 from lit_pure.config.training import TrainerConfig
 from lit_pure.datasets.order import Stream
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
-from lit_pure.lit.callbacks.guard import Guard
-from lit_pure.lit.callbacks.heartbeat import Heartbeat
-from lit_pure.lit.callbacks.stopping import Stopping, leave_signals_to_the_main_process
-from lit_pure.lit.strategies import strategy_of
+from lit_pure.lit.callbacks.signals import Stopping, leave_signals_to_the_main_process
+from lit_pure.lit.callbacks.skip_nonfinite import Guard
+from lit_pure.lit.callbacks.watchdog import Heartbeat
+from lit_pure.lit.distributed.strategies import strategy_of
+from lit_pure.runs import checkpoints
 
 LENGTH = 24
 """Images."""

@@ -7,21 +7,22 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
-from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.config.data import DataConfig, PhotosConfig
-from lit_pure.config.models import BackboneConfig, SamplingConfig, VQConfig
-from lit_pure.config.schema import EvaluationConfig, PureExperiment, SequenceConfig
+from lit_pure.config.experiment import EvaluationConfig
+from lit_pure.config.pure import BackboneConfig, PureExperiment, SamplingConfig, SequenceConfig
+from lit_pure.config.tokenizer import VQConfig
 from lit_pure.config.training import TrainerConfig
-from lit_pure.lit.ar import ARModule
-from lit_pure.lit.callbacks.guard import Guard
-from lit_pure.lit.callbacks.heartbeat import Heartbeat
-from lit_pure.lit.callbacks.measures import RestorationMetrics
+from lit_pure.families.pure.restorer import Restorer
+from lit_pure.families.pure.sequence.assemble import Assembler
+from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
+from lit_pure.lit.callbacks.metrics import RestorationMetrics
+from lit_pure.lit.callbacks.skip_nonfinite import Guard
+from lit_pure.lit.callbacks.watchdog import Heartbeat
 from lit_pure.lit.data import DegradeAndScore, PhotoDataModule
-from lit_pure.lit.strategies import strategy_of
-from lit_pure.restore import Restorer
-from lit_pure.sequence.assemble import Assembler
-from lit_pure.tokens.text import make_vocabulary
-from lit_pure.tokens.vq import VQTokenizer
+from lit_pure.lit.distributed.strategies import strategy_of
+from lit_pure.lit.pure import ARModule
+from lit_pure.models.next_token import NextTokenBackbone
+from lit_pure.models.vq import VQTokenizer
 from tests.faults.train import Settings
 
 STEPS = 2

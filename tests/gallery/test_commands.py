@@ -10,7 +10,7 @@ import lit_pure.commands.gallery as command
 from lit_pure.__main__ import main
 from lit_pure.gallery.gather import gather
 from lit_pure.gallery.records import LABELS
-from lit_pure.runs import require
+from lit_pure.runs.folder import require
 from tests.gallery.conftest import HEIGHT, NAMES, WIDTH, make_folder
 
 

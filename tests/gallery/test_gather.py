@@ -7,7 +7,7 @@ import pytest
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.gallery.gather import gather
-from lit_pure.runs import Run, require
+from lit_pure.runs.folder import Run, require
 from tests.gallery.conftest import NAMES, make_folder, make_run
 
 

@@ -18,7 +18,7 @@ from lit_pure.gallery.page import page, require_ours
 from lit_pure.gallery.write import pack, write
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import read_bytes, read_image, to_bytes
-from lit_pure.runs import require
+from lit_pure.runs.folder import require
 from tests.gallery.conftest import HEIGHT, NAMES, NASTY, WIDTH, make_folder, make_run
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lit_pure.config.compose import compose, save
-from lit_pure.runs import ROOT, Run, versions, write_json
+from lit_pure.files.atomic import write_json
+from lit_pure.runs.folder import ROOT, Run, versions
 from tests.launch import cluster
 
 PROGRAM = """

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from lit_pure import checkpoints, runs
 from lit_pure.__main__ import main
 from lit_pure.launch.slurm import option
+from lit_pure.runs import checkpoints
+from lit_pure.runs import folder as runs
 from tests.launch import cluster
 from tests.launch.conftest import finish
 
@@ -183,7 +184,7 @@ def test_what_waits_for_a_job_that_fails_is_taken_away(place: Path, slurm: Path,
 def test_a_requeued_element_is_the_same_command_again_and_its_log_goes_on(
     place: Path, slurm: Path, program: Path
 ) -> None:
-    """The run requeues its own job, as `lit_pure.stopped` does at SIGUSR1; nobody else does it a second time."""
+    """The run requeues its own job, as `lit_pure.runs.stop` does at SIGUSR1; nobody else does it a second time."""
     finish("tok"), finish("est")
     package = place / "lit_pure"
     with (package / "__main__.py").open("a") as file:

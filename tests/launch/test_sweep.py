@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure import checkpoints, runs
 from lit_pure.__main__ import main
-from lit_pure.launch.here import Processes
+from lit_pure.launch.local import Processes
+from lit_pure.runs import checkpoints
+from lit_pure.runs import folder as runs
 from tests.launch.conftest import finish
 
 

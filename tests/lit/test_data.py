@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from PIL import Image
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
-from lit_pure.config.models import DemConfig
+from lit_pure.config.dem import DemConfig
 from lit_pure.datasets.order import Stream
 from lit_pure.datasets.shards import write_shards
 from lit_pure.datasets.sources import find_photos

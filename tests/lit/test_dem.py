@@ -10,8 +10,7 @@ from PIL import Image
 
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import DataConfig, PhotosConfig
-from lit_pure.config.models import DemConfig
-from lit_pure.config.schema import DemExperiment
+from lit_pure.config.dem import DemConfig, DemExperiment
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import Pairs
 from lit_pure.degradation.pipeline import degrade

@@ -5,8 +5,7 @@ import torch
 from lightning import Trainer
 from torch.optim import SGD
 
-from lit_pure.config.models import VQConfig
-from lit_pure.config.schema import TokenizerExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment, VQConfig
 from lit_pure.lit.data import Batch
 from lit_pure.lit.tokenizer import TokenizerModule
 

@@ -7,7 +7,7 @@ import pytest
 
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import PhotosConfig
-from lit_pure.config.schema import PureExperiment
+from lit_pure.config.pure import PureExperiment
 from lit_pure.metrics.choice import choose, of_run, without_truth
 from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.protocols import protocol

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lit_pure import runs
+from lit_pure.files.atomic import write_json
 from lit_pure.metrics.choice import Choice
 from lit_pure.metrics.evaluation import Evaluation, mean_of
 from lit_pure.metrics.intervals import Interval, bootstrap_mean
 from lit_pure.metrics.rows import Row, write_rows
-from lit_pure.reconstruct_folder import CodeUse, Outcome, Reconstructions
-from lit_pure.report import ours
-from lit_pure.runs import Run
+from lit_pure.report import measured
+from lit_pure.restoring.reconstruct import CodeUse, Outcome, Reconstructions
+from lit_pure.runs.folder import Run
 
 SSIM = [0.99, 0.98, 0.99, 0.5, 0.97, 0.98, 0.99, 0.96]
 """One far off, so that the interval of the mean would go beyond 0 and 1."""
@@ -30,10 +30,10 @@ def reconstructed() -> Interval:
 
 
 def reported(folder: Path) -> Interval:
-    runs.write_json(folder / "summary.json", {"family": "pure", "test/demo/ssim": float(np.mean(SSIM))})
+    write_json(folder / "summary.json", {"family": "pure", "test/demo/ssim": float(np.mean(SSIM))})
     rows = [Row("demo", "restored", str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
     write_rows(folder / "scores.csv", rows, ["ssim"])
-    [result] = ours.tested(Run(folder), spread=True)
+    [result] = measured.tested(Run(folder), spread=True)
     found = result.figures["ssim"]
     assert found.interval is not None and found.n is not None
     return Interval(found.mean, *found.interval, found.n)

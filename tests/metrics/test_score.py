@@ -18,18 +18,19 @@ import numpy as np
 import pytest
 import timm
 import torch
+from metrics import foreign
 from torch import Tensor, nn
 
-from lit_pure.basicsr_import import load_basicsr
+from lit_pure.bench.basicsr_import import load_basicsr
+from lit_pure.config.compose import PROJECT
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.photos import Crops
 from lit_pure.images.files import list_images
 from lit_pure.images.io import from_bytes, read_image, write_png
 from lit_pure.metrics.score import Frechet, NotScorable, Scorer, distance, score_bytes
 from lit_pure.metrics.table import METRICS
-from metrics import foreign
 
-REALSR = Path(__file__).parents[3] / "shared" / "data" / "realsr"
+REALSR = PROJECT.parent / "shared" / "data" / "realsr"
 PUBLISHED = {"psnr": 25.1511, "ssim": 0.7341, "niqe": 5.6476}
 """OSEDiff on RealSR, arXiv 2406.08177, table 1, with the digits of the authors' log."""
 
@@ -324,7 +325,7 @@ def test_offline_and_silent_in_an_empty_home(tmp_path: Path) -> None:
     environment = {
         "HOME": str(tmp_path),
         "PATH": "",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(PROJECT),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run([sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True, timeout=120)

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torchvision
 
-from lit_pure.config.schema import MetricName
+from lit_pure.config.experiment import MetricName
 from lit_pure.metrics.table import METRICS, info_of
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lit_pure import runs
 from lit_pure.config.compose import compose, save
+from lit_pure.files.atomic import write_json
 from lit_pure.images.io import write_png
 from lit_pure.metrics.rows import Row, write_rows
-from lit_pure.runs import Run
+from lit_pure.runs.folder import Run
 
 BICUBIC = (20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0)
 IMAGES = ("a", "b", "c", "d", "e", "f", "g", "h")
@@ -40,8 +40,8 @@ def make_run(place):
         composed = compose(experiment, ["data.size=32", *overrides])
         composed.name = name
         save(composed, run.folder / "config.yaml")
-        runs.write_json(run.folder / "provenance.json", {"started": started, "seed": 0, "needs": {}})
-        runs.write_json(run.folder / "summary.json", {"family": "pure", "steps": 5, "parameters": 1_500_000})
+        write_json(run.folder / "provenance.json", {"started": started, "seed": 0, "needs": {}})
+        write_json(run.folder / "summary.json", {"family": "pure", "steps": 5, "parameters": 1_500_000})
         if psnr:
             found = {("demo", method): psnr, ("demo", "bicubic"): bicubic[: len(psnr)], ("second", method): more}
             rows = [

@@ -3,7 +3,7 @@
 import pytest
 
 from lit_pure.notebook.choose import ABSENT, chosen, chosen_restorer, overview, settings
-from lit_pure.runs import MissingRun
+from lit_pure.runs.folder import MissingRun
 
 
 def labels(runs) -> list[str]:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lit_pure.config.models import SamplingConfig
+from lit_pure.config.pure import SamplingConfig
 from lit_pure.images.color import heatmap
 from lit_pure.notebook.maps import k_map, over_picture
 

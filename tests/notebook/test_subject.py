@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lit_pure import runs
+from lit_pure.families.table import restorer_of
 from lit_pure.images.io import from_bytes, read_image, to_bytes, write_png
-from lit_pure.lit.modules import restorer_of
 from lit_pure.notebook import steps, tokens, variants
 from lit_pure.notebook.subject import ask, known_pictures, open_file, open_test_picture
+from lit_pure.runs import folder as runs
 
 
 @pytest.fixture

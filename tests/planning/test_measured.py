@@ -21,23 +21,25 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from lit_pure.backbone import blocks as real_blocks
-from lit_pure.backbone.adapters import insert, trained
-from lit_pure.backbone.blocks import Block, rotary
-from lit_pure.backbone.losses import linear_cross_entropy
-from lit_pure.backbone.next_token import NextTokenBackbone
 from lit_pure.bench.memory import LiveBytes
 from lit_pure.config.data import DegradationConfig
-from lit_pure.config.models import BackboneConfig, DemConfig, SamplingConfig, VQConfig
-from lit_pure.config.training import AdapterConfig, OptimConfig, TrainerConfig
+from lit_pure.config.dem import DemConfig
+from lit_pure.config.pure import AdapterConfig, BackboneConfig, SamplingConfig
+from lit_pure.config.tokenizer import VQConfig
+from lit_pure.config.training import OptimConfig, TrainerConfig
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.degradation.pipeline import apply, draw
+from lit_pure.lit.distributed.sharding import prepare
 from lit_pure.lit.schedule import configure
-from lit_pure.lit.sharding import prepare
+from lit_pure.models import blocks as real_blocks
+from lit_pure.models.adapters import insert, trained
+from lit_pure.models.blocks import Block, rotary
+from lit_pure.models.losses import linear_cross_entropy
+from lit_pure.models.next_token import NextTokenBackbone
+from lit_pure.models.vq import VQTokenizer
 from lit_pure.planning import blocks, head, pictures, weights
 from lit_pure.planning.memory import DECODING, Memory
 from lit_pure.planning.setting import CPU, CUDA, Setting
-from lit_pure.tokens.vq import VQTokenizer
 
 NANO = BackboneConfig(width=192, layers=2, heads=4, ffn=512, dropout=0.0, loss_chunk=256)
 """Of experiments/pure/nano.yaml, with two of its four blocks."""

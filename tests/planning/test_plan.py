@@ -10,10 +10,10 @@ import torch
 
 from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, locate
-from lit_pure.config.schema import GuidanceMode, PureExperiment
+from lit_pure.config.pure import GuidanceMode, PureExperiment
+from lit_pure.families.pure.sequence.assemble import Assembler, Sample
+from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.planning.experiment import Words, setting_of, vocabulary_file
-from lit_pure.sequence.assemble import Assembler, Sample
-from lit_pure.tokens.vocabulary import Vocabulary
 
 PAPER = ["plan", "pure/paper"]
 

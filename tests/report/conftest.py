@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure import runs
+from lit_pure.files.atomic import write_json
 from lit_pure.metrics.rows import Row, write_rows
-from lit_pure.runs import Run
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 Make = Callable[..., Run]
 
@@ -48,7 +49,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
                 rows += [Row(on, method, f"{index}", scores), Row(on, "bicubic", f"{index}", {"psnr": 99.0})]
         if rows:
             write_rows(run.folder / "scores.csv", rows, sorted({key for row in rows for key in row.scores}))
-        runs.write_json(run.folder / "summary.json", summary)
+        write_json(run.folder / "summary.json", summary)
         return run
 
     return made

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from lit_pure import runs
 from lit_pure.config.compose import ConfigError
+from lit_pure.files.atomic import write_json
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS, Layout
 from lit_pure.report.table import Row, Table
-from lit_pure.runs import Run
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
 
 SCORES = [20.0, 21.0, 23.0, 22.0, 20.5, 24.0, 21.5, 22.5, 20.8, 23.2, 21.7, 22.4]
 
@@ -143,7 +144,7 @@ def test_table_4_has_a_column_per_method(make) -> None:
         for note in shown("table4").notes
     )
     cost = {"seconds_per_image": 1.23456, "parameters": {"total": 6_251_576}, "size": 128, "device": "2 CPU threads"}
-    runs.write_json(run.folder / "complexity.json", cost)
+    write_json(run.folder / "complexity.json", cost)
     table = shown("table4")
     assert list(table.columns) == ["StableSR", "DiffBIR", "SeeSR", "PASD", "OSEDiff", "PURE", "ours: demo/version_0"]
     found = {one.head[0]: [cell.text for cell in one.cells][-2:] for one in rows(table)}
@@ -158,7 +159,7 @@ def test_table_4_has_a_column_per_method(make) -> None:
         for note in table.notes
     )
     words = {"settings": ["sampling.engine=jacobi", "sampling.k_max=1"]}
-    runs.write_json(run.folder / "complexity.json", cost | {"engine": "jacobi", "dtype": "bfloat16"} | words)
+    write_json(run.folder / "complexity.json", cost | {"engine": "jacobi", "dtype": "bfloat16"} | words)
     for layout in ("table4", "nsarm-time"):
         assert (
             "demo/version_0 was timed with engine jacobi, dtype bfloat16; "

@@ -7,7 +7,7 @@ import pytest
 from lit_pure.config.compose import ConfigError, experiment_names, is_sweep
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.published import load
-from lit_pure.runs import experiment_of
+from lit_pure.runs.folder import experiment_of
 from lit_pure.study.plan import Claim, plan_of, studies
 
 

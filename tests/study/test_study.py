@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_pure import runs
 from lit_pure.__main__ import main
 from lit_pure.images.io import from_bytes, read_bytes, write_png
-from lit_pure.launch.here import Processes
-from lit_pure.study import perform
+from lit_pure.launch.local import Processes
+from lit_pure.runs import folder as runs
+from lit_pure.study import run_job
 
 PLAN = """
 title: A small study
@@ -76,7 +76,7 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
     assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "2"]) == 0
     assert written(asked / "two") == first, "in two processes, in two goes"
 
-    monkeypatch.setattr(perform, "perform", None)
+    monkeypatch.setattr(run_job, "perform", None)
     assert main(["study", "small", "--out", "one", "--work", "w1", "--workers", "1"]) == 0
     assert f"{JOBS} jobs, {JOBS} of them done before" in capsys.readouterr().out
     assert written(asked / "one") == first
@@ -149,9 +149,9 @@ def test_sets_of_one_name_in_two_studies_do_not_meet(asked: Path) -> None:
 
 
 def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lit_pure.study import work
+    from lit_pure.study import workers
 
-    real, seen = perform.perform, []
+    real, seen = run_job.perform, []
 
     def stopping(job, pair, shown):
         seen.append((job.label, pair.name))
@@ -173,7 +173,7 @@ def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatc
         "--sets",
         "mine",
     ]
-    monkeypatch.setattr(work, "perform", stopping)
+    monkeypatch.setattr(workers, "perform", stopping)
     assert main(arguments) == 130
     assert [name for _, name in seen] == ["a", "b", "c"]
     assert main(arguments) == 0
@@ -191,15 +191,15 @@ def test_a_study_restores_as_the_command_does(asked: Path) -> None:
 
 
 def test_given_words_are_those_of_the_estimator_and_the_true_picture(asked: Path) -> None:
-    from lit_pure.lit.modules import restorer_of
-    from lit_pure.study.oracle import told
+    from lit_pure.families.table import restorer_of
+    from lit_pure.study.given_words import told
 
     run = runs.require("demo")
     lq = (torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(1)) * 255).to(torch.uint8)
     hq = lq.repeat_interleave(4, 1).repeat_interleave(4, 2)
     restorer = restorer_of(run)
     made = restorer.restore_photo(from_bytes(lq), "x", 4, told=told(run, lq, hq))
-    from lit_pure.captions.describe import describe
+    from lit_pure.datasets.captions.describe import describe
 
     assert made.blur is not None and made.noise is not None
     assert made.caption and describe(hq).startswith(made.caption), "cut where the model has no room for more"

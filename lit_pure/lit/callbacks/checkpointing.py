@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from lit_pure import checkpoints
-from lit_pure.lit.saving import Wish
-from lit_pure.lit.strategies import Folders
+from lit_pure.lit.distributed.saving import Wish
+from lit_pure.lit.distributed.strategies import Folders
+from lit_pure.runs import checkpoints
 
 
 class Checkpointing(Callback):

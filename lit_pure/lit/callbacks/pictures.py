@@ -1,7 +1,8 @@
 """What TensorBoard shows of validation and test: pictures side by side, entropy maps, what the model wrote.
 
-Knows Lightning's hooks and what modules tell (`told.py`); nothing of how it was made. On several processes those of the
-first one are shown. Without a TensorBoardLogger, as in `fast_dev_run`, nothing is shown; files are up to `keeping.py`.
+Knows Lightning's hooks and what a module keeps for callbacks (`protocols.py`), not how it was made. On several
+processes, those of the first one are shown. Without a TensorBoardLogger, as in `fast_dev_run`, nothing is shown; files are written
+by `save_pictures.py`.
 """
 
 from collections.abc import Sequence
@@ -12,18 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.maps import maps_beside
-from lit_pure.lit.callbacks.places import Places
-from lit_pure.lit.callbacks.told import (
-    ShowsAnswers,
-    ShowsEntropy,
-    ShowsPictures,
-    black,
-    blackened,
-    board,
-    markdown,
-    require,
-    set_name,
-)
+from lit_pure.lit.callbacks.batch_index import Places
+from lit_pure.lit.callbacks.board import black, blackened, board, markdown, set_name
+from lit_pure.lit.callbacks.protocols import ShowsAnswers, ShowsEntropy, ShowsPictures, require
 
 
 class _Shown(Callback):

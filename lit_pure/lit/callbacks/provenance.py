@@ -12,8 +12,9 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from lit_pure import runs
-from lit_pure.lit.callbacks.told import board, markdown
+from lit_pure.files.atomic import write_json
+from lit_pure.lit.callbacks.board import board, markdown
+from lit_pure.runs import folder as runs
 
 FILE = "provenance.json"
 
@@ -45,7 +46,7 @@ class Provenance(Callback):
         """Write the file, unless it was written before: for who does not want to wait for the trainer."""
         if not self._written:
             folder.mkdir(parents=True, exist_ok=True)
-            runs.write_json(folder / FILE, self.facts)
+            write_json(folder / FILE, self.facts)
         self._written = True
 
     def _tell(self, trainer: Trainer) -> None:

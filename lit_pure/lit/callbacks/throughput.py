@@ -1,8 +1,8 @@
 """How fast a training is, and how much of a step goes into its data.
 
 Knows the hooks between which a step waits for its batch, has it made on the device, and learns from it, and what
-modules tell of a step (`told.py`). Knows nothing of what a batch is. Times are those of the host, which waits for the
-device only where something is logged: on a GPU some of the waiting is hidden behind the step before, so that shares
+modules report of a step (`protocols.py`). Knows nothing of what a batch is. Times are those of the host, which waits
+for the device only where something is logged: on a GPU some of the waiting is hidden behind the step before, so that shares
 of a step are upper bounds.
 """
 
@@ -16,9 +16,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils.flop_counter import FlopCounterMode
 
+from lit_pure.lit.callbacks.batch_index import first_length
 from lit_pure.lit.callbacks.flops import peak_of
-from lit_pure.lit.callbacks.places import first_length
-from lit_pure.lit.callbacks.told import HandsOver, TellsWork, Work
+from lit_pure.lit.callbacks.protocols import HandsOver, TellsWork, Work
 
 WINDOW = 50
 """Steps that a logged figure is taken over."""

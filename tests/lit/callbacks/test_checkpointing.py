@@ -1,7 +1,6 @@
 """When checkpoints are written, and that training neither waits for them nor breaks with them."""
 
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +11,11 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.distributed.checkpoint import filesystem
 
-from lit_pure import checkpoints
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
-from lit_pure.lit.loading import fill, tensors
-from lit_pure.lit.strategies import Folders
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from saving_process import Data, Tiny, fit
+from lit_pure.lit.distributed.loading import fill, tensors
+from lit_pure.lit.distributed.strategies import Folders
+from lit_pure.runs import checkpoints
+from tests.lit.distributed.saving_process import Data, Tiny, fit
 
 PATIENCE = 60.0
 """Until a test that hangs is given up [s]."""

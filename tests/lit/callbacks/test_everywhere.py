@@ -15,12 +15,12 @@ import torch
 from lightning import Callback
 
 from lit_pure.images.io import read_bytes
-from lit_pure.lit.callbacks.history import LossHistory
-from lit_pure.lit.callbacks.keeping import KeepPictures
-from lit_pure.lit.callbacks.measures import RestorationMetrics
+from lit_pure.lit.callbacks.loss_history import LossHistory
+from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
-from lit_pure.lit.callbacks.progress import Progress
+from lit_pure.lit.callbacks.progress_bar import Progress
 from lit_pure.lit.callbacks.provenance import Provenance
+from lit_pure.lit.callbacks.save_pictures import KeepPictures
 from lit_pure.lit.callbacks.throughput import Throughput
 from tests.forks import FORKS
 from tests.lit.callbacks.foreign import Brightener, Plain, loader, loggers, plain_loader, trainer

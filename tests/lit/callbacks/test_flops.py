@@ -7,10 +7,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from lit_pure.backbone.losses import linear_cross_entropy
-from lit_pure.backbone.next_token import NextTokenBackbone
-from lit_pure.config.models import BackboneConfig
+from lit_pure.config.pure import BackboneConfig
 from lit_pure.lit.callbacks.flops import peak_of, transformer_training
+from lit_pure.models.losses import linear_cross_entropy
+from lit_pure.models.next_token import NextTokenBackbone
 from tests.lit.callbacks.foreign import trainer
 
 

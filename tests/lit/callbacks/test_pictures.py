@@ -10,8 +10,8 @@ from PIL import Image
 
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import to_bytes
+from lit_pure.lit.callbacks.board import markdown
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
-from lit_pure.lit.callbacks.told import markdown
 from tests.lit.callbacks.foreign import Brightener, events, loader, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")

@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lit_pure.lit.callbacks.places import first_length
+from lit_pure.lit.callbacks.batch_index import first_length
+from lit_pure.lit.callbacks.protocols import Work
 from lit_pure.lit.callbacks.throughput import Throughput
-from lit_pure.lit.callbacks.told import Work
 from tests.lit.callbacks.foreign import Plain, plain_loader, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")

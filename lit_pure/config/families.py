@@ -1,0 +1,17 @@
+"""The families of experiments that can be composed: which root dataclass a YAML's `family:` picks.
+
+What each knob is and may be stands in the files beside this one: `experiment.py` (what all have), `data.py`,
+`training.py`, and one file per family. What a family does with its knobs is in `lit_pure/families/`.
+"""
+
+from lit_pure.config.dem import DemExperiment
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
+
+FAMILIES: dict[str, type[Experiment]] = {
+    "pure": PureExperiment,
+    "tokenizer": TokenizerExperiment,
+    "dem": DemExperiment,
+}
+"""The root dataclass of each family; a YAML's `family:` picks one."""

@@ -1,0 +1,119 @@
+"""Where captions come from: computed from the pixels, or read from a file beside the photographs.
+
+Knows nothing of tokens, of how a caption enters the sequence, or of how the file was made (`sidecar.py`, `llava.py`).
+
+Suffixes: 3 RGB, H height, W width.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from lit_pure.datasets.captions.describe import describe
+from lit_pure.datasets.captions.sidecar import read_sidecar
+from lit_pure.images.files import is_picture
+
+
+class CaptionSource(Protocol):
+    """Where captions come from."""
+
+    def __call__(self, path: Path, hq_3HW: Tensor) -> str:
+        """The caption of a crop (uint8) of a photograph."""
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those of these file names that have no caption."""
+
+
+def caption_source(captions: str) -> CaptionSource:
+    """`pixels` describes the crop itself; anything else is the path of a JSONL file.
+
+    Raises:
+        ValueError: the file is absent or malformed.
+    """
+    return Pixels() if captions == "pixels" else Sidecar(Path(captions))
+
+
+class Pixels:
+    """Captions computed from the crop: there is one for every picture, and it needs no download."""
+
+    def __call__(self, path: Path, hq_3HW: Tensor) -> str:
+        return describe(hq_3HW)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        return []
+
+
+class Sidecar:
+    """Captions from a JSONL file of {"image": path, "caption": text}; other keys are ignored.
+
+    A photograph is found by its path below the source. Where one line of the file alone has it, the path without its
+    extension, the file name or the stem suffice, since sidecars are often written for other folders or another format.
+
+    Attributes:
+        captions: caption by image, as the file has them.
+
+    Raises:
+        ValueError: the file cannot be read, or a line is not such an object; names file, line and remedy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            entries = read_sidecar(path)
+        except OSError as error:
+            reason = f"cannot read captions ({error.strerror})"
+            raise ValueError(f"{path}: {reason}; write `pixels` to compute them") from error
+        self.captions = {image: entry.caption for image, entry in entries.items()}
+        self._by_trunk = _unambiguous((_trunk(image), image) for image in self.captions)
+        self._by_name = _unambiguous((_name(image), image) for image in self.captions)
+        self._by_stem = _unambiguous((_trunk(_name(image)), image) for image in self.captions)
+
+    def __call__(self, path: Path, hq_3HW: Tensor) -> str:
+        caption = self.find(path.as_posix())
+        if caption is None:
+            raise ValueError(f'{self.path}: no caption for {path}; add a line {{"image": ..., "caption": ...}}')
+        return caption
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those without a caption, or with that of a line that serves several of them and has another name."""
+        images = {name: self._image(name) for name in names}
+        served = Counter(images.values())
+        return [name for name, image in images.items() if image is None or (image != name and served[image] > 1)]
+
+    def find(self, name: str) -> str | None:
+        """The caption of a photograph, by its path below the source; None where there is none.
+
+        Knows nothing of other photographs that the same line may serve: ask `missing` about all of them first.
+        """
+        image = self._image(name)
+        return None if image is None else self.captions[image]
+
+    def _image(self, name: str) -> str | None:
+        """Which line of the file serves a photograph, as its image is written there."""
+        if name in self.captions:
+            return name
+        file = _name(name)
+        return self._by_trunk.get(_trunk(name)) or self._by_name.get(file) or self._by_stem.get(_trunk(file))
+
+
+def _name(image: str) -> str:
+    return image.rpartition("/")[2]
+
+
+def _trunk(image: str) -> str:
+    """Without the extension of a picture; other dots belong to the name."""
+    return os.path.splitext(image)[0] if is_picture(image) else image
+
+
+def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Image by key, without the keys that several images have."""
+    found: dict[str, str] = {}
+    torn: set[str] = set()
+    for key, image in pairs:
+        if found.setdefault(key, image) != image:
+            torn.add(key)
+    return {key: image for key, image in found.items() if key not in torn}

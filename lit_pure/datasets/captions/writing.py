@@ -1,0 +1,75 @@
+"""Captions for photographs, written batch by batch; a bad photograph is named and the rest go on.
+
+Knows what may go wrong with a photograph. Who describes is an argument, the file is `sidecar.py`'s.
+
+Suffixes: 3 RGB, H height, W width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from lit_pure.datasets.captions.describe import describe
+from lit_pure.datasets.captions.sidecar import SidecarWriter
+from lit_pure.images.io import BadImage, read_bytes
+
+LEAST_SIDE = 8
+"""The smallest side a photograph may have [px]: below, there is nothing to describe."""
+
+Describer = Callable[[Sequence[Tensor]], Sequence[str]]
+"""A caption for each picture, `(3, H, W)` RGB uint8 of its own size; an empty one where there is no answer."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one batch."""
+
+    files: int
+    """How many it had."""
+    failures: Sequence[str]
+    """Why some of them have no caption; each names its file."""
+
+
+def describe_pixels(pictures: Sequence[Tensor]) -> list[str]:
+    """The captions that `captions: pixels` computes, of whole pictures."""
+    return [describe(picture_3HW) for picture_3HW in pictures]
+
+
+def caption_files(
+    folder: Path, names: Sequence[str], describer: Describer, writer: SidecarWriter, batch: int
+) -> Iterator[Outcome]:
+    """Describe `batch` photographs at once and write their captions, which are on the disk when the outcome is told.
+
+    Raises:
+        OSError: the captions cannot be written; what was finished stays.
+        ValueError: what `describer` raises, such as too little memory.
+    """
+    for start in range(0, len(names), batch):
+        group = names[start : start + batch]
+        pictures: dict[str, Tensor] = {}
+        failures: list[str] = []
+        for name in group:
+            try:
+                pictures[name] = _readable(folder / name)
+            except BadImage as error:
+                failures.append(str(error))
+        texts = describer(list(pictures.values())) if pictures else []
+        captions = {name: " ".join(text.split()) for name, text in zip(pictures, texts, strict=True)}
+        given = {name: caption for name, caption in captions.items() if caption}
+        failures += [
+            f"{folder / name}: the answer is empty; describe it by hand" for name in captions if name not in given
+        ]
+        if given:
+            writer.append(given)
+        yield Outcome(len(group), failures)
+
+
+def _readable(path: Path) -> Tensor:
+    """The photograph `(3, H, W)` uint8. Raises BadImage where it is none, or too small."""
+    picture_3HW = read_bytes(path).contiguous()  # sums are rounded the same way for every kind of file
+    height, width = picture_3HW.shape[1:]
+    if min(height, width) < LEAST_SIDE:
+        raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {LEAST_SIDE} px")
+    return picture_3HW

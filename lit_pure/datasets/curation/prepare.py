@@ -1,0 +1,282 @@
+"""A published set, unpacked into the layout that training and tests take, and checked against what is known of it.
+
+Knows how to go on where an earlier try ended, and the list of pictures. The facts are `published.py`'s, reading
+archives is `archives.py`'s, comparing with the facts is `tally.py`'s; `check.py` says whether every pixel can be read.
+
+Each picture is written under a temporary name and renamed. A record of each archive that was read to its end lies in
+OUT/.prepare, so that it is not read again.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from lit_pure.datasets.curation.archives import Member, archive_stem, archives_in, files_in, members_of
+from lit_pure.datasets.curation.crop import cropped
+from lit_pure.datasets.curation.published import Part, PublishedSet
+from lit_pure.datasets.curation.tally import (
+    Placed,
+    check_counts,
+    check_pictures,
+    folder_of,
+    pictures_of,
+    require_no_strangers,
+    size_of,
+)
+from lit_pure.files.atomic import write_json, write_whole
+
+RECORDS = ".prepare"
+"""The folder of records in the folder written to; hidden, so that it is never taken for data."""
+UNFINISHED = ".prepare.tmp"
+"""How the name of a file ends while this command writes it."""
+MARGIN = 2**28
+"""Bytes that are left free on the disk."""
+
+
+def with_counts(published: PublishedSet, counts: list[int]) -> PublishedSet:
+    """The set with the counts that somebody has: one for all parts, or one for each. Raises ValueError."""
+    if len(counts) not in (1, len(published.parts)):
+        titles = ", ".join(part.title for part in published.parts)
+        raise ValueError(f"{len(counts)} counts for {len(published.parts)} parts ({titles}); give one for each")
+    counts = counts * len(published.parts) if len(counts) == 1 else counts
+    parts = zip(published.parts, counts, strict=True)
+    return replace(
+        published,
+        parts=tuple(replace(part, count=count, numbered="", all_archives=False) for part, count in parts),
+    )
+
+
+class Preparation:
+    """One set on its way from a folder of archives to a folder of pictures.
+
+    Args:
+        published: what is known of the set.
+        source: folder with the archives, or their unpacked folders; or one archive.
+        out: folder to write to.
+        limit: take this many pictures of each part, to try; nothing is counted then.
+        dry_run: write nothing.
+        progress: called with each picture's path below `out`.
+
+    Attributes:
+        placed: pictures by path below `out`.
+
+    Raises:
+        ValueError: source and out lie within each other, or the source is missing.
+    """
+
+    def __init__(
+        self,
+        published: PublishedSet,
+        source: Path,
+        out: Path,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[str], object] = lambda target: None,
+    ) -> None:
+        if not source.exists():
+            raise ValueError(f"{source}: no such folder; name the one with the archives")
+        ways = source.resolve(), out.resolve()
+        if ways[0].is_relative_to(ways[1]) or ways[1].is_relative_to(ways[0]):
+            raise ValueError(f"{out} and {source} lie within each other; write to a folder of its own")
+        self.published, self.source, self.out = published, source, out
+        self.limit, self.dry_run, self.progress = limit, dry_run, progress
+        self.placed: dict[str, Placed] = {}
+        self._taken = dict.fromkeys(published.parts, 0)
+
+    def run(self) -> None:
+        """Unpack what is missing, check all, write the list.
+
+        Raises:
+            ValueError: an archive is missing or damaged, or the pictures are not those published; what was unpacked
+                stays, and another call goes on from there.
+            OSError: the folder cannot be written to.
+        """
+        archives = self._archives()
+        if not self.dry_run:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._require_space(archives)
+            for unfinished in self._left_behind():
+                unfinished.unlink(missing_ok=True)
+        for member in files_in(self.source):
+            self._take(member)
+        for archive in archives:
+            self._unpack(archive)
+        if self.limit is None:
+            check_counts(self.published, self.placed, self.source)
+        if not self.dry_run:
+            sizes = check_pictures(self.published, self.placed, self.out)
+            if self.limit is None:
+                require_no_strangers(self.placed, self.out)
+            if self.published.meta_info and (self.limit is None or _listed(self.out) < len(sizes)):
+                _write_list(self.out, sizes)
+
+    def number(self, part: Part) -> int:
+        """How many pictures of a part there are."""
+        return len(pictures_of(part, self.placed))
+
+    def _left_behind(self) -> Iterator[Path]:
+        """What a killed call of this command left; other commands may write into the same folder just now."""
+        for part in self.published.parts:
+            yield from (self.out / folder_of(part)).rglob(f".*{UNFINISHED}")
+        yield from self.out.glob(".meta_info.txt.*.tmp")
+
+    def _archives(self) -> list[Path]:
+        """Those to open. Raises ValueError where one is missing."""
+        found = [path for path in archives_in(self.source) if self._opens(path)]
+        present = {archive_stem(path.name).lower() for path in found}
+        folders = {path.name.lower() for path in self.source.rglob("*") if path.is_dir()} if found else set()
+        for part in self.published.parts if self.limit is None else ():
+            missing = sorted(set(part.archives) - present - folders)
+            if part.all_archives and missing and present & set(part.archives):
+                names = ", ".join(missing)
+                raise ValueError(
+                    f"{part.title}: {self.source} lacks {names} (.tar.gz, .tar, .zip, or a folder of this name); "
+                    "add it, or give --count for a part of the set"
+                )
+        return found
+
+    def _opens(self, archive: Path) -> bool:
+        name = archive_stem(archive.name).lower()
+        patterns = [pattern for part in self.published.parts for pattern in part.archives]
+        return archive == self.source or any(fnmatch(name, pattern) for pattern in patterns)
+
+    def _require_space(self, archives: list[Path]) -> None:
+        """Raises ValueError where the disk is too full for what is in the archives and not there yet."""
+        needed = sum(self._unpacked_bytes(archive) for archive in archives if self.limit is None)
+        there = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
+        free = shutil.disk_usage(self.out).free
+        if needed - there > free - MARGIN:
+            raise ValueError(
+                f"{self.out}: {(needed - there) / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; free some, "
+                "or write to another disk"
+            )
+
+    def _unpacked_bytes(self, archive: Path) -> int:
+        """Exactly of a zip, which has a list; about, of another, since PNGs are hardly smaller in it."""
+        if archive.suffix.lower() != ".zip":
+            return archive.stat().st_size
+        return sum(member.size for member in members_of(archive, self.source) if self._belongs(member))
+
+    def _belongs(self, member: Member) -> tuple[Part, str] | None:
+        """The part and the path below the folder written to; None where a file is not of the set."""
+        for part in self.published.parts:
+            if match := re.fullmatch(part.where, member.path):
+                return part, match.expand(part.out)
+        return None
+
+    def _unpack(self, archive: Path) -> None:
+        """Take what is in an archive, or what its record says was taken before."""
+        record = self.out / RECORDS / f"{'_'.join(archive.relative_to(self.source.parent).parts)}.json"
+        identity = [archive.stat().st_size, archive.stat().st_mtime_ns]
+        if (known := self._known(record, identity, archive)) is not None:
+            for target, placed in known.items():
+                if self._remember(target, placed):
+                    self.progress(target)
+            return
+        held: list[str] = []  # also what lies unpacked beside the archive, and may be gone the next time
+        for member in members_of(archive, self.source):
+            if target := self._take(member):
+                held.append(target)
+            if self.limit is not None and min(self._taken.values()) >= self.limit:
+                return
+        if not self.dry_run and self.limit is None:
+            record.parent.mkdir(exist_ok=True)
+            pictures = {target: self._row(target) for target in held}
+            write_json(record, {"archive": identity, "holds": pictures})
+
+    def _row(self, target: str) -> list[Any]:
+        """What a record says of a picture: bytes here, bytes as published, height and width before it was cropped."""
+        placed = self.placed[target]
+        return [(self.out / target).stat().st_size, placed.size, placed.whole]
+
+    def _known(self, record: Path, identity: list[int], archive: Path) -> dict[str, Placed] | None:
+        """What an earlier call found in this very archive; None where it did not end, or something is gone since."""
+        known: dict[str, Placed] = {}
+        try:
+            content: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+            for target, (here, size, whole) in content["holds"].items():
+                if (self.out / target).stat().st_size != here:
+                    return None
+                known[target] = Placed(str(archive), size, whole and (whole[0], whole[1]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return known if content["archive"] == identity else None
+
+    def _take(self, member: Member) -> str:
+        """Put a file where it belongs; its path below the folder written to, empty where it is not wanted."""
+        belongs = self._belongs(member)
+        if belongs is None or (self.limit is not None and self._taken[belongs[0]] >= self.limit):
+            return ""
+        part, target = belongs
+        if member.link:
+            raise ValueError(f"{member.origin} is a link and no picture; the archive is not the published one")
+        if self._remember(target, Placed(member.origin, member.size)):
+            self._taken[part] += 1
+            if not self.dry_run:
+                self._place(part, member, target)
+            self.progress(target)
+        return target
+
+    def _remember(self, target: str, placed: Placed) -> bool:
+        """Whether the picture is a new one; the same again (unpacked and packed) does no harm. Raises ValueError."""
+        first = self.placed.setdefault(target, placed)
+        if first.size != placed.size:
+            raise ValueError(f"{first.origin} and {placed.origin} are different pictures of one name; remove one")
+        return first is placed
+
+    def _place(self, part: Part, member: Member, target: str) -> None:
+        """Write one picture, whole or not at all; what is there already stays. A file on the same disk is linked to."""
+        path, content = self.out / target, b""
+        if part.crop:
+            content, self.placed[target].whole = cropped(part, member)
+        elif path.is_file() and path.stat().st_size == member.size:
+            return
+        elif member.file is None:
+            content = member.read()
+        unfinished = _unfinished(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.file is None or part.crop:
+                unfinished.write_bytes(content)
+            else:
+                _link(member.file, unfinished)
+            unfinished.replace(path)
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror or error}; what was unpacked stays, repeat to go on"
+            raise OSError(error.errno, reason, str(path)) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+        size_of(part, path, member.origin)  # the wrong set is better refused by its first picture than by its last
+
+
+def _write_list(out: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    """BasicSR's meta_info of all pictures."""
+    lines = (f"{target} ({height},{width},3)\n" for target, (height, width) in sorted(sizes.items()))
+    write_whole(out / "meta_info.txt", "".join(lines))
+
+
+def _listed(out: Path) -> int:
+    """How many pictures the list has that is there: a try must not shorten that of the whole set."""
+    path = out / "meta_info.txt"
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def _unfinished(path: Path) -> Path:
+    """The name of a file while it is written."""
+    return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file, which takes no space; a copy where the disk is another one, or knows no links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), target)  # of a symbolic link, the file: a relative one leads nowhere from elsewhere
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,127 @@
+"""The pictures taken of a published set, compared with what is known of it: numbers, names, partners, headers, sizes.
+
+Knows how to name what is missing as exactly as the set's names allow. Knows nothing of archives, and writes nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lit_pure.datasets.curation.published import Part, PublishedSet
+from lit_pure.images.files import images_below
+from lit_pure.images.io import BadImage, image_size
+
+NAMED = 5
+"""Names that a message shows."""
+
+
+@dataclass
+class Placed:
+    """A picture that was taken."""
+
+    origin: str
+    """Where from, for messages."""
+    size: int
+    """Of the published file, in bytes."""
+    whole: tuple[int, int] | None = None
+    """Height and width of the published picture [px], where only its centre was taken."""
+
+
+def pictures_of(part: Part, placed: Mapping[str, Placed]) -> set[str]:
+    """The pictures of a part: those in its folder."""
+    return {target for target in placed if target.startswith(f"{folder_of(part)}/")}
+
+
+def check_counts(published: PublishedSet, placed: Mapping[str, Placed], source: Path) -> None:
+    """Raises ValueError naming each part whose number is not the published one, and which pictures are missing."""
+    wrong = [words for part in published.parts if (words := _miscounted(part, placed, source))]
+    if wrong:
+        raise ValueError("; ".join(wrong) + "; if you have a part of the set and know it, give --count")
+
+
+def check_pictures(published: PublishedSet, placed: Mapping[str, Placed], out: Path) -> dict[str, tuple[int, int]]:
+    """Height and width of each picture, by path below `out`.
+
+    Raises:
+        ValueError: a file is no picture, or not of the published size; a pair was not of the same view.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    for part in published.parts:
+        for target in sorted(pictures_of(part, placed)):
+            sizes[target] = size_of(part, out / target, placed[target].origin)
+            _require_same_view(part, target, placed)
+    return sizes
+
+
+def require_no_strangers(placed: Mapping[str, Placed], out: Path) -> None:
+    """Raises ValueError where the folders of a set hold other pictures, which training would take for its own."""
+    folders = {target.split("/")[0] for target in placed}
+    there = (path for name in sorted(folders) for path in images_below(out / name))
+    names = (path.relative_to(out).as_posix() for path in there)
+    if strangers := sorted(name for name in names if name not in placed):
+        raise ValueError(f"{out} holds pictures that are not of this set: {_shown(strangers)}; remove them")
+
+
+def size_of(part: Part, path: Path, origin: str) -> tuple[int, int]:
+    """Height and width. Raises ValueError where it is no picture or of another size than published."""
+    try:
+        height, width = image_size(path)
+    except BadImage as error:
+        raise ValueError(f"{error} (from {origin}); fetch it again") from error
+    if part.size is not None and part.size != (height, width):
+        expected = f"{part.size[0]} x {part.size[1]}"
+        raise ValueError(f"{path} (from {origin}): {height} x {width} px instead of {expected}")
+    return height, width
+
+
+def _miscounted(part: Part, placed: Mapping[str, Placed], source: Path) -> str:
+    """What is wrong with the number of pictures; empty where nothing is."""
+    found = pictures_of(part, placed)
+    expected = set(_numbers(part)) if part.numbered else _partners(part, placed)
+    missing, more = sorted(expected - found), sorted(found - expected) if expected else []
+    if len(found) == part.count and not missing and not more:
+        return ""
+    words = f"{part.title}: {len(found):,} pictures instead of {part.count:,}"
+    if not found:
+        return f"{words}: nothing in {source} is named like {part.example}"
+    words += f"; missing: {_shown(missing)}" if missing else ""
+    return words + (f"; not expected: {_shown(more)}" if more else "")
+
+
+def folder_of(part: Part) -> str:
+    """The folder of its pictures, below the folder written to."""
+    return part.out.split("/")[0]
+
+
+def _numbers(part: Part) -> Iterator[str]:
+    """The paths that a numbered part has."""
+    for n in range(part.first, part.first + part.count):
+        yield part.numbered.format(n=n, up=-(-n // 1000) * 1000, down=n // 1000 * 1000)
+
+
+def _partner(folder: str, target: str) -> str:
+    """The path of the other picture of a pair."""
+    return f"{'lq' if folder == 'hq' else 'hq'}/{target.removeprefix(f'{folder}/')}"
+
+
+def _partners(part: Part, placed: Mapping[str, Placed]) -> set[str]:
+    """What a part of pairs must have, since the other part has it."""
+    own = folder_of(part)
+    other = _partner(own, "").rstrip("/")
+    return {_partner(other, target) for target in placed if target.startswith(f"{other}/") and own in ("hq", "lq")}
+
+
+def _require_same_view(part: Part, target: str, placed: Mapping[str, Placed]) -> None:
+    """Centres of two pictures show the same only where one is the other one enlarged. Raises ValueError."""
+    large = placed[target].whole
+    other = placed.get(_partner("hq", target))
+    if part.step == 1 or large is None or other is None or other.whole is None:
+        return
+    if large != (part.step * other.whole[0], part.step * other.whole[1]):
+        sizes = f"{large[0]} x {large[1]} px is not {part.step} times {other.whole[0]} x {other.whole[1]}"
+        raise ValueError(f"{placed[target].origin}: {sizes}, its LR picture")
+
+
+def _shown(names: list[str]) -> str:
+    shown = ", ".join(names[:NAMED])
+    return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED:,} more"

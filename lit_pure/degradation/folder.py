@@ -1,0 +1,277 @@
+"""Makes pairs from photographs: HQ pictures and their degraded LQ pictures, the layout of a paired test set.
+
+Knows how pairs are named and numbered, what is cut out of a photograph, what is written beside the pictures, and which
+pairs are done already. The degradation itself is `degradation/pipeline.py`'s; it runs on the processor, so that a set
+does not depend on which device made it.
+
+Suffixes: B pictures, 3 RGB, H W height and width of the HQ picture [px], h w of the LQ picture.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
+from lit_pure.datasets.photos import SPREAD
+from lit_pure.degradation.pipeline import apply, draw
+from lit_pure.files.atomic import write_whole
+from lit_pure.images.geometry import resize
+from lit_pure.images.grid import labelled_grid
+from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
+
+EPOCH, DEGRADATION_DRAW = 0, 1
+"""What the numbers of a pair are drawn from beside seed and index: those of a test set in `lit/data.py`."""
+RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
+SHOWN, SHOWN_SIDE = 6, 256
+"""Pairs on the contact sheet, and the side of what is shown of each [HQ px]."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the pairs depend on besides the photographs."""
+
+    degradation: DegradationConfig
+    seed: int = 0
+    """Of all numbers that are drawn."""
+    size: int | None = None
+    """Side of the square HQ picture [px]; None takes the whole photograph, cut at the right and the bottom."""
+    crops: int = 1
+    """Squares per photograph: the centre, and further ones spread around it."""
+    fit: Literal["crop", "resize"] = "crop"
+    """Squares of the photograph as it is, or of the photograph with its shorter side resized to `size`."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair to make."""
+
+    source: Path
+    name: str
+    """Of both pictures, without extension."""
+    crop: int
+    """Which square of the photograph."""
+    index: int
+    """Position among all pairs, whether or not they can be made: with the seed, it decides the numbers drawn."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one pair."""
+
+    pair: Pair
+    error: str = ""
+    """Why it could not be made."""
+    before: bool = False
+    """Whether it was there already."""
+
+
+def plan(photographs: Sequence[Path], crops: int) -> list[Pair]:
+    """The pairs of photographs, which are sorted by name first.
+
+    Raises:
+        ValueError: two photographs would have the same name.
+    """
+    paths = sorted(photographs, key=lambda path: (path.name, path))
+    stems = Counter(path.stem for path in paths)
+    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"several photographs are named {', '.join(twice)}; rename them, or degrade them separately")
+    return [
+        Pair(path, name + (f"_c{crop}" if crops > 1 else ""), crop, position * crops + crop)
+        for position, (path, name) in enumerate(zip(paths, names, strict=True))
+        for crop in range(crops)
+    ]
+
+
+def degrade_files(pairs: Sequence[Pair], out: Path, recipe: Recipe) -> Iterator[Outcome]:
+    """Write hq/NAME.png, lq/NAME.png and a line of degradations.jsonl for each pair, and what they were made with.
+
+    A pair that has its line is left as it is, so that what was interrupted ends as if it had not been.
+
+    Args:
+        pairs: as `plan` gives them.
+        out: the folder to write to; made where it is missing.
+        recipe: how to make them.
+
+    Raises:
+        ValueError: `out` holds other pictures, or pairs made otherwise.
+        OSError: `out` cannot be written to; what was finished stays.
+    """
+    _claim(out, recipe)
+    done = _resume(out, pairs)
+    for source, group in groupby(pairs, key=lambda pair: pair.source):
+        own = list(group)
+        photo_3HW: Tensor | None = None
+        for pair in own:
+            if pair.name in done:
+                yield Outcome(pair, before=True)
+                continue
+            try:
+                photo_3HW = _readable(source, recipe) if photo_3HW is None else photo_3HW
+            except BadImage as error:
+                yield from (Outcome(one, error=str(error)) for one in own if one.name not in done)
+                break
+            done[pair.name] = _make(pair, photo_3HW, out, recipe)
+            _append(out / RECORDS, _line(done[pair.name]))
+            yield Outcome(pair)
+    _write_records(out, done)
+
+
+def contact_sheet(out: Path) -> Path | None:
+    """Write pairs.png: up to six pairs, spread over all, of each the centre with the LQ picture enlarged beside it.
+
+    Returns:
+        Where it is; None where there is no pair.
+    """
+    records = [json.loads(line) for line in (out / RECORDS).read_text(encoding="utf-8").splitlines()]
+    if not records:
+        return None
+    chosen = [records[i * len(records) // SHOWN] for i in range(SHOWN)] if len(records) > SHOWN else records
+    files = [[out / side / one["image"] for side in ("hq", "lq")] for one in chosen]
+    scale = image_size(files[0][0])[1] // image_size(files[0][1])[1]
+    side = min([SHOWN_SIDE // scale, *(min(image_size(lq)) for _, lq in files)])  # [LQ px]
+    hq_B3HW = torch.stack([_centre(read_image(hq), side * scale, scale) for hq, _ in files])
+    lq_B3hw = torch.stack([_centre(read_image(lq), side, 1) for _, lq in files])
+    enlarged_B3HW = resize(lq_B3hw, side * scale, side * scale)
+    write_png(out / SHEET, labelled_grid({"LQ, enlarged": enlarged_B3HW, "HQ": hq_B3HW}))
+    return out / SHEET
+
+
+def _centre(image_3HW: Tensor, side: int, step: int) -> Tensor:
+    """A square whose corner is a multiple of `step`, so that those of a pair show the same."""
+    top, left = ((length // step - side // step) // 2 * step for length in image_3HW.shape[-2:])
+    return _cut(image_3HW, top, left, side, side)
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    """Make the folders and write the settings, or find the same ones there."""
+    made = json.loads(json.dumps(asdict(recipe)))  # tuples become lists, as they are in YAML
+    settings = out / SETTINGS
+    if settings.is_file():
+        try:
+            found = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            found = None
+        if found != made:
+            raise ValueError(f"{settings}: {_difference(found, made)}; choose another folder, or delete {out}")
+        return
+    if any(path for name in ("hq", "lq") for path in (out / name).glob("*")):
+        raise ValueError(f"{out} holds pictures without {SETTINGS}, which may be somebody's; choose another folder")
+    for name in ("hq", "lq"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    write_whole(settings, yaml.safe_dump(made, sort_keys=False))
+
+
+def _difference(found: Any, made: dict[str, Any]) -> str:
+    """The first setting that is not what it was."""
+    if not isinstance(found, dict) or not isinstance(found.get("degradation"), dict):
+        return "is damaged"
+    there, here = ({**settings, **settings["degradation"]} for settings in (found, made))
+    keys = (key for key in here if key != "degradation" and there.get(key) != here[key])
+    return " ".join(f"was made with {key} {there.get(key)}, not {here[key]}" for key in list(keys)[:1]) or "is damaged"
+
+
+def _resume(out: Path, pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
+    """The records of what is done, by name; what a killed process left half written is taken out of the file."""
+    records, planned = out / RECORDS, {pair.name: pair for pair in pairs}
+    done: dict[str, dict[str, Any]] = {}
+    for line in records.read_bytes().splitlines() if records.is_file() else []:
+        try:
+            record = json.loads(line)
+            name = record["image"].removesuffix(".png")
+            found = record["index"], record["source"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        pair = planned.get(name)
+        if pair is None or found != (pair.index, pair.source.name):
+            raise ValueError(
+                f"{records}: {record['image']} was made from other photographs than these (number {found[0]}, "
+                f"{found[1]}); choose another folder, or delete {out}"
+            )
+        if all((out / side / record["image"]).is_file() for side in ("hq", "lq")):
+            done[name] = record
+    _write_records(out, done)
+    return done
+
+
+def _write_records(out: Path, done: dict[str, dict[str, Any]]) -> None:
+    """All lines, by index; the file is left alone where it holds them."""
+    text = "".join(_line(record) for record in sorted(done.values(), key=lambda record: int(record["index"])))
+    if not (out / RECORDS).is_file() or (out / RECORDS).read_bytes() != text.encode():
+        write_whole(out / RECORDS, text)
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror or error}; repeat once it can, and the rest is done"
+        raise OSError(error.errno, reason, str(path)) from error
+
+
+def _readable(path: Path, recipe: Recipe) -> Tensor:
+    """The photograph (3, H, W). Raises BadImage where it is none, or too small for the recipe."""
+    photo_3HW = read_image(path)
+    height, width = photo_3HW.shape[-2:]
+    least = LEAST_LQ_SIDE * recipe.degradation.scale
+    if recipe.size is not None:
+        least = recipe.size if recipe.fit == "crop" else 1
+    if min(height, width) < least:
+        raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {least} px")
+    return photo_3HW
+
+
+def _make(pair: Pair, photo_3HW: Tensor, out: Path, recipe: Recipe) -> dict[str, Any]:
+    """Write both pictures; gives the record."""
+    hq_3HW, box = _hq(photo_3HW, pair.crop, recipe)
+    hq_3HW = from_bytes(to_bytes(hq_3HW))  # what is degraded is what is written
+    rng = np.random.default_rng([recipe.seed, EPOCH, pair.index, DEGRADATION_DRAW])
+    degradation = draw(recipe.degradation, rng)
+    image = f"{pair.name}.png"
+    write_png(out / "hq" / image, hq_3HW)
+    write_png(out / "lq" / image, apply(hq_3HW, degradation, recipe.degradation.scale))
+    return {
+        "image": image,
+        "index": pair.index,
+        "seed": recipe.seed,
+        "source": pair.source.name,
+        "crop": box,
+        "degradation": asdict(degradation),
+    }
+
+
+def _hq(photo_3HW: Tensor, crop: int, recipe: Recipe) -> tuple[Tensor, Sequence[float]]:
+    """The HQ picture, and its [top, left, height, width] in the photograph [px]."""
+    height, width = photo_3HW.shape[-2:]
+    if recipe.size is None:
+        scale = recipe.degradation.scale
+        whole = [0, 0, height // scale * scale, width // scale * scale]
+        return _cut(photo_3HW, *whole), whole
+    factor = recipe.size / min(height, width) if recipe.fit == "resize" else 1.0
+    sides = [max(recipe.size, round(length * factor)) for length in (height, width)] if factor != 1 else [height, width]
+    fitted_3HW = resize(photo_3HW[None], *sides)[0]
+    # As test sets do: the centre first, then spread around it.
+    top, left = (
+        int((0.5 + crop * step) % 1 * (side - recipe.size + 1)) for step, side in zip(SPREAD, sides, strict=True)
+    )
+    box = [top, left, recipe.size, recipe.size]
+    in_photo = [one * of / side for one, of, side in zip(box, [height, width] * 2, sides * 2, strict=True)]
+    return _cut(fitted_3HW, *box), box if factor == 1 else in_photo
+
+
+def _cut(image_3HW: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    return image_3HW[:, top : top + height, left : left + width].contiguous()

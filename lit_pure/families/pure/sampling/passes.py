@@ -1,0 +1,116 @@
+"""One pass of the backbone over the picture that is being written: feed, guide, draw.
+
+Knows how conditional and unconditional rows go through the backbone as one batch, and that only codes are legal in a
+cell. Every engine makes its passes here, so all of them draw from the same distributions. Knows nothing of the order
+in which an engine visits the cells.
+
+Shape legend: B images, R rows (B conditional, then B unconditional), T ids fed, P last of them whose successors are
+drawn, N codes, D width.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_pure.config.pure import SamplingConfig
+from lit_pure.families.pure.sampling.grammar import Grammar
+from lit_pure.families.pure.sampling.graphs import GRAIN, Graphs, directly
+from lit_pure.families.pure.sampling.logits import draw, guide
+from lit_pure.families.pure.sampling.noise import GumbelNoise
+from lit_pure.models.cache import KVCache
+from lit_pure.models.next_token import NextTokenBackbone
+
+Progress = Callable[[int], None]
+"""Called with the number of tokens that were just made."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Codes with what they were drawn from; the engines' result has cells for P, all of the picture."""
+
+    codes_BP: Tensor
+    entropy_BP: Tensor
+    """Entropy of each guided distribution [nats]."""
+    k_BP: Tensor
+    logits_BPN: Tensor | None = None
+    """Guided logits, where they were asked for."""
+
+
+class ImagePasses:
+    """The picture part of a batch of answers: caches that hold prompt and text, noise, head, and the way through."""
+
+    def __init__(
+        self,
+        backbone: NextTokenBackbone,
+        grammar: Grammar,
+        config: SamplingConfig,
+        conditional: KVCache,
+        images: Sequence[int],
+        keep_logits: bool,
+    ) -> None:
+        """`images` are non-negative numbers that name the images, for the noise."""
+        self.backbone, self.grammar, self.config, self.keep_logits = backbone, grammar, config, keep_logits
+        self.batch, self.device = len(images), conditional.length_B.device
+        self.code_ids_N = grammar.code_ids_N.to(self.device)
+        self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell: no logits for the rest
+        self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
+        self._call = caller(conditional)
+        self.caches = [conditional]
+        if config.guidance != 1:
+            # `start h w` and the codes, nothing of the prompt or the text, at positions from 0.
+            self.caches.append(conditional.sibling(grammar.image_length + config.window))
+        self._before = [cache.length_B.tolist() for cache in self.caches]
+        self.count = 0
+        """Passes made so far."""
+
+    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> Drawn:
+        """Feed ids to every image's rows and draw what follows the last P of them; the caches do not grow."""
+        self.count += 1
+        steps = ids_BT.shape[1]
+        # All that a pass depends on, besides its tensors.
+        key = (steps, noise_BPN.shape[1], *(cache.shape(steps) for cache in self.caches))
+        return Drawn(*self._call(self._draw, key, ids_BT, noise_BPN))
+
+    def take(self, counts: Tensor | int, most: int) -> None:
+        """Of the ids fed last, the first `counts` of each image, at most `most`, are right."""
+        for cache in self.caches:
+            cache.take(counts, most)
+
+    def settle(self, taken: Sequence[int]) -> None:
+        """How many ids of each image are taken by now; reading then goes no further than needed."""
+        for cache, before in zip(self.caches, self._before, strict=True):
+            cache.settle([length + count for length, count in zip(before, taken, strict=True)])
+
+    def _draw(self, ids_BT: Tensor, noise_BPN: Tensor) -> tuple[Tensor, ...]:
+        drawn = noise_BPN.shape[1]
+        hidden_RTD = self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
+        hidden_BPD = hidden_RTD[:, -drawn:]
+        if len(self.caches) > 1:
+            # The head is linear: guiding states is guiding logits, at half the cost.
+            precise_RPD = hidden_BPD.to(_at_least_float32(hidden_BPD))
+            conditional_BPD, unconditional_BPD = precise_RPD.split(self.batch)
+            guided_BPD = guide(conditional_BPD, unconditional_BPD, self.config.guidance)
+            hidden_BPD = guided_BPD.to(self.head_ND.dtype)
+        logits_BPN = F.linear(hidden_BPD, self.head_ND)
+        logits_BPN = logits_BPN.to(_at_least_float32(logits_BPN))
+        flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config)
+        found = tuple(part.view(self.batch, drawn) for part in flat)
+        return (*found, logits_BPN) if self.keep_logits else found
+
+
+def caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
+    """How a pass is called: with CUDA by graphs, which ask that caches are read coarsely.
+
+    It takes the pass as an argument: holding it would be a circle, which keeps caches alive long after their picture.
+    """
+    if not cache.length_B.is_cuda:
+        return directly
+    cache.grain = GRAIN
+    return Graphs()
+
+
+def _at_least_float32(part: Tensor) -> torch.dtype:
+    return torch.promote_types(part.dtype, torch.float32)

@@ -1,0 +1,87 @@
+"""The run that training starts from (`needs.start`), and whether an experiment can start from it.
+
+Knows run folders and settings, not weights: it imports no torch, so that what does not fit is refused at once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lit_pure.config.compose import ConfigError, locate
+from lit_pure.config.pure import BackboneConfig, PureExperiment
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
+
+FIXED = ("width", "layers", "heads", "ffn", "rope_theta", "norm_eps")
+"""Knobs of a backbone that its weights were made for; the others concern training alone and may differ."""
+
+
+def require_start(name: str) -> Run:
+    """The run whose backbone `name` has: the newest finished one, or, where that only sampled, the one it sampled from.
+
+    Raises:
+        MissingRun: there is none; the message names the command that makes it.
+        ConfigError: it has no backbone.
+    """
+    run = runs.require(name)
+    experiment = run.experiment()
+    if not isinstance(experiment, PureExperiment):
+        raise ConfigError(
+            f"needs.start = {name}: {run.label} is a run of family {experiment.family}, which has no backbone; "
+            "name a pure one"
+        )
+    return require_start(run.provenance()["needs"]["weights"]) if experiment.needs.weights else run
+
+
+def check_start(run: Run, experiment: PureExperiment) -> None:
+    """Raises ConfigError, naming all that differs, where an experiment cannot start from a run's backbone."""
+    _check_shapes(run, experiment.backbone)
+    theirs, ours = run.weights / "vocabulary.json", locate(experiment.vocabulary.path)
+    if difference := _vocabulary_difference(theirs, ours):
+        raise ConfigError(
+            f"needs.start = {run.label} was trained with another vocabulary than vocabulary.path = {ours} "
+            f"({difference}); take its own: vocabulary.path={theirs}"
+        )
+
+
+def _check_shapes(run: Run, wanted: BackboneConfig) -> None:
+    path = run.weights / "config.json"
+    try:
+        known: dict[str, Any] = json.loads(path.read_bytes())["config"]
+        found = {name: known[name] for name in FIXED}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); name another run in needs.start") from error
+    others = [name for name in FIXED if found[name] != getattr(wanted, name)]
+    if others:
+        shown = ", ".join(f"backbone.{name} {getattr(wanted, name)} (there {found[name]})" for name in others)
+        remedy = " ".join(f"backbone.{name}={found[name]}" for name in others)
+        raise ConfigError(f"needs.start = {run.label} has another backbone: {shown}; take its: {remedy}")
+
+
+def _vocabulary_difference(theirs: Path, ours: Path) -> str:
+    """What distinguishes two tokenizer JSONs; empty where both are the same."""
+    first, second = _parsed(theirs), _parsed(ours)
+    if first == second:
+        return ""
+    known, wanted = _ids(first), _ids(second)
+    if moved := [name for name, number in known.items() if wanted.get(name) != number]:
+        shown = ", ".join(moved[:3])
+        return f"{len(moved):,} of its {len(known):,} words have no id here, or another one, such as {shown}"
+    if len(known) != len(wanted):
+        return f"it has {len(known):,} words, here are {len(wanted):,}"
+    return "the words are the same, but text is cut into them in another way"
+
+
+def _ids(parsed: dict[str, Any]) -> dict[str, int]:
+    """The id of each word of a tokenizer JSON."""
+    added = {item["content"]: item["id"] for item in parsed.get("added_tokens", [])}
+    return {**parsed["model"]["vocab"], **added}
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        parsed: dict[str, Any] = json.loads(path.read_bytes())
+        _ids(parsed)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read as a vocabulary ({error}); see lit-pure vocabulary") from error
+    return parsed

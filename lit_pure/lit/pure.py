@@ -1,0 +1,194 @@
+"""The LightningModule of the autoregressive backbone: PURE's instruction tuning and its test.
+
+Knows how a batch of photographs becomes sequences, what is learned and what is logged. The frozen tokenizer sits in the
+restorer, which is no submodule: optimizers, checkpoints and sharding never see it.
+
+Shape legend: B batch, T sequence, N label positions, H W HQ [px], h w LQ [px] or grid of codes, D width.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from lit_pure.config.dem import Level
+from lit_pure.config.pure import PureExperiment
+from lit_pure.families.pure.restorer import Restorer, bicubic
+from lit_pure.families.pure.sequence.assemble import IGNORE, Sample
+from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
+from lit_pure.images.geometry import resize
+from lit_pure.lit.callbacks.flops import transformer_training
+from lit_pure.lit.callbacks.protocols import Work
+from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
+from lit_pure.lit.distributed.sharding import over_processes, prepare, processes, whole
+from lit_pure.lit.schedule import configure
+from lit_pure.lit.scores import Scores
+from lit_pure.metrics.choice import of_run
+from lit_pure.models.adapters import multiplied
+from lit_pure.restoring.photo import Restoration
+
+KINDS = ("loss", "loss_text", "loss_image")
+"""What is logged: mean cross entropies of all answer tokens, of words, and of image codes."""
+
+
+class ARModule(LightningModule):
+    """Trains the backbone of a `Restorer` to write degradation sentence, caption and HQ codes."""
+
+    def __init__(self, config: PureExperiment, restorer: Restorer) -> None:
+        super().__init__()
+        self.config, self.restorer = config, restorer
+        self.backbone = restorer.backbone
+        self.choice = of_run(config)
+        self.scores = Scores(sorted(config.data.test), self.choice.metrics, ["restored", "bicubic"], self.choice.border)
+        self.shown: dict[str, Tensor] = {}
+        self.answers: list[dict[str, str | None]] = []
+        self.entropy_Bhw = torch.empty(0)
+        self.work = Work()
+        self._prepared, self._whole = False, ExitStack()
+        self._validated_23 = torch.zeros(2, 3)
+
+    def configure_model(self) -> None:
+        """Once, and only for training: activations, compiler, and pieces where the strategy has a mesh to cut for."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
+            mesh = self.device_mesh
+            prepare(self.backbone, self.config.trainer, None if mesh is None else mesh["data_parallel"])
+            self._prepared = True
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen tokenizer to the device."""
+        self.restorer.tokenizer.to(self.device)
+
+    def on_test_start(self) -> None:
+        """Bring the frozen tokenizer to the device; a test begins anew."""
+        self.restorer.tokenizer.to(self.device)
+        self.scores.reset()
+        self._whole.enter_context(whole(self.backbone))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross entropy on the answer (paper equation 1)."""
+        rngs = generators(self.config.seed, batch, CONDITION_DRAW)
+        bare = [bool(rng.random() < self.config.sequence.condition_dropout) for rng in rngs]
+        loss, found_23B, present = self._loss(batch, bare)
+        sums_3, counts_3 = over_processes(found_23B.sum(-1))
+        for name, mean, here in zip(KINDS, sums_3 / counts_3.clamp(min=1), present, strict=True):
+            if here:
+                self.log(f"train/{name}", mean, prog_bar=name == "loss", batch_size=len(bare))
+        return loss
+
+    def on_validation_start(self) -> None:
+        """Gather the backbone: how many passes decoding takes differs between processes."""
+        self._validated_23 = torch.zeros(2, 3, device=self.device)
+        self._whole.enter_context(whole(self.backbone))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The loss; the first pictures are restored and shown."""
+        _, found_23B, _ = self._loss(batch, [False] * len(batch["name"]))
+        # Samples are dealt out in order: one that is not this process's is there for all to take as many steps.
+        self._validated_23 += found_23B[..., batch["index"] % processes() == self.global_rank].sum(-1)
+        if batch_idx == 0:
+            self._restore(batch, self.config.evaluation.pictures)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over all answer tokens of all processes; averaging them over these changes nothing."""
+        self._whole.close()
+        sums_3, counts_3 = over_processes(self._validated_23)
+        for name, total, count in zip(KINDS, sums_3, counts_3.tolist(), strict=True):
+            if count:
+                self.log(f"val/{name}", total / count, prog_bar=name == "loss", sync_dist=True)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
+        restored = self._restore(batch, len(batch["name"]))
+        for method in ("restored", "bicubic"):
+            self.scores.update(dataloader_idx, method, self.shown[method], batch)
+        speed = restored[0].tokens_per_second
+        key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
+        self.log(key, speed, batch_size=len(restored), add_dataloader_idx=False, sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means, which are the same on all processes; averaging them over these changes nothing."""
+        self._whole.close()
+        self.log_dict(self.scores.compute(), sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, warm-up, cosine."""
+        return configure(self.backbone.parameters(), self.config.optim, self.config.trainer.max_steps)
+
+    def samples(self, batch: Batch) -> list[Sample]:
+        """What the sequences of a batch are made from: both pictures encoded at HQ size, labels, captions."""
+        hq_B3HW, lq_B3hw = batch["hq_B3HW"], batch["lq_B3hw"]
+        enlarged_B3HW = resize(lq_B3hw, *hq_B3HW.shape[-2:])
+        lq_codes_Bhw, hq_codes_Bhw = self.restorer.tokenizer.encode(torch.cat([enlarged_B3HW, hq_B3HW])).chunk(2)
+        labels: Sequence[tuple[Level | None, Level | None]] = batch.get("labels") or [(None, None)] * len(hq_B3HW)
+        return [
+            Sample(lq_codes_hw, hq_codes_hw, blur, noise, caption)
+            for lq_codes_hw, hq_codes_hw, (blur, noise), caption in zip(
+                lq_codes_Bhw, hq_codes_Bhw, labels, batch["caption"], strict=True
+            )
+        ]
+
+    def _loss(self, batch: Batch, bare: list[bool]) -> tuple[Tensor, Tensor, list[bool]]:
+        """What is learned from a batch, and what is told of it.
+
+        Returns:
+            The loss, whose mean over all processes is that over all their answer tokens, with z-loss; sums and counts
+            (2, 3, B) of cross entropies of `KINDS`; and which of these this process tells.
+        """
+        assembler, config = self.restorer.assembler, self.backbone.config
+        ids_BT, labels_BT = assembler.batch(self.samples(batch), bare)
+        # All that the host has to know of the batch, before the device is busy with it.
+        rows_N, places_N = (labels_BT[:, 1:] != IGNORE).nonzero(as_tuple=True)
+        labels_N = labels_BT[rows_N, places_N + 1]
+        text_N = assembler.vocabulary.text_V.to(labels_N.device)[labels_N]
+        image_N = assembler.vocabulary.id_codes_V.to(labels_N.device)[labels_N] >= 0
+        kinds_3N = torch.stack([torch.ones_like(text_N), text_N, image_N])
+        present = [True, *kinds_3N[1:].any(1).tolist()]
+        # Filler within a row is read like words; only what follows the last label is padding.
+        lengths_B = rows_N.new_zeros(len(bare)).scatter_reduce(0, rows_N, places_N + 2, "amax")
+        read_B = lengths_B.clamp(max=ids_BT.shape[1] - 1)
+        self.work = self._work(read_B.tolist(), len(labels_N))
+        weight_N = (processes() / over_processes(kinds_3N[0].sum())).expand(len(labels_N))
+        hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
+        loss, each_N = self.backbone.head(hidden_ND, labels_N, weight_N, config.loss_chunk, config.z_loss)
+        found_23N = torch.stack([each_N.where(kinds_3N, 0), kinds_3N.float()])
+        return loss, found_23N.new_zeros(2, 3, len(bare)).index_add(2, rows_N, found_23N), present
+
+    def _work(self, lengths: list[int], labels: int) -> Work:
+        """What a step over rows of so many tokens and labels takes; the frozen tokenizer is not counted."""
+        config = self.backbone.config
+        blocks, head = multiplied(self.backbone.blocks), multiplied(self.backbone.head)
+        flops = transformer_training(blocks, lengths, config.layers, config.width, head, labels)
+        return Work(len(lengths), sum(lengths), flops)
+
+    def _restore(self, batch: Batch, count: int) -> list[Restoration]:
+        """Restore the first pictures of a batch and keep what the callbacks show."""
+        lq_B3hw, names = batch["lq_B3hw"][:count], batch["name"][:count]
+        made = self.restorer.restore(lq_B3hw, names)
+        size = self.restorer.size
+        self.shown = {
+            "LQ": torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
+            "bicubic": bicubic(lq_B3hw, size),
+            "restored": torch.stack([restored.image_3HW for restored in made]),
+        }
+        self.entropy_Bhw = torch.stack([restored.entropy_hw for restored in made])
+        if "hq_B3HW" in batch:
+            self.shown["ground truth"] = batch["hq_B3HW"][:count]
+        # Published weights are sampled from without a degradation estimator: no labels to show.
+        perceives = self.restorer.assembler.mode in PERCEIVES and "labels" in batch
+        self.answers = [
+            {
+                "image": names[row],
+                "answer": restored.text,
+                "blur": restored.blur,
+                "noise": restored.noise,
+                "caption": restored.caption,
+                "degradation (DEM)": degradation_sentence(*batch["labels"][row]) if perceives else "",
+                "caption (source)": batch["caption"][row],
+            }
+            for row, restored in enumerate(made)
+        ]
+        return made

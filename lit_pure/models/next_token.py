@@ -1,0 +1,116 @@
+"""The next-token backbone: integers in, hidden states and logits out.
+
+Knows how blocks are stacked, trained in one pass and fed step by step with a cache. Knows no vocabulary: only how many
+rows the embedding has. At the default config it is PURE's 7.08B transformer.
+
+Shape legend: B rows, R rows of all caches, T positions, D width, V vocabulary, N rows that belong together.
+"""
+
+from collections.abc import Sequence
+from typing import overload
+
+import torch
+from torch import Tensor, nn
+
+from lit_pure.config.pure import BackboneConfig
+from lit_pure.models.blocks import Block, rotary
+from lit_pure.models.cache import KVCache
+from lit_pure.models.losses import linear_cross_entropy
+
+INITIAL_STD = 0.02
+"""Standard deviation of fresh weights, Chameleon's."""
+
+
+class Head(nn.Linear):
+    """From hidden states to logits, or straight to the loss, which never holds all logits.
+
+    Both ways go through the module's call: what cuts parameters into pieces gathers them there.
+    """
+
+    @overload
+    def forward(self, input: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(
+        self, input: Tensor, labels_N: Tensor, weight_N: Tensor, chunk: int, z: float = 0.0
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def forward(
+        self,
+        input: Tensor,
+        labels_N: Tensor | None = None,
+        weight_N: Tensor | None = None,
+        chunk: int = 1,
+        z: float = 0.0,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits (..., V) of hidden states (..., D); with labels, `losses.linear_cross_entropy` of states (N, D)."""
+        if labels_N is None or weight_N is None:
+            return super().forward(input)
+        return linear_cross_entropy(input, self.weight, labels_N, weight_N, chunk, z)
+
+
+class NextTokenBackbone(nn.Module):
+    """Decoder-only transformer with an untied head."""
+
+    def __init__(self, config: BackboneConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(vocabulary_size, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.head = Head(config.width, vocabulary_size, bias=False)
+        self.apply(_initialise)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """Hidden states (B, T, D) after the last norm, each of what stands at or before it; for training."""
+        positions_1T = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
+        angles = rotary(positions_1T, self._head_channels, self.config.rope_theta)
+        x_BTD = self.embed(ids_BT)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, angles)
+        return self.norm(x_BTD)
+
+    def logits(self, ids_BT: Tensor) -> Tensor:
+        """Logits (B, T, V) of every position: for short sequences and tests; training asks the head for the loss."""
+        return self.head(self(ids_BT))
+
+    def feed(self, ids_RT: Tensor, caches: Sequence[KVCache]) -> Tensor:
+        """Let each row read ids after what its cache holds; hidden states (R, T, D).
+
+        The rows of the caches, one after the other, are the rows of `ids_RT`. Keys and values are stored, but rows do
+        not grow until `KVCache.take` says how many of the ids are theirs; so feeding twice changes nothing.
+        """
+        visits = [cache.visit(ids_RT.shape[1]) for cache in caches]
+        sizes = [len(visit.positions_BT) for visit in visits]
+        angles = rotary(
+            torch.cat([visit.positions_BT for visit in visits]), self._head_channels, self.config.rope_theta
+        )
+        x_RTD = self.embed(ids_RT)
+        for layer, block in enumerate(self.blocks):
+
+            def mix(q: Tensor, k: Tensor, v: Tensor, layer: int = layer) -> Tensor:
+                parts = zip(visits, *(part.split(sizes) for part in (q, k, v)), strict=True)
+                return torch.cat([visit.attend(layer, *part) for visit, *part in parts])
+
+            x_RTD = block(x_RTD, angles, mix)
+        return self.norm(x_RTD)
+
+    @torch.no_grad()
+    def start_rows_from(self, rows_N: Tensor, vectors_NC: Tensor, generator: torch.Generator) -> None:
+        """Let rows of embedding and head start as random projections of unit vectors, so that near ones start near.
+
+        Each matrix has its own projection; entries keep the standard deviation of the usual start.
+        """
+        for matrix_VD in (self.embed.weight, self.head.weight):
+            projection_CD = torch.randn(vectors_NC.shape[1], matrix_VD.shape[1], generator=generator)
+            matrix_VD[rows_N] = (INITIAL_STD * vectors_NC @ projection_CD).to(matrix_VD)
+
+    @property
+    def _head_channels(self) -> int:
+        return self.config.width // self.config.heads
+
+
+def _initialise(module: nn.Module) -> None:
+    """Normal weights; norms keep their ones."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=INITIAL_STD)

@@ -1,0 +1,157 @@
+"""What is said below a table in a paper's layout: how far figures compare, how ours were measured, what is missing.
+
+Knows layouts and the runs in them. Shows no figures.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from lit_pure.metrics.intervals import LEAST
+from lit_pure.metrics.protocols import FOLDER, Protocol, names, protocol
+from lit_pure.report.layouts import Layout
+from lit_pure.report.measured import has_scores, pictures
+from lit_pure.report.placement import Placed, missing, plain
+from lit_pure.report.published import PublishedTable
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
+
+
+def notes(
+    layout: Layout,
+    published: PublishedTable,
+    placed: Sequence[Placed],
+    keys: Mapping[str, str],
+    *,
+    only: str,
+    intervals: bool,
+    searched: bool,
+) -> Iterator[str]:
+    """One remark after the other.
+
+    Args:
+        layout: of the table.
+        published: the paper's part of it.
+        placed: ours.
+        keys: what of ours stands in each column.
+        only: the test set that is shown alone; "" is none.
+        intervals: whether intervals are shown.
+        searched: whether runs were looked for, so that those not found are told.
+    """
+    shown = [result for one in placed for result in one.results]
+    if {plain(result.title) for result in shown} - {plain(name) for name in published.sets}:
+        yield _APART[layout.ours]
+    yield from _of_sizes(placed, published)
+    if shown and layout.ours != "complexity":
+        yield _recipe(layout, placed, keys)
+    if layout.shape == "rows" and len(bases := sorted({str(one.run.summary().get("base")) for one in placed})) > 1:
+        yield f"Ours differ in more than the {published.rows.lower()}: their bases are {', '.join(bases)}."
+    if layout.remark:
+        yield layout.remark
+    if shown and published.aside == "variance":
+        yield "The second figure of a cell is the variance over pictures, of ours from the run's scores.csv."
+    for one in placed:
+        yield from (f"{one.run.label} was timed with {result.how}." for result in one.results if result.how)
+    yield from _lacking(layout, placed, keys, only)
+    if intervals:
+        yield from _of_intervals(layout, placed)
+    if searched:
+        for row, name in missing(layout):
+            yield f"{row}: no finished run of {name}; make it with: {runs.maker(name)}"
+
+
+_APART = {
+    "pure": "Figures on different test sets do not compare: ours stand on sets of their own, not on the paper's.",
+    "tokenizer": "Figures on different test sets do not compare: ours stand in columns of their own.",
+    "complexity": "Times on different machines and sizes do not compare.",
+}
+
+
+def _of_sizes(placed: Sequence[Placed], published: PublishedTable) -> Iterator[str]:
+    """Results at another size than the paper's on its set, or than another run's."""
+    papers = {plain(name): published.sides.get(name) for name in published.sets}
+    for one in placed:
+        for result in one.results:
+            if not result.apart:
+                continue
+            size = f"at {result.side} px" if result.side else "at a size that its config.yaml does not tell"
+            count = "" if (n := pictures(one.run, result.on)) is None else f", n = {n}"
+            paper = papers.get(plain(result.on))
+            theirs = f" (the paper's are at {paper} px)" if paper else ""
+            yield f"{one.run.label} on {result.on}: {size}{count}{theirs}; not ranked with figures at other sizes."
+
+
+def _recipe(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str]) -> str:
+    rules = protocol(layout.protocol)
+    ways: dict[str, list[str]] = {}
+    for one in placed:
+        if one.results:
+            ways.setdefault(_way(one.run, rules), []).append(one.run.label)
+    measured = "; ".join(f"{way} ({', '.join(labels)})" if len(ways) > 1 else way for way, labels in ways.items())
+    color = [f"{label} on {rules.color}" for label in ("PSNR", "SSIM") if label in keys]
+    other = [f"{label} is {key}" for label, key in keys.items() if key != label.lower()]
+    versions = {str(version) for one in placed if (version := _kept(one.run).get("pyiqa"))}
+    recipe = ", ".join([*color, *other, *(f"pyiqa {version}" for version in sorted(versions))])
+    return (
+        f"Ours are measured {measured}: {recipe}. "
+        f"What is not known of the paper's own recipe is told in {FOLDER}/{rules.name}.yaml."
+    )
+
+
+def _way(run: Run, rules: Protocol) -> str:
+    """By which protocol a run says that it was measured, and how much was cut off its pictures."""
+    kept = _kept(run)
+    name, border = str(kept.get("protocol") or ""), kept.get("border")
+    way = f"by protocol {name}" if name else "by no protocol"
+    if name != rules.name:
+        way += f", keys as in {rules.name}"
+    if not isinstance(border, int):  # it is the protocol's
+        border = protocol(name).border if name in names() else None if name else 0
+    cut = {None: "border not recorded", 0: "whole pictures"}.get(border, f"{border} px cut off each side")
+    return f"{way}, {cut}"
+
+
+def _kept(run: Run) -> Mapping[str, Any]:
+    """What a run says of how its figures were measured; older ones say nothing."""
+    kept = run.summary().get("metrics")
+    return kept if isinstance(kept, dict) else {}
+
+
+def _lacking(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str], only: str) -> Iterator[str]:
+    """Runs without any figures, and columns that runs did not measure."""
+    for one in placed:
+        if not one.results and layout.ours == "complexity":
+            yield f"{one.run.label} was not timed; do it with: lit-pure bench restore {one.run.label}"
+        elif not one.results and only:
+            yield f"{one.run.label} has no figures on {only}."
+        elif not one.results:
+            yield f"{one.run.label} has no figures of a test; {_tested_by(one)}"
+    unmeasured = [label for label, key in keys.items() if _absent(placed, key)]
+    if unmeasured and layout.ours != "complexity":
+        yield (
+            f"{', '.join(unmeasured)}: not measured by all runs here; "
+            f"a run with evaluation.protocol={layout.protocol} measures all columns."
+        )
+
+
+def _absent(placed: Sequence[Placed], key: str) -> bool:
+    return any(key not in result.figures for one in placed for result in one.results)
+
+
+def _tested_by(one: Placed) -> str:
+    experiment = runs.experiment_of(one.run.label)
+    if one.run.summary().get("family") == "tokenizer":
+        return f"measure its weights with: lit-pure reconstruct {one.run.label}"
+    return f'test its weights with: make exp NAME=ablations/sampling/dynamic SET="base={experiment}"'
+
+
+def _of_intervals(layout: Layout, placed: Sequence[Placed]) -> Iterator[str]:
+    if any(figure.interval for one in placed for result in one.results for figure in result.figures.values()):
+        yield (
+            "95 % from, to: where the mean over such pictures lies in 95 of 100 cases (bootstrap over the pictures of "
+            "the set, fixed seed)."
+        )
+    if any(one.results for one in placed) and layout.ours != "complexity":
+        yield f"A value of the whole set, such as FID, has no interval, nor have fewer than {LEAST} pictures (n)."
+    for one in placed:
+        if one.results and layout.ours != "complexity" and not has_scores(one.run):
+            yield f"{one.run.label} has no intervals: it kept no scores of single pictures (scores.csv); run it again."

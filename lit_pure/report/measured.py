@@ -1,0 +1,170 @@
+"""What finished runs of ours measured: means by test set, from the scores of single pictures variances and intervals.
+
+Knows `summary.json`, `scores.csv`, `complexity.json` and of `config.yaml` the size of pictures. Knows nothing of papers
+or tables.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from lit_pure.metrics import rows
+from lit_pure.runs.folder import COMPLEXITY, Run
+
+BICUBIC = "bicubic_"
+"""Begins the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
+OWN = {"tokenizer": "reconstructed", "dem": "estimated"}
+"""What a family does with a test picture, where that is not restoring it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One figure of a run."""
+
+    mean: float
+    variance: float | None = None
+    """Over the pictures of the set; None where single pictures have no scores."""
+    interval: tuple[float, float] | None = None
+    """Where the true mean lies in 95 of 100 cases; None where the pictures do not say."""
+    n: int | None = None
+    """Pictures that it is the mean of; None where single pictures have no scores."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run measured on one test set (or machine)."""
+
+    run: Run
+    on: str
+    """The test set."""
+    figures: Mapping[str, Measured]
+    """By metric key."""
+    side: int | None = None
+    """Of the pictures that were scored [px]; None where the run does not say."""
+    apart: bool = False
+    """Whether others show figures on the set at another size, with which these do not compare."""
+    how: str = ""
+    """With which settings it was timed."""
+
+    @property
+    def title(self) -> str:
+        """The test set, with the size where it is another than that of others."""
+        if not self.apart:
+            return self.on
+        return f"{self.on} at {self.side or 'unknown'} px"
+
+
+def method_of(run: Run) -> str:
+    """What the run's own pictures are called in `scores.csv` and in tables."""
+    return OWN.get(str(run.summary().get("family")), "restored")
+
+
+def tested(run: Run, *, spread: bool = False) -> list[Result]:
+    """The run's results by test set; `spread` adds variances and intervals where the run has scores of single pictures.
+
+    Raises ValueError where a file of the run is damaged.
+    """
+    means: dict[str, dict[str, float]] = {}
+    for (name, metric), value in figures_of(run).items():
+        if not metric.startswith(BICUBIC):
+            means.setdefault(name, {})[metric] = value
+    scores = _scores(run) if spread else {}
+    side = side_of(run) if means else None
+    return [
+        Result(run, name, {key: _measured(key, mean, scores.get((name, key))) for key, mean in figures.items()}, side)
+        for name, figures in sorted(means.items())
+    ]
+
+
+def figures_of(run: Run) -> dict[tuple[str, str], float]:
+    """All figures `test/<set>/<metric>` of the summary by test set and metric, those of bicubic enlargement included.
+
+    Raises ValueError where the summary is damaged.
+    """
+    found: dict[tuple[str, str], float] = {}
+    for key, value in run.summary().items():
+        if not key.startswith("test/"):
+            continue
+        parts = key.split("/", 2)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if len(parts) < 3 or not all(parts) or not number:
+            raise ValueError(
+                f"{run.folder / 'summary.json'} is damaged: {key} = {value!r}, expected test/SET/METRIC and a number; "
+                "remove the run folder, or make the run again"
+            )
+        found[parts[1], parts[2]] = float(value)
+    return found
+
+
+def side_of(run: Run) -> int | None:
+    """Of the pictures that a run is tested with [px], by `data.size` of its configuration; None where it does not say.
+
+    Nothing else is read, so that a configuration of another version serves as well.
+    """
+    try:
+        side = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))["data"]["size"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return side if isinstance(side, int) else None
+
+
+def pictures(run: Run, on: str) -> int | None:
+    """How many pictures of a test set have scores; None where single pictures have none."""
+    counts = [len(scores) for (name, _), scores in _scores(run).items() if name == on]
+    return max(counts, default=None)
+
+
+def timed(run: Run) -> list[Result]:
+    """Seconds per picture and parameters in millions, as `lit-pure bench restore` measured them; nothing before.
+
+    Raises ValueError where the file is damaged.
+    """
+    path = run.folder / COMPLEXITY
+    if not path.is_file():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        total = content["parameters"]["total"] / 1e6
+        figures = {"seconds": Measured(float(content["seconds_per_image"])), "parameters": Measured(total)}
+        return [Result(run, f"{content['size']} px, {content['device']}", figures, how=_how(content))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = f"make it again: lit-pure bench restore {run.label}"
+        raise ValueError(f"{path} cannot be read ({error!r}); {remedy}") from error
+
+
+def has_scores(run: Run) -> bool:
+    """Whether scores of single pictures were kept."""
+    return (run.folder / rows.FILE).is_file()
+
+
+def _scores(run: Run) -> dict[tuple[str, str], Any]:
+    """By test set and metric, the scores of the run's own pictures, in a series."""
+    if not has_scores(run):
+        return {}
+    table = rows.read_rows(run.folder / rows.FILE)
+    own = table[table["method"] == method_of(run)]
+    metrics = [name for name in table.columns if name not in rows.KEYS]
+    return {(str(name), key): part[key].dropna() for name, part in own.groupby("test_set") for key in metrics}
+
+
+def _how(content: Mapping[str, Any]) -> str:
+    """What decides how long it takes, beside the machine, in words."""
+    named = [f"{key} {content[key]}" for key in ("engine", "dtype", "quantize") if content.get(key, "none") != "none"]
+    changed = content.get("settings") or []
+    words = changed if isinstance(changed, list) else [changed]
+    settings = f"settings changed for it: {' '.join(map(str, words))}" if words else "otherwise the run's settings"
+    return "; ".join([", ".join(named) or "engine and dtype not recorded", settings])
+
+
+def _measured(key: str, mean: float, scores_N: Any) -> Measured:
+    if scores_N is None or not len(scores_N):
+        return Measured(mean)
+    import numpy as np
+
+    from lit_pure.metrics.evaluation import mean_of
+
+    found = mean_of(key, scores_N)
+    return Measured(mean, float(np.var(scores_N)), (found.low, found.high) if found.known else None, found.n)

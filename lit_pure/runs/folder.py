@@ -1,0 +1,207 @@
+"""Run folders: where they are, which are finished, what they say of themselves.
+
+Knows `runs/<experiment>/version_N/` with `config.yaml`, `provenance.json` and `summary.json`; a run is finished once
+its summary stands. Some finished runs are shipped with the project, in `data/runs/<experiment>/shipped/`, and serve
+where there is no own one. Knows nothing of models, and imports no torch, so that reports are quick.
+"""
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lit_pure.config.compose import PROJECT, ConfigError, compose, load
+from lit_pure.config.experiment import Experiment
+
+ROOT = Path("runs")
+"""Where runs are kept, below the working directory."""
+SHIPPED_ROOT = PROJECT / "data" / "runs"
+"""Where the finished runs are that come with the project."""
+SHIPPED = "shipped"
+"""In place of version_N: the run that came with the project."""
+COMPLEXITY = "complexity.json"
+"""What one restoration costs, where `lit-pure bench restore` measured it."""
+PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
+_VERSION = re.compile(r"version_(\d+)")
+_EITHER = re.compile(r"version_\d+|shipped")
+
+
+class MissingRun(ValueError):
+    """A run that another one needs is not there; the message says which command makes it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """The run's path below the root, for example demo/version_0 or dem/bsds500/shipped."""
+        for root in (ROOT, SHIPPED_ROOT):
+            if self.folder.is_relative_to(root):
+                return self.folder.relative_to(root).as_posix()
+        return str(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.folder / "summary.json").is_file()
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the run came with the project."""
+        return self.folder.is_relative_to(SHIPPED_ROOT)
+
+    @property
+    def weights(self) -> Path:
+        """The folder of the run's weights."""
+        return self.folder / "weights"
+
+    def summary(self) -> dict[str, Any]:
+        """The flat row of figures. Raises ValueError where the file is damaged."""
+        return _read_json(self.folder / "summary.json")
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the run came from; `needs` holds the runs it was built on, to the version."""
+        return _read_json(self.folder / "provenance.json")
+
+    def needs(self) -> dict[str, str]:
+        """The runs that stand beside its weights, by role; what training started from is part of these."""
+        return {role: need for role, need in self.provenance()["needs"].items() if role != "start"}
+
+    def experiment(self) -> Experiment:
+        """The resolved configuration."""
+        return load(self.folder / "config.yaml")
+
+
+def versions(name: str) -> list[Run]:
+    """All runs of an experiment, oldest first."""
+    found = [
+        (int(match[1]), path) for path in (ROOT / name).glob("version_*") if (match := _VERSION.fullmatch(path.name))
+    ]
+    return [Run(path) for _, path in sorted(found)]
+
+
+def newest_finished(name: str) -> Run | None:
+    """The newest finished run of an experiment, else its shipped one; `name/version_3` and `name/shipped` name one."""
+    head, _, last = name.rpartition("/")
+    if _EITHER.fullmatch(last):
+        candidates = [Run((SHIPPED_ROOT if last == SHIPPED else ROOT) / head / last)]
+    else:
+        candidates = [*reversed(versions(name)), Run(SHIPPED_ROOT / name / SHIPPED)]
+    return next((run for run in candidates if run.finished), None)
+
+
+def require(name: str) -> Run:
+    """The newest finished run of an experiment, named as it is or by its folder (`runs/demo/version_0/`, as shells
+    complete it). Raises MissingRun naming the command that makes it.
+    """
+    name = name.rstrip("/").removeprefix(f"{ROOT}/")
+    run = newest_finished(name)
+    if run is None:
+        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: {maker(name)}")
+    return run
+
+
+def experiment_of(name: str) -> str:
+    """The experiment of a run's name, which may end in a version."""
+    head, _, last = name.rpartition("/")
+    return head if _EITHER.fullmatch(last) else name
+
+
+def maker(name: str) -> str:
+    """The command that makes a run: published weights are imported, everything else is trained."""
+    experiment = experiment_of(name)
+    return f"lit-pure weights {experiment}" if _imports(experiment) else f"make exp NAME={experiment}"
+
+
+def _imports(name: str) -> bool:
+    """Whether an experiment's file, as it stands, has published weights."""
+    try:
+        return is_published(compose(name))
+    except ConfigError:  # a run of a file that is gone, or of a sweep
+        return False
+
+
+def is_published(experiment: Experiment) -> bool:
+    """Whether its weights are imported. Who samples from published weights inherits their source, and needs its own."""
+    return bool(experiment.source.layout) and not experiment.needs.weights
+
+
+def refuse_training(experiment: Experiment) -> None:
+    """Raises MissingRun where an experiment's weights are published: they are imported, never trained."""
+    if is_published(experiment):
+        # Who only has such a base inherits its source, and nothing is imported under that name.
+        owner = experiment.name if _imports(experiment.name) else experiment.base
+        raise MissingRun(
+            f"{experiment.name} has the published weights of {experiment.source.repo}, which are not trained here; "
+            f"import them with: lit-pure weights {owner} "
+            "(to train, choose another base; to test, see ablations/sampling)"
+        )
+
+
+def finished() -> list[Run]:
+    """Every finished run below the root, by path."""
+    return [Run(path.parent) for path in sorted(ROOT.rglob("summary.json"))]
+
+
+def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], command: Sequence[str]) -> dict[str, Any]:
+    """Where a run comes from: git state, versions, command, seed, runs needed, dataset fingerprints."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": ["lit-pure", *command[1:]],  # whatever the path of the program was
+        "seed": seed,
+        "needs": needs,
+        "dataset": dataset,
+        **surroundings(),
+    }
+
+
+def surroundings(checkout: Path = PROJECT) -> dict[str, Any]:
+    """What code something is made with: git state of a checkout, versions of Python, system and packages."""
+    return {
+        "git": _git_state(checkout),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str | None:
+    from importlib import metadata  # slow, and refusals come through here
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state(checkout: Path) -> dict[str, Any]:
+    """Commit and whether the tree was changed; empty outside a checkout."""
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, timeout=20, check=True)
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    remedy = "remove the run folder, or make the run again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # the second includes what is no UTF-8
+        raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} cannot be read (keys and values expected, found {content!r:.40}); {remedy}")
+    return content

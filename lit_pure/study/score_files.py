@@ -1,0 +1,58 @@
+"""Scores of finished jobs, a file each: what a study's page is written from, and what need not be done again.
+
+Knows `scores/SET-DIGEST.csv`: a line with all that the scores depend on, then one row per picture with the CRC-32 of
+its pixels. Knows nothing of how scores are made or what they say.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lit_pure.files.atomic import write_whole
+from lit_pure.study.jobs import Job
+
+FOLDER = "scores"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one picture came to."""
+
+    crc32: str
+    """Of the made picture's bytes (3, H, W): the same number, the same picture."""
+    scores: Mapping[str, float]
+    """By metric; NaN where it has no score."""
+
+
+def file_of(job: Job, out: Path) -> Path:
+    """Where a job's scores are kept."""
+    return out / FOLDER / f"{job.pictures.name}-{job.digest}.csv"
+
+
+def write(job: Job, out: Path, found: Mapping[str, Scored]) -> None:
+    """Keep a finished job. Raises OSError where it cannot be written."""
+    lines = io.StringIO()
+    lines.write(f"# {json.dumps(job.identity, sort_keys=True)}\n")
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["image", "crc32", *job.metrics])
+    for name, one in sorted(found.items()):
+        writer.writerow([name, one.crc32, *(f"{one.scores[key]:.5f}" for key in job.metrics)])
+    path = file_of(job, out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lines.getvalue())
+
+
+def read(job: Job, out: Path) -> dict[str, Scored]:
+    """The scores of a job by picture; empty where it is not finished. Raises ValueError where the file is damaged."""
+    path = file_of(job, out)
+    if not path.is_file():
+        return {}
+    try:
+        _, *lines = path.read_text(encoding="utf-8").splitlines()
+        rows = list(csv.DictReader(lines, strict=True))
+        return {row["image"]: Scored(row["crc32"], {key: float(row[key]) for key in job.metrics}) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as scores ({error}); remove it, and the job is done again") from error

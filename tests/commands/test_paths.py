@@ -1,0 +1,111 @@
+"""What the command line names on disk is refused before any work, where it cannot serve; lists and tables."""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lit_pure.commands.parsing import comma_list, print_table, say
+from lit_pure.commands.paths import require_folder, require_pictures, require_places
+from lit_pure.config.compose import ConfigError
+
+REFUSALS = [
+    ["evaluate", "--pred", "one", "--csv", "one/a.png"],
+    ["evaluate", "--pred", "one", "--metrics", "lpips", "--target", "one", "--against", "two"],
+    ["bench", "restore", "--photos", "empty"],
+    ["bench", "degrade", "--photos", "empty"],
+    ["bench", "decode", "--json", "nowhere/x.json"],
+    ["bench", "drafts", "empty"],
+    ["report", "--out", "/dev/null"],
+    ["check-data", "one", "--json", "x", "--write-list", "x"],
+    ["score", "one", "--json", "one"],
+]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("one", "two", "empty"):
+        Path(folder).mkdir()
+    for file in ("one/a.png", "two/a.png", "plain.csv"):
+        Path(file).touch()
+    Path("link").symlink_to("/dev/null")
+    Path("pipe").symlink_to("fifo")
+    os.mkfifo("fifo")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere/x.csv", "there is no folder nowhere; make it first"),
+        ("plain.csv/x.csv", "there is no folder plain.csv"),
+        ("one", "it is a folder"),
+        ("/dev/null", "it is no plain file"),
+        ("link", "it is no plain file"),
+        ("pipe", "it is no plain file"),
+        ("one/a.png", ".png is for pictures"),
+        ("one/new.JPG", ".JPG is for pictures"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused(name: str, words: str, here: Path) -> None:
+    with pytest.raises(ConfigError) as told:
+        require_places({"--json": None, "--csv": Path(name)})
+    assert f"--csv {name} cannot be written: {words}" in str(told.value)
+
+
+def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
+    Path("again").symlink_to("one")
+    with pytest.raises(ConfigError, match="--json and --csv both name again/x; give each a file of its own"):
+        require_places({"--json": Path("one/x"), "--csv": Path("again/x")})
+
+
+def test_what_can_be_written_passes(here: Path) -> None:
+    require_places({"--json": Path("new.json"), "--csv": Path("plain.csv"), "--out": here / "one" / "x.csv"})
+    for out in ("one", "new", "new/deep"):
+        require_folder("--out", Path(out))
+    require_pictures("--photos", Path("one"))
+    require_pictures("--photos", None)
+
+
+def test_a_folder_without_permission_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "one")  # permissions do not keep root out
+    with pytest.raises(ConfigError, match="nothing can be written to one"):
+        require_places({"--csv": Path("one/x.csv")})
+    with pytest.raises(ConfigError, match="nothing can be written to .*one"):
+        require_folder("--out", Path("one/new"))
+
+
+@pytest.mark.parametrize("words", REFUSALS, ids=" ".join)
+def test_refused_before_anything_slow_is_imported(words: list[str], here: Path) -> None:
+    """Not even a run is looked for: there is none here. An empty hub folder: LPIPS has no weights."""
+    code = (
+        "import sys; from lit_pure.__main__ import main; assert main(sys.argv[1:]) == 2; "
+        "assert not {'torch', 'numpy', 'pandas', 'tqdm'} & set(sys.modules)"
+    )
+    environment = {**os.environ, "TORCH_HOME": str(here)}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "no finished run" not in done.stderr, done
+
+
+def test_lists_have_commas_and_name_something() -> None:
+    assert comma_list("a, b,,a") == ["a", "b"]
+    with pytest.raises(argparse.ArgumentTypeError, match="',' names nothing"):
+        comma_list(",")
+
+
+def test_words_stand_left_and_figures_right(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([["name", "n", ""], ["a", "100", "x"], ["longer", "2", ""]], figures=[1])
+    assert capsys.readouterr().out.splitlines() == ["name      n", "a       100  x", "longer    2"]
+
+
+def test_what_a_terminal_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    say("PSNR ↑ \udcff")
+    terminal.flush()
+    assert terminal.buffer.getvalue() == rb"PSNR \u2191 \udcff" + b"\n"

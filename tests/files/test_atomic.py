@@ -1,0 +1,70 @@
+"""A text file is whole or absent, and what stood there stays until then."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lit_pure.files.atomic import write_whole
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_whole(path, "one\n")
+    write_whole(path, "zwei \u00e4\r\n")
+    assert path.read_bytes() == "zwei \u00e4\r\n".encode() and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_stood_there_stays_where_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    write_whole(path, "one")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "caf\udce9")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        write_whole(path, "two")
+    assert caught.value.filename == str(path) and caught.value.errno == 28, "the file asked for, not the one in between"
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_that_are_no_utf8_are_written_as_they_are(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.txt", "caf\udce9", errors="surrogateescape")
+    assert (tmp_path / "a.txt").read_bytes() == b"caf\xe9"
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    real, link, open_end = tmp_path / "there" / "real.txt", tmp_path / "link.txt", tmp_path / "open.txt"
+    real.write_text("one")
+    link.symlink_to(Path("there") / "real.txt")
+    write_whole(link, "two")
+    assert link.is_symlink() and real.read_text() == "two"
+    open_end.symlink_to(tmp_path / "there" / "new.txt")
+    write_whole(open_end, "three")
+    assert open_end.is_symlink() and (tmp_path / "there" / "new.txt").read_text() == "three"
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["new.txt", "real.txt"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    pipe, link, folder, loop = (tmp_path / name for name in ("pipe", "link", "folder", "loop"))
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    folder.mkdir()
+    loop.symlink_to(loop)
+    before = sorted(tmp_path.iterdir())
+    for path in (pipe, link, folder, loop, Path(os.devnull)):
+        with pytest.raises(OSError) as caught:
+            write_whole(path, "one")
+        assert caught.value.filename == str(path)
+    assert pipe.is_fifo() and link.is_symlink() and sorted(tmp_path.iterdir()) == before
+    assert not Path(os.devnull).is_file()
+
+
+def test_a_missing_folder_is_told_by_the_name_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(tmp_path / "nowhere" / "a.txt", "one")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a.txt")

@@ -1,0 +1,51 @@
+"""What processes agree on before the Trainer."""
+
+import json
+import os
+
+import pytest
+
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.training import TrainerConfig
+from lit_pure.lit.distributed.processes import TOLD, agreed, started_together
+from tests.forks import forked, ranks
+
+CONFIG = TrainerConfig(timeout=60.0)
+
+
+def asks() -> None:
+    """What each of two processes does."""
+
+    def decide() -> dict[str, str]:
+        assert os.environ["RANK"] == "0"
+        return {"folder": "that of the first"}
+
+    def fails() -> dict[str, str]:
+        raise ConfigError("no such run")
+
+    assert started_together() == 2
+    print(agreed("run", CONFIG, decide)["folder"])
+    with pytest.raises(ConfigError, match="no such run"):
+        agreed("again", CONFIG, fails)
+
+
+def test_processes_that_torchrun_starts_take_what_the_first_decides_and_its_mistakes() -> None:
+    statuses, said = forked(asks, environments=ranks(2))
+    assert statuses == [0, 0] and [words.strip() for words in said] == ["that of the first"] * 2, said
+
+
+def test_one_that_starts_others_tells_them_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOLD, json.dumps({"need": {"folder": "a"}}))
+    for name in ("LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert agreed("run", CONFIG, lambda: {"folder": "b"}) == {"folder": "b"}
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert agreed("run", CONFIG, lambda: {"folder": "c"}) == {"folder": "b"}
+    assert agreed("need", CONFIG, lambda: {"folder": "c"}) == {"folder": "a"}
+
+
+def test_a_second_machine_that_was_started_by_hand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOLD, raising=False)
+    monkeypatch.setenv("NODE_RANK", "1")
+    with pytest.raises(ConfigError, match="torchrun or SLURM"):
+        agreed("run", CONFIG, lambda: {})

@@ -1,0 +1,18 @@
+"""Who computes a study's pictures."""
+
+import pytest
+import torch
+
+from lit_pure.study.workers import processes
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pictures_are_computed_with_one_thread_whoever_does_it(workers: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # as on a machine of two cores
+    try:
+        with processes(workers) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 1
+        assert torch.get_num_threads() == 2, "what comes after computes as before"
+    finally:
+        torch.set_num_threads(before)
