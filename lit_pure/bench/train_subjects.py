@@ -26,7 +26,7 @@ from lit_pure.families.pure.sequence.assemble import Assembler, Sample
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS
 from lit_pure.lit.data import PhotoDataModule
-from lit_pure.lit.modules import made_module
+from lit_pure.lit.modules import build_module
 from lit_pure.lit.pure import ARModule
 from lit_pure.models import weights
 from lit_pure.models.next_token import NextTokenBackbone
@@ -58,7 +58,7 @@ def on_photographs(experiment: PureExperiment, folder: Path) -> Callable[[], Sub
         needs["dem"] = runs.require(experiment.needs.dem)
 
     def make() -> Subject:
-        module, transform = made_module(experiment, needs)
+        module, transform = build_module(experiment, needs)
         assert isinstance(module, ARModule)
         return Subject(module, PhotoDataModule(experiment.data, experiment.seed, transform))
 

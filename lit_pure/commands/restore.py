@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.paths import asked_photographs
-from lit_pure.config.experiment import ColorFix
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -70,7 +69,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     require_writable(arguments.out)
     from lit_pure.families.table import restorer_of
 
-    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device())
+    restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
     outcomes: list[Outcome] = []
@@ -121,7 +120,7 @@ def _scale(word: str) -> int:
     return int(word)
 
 
-def _settings(run: Run, arguments: argparse.Namespace) -> PureExperiment:
+def _settings(run: Run, arguments: argparse.Namespace) -> RestoringExperiment:
     """The run's experiment with the flags laid over it. Raises ConfigError."""
     flags = {"restoring.color_fix": arguments.color_fix, "restoring.batch": arguments.batch}
     return settings_of(run, [*arguments.set, *(f"{key}={value}" for key, value in flags.items() if value is not None)])

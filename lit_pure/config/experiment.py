@@ -112,6 +112,16 @@ class EvaluationConfig:
     """Test pictures of a set whose LQ and HQ are kept beside the restored one."""
 
 
+@dataclass
+class RestoringExperiment(Experiment):
+    """What every experiment of a family has that restores pictures."""
+
+    restoring: RestoringConfig = field(default_factory=RestoringConfig)
+    """From squares to pictures."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Test and pictures."""
+
+
 def only_backbones_are_cut(experiment: Experiment) -> Iterator[Problem]:
     if experiment.trainer.strategy == "fsdp":
         yield "trainer.strategy", f"= fsdp cuts backbones alone; a {experiment.family} is small: take ddp"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringConfig
+from lit_pure.config.experiment import RestoringConfig, RestoringExperiment
 from lit_pure.config.knobs import Problem, knob
 
 
@@ -148,7 +148,7 @@ class RestorerConfig:
 
 
 @dataclass
-class PureExperiment(Experiment):
+class PureExperiment(RestoringExperiment):
     """Trains and tests PURE: perceive, understand, restore."""
 
     family: str = "pure"
@@ -162,10 +162,6 @@ class PureExperiment(Experiment):
     """What of the transformer is trained: all of it, or small matrices beside it."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Decoding."""
-    restoring: RestoringConfig = field(default_factory=RestoringConfig)
-    """From squares to pictures."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Test and pictures."""
 
     def problems(self) -> Iterator[Problem]:
         kind = self.adapter.kind

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lit_pure.config.compose import ConfigError
+from lit_pure.families.table import family_by_summary
 from lit_pure.gallery.records import Scores, Words, read_answers, read_scores, words_about
 from lit_pure.images.files import list_images
 from lit_pure.metrics.rows import FILE as SCORES
@@ -136,7 +137,10 @@ def _shots(test_set: str, runs: Sequence[Run], folders: Mapping[str, Path], seve
             raise ConfigError(f"--folder {name}: no picture is named as one of {test_set} ({example}, but {names[0]})")
     lq, truth = ([_by_name(run.folder / "images" / test_set / kind) for run in runs] for kind in ("lq", "hq"))
     scores = _all_scores(test_set, runs, places)
-    answers = {run.label: read_answers(run.folder / "images" / test_set / "answers.jsonl") for run in runs}
+    answers = {
+        run.label: (family_by_summary(run), read_answers(run.folder / "images" / test_set / "answers.jsonl"))
+        for run in runs
+    }
     for image in names:
         pictures = {method: files[image] for method, files in made.items() if image in files}
         for files in reversed(lq):

@@ -6,21 +6,32 @@ and an adversarial loss, which this one does not have.
 Shape legend: B batch, H W picture [px], h w grid of codes, N codes, M cells of a batch.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from lit_pure.config.experiment import Experiment
 from lit_pure.config.tokenizer import TokenizerExperiment
-from lit_pure.lit.data import Batch
+from lit_pure.lit.data import Batch, Transform, Untouched
+from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
+from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
+from lit_pure.runs.folder import Run
 
 
-class TokenizerModule(LightningModule):
+def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+    """The module of an experiment; its batches are as they are."""
+    assert isinstance(experiment, TokenizerExperiment)
+    return TokenizerModule(experiment), Untouched()
+
+
+class TokenizerModule(RunModule):
     """Trains `VQTokenizer` to reconstruct photographs."""
 
     uses_N: Tensor
@@ -29,8 +40,7 @@ class TokenizerModule(LightningModule):
         super().__init__()
         self.config = config
         self.tokenizer = VQTokenizer(config.vq)
-        self.scores = Scores(sorted(config.data.test), ["psnr", "ssim"], ["reconstructed"])
-        self.shown: dict[str, Tensor] = {}
+        self.scores: Scores = Scores(sorted(config.data.test), ["psnr", "ssim"], ["reconstructed"])
         self._seen_B3HW = torch.empty(0)
         # Part of checkpoints: which codes restart depends on it. The same on all processes.
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
@@ -79,6 +89,11 @@ class TokenizerModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the means, which are the same on all processes; averaging them over these changes nothing."""
         self.log_dict(self.scores.compute(), sync_dist=True)
+
+    def save_weights(self, folder: Path, writes: bool) -> None:
+        """The tokenizer."""
+        if writes:
+            weights.save_tokenizer(folder, self.tokenizer)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""

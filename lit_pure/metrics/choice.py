@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import RestoringExperiment
 from lit_pure.metrics import files, protocols
 from lit_pure.metrics.table import METRICS, info_of
 
@@ -76,7 +76,7 @@ def choose(
     return Choice(tuple(usable), labels, left_out, rules.border if rules else 0, protocol)
 
 
-def of_run(experiment: PureExperiment) -> Choice:
+def of_run(experiment: RestoringExperiment) -> Choice:
     """What a run measures: the metrics of its protocol, then those that it names.
 
     Raises:
@@ -108,7 +108,7 @@ def of_run(experiment: PureExperiment) -> Choice:
     return choice
 
 
-def without_truth(experiment: PureExperiment, choice: Choice) -> list[str]:
+def without_truth(experiment: RestoringExperiment, choice: Choice) -> list[str]:
     """The metrics that no test set can be measured by: those that need true pictures, where all sets lack them."""
     sets = experiment.data.test.values()
     if not sets or any(photos.source or photos.meta_info for photos in sets):

@@ -94,6 +94,8 @@ class Setting:
     frozen: int = 2
     """Bytes of a frozen number beneath adapters."""
     kernels: Kernels = CUDA
+    notes: tuple[str, ...] = ()
+    """What had to be assumed, in sentences."""
 
     @property
     def positions(self) -> int:

@@ -19,8 +19,8 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 
-def told(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], Words]:
-    """What is said of each tile: levels of its LQ part by the run's estimator, the caption of its HQ part.
+def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], Words]:
+    """Levels of each tile's LQ part by the run's estimator, and the caption of its HQ part.
 
     The caption is that of `captions: pixels`, whatever captions the run was trained with.
 
@@ -29,8 +29,7 @@ def told(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], Words]:
         lq_3hw: uint8.
         hq_3HW: uint8, a whole number of times as large.
     """
-    experiment, needed = run.experiment(), runs.require(run.provenance()["needs"]["dem"])
-    assert isinstance(experiment, PureExperiment)
+    experiment, needed = run.experiment_as(PureExperiment), runs.require(run.provenance()["needs"]["dem"])
     known = needed.experiment().data
     dem = weights.load_dem(needed.weights)
     size, scale = experiment.data.size, hq_3HW.shape[-1] // lq_3hw.shape[-1]
