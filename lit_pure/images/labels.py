@@ -1,7 +1,7 @@
 """The labels of pictures and of the words beside them.
 
-Knows the strings alone. They name the columns of a grid, the folders below `images/`, the method of a score and keys of `answers.jsonl`, so they
-stay as they are: old run folders hold them. Knows no picture and imports nothing.
+Knows the strings alone. They name the columns of a grid, the folders below `images/`, the method of a score and keys of
+`answers.jsonl`. Old run folders hold them, so they stay as they are. Knows no picture and imports nothing.
 """
 
 LQ = "LQ"
