@@ -28,7 +28,7 @@ from lit_pure.lit.distributed.sharding import over_processes, prepare, processes
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
 from lit_pure.metrics.choice import of_run
-from lit_pure.models.adapters import multiplied
+from lit_pure.models.adapters import equivalent_parameters
 from lit_pure.restoring.photo import Restoration
 
 KINDS = ("loss", "loss_text", "loss_image")
@@ -160,7 +160,7 @@ class ARModule(LightningModule):
     def _work(self, lengths: list[int], labels: int) -> Work:
         """What a step over rows of so many tokens and labels takes; the frozen tokenizer is not counted."""
         config = self.backbone.config
-        blocks, head = multiplied(self.backbone.blocks), multiplied(self.backbone.head)
+        blocks, head = equivalent_parameters(self.backbone.blocks), equivalent_parameters(self.backbone.head)
         flops = transformer_training(blocks, lengths, config.layers, config.width, head, labels)
         return Work(len(lengths), sum(lengths), flops)
 
