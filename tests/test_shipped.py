@@ -36,7 +36,7 @@ def test_there_is_the_estimator_that_nano_and_demo_use() -> None:
 def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
     run = runs.Run(folder)
     assert run.experiment().name.removesuffix("_long") == run.label.removesuffix("/shipped")
-    assert weights.check(run.weights), "digests are recorded and agree"
+    assert weights.verify(run.weights), "digests are recorded and agree"
     assert all(path.stat().st_size < 16e6 for path in run.weights.iterdir())
     card = (folder / "README.md").read_text()
     assert " ".join(run.provenance()["command"][:3]) in card, "the command it was trained with"

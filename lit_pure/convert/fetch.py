@@ -87,7 +87,7 @@ def _looked_at(name: str, experiment: Experiment) -> Need:
     from lit_pure.models import weights
 
     try:
-        return Need(name, experiment, run, "ok" if weights.check(run.weights) else "unchecked", "")
+        return Need(name, experiment, run, "ok" if weights.verify(run.weights) else "unchecked", "")
     except ValueError as error:
         remedy = f"; or: {runs.maker(name)}" if runs.is_published(experiment) else ""
         return Need(name, experiment, run, "damaged", f"{error}{remedy}")

@@ -32,7 +32,7 @@ from lit_pure.lit.restoring import RestoringModule
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.models import weights
-from lit_pure.models.adapters import multiplied
+from lit_pure.models.adapters import equivalent_parameters
 from lit_pure.restoring.contract import Restoration
 from lit_pure.runs.folder import Run
 
@@ -170,7 +170,7 @@ class ARModule(RestoringModule):
     def _work(self, lengths: list[int], labels: int) -> Work:
         """What a step over rows of so many tokens and labels takes; the frozen tokenizer is not counted."""
         config = self.backbone.config
-        blocks, head = multiplied(self.backbone.blocks), multiplied(self.backbone.head)
+        blocks, head = equivalent_parameters(self.backbone.blocks), equivalent_parameters(self.backbone.head)
         flops = transformer_training(blocks, lengths, config.layers, config.width, head, labels)
         return Work(len(lengths), sum(lengths), flops)
 

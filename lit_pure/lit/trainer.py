@@ -7,7 +7,6 @@ import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
@@ -16,6 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringExperiment
+from lit_pure.files.atomic import whole_file
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
 from lit_pure.lit.callbacks.ema import Averaging
 from lit_pure.lit.callbacks.loss_history import LossHistory
@@ -118,10 +118,8 @@ def _keep_curves(table: CSVLogger, place: Place) -> None:
         rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < place.step]
         names = list(reader.fieldnames or ["step"])
     writer = table.experiment  # it removes the file now
-    partial = Path(f"{path}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(names)
         csv.DictWriter(file, names, extrasaction="ignore").writerows(rows)
     writer.metrics_keys = names
-    os.replace(partial, path)
     aside.unlink()

@@ -19,7 +19,7 @@ from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.start_check import NO_TOKENIZER, check_start
 from lit_pure.families.pure.weights import load_pure, save_pure
 from lit_pure.models import weights
-from lit_pure.models.adapters import insert
+from lit_pure.models.adapters import insert_adapters
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
 from lit_pure.models.vq import VQTokenizer
@@ -51,7 +51,7 @@ def code_rows_from_codebook(restorer: Restorer, seed: int) -> None:
     """Let the rows of image codes start as random projections of the tokenizer's vectors (`backbone.code_rows`)."""
     vocabulary = restorer.assembler.vocabulary
     vectors_NC = restorer.tokenizer.lookup(torch.arange(vocabulary.codes))
-    restorer.backbone.start_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(seed))
+    restorer.backbone.init_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(seed))
 
 
 def _from_run(experiment: PureExperiment, start: Run, tokenizer: Run | None) -> tuple[NextTokenBackbone, Vocabulary]:
@@ -68,10 +68,12 @@ def _from_run(experiment: PureExperiment, start: Run, tokenizer: Run | None) -> 
     if experiment.adapter.kind == "none":
         # Copies, since training writes into them: what was read lies in the file.
         state = {name: item.to(torch.float32, copy=True) for name, item in state.items()}
-    backbone = weights.filled(lambda: NextTokenBackbone(experiment.backbone, vocabulary.size), state, start.weights)
+    backbone = weights.load_frozen(
+        lambda: NextTokenBackbone(experiment.backbone, vocabulary.size), state, start.weights
+    )
     backbone.requires_grad_(True).train()
     if experiment.adapter.kind != "none":
-        insert(backbone, experiment.adapter, experiment.seed)
+        insert_adapters(backbone, experiment.adapter, experiment.seed)
         backbone.train()
     return backbone, vocabulary
 

@@ -20,7 +20,7 @@ class Grammar:
 
     height: int
     width: int
-    speaks: bool
+    has_text: bool
     """Whether text stands before the image."""
     opening: list[int]
     """`start h w`: the two sizes are forced."""
