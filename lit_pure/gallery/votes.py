@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 from lit_pure.metrics.intervals import LEVEL, sign_test
@@ -193,12 +192,10 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, fl
     """Score interval of a proportion (Wilson, JASA 22, 1927): within [0, 1], fit for few trials, NaN for none."""
     if not trials:
         return math.nan, math.nan
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, shrink = successes / trials, 1 + z * z / trials
-    middle = (share + z * z / (2 * trials)) / shrink
-    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    # rounding alone leaves a trace of what is exactly 0 or 1
-    return (middle - reach if successes else 0.0), (middle + reach if successes < trials else 1.0)
+    from scipy.stats import binomtest  # slow to import; damaged files are reported before
+
+    interval = binomtest(successes, trials).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _rate(method: str, votes: Sequence[Vote]) -> Rate:
