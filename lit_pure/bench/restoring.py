@@ -1,9 +1,9 @@
 """`bench restore`: seconds per picture from LQ pixels to restored ones, and parameters (the paper's table 4).
 
-Knows restorers by their contract, and reads the clock after each of their stages, once the device has finished. Timed is
-everything between an LQ square in memory and the restored square, 8 bits, in memory: the way to the device, enlargement,
-the restorer's stages, colours, the way back. Not timed: loading weights, reading and writing files, and one restoration
-before that warms up. Prints nothing. Knows no family.
+Knows restorers by their contract, and reads the clock after each of their stages, once the device has finished. Timed
+is everything between an LQ square in memory and the restored square, 8 bits, in memory: the way to the device,
+enlargement, the restorer's stages, colours, the way back. Not timed: loading weights, reading and writing files, and
+one restoration before that warms up. Prints nothing. Knows no family.
 
 Shape legend: s side of the model's square [px], h w grid of codes, or LQ square [px].
 """

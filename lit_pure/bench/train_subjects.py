@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lit_pure.bench.presets import ROWS
-from lit_pure.config.compose import compose
+from lit_pure.config.compose import compose_as
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment, VQConfig
 from lit_pure.datasets.order import Key, Stream
@@ -67,8 +67,7 @@ def on_photographs(experiment: PureExperiment, folder: Path) -> Callable[[], Sub
 
 def _untrained(experiment: PureExperiment, folder: Path) -> Run:
     """A run that has nothing but random weights of the tokenizer that the experiment needs."""
-    known = compose(runs.experiment_of(experiment.needs.tokenizer))
-    assert isinstance(known, TokenizerExperiment)
+    known = compose_as(TokenizerExperiment, runs.experiment_of(experiment.needs.tokenizer))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         weights.save_tokenizer(Run(folder).weights, VQTokenizer(known.vq))

@@ -32,12 +32,12 @@ def score_command(arguments: argparse.Namespace) -> int:
     paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
+    from lit_pure.degradation.weights import load_dem
     from lit_pure.images.io import BadImage, read_image
-    from lit_pure.models import weights
 
     # Tiles as large as the LQ images that the thresholds come from.
     tile = experiment.data.size // experiment.data.degradation.scale
-    dem = weights.load_dem(run.weights).to(device())
+    dem = load_dem(run.weights).to(device())
     rows: list[dict[str, Any]] = []
     bad: list[str] = []
     for path in tqdm(paths, desc="scoring", unit=" photos", file=sys.stderr, disable=None, leave=False):

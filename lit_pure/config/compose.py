@@ -77,7 +77,7 @@ def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
     return experiment
 
 
-def override(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+def override(experiment: E, overrides: Sequence[str]) -> E:
     """A copy with overrides such as "sampling.k=1" laid over it, checked as `compose` does. Raises ConfigError."""
     settings = OmegaConf.to_container(OmegaConf.structured(experiment))
     assert isinstance(settings, dict)

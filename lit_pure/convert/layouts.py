@@ -26,9 +26,9 @@ class Files:
     """None where there is none, or where it is still to be downloaded."""
 
 
-Read = Callable[[Experiment, Files, Run, Mapping[str, Run], str], dict[str, Any]]
+Read = Callable[[Any, Files, Run, Mapping[str, Run], str], dict[str, Any]]
 """Writes a checkpoint's weights into a run and its sizes into the experiment; gives what the summary says of them. Its
-arguments: experiment, files, run, the runs it is built on by role, and what to do about a damaged file."""
+arguments: the family's experiment, files, run, the runs it is built on by role, and the remedy for a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,11 @@ class Layout:
 
 
 def _read_llamagen(
-    experiment: Experiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+    experiment: TokenizerExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
 ) -> dict[str, Any]:
     from lit_pure.convert.llamagen import read_llamagen
     from lit_pure.models import weights
 
-    assert isinstance(experiment, TokenizerExperiment)
     tokenizer = read_llamagen(files.paths[0], experiment.vq, remedy)
     weights.save_tokenizer(run.weights, tokenizer)
     return {"parameters": sum(item.numel() for item in tokenizer.parameters())}
@@ -62,33 +61,31 @@ def _write_llamagen(out: Path, run: Run, norm_rows: int) -> None:
 
 
 def _read_deresnet(
-    experiment: Experiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+    experiment: DemExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
 ) -> dict[str, Any]:
     from lit_pure.convert.deresnet import read_deresnet
+    from lit_pure.degradation.weights import save_dem
     from lit_pure.lit.dem import calibrate_imported
-    from lit_pure.models import weights
 
-    assert isinstance(experiment, DemExperiment)
     dem = read_deresnet(files.paths[0], experiment.dem, remedy)
     calibrated_on = calibrate_imported(dem, experiment)
-    weights.save_dem(run.weights, dem)
+    save_dem(run.weights, dem)
     return {"parameters": sum(item.numel() for item in dem.parameters()), "calibrated_on": calibrated_on}
 
 
 def _write_deresnet(out: Path, run: Run, norm_rows: int) -> None:
     from lit_pure.convert.deresnet import write_deresnet
-    from lit_pure.models import weights
+    from lit_pure.degradation.weights import load_dem
 
-    write_deresnet(out, weights.load_dem(run.weights))
+    write_deresnet(out, load_dem(run.weights))
 
 
 def _read_chameleon(
-    experiment: Experiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+    experiment: PureExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
 ) -> dict[str, Any]:
     from lit_pure.convert.chameleon import read_chameleon
     from lit_pure.families.pure.weights import save_pure
 
-    assert isinstance(experiment, PureExperiment)
     assert files.vocabulary is not None, "the schema asks for one"
     backbone, vocabulary = read_chameleon(files.folder, files.vocabulary, remedy)
     if "tokenizer" in below:

@@ -9,4 +9,5 @@ class Dem(Family):
 
     config = DemExperiment
     module = "lit_pure.lit.dem"
+    method = "estimated"
     changeable = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.images.labels import RESTORED
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -31,6 +32,8 @@ class Family:
     """The root dataclass of its experiments."""
     module = "lit_pure.lit.restoring"
     """The module whose `build` makes the LightningModule. A name, because LightningModules stand above families."""
+    method = RESTORED
+    """What its runs call their own pictures in `scores.csv` and in tables."""
     trained = ""
     """What the LightningModule calls the network that it trains; empty: its checkpoints cannot be exported."""
     changeable: tuple[str, ...] = ("restoring",)

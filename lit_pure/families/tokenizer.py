@@ -2,6 +2,7 @@
 
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.family import Family
+from lit_pure.images.labels import RECONSTRUCTED
 from lit_pure.runs.folder import Run
 
 
@@ -10,6 +11,7 @@ class Tokenizer(Family):
 
     config = TokenizerExperiment
     module = "lit_pure.lit.tokenizer"
+    method = RECONSTRUCTED
     changeable = ()
 
     def tokenizer_run(self, run: Run) -> Run:

@@ -17,15 +17,14 @@ from tqdm import tqdm
 
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.dem import LEVELS, DemExperiment
-from lit_pure.config.experiment import Experiment
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, anchor_loss, ranking_loss
 from lit_pure.degradation.pipeline import degrade
+from lit_pure.degradation.weights import save_dem
 from lit_pure.images.io import from_bytes
 from lit_pure.lit.data import DEGRADATION_DRAW, Batch, DegradationPairs, PhotoDataModule, Transform, generators
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
-from lit_pure.models import weights
 from lit_pure.runs.folder import Run
 
 log = logging.getLogger(__name__)
@@ -35,9 +34,8 @@ CALIBRATION_EPOCH = 1_000_000
 FACTORS = ("blur", "noise")
 
 
-def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+def build(experiment: DemExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
     """The module of an experiment, and the pairs that it compares."""
-    assert isinstance(experiment, DemExperiment)
     return DemModule(experiment), DegradationPairs(experiment.data.degradation)
 
 
@@ -89,7 +87,7 @@ class DemModule(RunModule):
     def save_weights(self, folder: Path, writes: bool) -> None:
         """Both networks and the thresholds."""
         if writes:
-            weights.save_dem(folder, self.dem)
+            save_dem(folder, self.dem)
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config.dem

@@ -16,14 +16,15 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lit_pure.config.dem import Level
-from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
+from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.build import lq_side, new_restorer
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import IGNORE, Sample
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
 from lit_pure.families.pure.weights import save_pure
 from lit_pure.images.geometry import resize
+from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
 from lit_pure.lit.callbacks.flops import transformer_training
 from lit_pure.lit.callbacks.protocols import Work
 from lit_pure.lit.data import CONDITION_DRAW, Batch, DegradeAndScore, Transform, generators
@@ -31,7 +32,6 @@ from lit_pure.lit.distributed.sharding import full_state, over_processes, prepar
 from lit_pure.lit.restoring import RestoringModule
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
-from lit_pure.models import weights
 from lit_pure.models.adapters import equivalent_parameters
 from lit_pure.restoring.contract import Restoration
 from lit_pure.runs.folder import Run
@@ -40,10 +40,9 @@ KINDS = ("loss", "loss_text", "loss_image")
 """What is logged: mean cross entropies of all answer tokens, of words, and of image codes."""
 
 
-def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+def build(experiment: PureExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
     """The module of an experiment, and what it wants done to a batch. Raises ValueError where labels are missing."""
-    assert isinstance(experiment, PureExperiment)
-    dem = weights.load_dem(needs["dem"].weights) if "dem" in needs else None
+    dem = load_dem(needs["dem"].weights) if "dem" in needs else None
     mode = experiment.sequence.guidance_mode
     if dem is None and mode in PERCEIVES and "weights" not in needs:
         raise ValueError(f"guidance mode {mode} needs labels: set needs.dem")
@@ -182,6 +181,6 @@ class ARModule(RestoringModule):
         return {
             "answer": words.pop("text"),
             **words,
-            "degradation (DEM)": degradation_sentence(*batch["labels"][row]) if perceives else "",
-            "caption (source)": batch["caption"][row],
+            DEM_DEGRADATION: degradation_sentence(*batch["labels"][row]) if perceives else "",
+            SOURCE_CAPTION: batch["caption"][row],
         }

@@ -16,6 +16,7 @@ from lightning import Callback
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.table import family_of
 from lit_pure.images.geometry import resize
+from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ, RESTORED
 from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, TextSamples
 from lit_pure.lit.data import Batch, DegradeAndScore, Transform
@@ -43,7 +44,7 @@ class RestoringModule(RunModule):
         self.config, self.restorer = config, restorer
         self.choice = of_run(config)
         self.scores: Scores = Scores(
-            sorted(config.data.test), self.choice.metrics, ["restored", "bicubic"], self.choice.border
+            sorted(config.data.test), self.choice.metrics, [RESTORED, BICUBIC], self.choice.border
         )
         self.answers: list[dict[str, str | None]] = []
         self.entropy_Bhw = torch.empty(0)
@@ -56,7 +57,7 @@ class RestoringModule(RunModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
         restored = self.restore_and_show(batch, len(batch["name"]))
-        for method in ("restored", "bicubic"):
+        for method in (RESTORED, BICUBIC):
             self.scores.update(dataloader_idx, method, self.shown[method], batch)
         if tokens := sum(one.tokens for one in restored):
             key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
@@ -87,12 +88,12 @@ class RestoringModule(RunModule):
         restored = self.restorer.restore(lq_B3hw, names)
         size = self.restorer.size
         self.shown = {
-            "LQ": torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
-            "bicubic": resize(lq_B3hw, size, size),
-            "restored": torch.stack([one.image_3HW for one in restored]),
+            LQ: torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
+            BICUBIC: resize(lq_B3hw, size, size),
+            RESTORED: torch.stack([one.image_3HW for one in restored]),
         }
         if "hq_B3HW" in batch:
-            self.shown["ground truth"] = batch["hq_B3HW"][:count]
+            self.shown[GROUND_TRUTH] = batch["hq_B3HW"][:count]
         entropies = [one.maps["entropy"].values_hw for one in restored if "entropy" in one.maps]
         self.entropy_Bhw = torch.stack(entropies) if entropies else torch.empty(0)
         self.answers = [

@@ -14,8 +14,8 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from lit_pure.config.experiment import Experiment
 from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
 from lit_pure.lit.data import Batch, Transform, Untouched
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
@@ -25,9 +25,8 @@ from lit_pure.models.vq import VQTokenizer
 from lit_pure.runs.folder import Run
 
 
-def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
     """The module of an experiment; its batches are as they are."""
-    assert isinstance(experiment, TokenizerExperiment)
     return TokenizerModule(experiment), Untouched()
 
 
@@ -40,7 +39,7 @@ class TokenizerModule(RunModule):
         super().__init__()
         self.config = config
         self.tokenizer = VQTokenizer(config.vq)
-        self.scores: Scores = Scores(sorted(config.data.test), ["psnr", "ssim"], ["reconstructed"])
+        self.scores: Scores = Scores(sorted(config.data.test), ["psnr", "ssim"], [RECONSTRUCTED])
         self._seen_B3HW = torch.empty(0)
         # Part of checkpoints: which codes restart depends on it. The same on all processes.
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
@@ -74,7 +73,7 @@ class TokenizerModule(RunModule):
         self.log("val/loss", loss, batch_size=len(codes_Bhw))
         self.log("val/psnr", (-10 * error_B.clamp_min(1e-10).log10()).mean(), batch_size=len(codes_Bhw), prog_bar=True)
         if batch_idx == 0:
-            self.shown = {"ground truth": batch["hq_B3HW"], "reconstructed": rebuilt_B3HW}
+            self.shown = {GROUND_TRUTH: batch["hq_B3HW"], RECONSTRUCTED: rebuilt_B3HW}
 
     def on_test_start(self) -> None:
         """A test begins anew."""
@@ -83,8 +82,8 @@ class TokenizerModule(RunModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """PSNR and SSIM of the reconstruction (table 1)."""
         rebuilt_B3HW = self.tokenizer.decode(self.tokenizer.encode(batch["hq_B3HW"]))
-        self.scores.update(dataloader_idx, "reconstructed", rebuilt_B3HW, batch)
-        self.shown = {"ground truth": batch["hq_B3HW"], "reconstructed": rebuilt_B3HW}
+        self.scores.update(dataloader_idx, RECONSTRUCTED, rebuilt_B3HW, batch)
+        self.shown = {GROUND_TRUTH: batch["hq_B3HW"], RECONSTRUCTED: rebuilt_B3HW}
 
     def on_test_epoch_end(self) -> None:
         """Log the means, which are the same on all processes; averaging them over these changes nothing."""

@@ -17,13 +17,13 @@ from lit_pure.config.pure import SamplingConfig
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.degradation.pipeline import Degradation, apply, draw
+from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sampling.decode import Decoded
 from lit_pure.families.table import require_restoring, restorer_of
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, from_bytes, read_image
 from lit_pure.lit.data import DEGRADATION_DRAW, Batch, generators
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -177,7 +177,7 @@ def _judge(run: Run, lq_3hw: Tensor) -> Judgement | None:
         return None
     source = runs.require(name)
     known = source.experiment().data
-    dem: DegradationEstimator = weights.load_dem(source.weights)
+    dem: DegradationEstimator = load_dem(source.weights)
     scores_B2 = dem.score(lq_3hw[None], known.size // known.degradation.scale)
     [levels] = dem.labels(scores_B2)
     (blur, noise), (low, high) = scores_B2[0].tolist(), dem.thresholds_22.tolist()

@@ -78,6 +78,8 @@ class Setting:
     """How much larger than the picture degradation may make it on the way, by side."""
     dem_tile: int
     """Side of the LQ tiles that the estimator scores [px]."""
+    image: int
+    """Positions of an image."""
     prompt: int
     """Positions of a prompt."""
     length: int

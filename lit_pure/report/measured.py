@@ -11,13 +11,12 @@ from typing import Any
 
 import yaml
 
+from lit_pure.families.table import family_by_summary
 from lit_pure.metrics import rows
 from lit_pure.runs.folder import COMPLEXITY, Run
 
 BICUBIC = "bicubic_"
 """Begins the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
-OWN = {"tokenizer": "reconstructed", "dem": "estimated"}
-"""What a family does with a test picture, where that is not restoring it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Result:
 
 def method_of(run: Run) -> str:
     """What the run's own pictures are called in `scores.csv` and in tables."""
-    return OWN.get(str(run.summary().get("family")), "restored")
+    return family_by_summary(run).method
 
 
 def tested(run: Run, *, spread: bool = False) -> list[Result]:

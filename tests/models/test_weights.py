@@ -18,6 +18,7 @@ from lit_pure.config.dem import DemConfig
 from lit_pure.config.pure import BackboneConfig
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.degradation.weights import load_dem, save_dem
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.weights import load_pure, save_pure
@@ -39,8 +40,8 @@ def test_all_three_kinds_survive(tmp_path: Path) -> None:
     assert same(weights.load_tokenizer(tmp_path / "t"), tokenizer)
     dem = DegradationEstimator(DemConfig(features=[4], blocks=[1], downscales=[2]))
     dem.calibrate(torch.rand(9, 2))
-    weights.save_dem(tmp_path / "d", dem)
-    assert same(weights.load_dem(tmp_path / "d"), dem)
+    save_dem(tmp_path / "d", dem)
+    assert same(load_dem(tmp_path / "d"), dem)
     vocabulary = make_vocabulary(["a cat"], codes=20, words=260)
     backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=2, ffn=16), vocabulary.size)
     save_pure(tmp_path / "p", backbone, vocabulary)
@@ -60,7 +61,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         weights.load_tokenizer(tmp_path)
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     with pytest.raises(ValueError, match="kind 'tokenizer', not 'dem'"):
-        weights.load_dem(tmp_path)
+        load_dem(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["config"]["codes"] = 21
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -167,6 +168,8 @@ def test_reading_copies_nothing(tmp_path: Path) -> None:
         from safetensors.torch import save_file
         from lit_pure.families.pure.weights import save_pure
         from lit_pure.families.pure.weights import load_pure
+        from lit_pure.degradation.weights import save_dem
+        from lit_pure.degradation.weights import load_dem
         from lit_pure.models import weights
         class Wide(torch.nn.Module):
             def __init__(self):

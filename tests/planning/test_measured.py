@@ -67,6 +67,7 @@ def setting(backbone: BackboneConfig, vocabulary: int, length: int, batch: int, 
         scale=4,
         enlarged=1.5,
         dem_tile=32,
+        image=16 * 17 + 4,  # of 128 px, 8 px a code
         prompt=length // 2,
         length=length,
         labels=length // 2,

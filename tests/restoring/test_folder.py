@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_restore import Echo, Progress, enlarged, make
 
 from lit_pure.config.experiment import RestoringConfig
 from lit_pure.families.pure.restorer import Restorer
@@ -19,6 +18,7 @@ from lit_pure.images.files import photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.tiles import Canvas
 from lit_pure.restoring.folder import Outcome, restore_files
+from tests.families.pure.test_restorer import Echo, Progress, enlarged, make
 
 
 class Bars(dict[str, Progress]):

@@ -14,6 +14,7 @@ from lit_pure.config.pure import PureExperiment
 from lit_pure.families.family import Family, Said
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
 from lit_pure.families.pure.start_check import NO_TOKENIZER, check_start, require_start
+from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -71,7 +72,7 @@ class Pure(Family):
 
     def read_words(self, row: Mapping[str, Any]) -> tuple[Said, Said]:
         """Labels and caption of the source; and the model's, where its sentence was understood."""
-        known = {"degradation": row.get("degradation (DEM)"), "caption": row.get("caption (source)")}
+        known = {"degradation": row.get(DEM_DEGRADATION), "caption": row.get(SOURCE_CAPTION)}
         blur, noise = row.get("blur"), row.get("noise")
         written = {
             "degradation": degradation_sentence(blur, noise) if blur and noise else "",

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lit_pure.config.pure import PureExperiment
 from lit_pure.datasets.captions.describe import describe
+from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.sequence.assemble import Words
 from lit_pure.images.io import from_bytes
 from lit_pure.images.tiles import Tile
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -31,7 +31,7 @@ def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], Wo
     """
     experiment, needed = run.experiment_as(PureExperiment), runs.require(run.provenance()["needs"]["dem"])
     known = needed.experiment().data
-    dem = weights.load_dem(needed.weights)
+    dem = load_dem(needed.weights)
     size, scale = experiment.data.size, hq_3HW.shape[-1] // lq_3hw.shape[-1]
     calibrated = known.size // known.degradation.scale
 

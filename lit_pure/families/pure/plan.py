@@ -15,6 +15,7 @@ from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import GuidanceMode, PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
 from lit_pure.families.pure.start_check import NO_TOKENIZER
 from lit_pure.planning.setting import Setting
@@ -112,7 +113,7 @@ def setting_of(
     """
     data, sequence, mode = experiment.data, experiment.sequence, experiment.sequence.guidance_mode
     side = data.size // tokenizer.vq.downsample
-    image = 3 + side * (side + 1) + 1  # start, sides, codes with newlines, end
+    image = image_length(side, side)
     prompt = 1 + words.tokens(INSTRUCTIONS[mode]) + image + 1
     spoken = _longest_text(mode, sequence.max_caption, words)
     text = sequence.text_length if sequence.text_length and mode != "none" else spoken
@@ -131,6 +132,7 @@ def setting_of(
         scale=process.scale,
         enlarged=max(1.0, process.resize_range[1], process.resize_range2[1] / process.scale),
         dem_tile=dem.data.size // dem.data.degradation.scale if dem else data.size,
+        image=image,
         prompt=prompt,
         length=prompt + text + rest - 1,  # the last one predicts nothing
         labels=min(spoken + 1, text) + rest,  # of filler, only the first is learned, as the end of the text

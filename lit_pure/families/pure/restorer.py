@@ -24,6 +24,7 @@ from lit_pure.families.pure.sampling.decode import Decoded, decode
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import Assembler
 from lit_pure.families.pure.sequence.assemble import Words as GivenWords
+from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.sequence.template import degradation_sentence, read_answer
 from lit_pure.families.pure.weights import load_restorer, save_restorer
 from lit_pure.images.colorfix import fix_colors
@@ -85,7 +86,7 @@ class Restorer(SquareRestorer, ModelHubMixin):
     def expected_tokens(self) -> int:
         """Tokens of a square's picture; how long its text will be nobody knows before."""
         cells = self.size // self.tokenizer.downsample
-        return Grammar.of(self.assembler, cells, cells).image_length
+        return image_length(cells, cells)
 
     def settings(self) -> dict[str, Any]:
         return {"sampling": asdict(self.sampling)}
