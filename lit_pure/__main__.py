@@ -21,6 +21,7 @@ from lit_pure.runs.stop import GOES_ON, LOST_WORKER, Stopped, first_process, sto
 
 COMMANDS = (
     "run",
+    "config",
     "sweep",
     "study",
     "restore",

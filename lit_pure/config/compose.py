@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lit_pure.config.data import DegradationConfig
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.families import FAMILIES
-from lit_pure.config.layers import Layer, find, flat, nested, source_of, without_sets
+from lit_pure.config.layers import TEST_SETS, Layer, find, flat, nested, source_of, without_sets
 from lit_pure.config.mistakes import first_line, type_message, unknown_keys, unknown_message
 from lit_pure.config.ranges import violations
 
@@ -143,6 +143,11 @@ def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]
 def differences(found: Experiment, wanted: Experiment) -> list[str]:
     """What `changes` gives, each as "key: found -> wanted"."""
     return [f"{key}: {before} -> {after}" for key, (before, after) in changes(found, wanted).items()]
+
+
+def named_sets(file: str) -> list[str]:
+    """Names of the test sets that an experiment's file, or a base of it, sets or leaves out. Raises ConfigError."""
+    return [name for layer in _lineage(file, None) for name in find(layer.values, TEST_SETS) or {}]
 
 
 def experiment_names() -> list[str]:

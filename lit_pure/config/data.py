@@ -123,6 +123,8 @@ SKIMAGE = "skimage"
 """The source that needs no download."""
 SHARDS = "shards"
 """Captions that lie in the shards."""
+SET_NAME = r"[\w-]+"
+"""What test sets may be called."""
 
 
 @dataclass
@@ -182,7 +184,7 @@ class DataConfig:
             yield "train.lq", "is for val and test sets; what is trained on is degraded anew each time: leave it empty"
         if self.val.lq and not self.val.source:
             yield "val.source", "is empty, and a validation loss needs the HQ pictures of val.lq; name their folder"
-        if bad := [name for name in self.test if not re.fullmatch(r"[\w-]+", name)]:
+        if bad := [name for name in self.test if not re.fullmatch(SET_NAME, name)]:
             yield "test", f"set names {bad} may hold letters, digits, _ and - only"
 
     def without_hq(self, family: str) -> Iterator[Problem]:
