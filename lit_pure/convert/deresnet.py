@@ -43,7 +43,8 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
     Args:
         state: of the estimator, or of the whole network that it is a part of.
         config: the sizes.
-        source, remedy: for the error.
+        source: the file, for the error.
+        remedy: what to do about it, for the error.
 
     Raises:
         ValueError: naming what is missing, unknown or misshapen.
