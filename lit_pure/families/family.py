@@ -129,4 +129,5 @@ class Family:
 
 def weights_run(run: Run) -> Run:
     """The run whose weights a run has: its own, or those that it only samples from."""
-    return runs.require(run.provenance()["needs"]["weights"]) if run.experiment().needs.weights else run
+    name = run.provenance()["needs"].get("weights")
+    return runs.require(name) if name else run
