@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from metrics import foreign
 
 from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.offline import Reached, network, no_network
 from lit_pure.metrics.score import Frechet, Scorer
 from lit_pure.metrics.table import METRICS
+from tests.metrics import foreign
 
 
 @pytest.fixture

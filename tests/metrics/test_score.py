@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from metrics import foreign
 from torch import Tensor, nn
 
 from lit_pure.bench.basicsr_import import load_basicsr
@@ -29,6 +28,7 @@ from lit_pure.images.files import list_images
 from lit_pure.images.io import from_bytes, read_image, write_png
 from lit_pure.metrics.score import Frechet, NotScorable, Scorer, distance, score_bytes
 from lit_pure.metrics.table import METRICS
+from tests.metrics import foreign
 
 REALSR = PROJECT.parent / "shared" / "data" / "realsr"
 PUBLISHED = {"psnr": 25.1511, "ssim": 0.7341, "niqe": 5.6476}
