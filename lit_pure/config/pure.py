@@ -38,7 +38,7 @@ class BackboneConfig:
     """Weight of the squared normaliser of the logits, which keeps these from drifting (Lumina-mGPT: 1e-5)."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.width % (2 * self.heads):
+        if self.heads > 0 and self.width % (2 * self.heads):
             yield "heads", f"{self.heads} heads do not cut width {self.width} into even parts"
 
 

@@ -45,7 +45,7 @@ class VQConfig:
     def problems(self) -> Iterator[Problem]:
         if bad := [width for width in self.channels if width % 32]:
             yield "channels", f"{bad} are no multiples of 32, which group normalisation needs"
-        if self.downsample > 32 or 32 % self.downsample:
+        if not self.downsample or self.downsample > 32 or 32 % self.downsample:
             yield "channels", f"with stem {self.stem} make {self.downsample} px per code; it must divide 32"
 
 
