@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-import argcomplete
-
 from lit_pure.config.annotated import text
 from lit_pure.config.compose import ConfigError, compose, experiment_names, grid, is_sweep
 from lit_pure.config.families import FAMILIES
@@ -27,7 +25,12 @@ def answer(parser: Callable[[list[str]], argparse.ArgumentParser]) -> None:
 
     Args:
         parser: makes the parser for a command line, without the program's name.
+
+    Raises:
+        ImportError: argcomplete is not installed.
     """
+    import argcomplete
+
     top = parser(os.environ["COMP_LINE"].split()[1:])
     for action in _actions(top):
         if action.choices is None and action.dest in COMPLETERS:

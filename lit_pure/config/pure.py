@@ -153,7 +153,7 @@ class PureExperiment(Experiment):
 
     family: str = "pure"
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
-    """Ids."""
+    """Text, image codes and special tokens as ids."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Prompt and answer."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)

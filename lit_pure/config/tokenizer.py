@@ -6,7 +6,7 @@ Knows names, types, defaults and legal ranges (`knob`); the defaults are the pub
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lit_pure.config.experiment import Experiment, only_backbones_are_cut
+from lit_pure.config.experiment import Experiment, small_model_problems
 from lit_pure.config.knobs import Problem, knob
 
 
@@ -58,5 +58,4 @@ class TokenizerExperiment(Experiment):
     """Architecture and losses."""
 
     def problems(self) -> Iterator[Problem]:
-        yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
-        yield from only_backbones_are_cut(self)
+        yield from small_model_problems(self)

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from lit_pure.__main__ import main
-from lit_pure.config.compose import PROJECT, compose, experiment_names, grid, is_sweep, load, save
+from lit_pure.config.compose import PROJECT, compose, experiment_names, is_sweep, load, save
 
-NAMES = [*experiment_names(), *(f"sweeps/tokenizer/{label}" for label in grid("sweeps/tokenizer"))]
+NAMES = [*experiment_names(), "sweeps/tokenizer/stem=8,codes=512"]
 
 
 @pytest.fixture
