@@ -10,17 +10,22 @@ from lit_pure.runs.folder import experiment_of
 
 
 @pytest.mark.parametrize("name", experiment_names())
-def test_every_file_composes_and_begins_with_words(name: str) -> None:
+def test_every_file_composes_and_begins_with_its_schema_and_words(name: str) -> None:
     experiment = compose(name)
     assert experiment.name == name
-    assert (PROJECT / "experiments" / f"{name}.yaml").read_text().startswith("# ")
+    path = PROJECT / "experiments" / f"{name}.yaml"
+    first, second, *_ = path.read_text().splitlines()
+    key, equals, schema = first.partition("=")
+    assert (key, equals) == ("# yaml-language-server: $schema", "=")
+    assert (path.parent / schema).resolve() == PROJECT / "experiments" / "schema.json"
+    assert second.startswith("# ")
     for need in (experiment.needs.tokenizer, experiment.needs.dem, experiment.needs.weights):
         assert not need or experiment_of(need) in experiment_names()
 
 
 @pytest.mark.parametrize("name", [name for name in experiment_names() if name.startswith("ablations/")])
 def test_an_ablation_asks_a_question_and_changes_one_to_three_lines(name: str) -> None:
-    text = (PROJECT / "experiments" / f"{name}.yaml").read_text()
+    _, text = (PROJECT / "experiments" / f"{name}.yaml").read_text().split("\n", maxsplit=1)
     assert text.startswith("# Question: ")
     changes = yaml.safe_load(text)
     assert changes.pop("base") == "pure/nano"

@@ -108,9 +108,8 @@ def _laid_out(rows: Sequence[Row]) -> Iterator[str]:
         first, *others = row.lines
         short = _is_short(row)
         indent = " " * (column if short else len(first) - len(first.lstrip()))
-        words = [
-            f"{indent}# {line}" for line in textwrap.wrap(row.comment, WIDTH - len(indent) - 2, break_on_hyphens=False)
-        ]
+        wrapped = textwrap.wrap(row.comment, WIDTH - len(indent) - 2, break_on_hyphens=False)
+        words = [f"{indent}# {line}" for line in wrapped]
         if short and words:
             yield f"{first:<{column}}{words[0].lstrip()}"
             yield from words[1:]

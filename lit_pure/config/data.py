@@ -178,7 +178,7 @@ class DataConfig:
     def problems(self) -> Iterator[Problem]:
         if self.size % 32:
             yield "size", f"{self.size} is not a multiple of 32; try {max(32, round(self.size / 32) * 32)}"
-        if self.size % self.degradation.scale:
+        if self.degradation.scale > 0 and self.size % self.degradation.scale:
             yield "degradation.scale", f"{self.degradation.scale} does not divide data.size {self.size}"
         if self.train.lq:
             yield "train.lq", "is for val and test sets; what is trained on is degraded anew each time: leave it empty"

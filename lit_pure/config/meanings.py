@@ -29,7 +29,6 @@ class Knob:
     """What `knob` was given: low, high, above, ordered, total."""
 
 
-@cache
 def knobs(kind: type) -> tuple[Knob, ...]:
     """The knobs of a dataclass in their order; what a subclass does not explain is explained by its base."""
     hints = typing.get_type_hints(kind)

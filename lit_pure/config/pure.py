@@ -38,7 +38,7 @@ class BackboneConfig:
     """Weight of the squared normaliser of the logits, which keeps these from drifting (Lumina-mGPT: 1e-5)."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.width % (2 * self.heads):
+        if self.heads > 0 and self.width % (2 * self.heads):
             yield "heads", f"{self.heads} heads do not cut width {self.width} into even parts"
 
 
@@ -153,7 +153,7 @@ class PureExperiment(RestoringExperiment):
 
     family: str = "pure"
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
-    """Ids."""
+    """Text, image codes and special tokens as ids."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Prompt and answer."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)

@@ -59,6 +59,8 @@ def pure(name: str, *overrides: str) -> PureExperiment:
         (["nosuch"], ["command line", "nosuch", "key=value"]),
         (["data.size=100"], ["data.size", "100", "try 96"]),
         (["data=3"], ["command line", "data = 3"]),
+        (["data.degradation.scale=0"], ["command line", "data.degradation.scale = 0 is below 1"]),
+        (["backbone.heads=0"], ["command line", "backbone.heads = 0 is below 1"]),
         (["sampling.top_k=maybe"], ["sampling.top_k", "maybe", "dynamic"]),
         (["base=nowhere"], ["nowhere", "there are"]),
         (["evaluation.metrics=[psnr,lpipz]"], ["evaluation.metrics", "lpipz"]),
@@ -141,6 +143,12 @@ def test_an_experiment_of_another_family_than_asked_for_is_refused(house: Path) 
         compose_as(PureExperiment, "tok")
     with pytest.raises(ConfigError, match="no key vq.code .*; did you mean vq.codes"):
         compose_as(PureExperiment, "tok", ["vq.code=2"])
+
+
+def test_a_tokenizer_without_levels_or_stem_is_refused(house: Path) -> None:
+    for setting, words in {"vq.stem=0": "vq.stem = 0 is below 1", "vq.channels=[]": "make 0 px per code"}.items():
+        with pytest.raises(ConfigError, match=words):
+            compose("tok", [setting])
 
 
 def test_all_problems_come_at_once(house: Path) -> None:
