@@ -11,7 +11,7 @@ from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.pure import start_check
 from lit_pure.families.pure.sequence.template import PERCEIVES
-from lit_pure.metrics.choice import of_run
+from lit_pure.metrics.choice import choose_for_run
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
@@ -105,7 +105,7 @@ def _check_start(experiment: PureExperiment) -> None:
 def _check_metrics(experiment: PureExperiment) -> None:
     """Refuse what cannot be measured at the end."""
     try:
-        of_run(experiment)
+        choose_for_run(experiment)
     except MissingWeights as error:
         raise ConfigError(f"{error}; or go on without: evaluation.missing=skip") from error
 

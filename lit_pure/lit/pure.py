@@ -27,7 +27,7 @@ from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
 from lit_pure.lit.distributed.sharding import over_processes, prepare, processes, whole
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
-from lit_pure.metrics.choice import of_run
+from lit_pure.metrics.choice import choose_for_run
 from lit_pure.models.adapters import multiplied
 from lit_pure.restoring.photo import Restoration
 
@@ -42,7 +42,7 @@ class ARModule(LightningModule):
         super().__init__()
         self.config, self.restorer = config, restorer
         self.backbone = restorer.backbone
-        self.choice = of_run(config)
+        self.choice = choose_for_run(config)
         self.scores = Scores(sorted(config.data.test), self.choice.metrics, ["restored", "bicubic"], self.choice.border)
         self.shown: dict[str, Tensor] = {}
         self.answers: list[dict[str, str | None]] = []

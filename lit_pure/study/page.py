@@ -16,13 +16,13 @@ from lit_pure.images.maps import maps_beside
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import score_files
-from lit_pure.study.claims import Scores, Verdict, verdicts
+from lit_pure.study.claims import ClaimResult, Scores, judge_claims
 from lit_pure.study.jobs import Job, lacking
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
 from lit_pure.study.tables import beside_published, every_arm, label_of, number, span
-from lit_pure.study.workers import finished, shown_in
+from lit_pure.study.workers import is_finished, shown_folder
 
 
 def write_page(
@@ -78,11 +78,11 @@ def write_page(
 
 def _answers(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]:
     source = [f"What is claimed is {plan.source}."] if plan.source else []
-    lines = [f"- {_told(one)}" for one in verdicts(plan.claimed(), scores, sets)]
+    lines = [f"- {_told(one)}" for one in judge_claims(plan.parsed_claims(), scores, sets)]
     return [*source, "\n".join(lines) or "Nothing is done yet."]
 
 
-def _told(one: Verdict) -> str:
+def _told(one: ClaimResult) -> str:
     """A verdict in a line."""
     claim, metric = one.claim, one.claim.metric
     beyond = f" by at least {claim.by:g}" if claim.by else ""
@@ -102,12 +102,12 @@ def _pictures(
     """A strip per shown picture: what every arm made of it, and where there are entropies, the map of the last arm."""
     lines = []
     for pictures in (one for one in sets.values() if one.config.shown):
-        made = [job for job in jobs if job.pictures.name == pictures.name and finished(job, out, folder)]
+        made = [job for job in jobs if job.pictures.name == pictures.name and is_finished(job, out, folder)]
         for pair in pictures.pairs(folder) if made else ():
             columns: dict[str, Tensor] = {}
             maps: list[Tensor] = []
             for job in made:
-                shown = shown_in(job, folder)
+                shown = shown_folder(job, folder)
                 assert shown is not None
                 columns[job.arm] = read_image(shown / f"{pair.name}.png")[None]
                 maps += [torch.load(file, weights_only=True)] if (file := shown / f"{pair.name}.pt").is_file() else []
