@@ -21,7 +21,7 @@ from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.summary import summary
 from lit_pure.lit.trainer import Watched, watched
 from lit_pure.metrics import files
-from lit_pure.metrics.choice import of_run, without_truth
+from lit_pure.metrics.choice import choose_for_run, metrics_without_truth
 from lit_pure.metrics.rows import FILE, write_rows
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
@@ -108,10 +108,10 @@ def _train(module: RunModule, data: PhotoDataModule, made: Watched, place: Place
 
 
 def _tell_left_out(experiment: Experiment) -> None:
-    """Raise what `of_run` raises before hours go into a run, and say which metrics it will go without."""
+    """Raise what `choose_for_run` raises before hours go into a run, and say which metrics it will go without."""
     if isinstance(experiment, RestoringExperiment):
-        choice = of_run(experiment)
+        choice = choose_for_run(experiment)
         for key, reason in choice.left_out.items():
             log.warning("%s is not measured: %s", key, reason)
-        if keys := without_truth(experiment, choice):
+        if keys := metrics_without_truth(experiment, choice):
             log.warning("%s: not measured in the test, whose sets have no true pictures", ", ".join(keys))
