@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from lit_pure.files import atomic
 from lit_pure.files.download import checked_file, download
 from lit_pure.metrics.table import METRICS, WeightsFile, info_of
 

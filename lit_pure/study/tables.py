@@ -12,7 +12,7 @@ from lit_pure.report.assemble import keys
 from lit_pure.report.layouts import Layout
 from lit_pure.report.published import PublishedTable, load
 from lit_pure.report.table import Cell, Row, Table, mark_best
-from lit_pure.study.claims import Scores, mean, spread
+from lit_pure.study.claims import ClaimResult, Scores, mean, spread
 from lit_pure.study.plan import ENTROPY, Claim, StudyConfig
 from lit_pure.study.score_files import Scored
 
