@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.dem import LEVELS, DemExperiment
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, anchor_loss, ranking_loss
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.images.io import from_bytes
-from lit_pure.lit.data import DEGRADATION_DRAW, Batch, PhotoDataModule, generators
+from lit_pure.lit.data import Batch, PhotoDataModule, generators
 from lit_pure.lit.schedule import configure
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from lit_pure.config.pure import PureExperiment
 from lit_pure.families.pure.build import begin
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.weights import save_pure
-from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.ema import EMA
 from lit_pure.lit.distributed.loading import fill, tensors
 from lit_pure.lit.distributed.saving import MODEL
 from lit_pure.models.next_token import NextTokenBackbone
@@ -61,7 +61,7 @@ def export(run: Run, checkpoint: Path, out: Path) -> bool:
 def _state(checkpoint: Path) -> tuple[dict[str, Tensor], bool]:
     """The backbone's tensors, averages before weights; whether there are averages."""
     stored, model = tensors(checkpoint), f"{MODEL}.{BACKBONE}"
-    average = f"{Averaging.shards_name}.{BACKBONE}"
+    average = f"{EMA.shards_name}.{BACKBONE}"
     sources: dict[str, str] = {}
     for prefix in (model, average):
         sources |= {name.removeprefix(prefix): name for name in stored if name.startswith(prefix)}

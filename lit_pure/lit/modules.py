@@ -13,7 +13,7 @@ from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.pure.build import _new_restorer, _tile
 from lit_pure.families.pure.sequence.template import PERCEIVES
-from lit_pure.lit.data import DegradationPairs, DegradeAndScore, Transform, Untouched
+from lit_pure.lit.data import DegradationPairs, DegradeAndScore, Identity, Transform
 from lit_pure.lit.dem import DemModule
 from lit_pure.lit.pure import ARModule
 from lit_pure.lit.tokenizer import TokenizerModule
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def made_module(experiment: Experiment, needs: dict[str, Run]) -> tuple[LightningModule, Transform]:
     """The LightningModule of an experiment, and what it wants done to a batch."""
-    transform: Transform = Untouched()
+    transform: Transform = Identity()
     module: LightningModule
     match experiment:
         case TokenizerExperiment():

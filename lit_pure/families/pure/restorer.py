@@ -22,7 +22,7 @@ from lit_pure.config.pure import RestorerConfig, SamplingConfig
 from lit_pure.families.pure.sampling.decode import Decoded, decode
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sampling.passes import Progress
-from lit_pure.families.pure.sequence.assemble import Assembler, Words
+from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.template import read_answer
 from lit_pure.families.pure.weights import load_restorer, save_restorer
 from lit_pure.images.colorfix import fix_colors
@@ -84,7 +84,7 @@ class Restorer(ModelHubMixin):
         scale: int | None = None,
         color_fix: ColorFix | None = None,
         progress: PhotoProgress | None = None,
-        told: Callable[[Tile], Words] | None = None,
+        told: Callable[[Tile], AnswerWords] | None = None,
     ) -> RestoredPhoto:
         """Restore one photograph of any size, enlarged `scale` times, by overlapping squares.
 
@@ -128,7 +128,7 @@ class Restorer(ModelHubMixin):
         enlarged_B3ss: Tensor,
         names: Sequence[str],
         progress: Progress | None = None,
-        words: Sequence[Words] | None = None,
+        words: Sequence[AnswerWords] | None = None,
     ) -> Decoded:
         """What the model writes to a batch of enlarged squares, after `words` where these are given."""
         codes_Bhw = self.tokenizer.encode(enlarged_B3ss)
