@@ -13,8 +13,8 @@ from lightning import seed_everything
 from lit_pure.config.compose import save
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.files.atomic import write_json
-from lit_pure.lit.data import PhotoDataModule, Untouched
-from lit_pure.lit.distributed.processes import Decision, agreed
+from lit_pure.lit.data import Identity, PhotoDataModule
+from lit_pure.lit.distributed.processes import Decision, agree_on
 from lit_pure.lit.modules import build_module
 from lit_pure.lit.needs import provide
 from lit_pure.lit.run_module import RunModule
@@ -26,7 +26,7 @@ from lit_pure.metrics.rows import FILE, write_rows
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
 from lit_pure.runs.folder import Run
-from lit_pure.runs.resume import Place
+from lit_pure.runs.resume import RunPoint
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     with ExitStack() as held:
         place = _found(experiment, held)
         # Photographs are looked at before hours go into what is needed.
-        data = PhotoDataModule(experiment.data, experiment.seed, Untouched(), trains=not experiment.needs.weights)
+        data = PhotoDataModule(experiment.data, experiment.seed, Identity(), trains=not experiment.needs.weights)
         pinned = Run(place.folder).provenance()["needs"] if place else {}
         needs = provide(experiment, command, run, pinned)
         seed_everything(experiment.seed, workers=True, verbose=False)
@@ -55,7 +55,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
         # Asked now, while the files are there that were just checked: what is deleted meanwhile costs no figure.
         scores = module.scores
         identity = files.identity(scores.metrics) if scores else {}
-        made = watched(experiment, module, place, resume.facts(place, facts))
+        made = watched(experiment, module, place, resume.provenance(place, facts))
         trainer, folder = made.trainer, Run(place.folder)
         if trainer.is_global_zero:
             # Before the trainer would: what fails while it sets up is explained, too.
@@ -75,29 +75,29 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     return folder
 
 
-def _found(experiment: Experiment, held: ExitStack) -> Place | None:
+def _found(experiment: Experiment, held: ExitStack) -> RunPoint | None:
     """The run to go on with, the same on all processes."""
 
     def decide() -> Decision:
-        place = resume.found(experiment, held)
+        place = resume.find_run(experiment, held)
         if place is None:
             return {}
         return {"folder": str(place.folder), "checkpoint": str(place.checkpoint), "step": str(place.step)}
 
-    told = agreed(f"found {experiment.name}", experiment.trainer, decide)
-    return Place(Path(told["folder"]), Path(told["checkpoint"]), int(told["step"])) if told else None
+    told = agree_on(f"found {experiment.name}", experiment.trainer, decide)
+    return RunPoint(Path(told["folder"]), Path(told["checkpoint"]), int(told["step"])) if told else None
 
 
-def _begun(experiment: Experiment, held: ExitStack) -> Place:
+def _begun(experiment: Experiment, held: ExitStack) -> RunPoint:
     """A new run's folder, the same on all processes."""
 
     def decide() -> Decision:
-        return {"folder": str(resume.begun(experiment, held).folder)}
+        return {"folder": str(resume.start_run(experiment, held).folder)}
 
-    return Place(Path(agreed(f"begun {experiment.name}", experiment.trainer, decide)["folder"]))
+    return RunPoint(Path(agree_on(f"begun {experiment.name}", experiment.trainer, decide)["folder"]))
 
 
-def _train(module: RunModule, data: PhotoDataModule, made: Watched, place: Place) -> None:
+def _train(module: RunModule, data: PhotoDataModule, made: Watched, place: RunPoint) -> None:
     """Train, and keep the weights: averaged ones where there are."""
     trainer = made.trainer
     # Read by our strategies, which load nothing but tensors, numbers and words.

@@ -17,20 +17,20 @@ from lightning.pytorch.utilities import rank_zero_only
 from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringExperiment
 from lit_pure.files.atomic import whole_file
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
-from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.ema import EMA
 from lit_pure.lit.callbacks.loss_history import LossHistory
-from lit_pure.lit.callbacks.progress_bar import Progress
+from lit_pure.lit.callbacks.progress_bar import TrainingBar
 from lit_pure.lit.callbacks.provenance import Provenance
-from lit_pure.lit.callbacks.save_pictures import KeepPictures
-from lit_pure.lit.callbacks.seeding import Draws
-from lit_pure.lit.callbacks.signals import Stopping
-from lit_pure.lit.callbacks.skip_nonfinite import Guard
+from lit_pure.lit.callbacks.save_pictures import SavePictures
+from lit_pure.lit.callbacks.seeding import Seeding
+from lit_pure.lit.callbacks.signals import StopOnSignal
+from lit_pure.lit.callbacks.skip_nonfinite import SkipNonFinite
 from lit_pure.lit.callbacks.throughput import Throughput
-from lit_pure.lit.callbacks.watchdog import Heartbeat
+from lit_pure.lit.callbacks.watchdog import Watchdog
 from lit_pure.lit.distributed.strategies import strategy_of
 from lit_pure.lit.run_module import RunModule
 from lit_pure.runs import checkpoints
-from lit_pure.runs.resume import Place
+from lit_pure.runs.resume import RunPoint
 
 CURVES = "metrics.csv"
 
@@ -40,31 +40,31 @@ class Watched:
     """A Trainer, and those of its callbacks that are asked afterwards."""
 
     trainer: Trainer
-    averaging: Averaging | None
+    averaging: EMA | None
     history: LossHistory
     throughput: Throughput
     provenance: Provenance
-    kept: KeepPictures
+    kept: SavePictures
 
     def training(self) -> dict[str, float | int]:
         """What the summary says of the training."""
         return {**self.history.row(), **self.throughput.row()}
 
 
-def watched(experiment: Experiment, module: RunModule, place: Place, facts: Mapping[str, Any]) -> Watched:
+def watched(experiment: Experiment, module: RunModule, place: RunPoint, facts: Mapping[str, Any]) -> Watched:
     """The Trainer of a run. `facts` is what its provenance tells."""
     config = experiment.trainer
     sets, keep = sorted(experiment.data.test), _kept(experiment)
-    kept = KeepPictures(place.folder / "images", sets, keep)
+    kept = SavePictures(place.folder / "images", sets, keep)
     history, throughput = LossHistory(), Throughput(config.peak_flops)
     provenance = Provenance(facts, place.folder)
-    callbacks: list[Callback] = [LearningRateMonitor("step"), Progress(), Draws(experiment.seed)]
+    callbacks: list[Callback] = [LearningRateMonitor("step"), TrainingBar(), Seeding(experiment.seed)]
     callbacks += [history, throughput, provenance, *module.picture_callbacks(sets, keep), kept]
-    guard = Guard(place.folder, config.max_skipped)
-    averaging = Averaging(experiment.optim.ema, guard) if experiment.optim.ema else None
+    guard = SkipNonFinite(place.folder, config.max_skipped)
+    averaging = EMA(experiment.optim.ema, guard) if experiment.optim.ema else None
     every = config.save_every or config.val_every
     saving = Checkpointing(place.folder / checkpoints.FOLDER, every, config.keep_last, config.keep_best)
-    callbacks += [guard, *([averaging] if averaging else []), saving, Stopping(saving), Heartbeat(config.timeout)]
+    callbacks += [guard, *([averaging] if averaging else []), saving, StopOnSignal(saving), Watchdog(config.timeout)]
     trainer = Trainer(
         max_steps=config.max_steps,
         val_check_interval=config.val_every * config.accumulate,
@@ -92,7 +92,7 @@ def _kept(experiment: Experiment) -> int:
     return (experiment.evaluation if isinstance(experiment, RestoringExperiment) else EvaluationConfig()).keep
 
 
-def _loggers(place: Place) -> list[Logger]:
+def _loggers(place: RunPoint) -> list[Logger]:
     """TensorBoard and CSV in the run's folder; of a run that goes on, without what came after its checkpoint."""
     root, name = place.folder.parent.parent, place.folder.parent.name
     version = int(place.folder.name.rpartition("_")[2])
@@ -105,7 +105,7 @@ def _loggers(place: Place) -> list[Logger]:
 
 
 @rank_zero_only
-def _keep_curves(table: CSVLogger, place: Place) -> None:
+def _keep_curves(table: CSVLogger, place: RunPoint) -> None:
     """Lightning's logger removes the file of a run that it is to go on with."""
     path, aside = place.folder / CURVES, place.folder / f"{CURVES}.before"
     if not aside.exists():  # else an earlier launch was killed below

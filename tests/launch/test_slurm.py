@@ -110,7 +110,7 @@ def test_a_user_may_wait_for_more(place: Path, capsys: pytest.CaptureFixture[str
         (["sizes", *DRY], ["sizes/devices=1: 1 x 1; sizes/devices=2: 1 x 2", "--gpus-per-node"]),
         (["sizes", *DRY, "--gpus-per-node", "4"], ["trainer.devices=4 is what sizes.yaml varies"]),
         (["guide", "sampling.guidnce=1", *DRY], ["did you mean sampling.guidance?"]),
-        (["guide", "--launcher", "slurm"], ["no sbatch on this machine", "--dry-run"]),
+        (["guide", "--launcher", "slurm"], ["this machine has no sbatch", "--dry-run"]),
     ],
 )
 def test_mistakes_are_told_in_a_line(

@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_stops_the_sweep(ran: list[str], capsys: pytest.C
     FATES.update({"guide/full": 143})
     assert main(["sweep", "guide"]) == 143
     assert ran[-1] == "guide/full"
-    assert "stopped by SIGTERM in guide/full, 1 more not begun; the same command goes on" in capsys.readouterr().err
+    assert "stopped by SIGTERM in guide/full, 1 more not started; the same command resumes" in capsys.readouterr().err
     FATES.update({"guide/full": 130})
     assert main(["sweep", "guide"]) == 130
 
