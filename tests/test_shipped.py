@@ -13,9 +13,10 @@ from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.convert import fetch
+from lit_pure.degradation.weights import load_dem
 from lit_pure.images.files import list_images
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform
-from lit_pure.lit.modules import made_module
+from lit_pure.lit.modules import build_module
 from lit_pure.lit.pure import ARModule
 from lit_pure.metrics.score import Scorer
 from lit_pure.models import weights
@@ -36,7 +37,7 @@ def test_there_is_the_estimator_that_nano_and_demo_use() -> None:
 def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
     run = runs.Run(folder)
     assert run.experiment().name.removesuffix("_long") == run.label.removesuffix("/shipped")
-    assert weights.check(run.weights), "digests are recorded and agree"
+    assert weights.verify(run.weights), "digests are recorded and agree"
     assert all(path.stat().st_size < 16e6 for path in run.weights.iterdir())
     card = (folder / "README.md").read_text()
     assert " ".join(run.provenance()["command"][:3]) in card, "the command it was trained with"
@@ -77,7 +78,7 @@ def test_the_backbone_has_learned_photographs_that_it_was_not_shown() -> None:
     experiment = run.experiment()
     assert isinstance(experiment, PureExperiment)
     needs = {name: runs.require(need) for name, need in run.needs().items()} | {"weights": run}
-    module, transform = made_module(experiment, needs)
+    module, transform = build_module(experiment, needs)
     assert isinstance(module, ARModule)
     photos = PhotosConfig(source="skimage", names=["chelsea", "coffee"], crops=4)
     [batch] = batches(experiment, photos, transform)
@@ -108,7 +109,7 @@ def test_held_out_pairs_are_ranked(estimator_data: tuple[DemExperiment, PhotosCo
     The draws are those of seed 0, the experiment's. Over 200 of them (one crop per photograph) noise is 0.945.
     """
     experiment, photos = estimator_data
-    dem = weights.load_dem(runs.require("dem/bsds500/shipped").weights)
+    dem = load_dem(runs.require("dem/bsds500/shipped").weights)
     right: list[torch.Tensor] = []
     for batch in batches(experiment, photos, DegradationPairs(experiment.data.degradation)):
         scores_24B = dem.grade(batch["pairs"])  # type: ignore[arg-type]
@@ -122,7 +123,7 @@ def test_held_out_pairs_are_ranked(estimator_data: tuple[DemExperiment, PhotosCo
 
 def test_held_out_labels_come_a_third_each(estimator_data: tuple[DemExperiment, PhotosConfig]) -> None:
     experiment, photos = estimator_data
-    dem = weights.load_dem(runs.require("dem/bsds500/shipped").weights)
+    dem = load_dem(runs.require("dem/bsds500/shipped").weights)
     degradation = experiment.data.degradation
     transform = DegradeAndScore(degradation, dem, experiment.data.size // degradation.scale)
     found = batches(experiment, photos, transform)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
+from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
+from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
 
@@ -56,7 +57,7 @@ def from_llamagen(state: Mapping[str, Tensor], config: VQConfig, source: Path, r
     with torch.device("meta"):
         ours = shapes(VQTokenizer(config).state_dict())
     used = {name: item for name, item in state.items() if name != COUNTER}
-    refuse_misfit(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
+    require_shapes(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
     return {table[name]: item for name, item in used.items()}
 
 
@@ -72,20 +73,18 @@ def read_llamagen(path: Path, config: VQConfig, remedy: str) -> VQTokenizer:
     # As PURE does: the model itself, where averaged weights ("ema") lie beside it as well.
     inner = content["model"] if isinstance(content, dict) and "model" in content else content
     state = from_llamagen(tensors(inner, path, remedy), config, path, remedy)
-    return weights.filled(lambda: VQTokenizer(config), state, path).float()
+    return weights.load_frozen(lambda: VQTokenizer(config), state, path).float()
 
 
 def write_llamagen(path: Path, tokenizer: VQTokenizer) -> None:
     """Write a file that LlamaGen's and PURE's code read. Raises ValueError where it cannot be written."""
     state = to_llamagen(tokenizer.state_dict(), tokenizer.config)
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": {name: item.detach().cpu() for name, item in state.items()}}, partial)
+        with whole_file(path) as partial:
+            torch.save({"model": {name: item.detach().cpu() for name, item in state.items()}}, partial)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
-    partial.replace(path)
 
 
 def _encoder_names(config: VQConfig) -> list[str]:

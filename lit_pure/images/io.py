@@ -10,7 +10,6 @@ Suffixes: B images, 3 RGB, H height, W width.
 """
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
+
+from lit_pure.files.atomic import whole_file
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -70,7 +71,7 @@ def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
     Raises:
         BadImage: the file is missing or its header is not that of a picture.
     """
-    with _bad_image(path), Image.open(path if content is None else content) as file:
+    with _as_bad_image(path), Image.open(path if content is None else content) as file:
         width, height = file.size
         if isinstance(file, TiffImageFile):  # some versions of Pillow have turned the size already, others not yet
             width, height = file.tag_v2[_TIFF_WIDTH], file.tag_v2[_TIFF_HEIGHT]
@@ -111,19 +112,16 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
         raise ValueError(f"{path}: expected an image (3, H, W), found {tuple(image_3HW.shape)}")
     pixels_3HW = image_3HW if image_3HW.dtype == torch.uint8 else to_bytes(image_3HW.detach())
     picture = Image.fromarray(pixels_3HW.permute(1, 2, 0).contiguous().cpu().numpy())
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: renaming across disks is not atomic
     try:
-        picture.save(unfinished, format="PNG")
-        unfinished.replace(path)
+        with whole_file(path) as partial:
+            picture.save(partial, format="PNG")
     except OSError as error:
         remedy = "; free some space and repeat" if error.errno == errno.ENOSPC else ""
         raise OSError(error.errno, f"cannot write the picture: {error.strerror or error}{remedy}", str(path)) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
-def _bad_image(path: Path) -> Iterator[None]:
+def _as_bad_image(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong inside into one `BadImage`."""
     try:
         yield
@@ -137,13 +135,13 @@ def _bad_image(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, content: IO[bytes] | None) -> Tensor:
-    """The upright picture as `_rgb` gives it. Raises BadImage."""
-    with _bad_image(path), Image.open(path if content is None else content) as file:
+    """The upright picture as `_to_rgb` gives it. Raises BadImage."""
+    with _as_bad_image(path), Image.open(path if content is None else content) as file:
         file.load()
-        return _rgb(ImageOps.exif_transpose(file))
+        return _to_rgb(ImageOps.exif_transpose(file))
 
 
-def _rgb(picture: Image.Image) -> Tensor:
+def _to_rgb(picture: Image.Image) -> Tensor:
     """`(3, H, W)` of a loaded Pillow picture in any mode: uint8, or float32 in [0, 1] where 256 levels do not hold it.
 
     Raises ValueError where the range is unknown.

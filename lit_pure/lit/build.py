@@ -8,27 +8,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-from lightning import LightningModule, seed_everything
+from lightning import seed_everything
 
 from lit_pure.config.compose import save
-from lit_pure.config.experiment import Experiment
-from lit_pure.config.pure import PureExperiment
-from lit_pure.families.pure.weights import save_pure
+from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.files.atomic import write_json
 from lit_pure.lit.data import PhotoDataModule, Untouched
-from lit_pure.lit.dem import DemModule
 from lit_pure.lit.distributed.processes import Decision, agreed
-from lit_pure.lit.distributed.sharding import full_state
-from lit_pure.lit.modules import made_module
+from lit_pure.lit.modules import build_module
 from lit_pure.lit.needs import provide
-from lit_pure.lit.pure import ARModule
+from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.summary import summary
-from lit_pure.lit.tokenizer import TokenizerModule
 from lit_pure.lit.trainer import Watched, watched
 from lit_pure.metrics import files
-from lit_pure.metrics.choice import of_run, without_truth
+from lit_pure.metrics.choice import choose_for_run, metrics_without_truth
 from lit_pure.metrics.rows import FILE, write_rows
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
 from lit_pure.runs.folder import Run
@@ -54,12 +48,12 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
         pinned = Run(place.folder).provenance()["needs"] if place else {}
         needs = provide(experiment, command, run, pinned)
         seed_everything(experiment.seed, workers=True, verbose=False)
-        module, data.transform = made_module(experiment, needs)
+        module, data.transform = build_module(experiment, needs)
         place = place or _begun(experiment, held)
         labels = {name: need.label for name, need in needs.items()}
         facts = runs.provenance(experiment.seed, labels, data.fingerprints(), command)
         # Asked now, while the files are there that were just checked: what is deleted meanwhile costs no figure.
-        scores = module.scores if isinstance(module, ARModule | TokenizerModule) else None
+        scores = module.scores
         identity = files.identity(scores.metrics) if scores else {}
         made = watched(experiment, module, place, resume.facts(place, facts))
         trainer, folder = made.trainer, Run(place.folder)
@@ -103,35 +97,21 @@ def _begun(experiment: Experiment, held: ExitStack) -> Place:
     return Place(Path(agreed(f"begun {experiment.name}", experiment.trainer, decide)["folder"]))
 
 
-def _train(module: LightningModule, data: PhotoDataModule, made: Watched, place: Place) -> None:
+def _train(module: RunModule, data: PhotoDataModule, made: Watched, place: Place) -> None:
     """Train, and keep the weights: averaged ones where there are."""
     trainer = made.trainer
     # Read by our strategies, which load nothing but tensors, numbers and words.
     trainer.fit(module, data, ckpt_path=place.checkpoint)
     with made.averaging.swapped() if made.averaging else nullcontext():
-        if isinstance(module, DemModule):
-            module.to(trainer.strategy.root_device)  # Lightning took it to the CPU when it was done
-            module.calibrate(data)
-        _save_weights(module, Run(place.folder), trainer.is_global_zero)
-
-
-def _save_weights(module: LightningModule, folder: Run, writes: bool) -> None:
-    """All processes come here, since a backbone may be cut into pieces; one writes."""
-    if isinstance(module, ARModule):
-        state = full_state(module.backbone)
-        if writes:
-            save_pure(folder.weights, module.backbone, module.restorer.assembler.vocabulary, state)
-    elif isinstance(module, TokenizerModule) and writes:
-        weights.save_tokenizer(folder.weights, module.tokenizer)
-    elif isinstance(module, DemModule) and writes:
-        weights.save_dem(folder.weights, module.dem)
+        module.finish_training(data)
+        module.save_weights(Run(place.folder).weights, trainer.is_global_zero)
 
 
 def _tell_left_out(experiment: Experiment) -> None:
-    """Raise what `of_run` raises before hours go into a run, and say which metrics it will go without."""
-    if isinstance(experiment, PureExperiment):
-        choice = of_run(experiment)
+    """Raise what `choose_for_run` raises before hours go into a run, and say which metrics it will go without."""
+    if isinstance(experiment, RestoringExperiment):
+        choice = choose_for_run(experiment)
         for key, reason in choice.left_out.items():
             log.warning("%s is not measured: %s", key, reason)
-        if keys := without_truth(experiment, choice):
+        if keys := metrics_without_truth(experiment, choice):
             log.warning("%s: not measured in the test, whose sets have no true pictures", ", ".join(keys))

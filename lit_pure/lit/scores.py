@@ -16,7 +16,7 @@ from torch import Tensor, distributed
 from lit_pure.lit.data import Batch
 from lit_pure.lit.scoring import Judged, Scorers, score
 from lit_pure.metrics.metric import ImageMetric, SetMetric
-from lit_pure.metrics.rows import Row
+from lit_pure.metrics.rows import ScoreRow
 from lit_pure.metrics.score import Frechet
 from lit_pure.metrics.table import METRICS
 
@@ -45,7 +45,7 @@ class Scores:
         self.scorers = Scorers(self.single)
         """Their networks, for whoever else measures in this run."""
         self.means: dict[str, float] = {}
-        self.rows: list[Row] = []
+        self.rows: list[ScoreRow] = []
         self._images: dict[Place, ImageMetric] = {}
         self._of_sets: dict[Place, SetMetric] = {}
         self._names: dict[tuple[str, int], str] = {}
@@ -93,7 +93,7 @@ class Scores:
         names = {key: name for seen in _gathered(self._names) for key, name in seen.items()}
         self.means = {key: mean for key, mean in means.items() if math.isfinite(mean)}
         self.rows = [
-            Row(test_set, method, name, scores.get((test_set, method, index), {}))
+            ScoreRow(test_set, method, name, scores.get((test_set, method, index), {}))
             for test_set, method, index, name in sorted(
                 (test_set, method, index, name) for (test_set, index), name in names.items() for method in self.methods
             )

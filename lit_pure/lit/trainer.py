@@ -7,21 +7,18 @@ import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_pure.config.experiment import EvaluationConfig, Experiment
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringExperiment
+from lit_pure.files.atomic import whole_file
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
 from lit_pure.lit.callbacks.ema import Averaging
 from lit_pure.lit.callbacks.loss_history import LossHistory
-from lit_pure.lit.callbacks.metrics import RestorationMetrics
-from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
 from lit_pure.lit.callbacks.progress_bar import Progress
 from lit_pure.lit.callbacks.provenance import Provenance
 from lit_pure.lit.callbacks.save_pictures import KeepPictures
@@ -31,7 +28,7 @@ from lit_pure.lit.callbacks.skip_nonfinite import Guard
 from lit_pure.lit.callbacks.throughput import Throughput
 from lit_pure.lit.callbacks.watchdog import Heartbeat
 from lit_pure.lit.distributed.strategies import strategy_of
-from lit_pure.lit.pure import ARModule
+from lit_pure.lit.run_module import RunModule
 from lit_pure.runs import checkpoints
 from lit_pure.runs.resume import Place
 
@@ -54,15 +51,15 @@ class Watched:
         return {**self.history.row(), **self.throughput.row()}
 
 
-def watched(experiment: Experiment, module: LightningModule, place: Place, facts: Mapping[str, Any]) -> Watched:
+def watched(experiment: Experiment, module: RunModule, place: Place, facts: Mapping[str, Any]) -> Watched:
     """The Trainer of a run. `facts` is what its provenance tells."""
     config = experiment.trainer
-    sets, keep = sorted(experiment.data.test), _evaluation(experiment).keep
+    sets, keep = sorted(experiment.data.test), _kept(experiment)
     kept = KeepPictures(place.folder / "images", sets, keep)
     history, throughput = LossHistory(), Throughput(config.peak_flops)
     provenance = Provenance(facts, place.folder)
     callbacks: list[Callback] = [LearningRateMonitor("step"), Progress(), Draws(experiment.seed)]
-    callbacks += [history, throughput, provenance, *_showing(sets, keep, module), kept]
+    callbacks += [history, throughput, provenance, *module.picture_callbacks(sets, keep), kept]
     guard = Guard(place.folder, config.max_skipped)
     averaging = Averaging(experiment.optim.ema, guard) if experiment.optim.ema else None
     every = config.save_every or config.val_every
@@ -90,18 +87,9 @@ def watched(experiment: Experiment, module: LightningModule, place: Place, facts
     return Watched(trainer, averaging, history, throughput, provenance, kept)
 
 
-def _evaluation(experiment: Experiment) -> EvaluationConfig:
-    return experiment.evaluation if isinstance(experiment, PureExperiment) else EvaluationConfig()
-
-
-def _showing(sets: list[str], keep: int, module: LightningModule) -> list[Callback]:
-    """What is to be seen while it runs. Only the backbone answers; a tokenizer measures its own reconstructions."""
-    shown: list[Callback] = [ImageGrid(sets, keep)]
-    if isinstance(module, ARModule):
-        scores = module.scores
-        shown += [EntropyMap(sets, keep=keep), TextSamples(sets, keep)]
-        shown += [RestorationMetrics(scores.single, stages=["val"], border=scores.border, scorers=scores.scorers)]
-    return shown
+def _kept(experiment: Experiment) -> int:
+    """Test pictures of a set whose LQ and HQ are kept beside what was made of them."""
+    return (experiment.evaluation if isinstance(experiment, RestoringExperiment) else EvaluationConfig()).keep
 
 
 def _loggers(place: Place) -> list[Logger]:
@@ -130,10 +118,8 @@ def _keep_curves(table: CSVLogger, place: Place) -> None:
         rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < place.step]
         names = list(reader.fieldnames or ["step"])
     writer = table.experiment  # it removes the file now
-    partial = Path(f"{path}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(names)
         csv.DictWriter(file, names, extrasaction="ignore").writerows(rows)
     writer.metrics_keys = names
-    os.replace(partial, path)
     aside.unlink()

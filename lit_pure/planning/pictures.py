@@ -62,10 +62,8 @@ def decoding(setting: Setting, pictures: int, number: int) -> float:
     if not pictures:
         return 0.0
     config, sampling = setting.backbone, setting.sampling
-    side = setting.size // setting.vq.downsample
-    image = side * (side + 1) + 4
-    rooms = [setting.prompt + sampling.max_text + LOOK_EVERY + image + sampling.window]
-    rooms += [image + sampling.window] if sampling.guidance != 1 else []
+    rooms = [setting.prompt + sampling.max_text + LOOK_EVERY + setting.image + sampling.window]
+    rooms += [setting.image + sampling.window] if sampling.guidance != 1 else []
     caches = pictures * sum(rooms) * 2 * config.layers * config.width * number
     # A block on all prompts: stream, queries, keys, values and what is mixed, or the feed-forward part.
     reading = pictures * setting.prompt * (3 * config.ffn + 3 * config.width) * number

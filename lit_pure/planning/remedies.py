@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import RestoringExperiment
 from lit_pure.planning.memory import Memory
 from lit_pure.planning.setting import Setting
 
@@ -22,7 +22,7 @@ SMALLER = 256
 
 EIGHT_BITS = "optim.states=8bit"
 
-Measure = Callable[[PureExperiment, int], Setting]
+Measure = Callable[[RestoringExperiment, int], Setting]
 """The setting of an experiment on so many GPUs."""
 
 
@@ -48,14 +48,14 @@ class _Change:
     overrides: tuple[str, ...]
 
 
-def remedies(experiment: PureExperiment, gpus: int, room: float, measure: Measure) -> list[Remedy]:
+def remedies(experiment: RestoringExperiment, gpus: int, room: float, measure: Measure) -> list[Remedy]:
     """What could be tried for `room` bytes per GPU: one thing at a time, together, then less of the work, more GPUs."""
     cheap = list(_cheap(experiment, gpus, Memory(measure(experiment, gpus)).decoding > room))
     tried = [_remedy(experiment, change, gpus, room, measure) for change in _changes(experiment, gpus, cheap)]
     return [*tried, *_more_gpus(experiment, gpus, room, measure, cheap)]
 
 
-def gpu_overrides(experiment: PureExperiment, gpus: int) -> tuple[str, ...]:
+def gpu_overrides(experiment: RestoringExperiment, gpus: int) -> tuple[str, ...]:
     """What sets so many GPUs, on machines of 8 if they are more; nothing where they are set."""
     devices = gpus if gpus < PER_MACHINE or gpus % PER_MACHINE else PER_MACHINE
     trainer = experiment.trainer
@@ -64,7 +64,7 @@ def gpu_overrides(experiment: PureExperiment, gpus: int) -> tuple[str, ...]:
     return (f"trainer.devices={devices}", f"trainer.num_nodes={gpus // devices}")
 
 
-def _cheap(experiment: PureExperiment, gpus: int, decodes_too_many: bool) -> Iterator[_Change]:
+def _cheap(experiment: RestoringExperiment, gpus: int, decodes_too_many: bool) -> Iterator[_Change]:
     """What changes neither what is trained nor, but for rounding, how."""
     trainer, optim = experiment.trainer, experiment.optim
     if gpus > 1 and trainer.strategy != "fsdp":
@@ -79,7 +79,7 @@ def _cheap(experiment: PureExperiment, gpus: int, decodes_too_many: bool) -> Ite
         yield _Change("one picture decoded at a time", ("data.eval_batch_size=1",))
 
 
-def _changes(experiment: PureExperiment, gpus: int, cheap: Sequence[_Change]) -> Iterator[_Change]:
+def _changes(experiment: RestoringExperiment, gpus: int, cheap: Sequence[_Change]) -> Iterator[_Change]:
     yield _Change("a smaller micro-batch", ())
     yield from cheap
     together = _together(cheap)
@@ -93,7 +93,8 @@ def _changes(experiment: PureExperiment, gpus: int, cheap: Sequence[_Change]) ->
     if gpus == 1 and experiment.trainer.strategy == "fsdp":
         beside.append("trainer.strategy=auto")  # what is gathered would stand beside the only piece
     kinds = {"lora": "LoRA", "qlora": "QLoRA"}
-    for kind in [kind for kind in kinds if experiment.adapter.kind not in (kind, "qlora")]:
+    adapter = getattr(experiment, "adapter", None)  # not every family has adapters
+    for kind in [kind for kind in kinds if adapter and adapter.kind not in (kind, "qlora")]:
         settings = (f"adapter.kind={kind}", *start, *beside)
         yield _Change(kinds[kind], settings)
         if smaller:
@@ -104,7 +105,7 @@ def _together(cheap: Sequence[_Change]) -> list[str]:
     return [item for change in cheap for item in change.overrides]
 
 
-def _remedy(experiment: PureExperiment, change: _Change, gpus: int, room: float, measure: Measure) -> Remedy:
+def _remedy(experiment: RestoringExperiment, change: _Change, gpus: int, room: float, measure: Measure) -> Remedy:
     changed = _with(experiment, change.overrides)
     asked = experiment.data.batch_size
     memory = Memory(measure(changed, gpus))
@@ -118,11 +119,11 @@ def _remedy(experiment: PureExperiment, change: _Change, gpus: int, room: float,
     return Remedy(change.words, (*change.overrides, *smaller), memory.most, fitting, reached.most)
 
 
-def _accumulate(experiment: PureExperiment, batch: int) -> int:
+def _accumulate(experiment: RestoringExperiment, batch: int) -> int:
     return experiment.trainer.accumulate * experiment.data.batch_size // batch
 
 
-def _with(experiment: PureExperiment, overrides: Sequence[str]) -> PureExperiment:
+def _with(experiment: RestoringExperiment, overrides: Sequence[str]) -> RestoringExperiment:
     """A copy with other settings; unlike `config.compose.override`, unchecked and at once."""
     changed = deepcopy(experiment)
     for item in overrides:
@@ -134,7 +135,7 @@ def _with(experiment: PureExperiment, overrides: Sequence[str]) -> PureExperimen
 
 
 def _more_gpus(
-    experiment: PureExperiment, gpus: int, room: float, measure: Measure, cheap: Sequence[_Change]
+    experiment: RestoringExperiment, gpus: int, room: float, measure: Measure, cheap: Sequence[_Change]
 ) -> Iterator[Remedy]:
     """The fewest GPUs, a power of two of them, on which training fits with all that is cheap."""
     cut = dict.fromkeys(["trainer.strategy=fsdp", *_together(cheap)])

@@ -78,6 +78,8 @@ class Setting:
     """How much larger than the picture degradation may make it on the way, by side."""
     dem_tile: int
     """Side of the LQ tiles that the estimator scores [px]."""
+    image: int
+    """Positions of an image."""
     prompt: int
     """Positions of a prompt."""
     length: int
@@ -94,6 +96,8 @@ class Setting:
     frozen: int = 2
     """Bytes of a frozen number beneath adapters."""
     kernels: Kernels = CUDA
+    notes: tuple[str, ...] = ()
+    """What had to be assumed, in sentences."""
 
     @property
     def positions(self) -> int:

@@ -5,7 +5,6 @@ Knows file names, what is written beside each picture, and which photographs are
 """
 
 import json
-import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +15,12 @@ from typing import Any
 import torch
 
 from lit_pure.config.data import LEAST_LQ_SIDE
-from lit_pure.families.pure.restorer import Restorer
 from lit_pure.files.atomic import require_writable, write_json
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.images.maps import dark_map
+from lit_pure.restoring.contract import CellMap, SquareRestorer, TileWords
 from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
+from lit_pure.restoring.tiled import restore_photo
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def restore_files(
-    restorer: Restorer,
+    restorer: SquareRestorer,
     paths: Sequence[Path],
     out: Path,
     progress: Callable[[Path], PhotoProgress],
@@ -45,7 +45,7 @@ def restore_files(
     origin: str = "",
     again: bool = False,
 ) -> Iterator[Outcome]:
-    """Restore each file to `out`: NAME.png, NAME_entropy.png and NAME.json.
+    """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
 
     What was restored from the same file with the same settings is left as it is.
 
@@ -74,11 +74,7 @@ def restore_files(
                 yield Outcome(path, picture, "already restored (same file, same settings; --again repeats it)", True)
                 continue
             note = _write(
-                restorer.restore_photo(_readable(path), path.name, scale, progress=progress(path)),
-                restorer,
-                out,
-                name,
-                made,
+                restore_photo(restorer, _readable(path), path.name, scale, progress=progress(path)), out, name, made
             )
         except BadImage as error:
             yield Outcome(path, note=str(error))
@@ -107,10 +103,10 @@ def _source(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}
 
 
-def _settings(restorer: Restorer, scale: int, origin: str) -> dict[str, Any]:
+def _settings(restorer: SquareRestorer, scale: int, origin: str) -> dict[str, Any]:
     """All that a picture depends on besides its source."""
     restoring = {key: value for key, value in asdict(restorer.restoring).items() if key != "batch"}
-    return {"run": origin, "scale": scale, "restoring": restoring, "sampling": asdict(restorer.sampling)}
+    return {"run": origin, "scale": scale, "restoring": restoring, **restorer.settings()}
 
 
 def _record(out: Path, name: str) -> Any:
@@ -121,30 +117,34 @@ def _record(out: Path, name: str) -> Any:
         return None
 
 
-def _write(restored: RestoredPhoto, restorer: Restorer, out: Path, name: str, made: dict[str, Any]) -> str:
-    """The two pictures, then the words: where these stand, all three are whole and belong together. Gives the text."""
+def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) -> str:
+    """The pictures, then the words: where these stand, all are whole and belong together. Gives the text."""
     (out / f"{name}.json").unlink(missing_ok=True)
     write_png(out / f"{name}.png", restored.pixels_3HW)
     height, width = restored.pixels_3HW.shape[-2:]
     restored = replace(restored, pixels_3HW=restored.pixels_3HW.new_empty(3, 0, 0))  # two large pictures never coexist
-    write_png(out / f"{name}_entropy.png", _entropy_picture(restored.entropy_hw, restorer, height, width))
-    words = {
-        "text": restored.text,
-        "blur": restored.blur,
-        "noise": restored.noise,
-        "caption": restored.caption,
-        "mean_entropy_nats": float(restored.entropy_hw.mean()),
+    scaled = {key: cells for key, cells in restored.maps.items() if cells.highest is not None}
+    for key, cells in scaled.items():
+        write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width))
+    content = {
+        **restored.words,
+        **{f"mean_{key}_{cells.unit}": float(cells.values_hw.mean()) for key, cells in scaled.items()},
         "tokens": restored.tokens,
         "tokens_per_second": round(restored.tokens / restored.seconds, 1),
         "made": made,
-        "tiles": [asdict(tile) for tile in restored.tiles],
+        "tiles": [_tile_content(tile) for tile in restored.tiles],
     }
-    write_json(out / f"{name}.json", words)
-    return restored.text
+    write_json(out / f"{name}.json", content)
+    return restored.words.get("text") or ""
 
 
-def _entropy_picture(entropy_hw: torch.Tensor, restorer: Restorer, height: int, width: int) -> torch.Tensor:
+def _tile_content(tile: TileWords) -> dict[str, Any]:
+    """Where a tile lies, and what was written of it."""
+    return {"top": tile.top, "left": tile.left, "height": tile.height, "width": tile.width, **tile.words}
+
+
+def _map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
     """uint8 (3, height, width), dark where it is high; enlarged as bytes, row by row in memory as it is written."""
-    cell, ceiling = restorer.tokenizer.downsample, math.log(restorer.tokenizer.config.codes)
-    small_hw3 = to_bytes(dark_map(entropy_hw, 0.0, ceiling)).permute(1, 2, 0)
-    return small_hw3[torch.arange(height) // cell][:, torch.arange(width) // cell].permute(2, 0, 1)
+    assert cells.highest is not None
+    small_hw3 = to_bytes(dark_map(cells.values_hw, 0.0, cells.highest)).permute(1, 2, 0)
+    return small_hw3[torch.arange(height) // cells.cell][:, torch.arange(width) // cells.cell].permute(2, 0, 1)

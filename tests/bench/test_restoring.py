@@ -68,7 +68,9 @@ def test_medians_are_of_the_restorations_after_the_first(restorer: Restorer, mon
     def fake(restorer: Restorer, lq_3hw: torch.Tensor, name: str, progress: object) -> tuple[Timing, torch.Tensor]:
         seen.append(name)
         one = next(seconds)
-        return Timing({"encode": one, "text": one, "codes": 3 * one, "decode": 0.0, "colors": one}, 40, 9), lq_3hw
+        return Timing(
+            {"encode": one, "text": one, "codes": 3 * one, "decode": 0.0, "colors": one}, 40, 9, 4 * one
+        ), lq_3hw
 
     monkeypatch.setattr(restoring, "restored", fake)
     told: list[int] = []
@@ -86,8 +88,11 @@ def test_the_clock_is_read_when_the_device_is_done(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: order.append(f"wait for {device}"))
     monkeypatch.setattr(restoring.time, "perf_counter", lambda: order.append("read") or float(len(order) ** 2))
     lap = restoring._Laps(torch.device("cuda"))
-    assert (lap(), lap()) == (12, 20)  # read at 4, 16, 36
-    assert order == ["wait for cuda", "read"] * 3
+    lap("encode")
+    lap("text", 5.0)
+    lap("codes")
+    assert lap.stages == {"encode": 12, "text": 5, "codes": 43}  # read at 4, 16, 36, 64
+    assert order == ["wait for cuda", "read"] * 4
 
 
 def test_the_command_measures_and_counts(demo: Run, capsys: pytest.CaptureFixture[str]) -> None:

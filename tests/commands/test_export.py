@@ -74,7 +74,7 @@ def test_the_newest_complete_checkpoint_of_a_run(trained: Path, name: str, capsy
     assert capsys.readouterr().out == "out: the weights of demo/version_1 after step 20\n"
     loaded, vocabulary = load_pure(Path("out"))
     assert same(loaded.state_dict(), backbone(2)) and vocabulary.size == len(loaded.embed.weight)
-    assert weights.check(Path("out")), "with digests, as a finished run's"
+    assert weights.verify(Path("out")), "with digests, as a finished run's"
 
 
 def test_one_checkpoint_by_its_folder(trained: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_run_is_passed_on_with_rounded_weights_and_the_settings_asked_for(hous
     assert main(["export", "demo", str(out), "--run", "float16", *changes]) == 0
     made, source = runs.Run(out), runs.require("demo")
     assert made.finished and made.summary() == source.summary() and made.provenance() == source.provenance()
-    assert weights.check(made.weights)
+    assert weights.verify(made.weights)
     backbone, _ = load_pure(made.weights)
     original, _ = load_pure(source.weights)
     for (name, rounded), exact in zip(backbone.state_dict().items(), original.state_dict().values(), strict=True):
@@ -210,6 +210,6 @@ def test_numbers_too_large_for_the_type_are_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         model.codebook_ND[0, 0] = 1e6
     weights.save_tokenizer(tmp_path / "a", model)
-    with pytest.raises(ValueError, match="codebook_ND holds numbers that torch.float16 cannot"):
+    with pytest.raises(ValueError, match="codebook_ND has numbers too large for torch.float16"):
         weights.save_rounded(tmp_path / "a", tmp_path / "b", torch.float16)
     assert not (tmp_path / "b").exists()

@@ -218,18 +218,18 @@ def test_a_guidance_ablation_changes_prompt_and_answer(house: Path, mode: str) -
     assert ("Perceive" in prompt) == (mode in ("perception", "full"))
     assert ("nderstand" in prompt) == (mode in ("understanding", "full"))
     answer = restorer.restore(torch.rand(1, 3, 24, 24), ["x"])[0]
-    assert (answer.text == "") == (mode == "none")
+    assert (answer.words["text"] == "") == (mode == "none")
 
 
 def test_fresh_weights_depend_on_the_seed_alone(house: Path) -> None:
-    from lit_pure.families.pure.build import _new_restorer
+    from lit_pure.families.pure.build import new_restorer
 
     needs, made = {"tokenizer": newest("tokenizer/nano")}, []
     for seed, before in ((0, 1), (0, 100), (1, 1)):
         torch.rand(before)
         experiment = compose("demo", [f"seed={seed}"])
         assert isinstance(experiment, PureExperiment)
-        made.append(_new_restorer(experiment, needs).backbone.blocks[0].ffn.up.weight)
+        made.append(new_restorer(experiment, needs).backbone.blocks[0].ffn.up.weight)
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
@@ -442,12 +442,12 @@ def test_what_a_training_lacks_is_told_before_anything_is_made(
 
 
 def test_labels_of_another_degradation_are_warned_of(house: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from lit_pure.families.pure.build import _tile
+    from lit_pure.families.pure.build import lq_side
 
     needs = {"dem": newest("dem/nano")}
     for overrides, warned in (([], False), (["data.degradation.preset=seesr"], True)):
         experiment = compose("demo", overrides)
         assert isinstance(experiment, PureExperiment)
         caplog.clear()
-        assert _tile(experiment, needs) == 96 // 4
+        assert lq_side(experiment, needs) == 96 // 4
         assert ("dem/nano/version_0 was calibrated on another degradation" in caplog.text) == warned

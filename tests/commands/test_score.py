@@ -10,8 +10,8 @@ import torch
 
 from lit_pure.__main__ import main
 from lit_pure.config.dem import LEVELS
+from lit_pure.degradation.weights import load_dem
 from lit_pure.images.io import read_image, write_png
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 
 
@@ -31,7 +31,7 @@ def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main(["score", str(photos), "--run", "dem/nano", "--json", "scores.json"]) == 1, "one file is no picture"
     shown = capsys.readouterr().out
-    dem = weights.load_dem(runs.require("dem/nano").weights)
+    dem = load_dem(runs.require("dem/nano").weights)
     report = json.loads(Path("scores.json").read_text())
     assert [Path(row["photo"]).name for row in report["photos"]] == ["large.png", "small.png"]
     for row in report["photos"]:

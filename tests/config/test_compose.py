@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.config.compose import ConfigError, compose, differences, grid, load, save
+from lit_pure.config.compose import ConfigError, compose, compose_as, differences, grid, load, save
+from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
 
 PROBE = """
 import sys
@@ -42,9 +44,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pure(name: str, *overrides: str) -> PureExperiment:
-    experiment = compose(name, overrides)
-    assert isinstance(experiment, PureExperiment)
-    return experiment
+    return compose_as(PureExperiment, name, overrides)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def pure(name: str, *overrides: str) -> PureExperiment:
         (["nosuch"], ["command line", "nosuch", "key=value"]),
         (["data.size=100"], ["data.size", "100", "try 96"]),
         (["data=3"], ["command line", "data = 3"]),
+        (["data.degradation.scale=0"], ["command line", "data.degradation.scale = 0 is below 1"]),
+        (["backbone.heads=0"], ["command line", "backbone.heads = 0 is below 1"]),
         (["sampling.top_k=maybe"], ["sampling.top_k", "maybe", "dynamic"]),
         (["base=nowhere"], ["nowhere", "there are"]),
         (["evaluation.metrics=[psnr,lpipz]"], ["evaluation.metrics", "lpipz"]),
@@ -132,6 +134,21 @@ def test_a_variant_that_is_none_and_a_setting_that_a_sweep_varies_are_refused(ho
 def test_a_bad_file_is_named(house: Path, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         compose(name)
+
+
+def test_an_experiment_of_another_family_than_asked_for_is_refused(house: Path) -> None:
+    assert compose_as(TokenizerExperiment, "tok", ["seed=7"]) == compose("tok", ["seed=7"])
+    assert compose_as(Experiment, "root").family == "pure"
+    with pytest.raises(ConfigError, match="^tok is of family tokenizer; name one of family pure$"):
+        compose_as(PureExperiment, "tok")
+    with pytest.raises(ConfigError, match="no key vq.code .*; did you mean vq.codes"):
+        compose_as(PureExperiment, "tok", ["vq.code=2"])
+
+
+def test_a_tokenizer_without_levels_or_stem_is_refused(house: Path) -> None:
+    for setting, words in {"vq.stem=0": "vq.stem = 0 is below 1", "vq.channels=[]": "make 0 px per code"}.items():
+        with pytest.raises(ConfigError, match=words):
+            compose("tok", [setting])
 
 
 def test_all_problems_come_at_once(house: Path) -> None:

@@ -22,6 +22,7 @@ from lit_pure.convert.chameleon import write_chameleon
 from lit_pure.convert.deresnet import to_deresnet
 from lit_pure.convert.llamagen import write_llamagen
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.table import restorer_of
 from lit_pure.images.io import read_image, write_png
@@ -368,7 +369,7 @@ def test_an_estimator_is_imported_calibrated_and_converted_back(
     (house / "downloads" / "MMRealSRGAN.pth").write_bytes(released)
     assert main(["weights", "dem/official", "--from", "downloads"]) == 0
     run = runs.require("dem/official")
-    summary, estimator = run.summary(), weights.load_dem(run.weights)
+    summary, estimator = run.summary(), load_dem(run.weights)
     assert summary["calibrated_on"] == "skimage" and summary["source"] == "TencentARC/MM-RealSR@v1.0.0"
     assert compose("dem/official").data.train.source != "skimage" == run.experiment().data.train.source
     assert summary["parameters"] == sum(item.numel() for item in estimator.parameters())

@@ -86,7 +86,7 @@ def test_what_holds_no_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no weights \(looked for model\.safetensors, .*; download it again"):
         read_folder(tmp_path, "download it again")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weights": 1}))
-    with pytest.raises(ValueError, match="is no index of weight files"):
+    with pytest.raises(ValueError, match="is not an index of weight files"):
         read_folder(tmp_path, "")
     (tmp_path / "model.safetensors.index.json").unlink()
     torch.save([1, 2], tmp_path / "pytorch_model.bin")

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_pure.bench.basicsr_pipeline import BasicsrPipeline, Plan, draw_plan, plan_of
-from lit_pure.config.data import KERNELS, RESIZE_MODES, DegradationConfig
+from lit_pure.config.data import KERNELS, RESIZE_MODES, SKIMAGE, DegradationConfig, PhotosConfig
+from lit_pure.datasets.sources import find_photos
 from lit_pure.degradation.filters import convolve, sharpen
 from lit_pure.degradation.jpeg import jpeg
 from lit_pure.degradation.kernels import Kernel
@@ -33,20 +34,18 @@ LIMIT = 2e-3
 """Of the range of a pixel; rounding alone makes 1e-6."""
 SIZES = [(321, 321), (61, 83), (33, 12)]
 """Of crops [px]: large, odd, and smaller than the kernels."""
-FEW = 20
-"""Photographs whose PSNR the normal tests compare; the slow one takes all."""
-
 sizes = pytest.mark.parametrize("size", SIZES)
 
 
-@pytest.fixture(scope="session")
-def photos(shared: Path) -> list[Path]:
-    return sorted((shared / "bsds500" / "test").glob("*.jpg"))
+def photos(*names: str) -> list[Path]:
+    """Those inside scikit-image, which everybody has."""
+    return [photo.path for photo in find_photos(PhotosConfig(source=SKIMAGE, names=[*names]), least_side=128).found]
 
 
 @pytest.fixture(scope="session")
-def photo_3HW(photos: list[Path]) -> Tensor:
-    return read_image(photos[7])
+def photo_3HW() -> Tensor:
+    (path,) = photos("coffee")
+    return read_image(path)
 
 
 def crop(photo_3HW: Tensor, size: tuple[int, int]) -> Tensor:
@@ -236,11 +235,12 @@ def assert_same_psnr(found: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Non
     assert abs(found.mean()) < 0.15 and 0 < error < 0.05
 
 
-def test_psnr_is_that_of_basicsr(basicsr: None, photos: list[Path]) -> None:
-    assert_same_psnr(differences(photos[:: len(photos) // FEW], draws=1, side=128))
+def test_psnr_is_that_of_basicsr(basicsr: None) -> None:
+    assert_same_psnr(differences(photos(), draws=3, side=128))
 
 
 @pytest.mark.slow
-def test_psnr_of_all_photographs_is_that_of_basicsr(basicsr: None, photos: list[Path]) -> None:
-    assert len(photos) == 200
-    assert_same_psnr(differences(photos, draws=4, side=192))
+def test_psnr_of_two_hundred_photographs_is_that_of_basicsr(basicsr: None, shared: Path) -> None:
+    paths = sorted((shared / "bsds500" / "test").glob("*.jpg"))
+    assert len(paths) == 200
+    assert_same_psnr(differences(paths, draws=4, side=192))

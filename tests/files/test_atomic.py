@@ -5,7 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.files.atomic import write_whole
+from lit_pure.files.atomic import whole_file, write_whole
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, named: bool) -> None:
+    path = tmp_path / "a.bin"
+    partial = tmp_path / "a.bin.partial" if named else None
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), whole_file(path, partial) as written:
+        written.write_bytes(b"half")
+        assert path.read_bytes() == b"old" and written.parent == tmp_path
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    with whole_file(path, partial) as written:
+        written.write_bytes(b"new")
+        assert partial in (None, written)
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -65,3 +65,9 @@ def test_impossible_sizes_are_refused() -> None:
         pad_to_square(image_3HW, 6)
     with pytest.raises(ValueError, match="cannot cut"):
         unpad(image_3HW, 6, 7)
+
+
+def test_resize_is_torch_s_bicubic_with_antialias() -> None:
+    lq_B3hw = torch.rand(2, 3, 16, 16)
+    expected = torch.nn.functional.interpolate(lq_B3hw, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
+    assert torch.equal(resize(lq_B3hw, 64, 64), expected)

@@ -32,7 +32,7 @@ from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.lit.distributed.sharding import prepare
 from lit_pure.lit.schedule import configure
 from lit_pure.models import blocks as real_blocks
-from lit_pure.models.adapters import insert, trained
+from lit_pure.models.adapters import insert_adapters, trainable_parameters
 from lit_pure.models.blocks import Block, rotary
 from lit_pure.models.losses import linear_cross_entropy
 from lit_pure.models.next_token import NextTokenBackbone
@@ -67,6 +67,7 @@ def setting(backbone: BackboneConfig, vocabulary: int, length: int, batch: int, 
         scale=4,
         enlarged=1.5,
         dem_tile=32,
+        image=16 * 17 + 4,  # of 128 px, 8 px a code
         prompt=length // 2,
         length=length,
         labels=length // 2,
@@ -90,9 +91,9 @@ def measured(wanted: Setting, mesh: DeviceMesh | None = None) -> int:
         dtype = {2: torch.bfloat16, 4: torch.float32}[wanted.frozen if wanted.adapted else wanted.numbers.stored]
         backbone = NextTokenBackbone(wanted.backbone, wanted.vocabulary).to(dtype)
         if wanted.adapted:
-            insert(backbone, wanted.adapter, seed=0)
+            insert_adapters(backbone, wanted.adapter, seed=0)
         prepare(backbone, wanted.trainer, mesh)
-        optimizer = configure(trained(backbone), wanted.optim, 10)["optimizer"]
+        optimizer = configure(trainable_parameters(backbone), wanted.optim, 10)["optimizer"]
         for _ in range(2):
             loss = step(backbone, wanted)
             optimizer.zero_grad()

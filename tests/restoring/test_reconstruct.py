@@ -17,7 +17,9 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from lit_pure.__main__ import main
+from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.tokenizer import VQConfig
+from lit_pure.datasets.sources import find_photos
 from lit_pure.images.io import from_bytes, to_bytes, write_png
 from lit_pure.metrics.score import Scorer
 from lit_pure.models.vq import VQTokenizer
@@ -295,8 +297,8 @@ def test_a_metric_without_weights_is_refused_before_any_work(
     assert "lit-pure weights metrics --metrics lpips" in capsys.readouterr().err and not out.exists()
 
 
-def test_a_test_picture_of_the_paper_goes_through_in_one_piece(shared: Path) -> None:
-    photo = sorted((shared / "realsr" / "test_HR").iterdir())[0]
+def test_a_photograph_as_large_as_those_of_the_paper_s_tests_goes_through_in_one_piece() -> None:
+    [photo] = [photo.path for photo in find_photos(PhotosConfig(source=SKIMAGE, names=["astronaut"]), 512).found]
     echo, use = Echo(), CodeUse(40)
     [one] = reconstruct_files(echo, [photo], [Scorer("psnr")], use, tile=512)
     assert one.scores["psnr"] == pytest.approx(80)  # equal pictures: pyiqa adds 1e-8 to the squared error

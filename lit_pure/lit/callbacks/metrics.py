@@ -76,7 +76,7 @@ class RestorationMetrics(Callback):
         require(self, pl_module, ShowsPictures)
         files.require(self.metrics)
         for key in self.metrics:
-            files.check(key)
+            files.verify(key)
         # Another validation of the same weights is one, and what an interrupted one scored is none of its business.
         self._scored_at, self._made = None, {}
 

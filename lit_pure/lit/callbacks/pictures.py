@@ -1,8 +1,8 @@
 """What TensorBoard shows of validation and test: pictures side by side, entropy maps, what the model wrote.
 
 Knows Lightning's hooks and what a module keeps for callbacks (`protocols.py`), not how it was made. On several
-processes, those of the first one are shown. Without a TensorBoardLogger, as in `fast_dev_run`, nothing is shown; files are written
-by `save_pictures.py`.
+processes, those of the first one are shown. Without a TensorBoardLogger, as in `fast_dev_run`, nothing is shown; files
+are written by `save_pictures.py`.
 """
 
 from collections.abc import Sequence

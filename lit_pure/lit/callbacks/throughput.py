@@ -2,8 +2,8 @@
 
 Knows the hooks between which a step waits for its batch, has it made on the device, and learns from it, and what
 modules report of a step (`protocols.py`). Knows nothing of what a batch is. Times are those of the host, which waits
-for the device only where something is logged: on a GPU some of the waiting is hidden behind the step before, so that shares
-of a step are upper bounds.
+for the device only where something is logged: on a GPU some of the waiting is hidden behind the step before, so that
+shares of a step are upper bounds.
 """
 
 import time

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from lit_pure.config.training import TrainerConfig
-from lit_pure.models.blocks import Angles, Block, Learn
+from lit_pure.models.blocks import Angles, Block, TrainForward
 from lit_pure.models.next_token import NextTokenBackbone
 
 aten = torch.ops.aten
@@ -44,12 +44,12 @@ def prepare(backbone: NextTokenBackbone, config: TrainerConfig, mesh: DeviceMesh
 
     All processes have to hold the same parameters: nobody sends them.
     """
-    ways: dict[str, Learn] = {"none": Block.compute, "block": _again, "selective": _mostly_again}
+    ways: dict[str, TrainForward] = {"none": Block.compute, "block": _again, "selective": _mostly_again}
     learn = ways[config.activation_checkpointing]
     if config.compile:
         learn = torch.compile(learn)
     for block in _blocks(backbone):
-        block.learn = learn
+        block.train_forward = learn
     if mesh is None:
         return
     mixed = config.precision == "bf16-mixed"

@@ -227,7 +227,7 @@ def test_decoding_is_never_computed_again(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError("a pass without gradients went the way of training")
 
     for block in backbone.blocks:
-        monkeypatch.setattr(block, "learn", refuse)
+        monkeypatch.setattr(block, "train_forward", refuse)
     with torch.no_grad():
         assert torch.equal(backbone(ids_BT), expected)
 

@@ -21,7 +21,7 @@ from lit_pure.families.pure.sampling.passes import ImagePasses, Progress
 from lit_pure.models.cache import KVCache
 from lit_pure.models.next_token import NextTokenBackbone
 
-LOOK_EVERY = 8
+CHECK_EVERY = 8
 """Words between two looks at whether all texts have ended: each look waits for the device."""
 
 
@@ -70,7 +70,7 @@ def decode(
     batch = len(prompts)
     if texts is not None:
         prompts = [torch.cat([ids, ids.new_tensor(said)]) for ids, said in zip(prompts, texts, strict=True)]
-    most = max(config.max_text + LOOK_EVERY, len(grammar.filler))
+    most = max(config.max_text + CHECK_EVERY, len(grammar.filler))
     room = max(map(len, prompts)) + most + grammar.image_length + config.window
     cache = KVCache.empty(backbone.config, batch, room, backbone.head.weight)
     written = write_text(backbone, prompts, grammar, config, cache, progress, silent=texts is not None)
@@ -79,9 +79,9 @@ def decode(
     text_seconds = time.perf_counter() - began  # the device has settled how long the rows are, so it is done
     passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
     if config.engine == "jacobi":
-        drawn = jacobi.paint(passes, lq_codes_Bhw.flatten(1), progress)
+        drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress)
     else:
-        drawn = plain.paint(passes, progress)
+        drawn = plain.decode_plain(passes, progress)
     grid = (batch, grammar.height, grammar.width)
     codes, entropies, ks = (part.view(grid) for part in (drawn.codes_BP, drawn.entropy_BP, drawn.k_BP))
     logits = None if drawn.logits_BPN is None else drawn.logits_BPN.view(*grid, -1)
@@ -104,9 +104,9 @@ def write_text(
     batch, longest = len(prompts), max(map(len, prompts))
     lengths_B = torch.tensor([len(prompt) for prompt in prompts], device=cache.length_B.device)
     hidden_BTD = backbone.feed(pad_sequence(list(prompts), batch_first=True), [cache])
-    cache.take(lengths_B, longest)
-    if silent or not grammar.speaks:
-        cache.settle()
+    cache.commit(lengths_B, longest)
+    if silent or not grammar.has_text:
+        cache.sync_lengths()
         return [[] for _ in prompts]
     hidden_BD = hidden_BTD[torch.arange(batch), lengths_B - 1]
     speaking_B = torch.ones_like(lengths_B, dtype=torch.bool)
@@ -120,15 +120,15 @@ def write_text(
         words.append(words_B)
         counts_B = counts_B + speaking_B
         hidden_BD = backbone.feed(words_B[:, None], [cache])[:, 0]
-        cache.take(speaking_B.long(), 1)
-        if len(words) % LOOK_EVERY == 0 or len(words) == most:
+        cache.commit(speaking_B.long(), 1)
+        if len(words) % CHECK_EVERY == 0 or len(words) == most:
             counted, speaking = int(counts_B.sum()), bool(speaking_B.any())
             if progress is not None:
                 progress(counted - told)
             if not speaking:
                 break
             told = counted
-    cache.settle()
+    cache.sync_lengths()
     rows = zip(torch.stack(words, dim=1).tolist(), counts_B.tolist(), strict=True)
     return [row[:count] for row, count in rows]
 
@@ -140,5 +140,5 @@ def fill_up(backbone: NextTokenBackbone, short: Sequence[int], grammar: Grammar,
         return
     counts_B = cache.length_B.new_tensor(short).clamp(min=0)
     backbone.feed(cache.length_B.new_tensor([grammar.filler[:most]] * len(short)), [cache])
-    cache.take(counts_B, most)
-    cache.settle()
+    cache.commit(counts_B, most)
+    cache.sync_lengths()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Outputs = tuple[Tensor, ...]
-GRAIN = 256
+PAD_MULTIPLE = 256
 """Caches are read in multiples of this, so that a picture needs few graphs."""
 
 
@@ -46,6 +46,6 @@ class Graphs:
         return graph, held, outputs
 
 
-def directly(function: Callable[..., Outputs], key: Hashable, *inputs: Tensor) -> Outputs:
+def call_eager(function: Callable[..., Outputs], key: Hashable, *inputs: Tensor) -> Outputs:
     """`function(*inputs)`, where there is nothing to record with."""
     return function(*inputs)

@@ -16,21 +16,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_pure.families.pure.sampling.passes import Drawn, ImagePasses, Progress
+from lit_pure.families.pure.sampling.passes import DrawnCodes, ImagePasses, Progress
+from lit_pure.families.pure.sequence.layout import CLOSING
 
 
-def paint(passes: ImagePasses, lq_codes_BC: Tensor, progress: Progress | None) -> Drawn:
+def decode_jacobi(passes: ImagePasses, lq_codes_BC: Tensor, progress: Progress | None) -> DrawnCodes:
     """All cells of each picture, (B, C). The LQ picture's codes at the same cells are one choice of first drafts."""
-    page = Page(passes, lq_codes_BC)
-    while min(page.known) < page.length:
-        before = sum(page.known)
-        page.turn()
+    state = JacobiState(passes, lq_codes_BC)
+    while min(state.known) < state.length:
+        before = sum(state.known)
+        state.step()
         if progress is not None:
-            progress(sum(page.known) - before)
-    return page.drawn()
+            progress(sum(state.known) - before)
+    return state.drawn()
 
 
-class Page:
+class JacobiState:
     """The sequences of a batch while they are written.
 
     `known`: places of each sequence that are final. `cached`: those that the caches hold, at least one less.
@@ -39,7 +40,7 @@ class Page:
     def __init__(self, passes: ImagePasses, lq_codes_BC: Tensor) -> None:
         grammar, batch, device = passes.grammar, passes.batch, passes.device
         self.passes, self.window, self.opening = passes, passes.config.window, len(grammar.opening)
-        self.length = grammar.image_length - 2  # without the last newline and the end
+        self.length = grammar.image_length - CLOSING  # without the last newline and the end
         self.cached, self.known = [0] * batch, [self.opening] * batch
         self.cached_B, self.known_B = (torch.tensor(count, device=device) for count in (self.cached, self.known))
         places_S = torch.arange(self.length + self.window + 1, device=device) - self.opening
@@ -52,7 +53,7 @@ class Page:
         self.ids_BS[:, self.is_code_S] = passes.code_ids_N[self._first_drafts(lq_codes_BC)]
         self.found: dict[str, Tensor] = {}
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """One pass over every picture's window."""
         offsets_W = torch.arange(self.window, device=self.ids_BS.device)
         fed_BW = self.cached_B[:, None] + offsets_W
@@ -68,15 +69,15 @@ class Page:
         self._keep(drawn, next_BW)
         # What was read is right up to the last right draft; the token after it is right too.
         cached_B = (self.cached_B + (right_B + 1).clamp(max=self.window)).clamp(max=self.length - 1)
-        self.passes.take(cached_B - self.cached_B, self.window)
+        self.passes.commit(cached_B - self.cached_B, self.window)
         self.cached_B, self.known_B = cached_B, torch.maximum(self.known_B, cached_B + 1)
         self.cached, self.known = torch.stack([self.cached_B, self.known_B]).tolist()  # the one look per pass
-        self.passes.settle(self.cached)
+        self.passes.sync_lengths(self.cached)
 
-    def drawn(self) -> Drawn:
+    def drawn(self) -> DrawnCodes:
         """What was found for the cells, without newlines."""
         cells = {name: part_BS[:, self.is_code_S] for name, part_BS in self.found.items()}
-        return Drawn(**cells)
+        return DrawnCodes(**cells)
 
     def _first_drafts(self, lq_codes_BC: Tensor) -> Tensor:
         """Guesses of all codes before anything is drawn."""
@@ -108,7 +109,7 @@ class Page:
         row, column = divmod(max(place - self.opening, 0), self.passes.grammar.width + 1)
         return row * self.passes.grammar.width + column
 
-    def _keep(self, drawn: Drawn, next_BW: Tensor) -> None:
+    def _keep(self, drawn: DrawnCodes, next_BW: Tensor) -> None:
         """Write down what was drawn; what was not final yet is overwritten by a later pass."""
         rows_B1 = torch.arange(len(next_BW), device=next_BW.device)[:, None]
         for name, part_BW in vars(drawn).items():

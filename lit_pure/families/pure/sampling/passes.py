@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.families.pure.sampling.grammar import Grammar
-from lit_pure.families.pure.sampling.graphs import GRAIN, Graphs, directly
+from lit_pure.families.pure.sampling.graphs import PAD_MULTIPLE, Graphs, call_eager
 from lit_pure.families.pure.sampling.logits import draw, guide
 from lit_pure.families.pure.sampling.noise import GumbelNoise
 from lit_pure.models.cache import KVCache
@@ -28,7 +28,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnCodes:
     """Codes with what they were drawn from; the engines' result has cells for P, all of the picture."""
 
     codes_BP: Tensor
@@ -57,32 +57,32 @@ class ImagePasses:
         self.code_ids_N = grammar.code_ids_N.to(self.device)
         self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell: no logits for the rest
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
-        self._call = caller(conditional)
+        self._call = make_caller(conditional)
         self.caches = [conditional]
         if config.guidance != 1:
             # `start h w` and the codes, nothing of the prompt or the text, at positions from 0.
-            self.caches.append(conditional.sibling(grammar.image_length + config.window))
+            self.caches.append(conditional.empty_like(grammar.image_length + config.window))
         self._before = [cache.length_B.tolist() for cache in self.caches]
         self.count = 0
         """Passes made so far."""
 
-    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> Drawn:
+    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> DrawnCodes:
         """Feed ids to every image's rows and draw what follows the last P of them; the caches do not grow."""
         self.count += 1
         steps = ids_BT.shape[1]
         # All that a pass depends on, besides its tensors.
-        key = (steps, noise_BPN.shape[1], *(cache.shape(steps) for cache in self.caches))
-        return Drawn(*self._call(self._draw, key, ids_BT, noise_BPN))
+        key = (steps, noise_BPN.shape[1], *(cache.shape_key(steps) for cache in self.caches))
+        return DrawnCodes(*self._call(self._draw, key, ids_BT, noise_BPN))
 
-    def take(self, counts: Tensor | int, most: int) -> None:
+    def commit(self, counts: Tensor | int, most: int) -> None:
         """Of the ids fed last, the first `counts` of each image, at most `most`, are right."""
         for cache in self.caches:
-            cache.take(counts, most)
+            cache.commit(counts, most)
 
-    def settle(self, taken: Sequence[int]) -> None:
+    def sync_lengths(self, taken: Sequence[int]) -> None:
         """How many ids of each image are taken by now; reading then goes no further than needed."""
         for cache, before in zip(self.caches, self._before, strict=True):
-            cache.settle([length + count for length, count in zip(before, taken, strict=True)])
+            cache.sync_lengths([length + count for length, count in zip(before, taken, strict=True)])
 
     def _draw(self, ids_BT: Tensor, noise_BPN: Tensor) -> tuple[Tensor, ...]:
         drawn = noise_BPN.shape[1]
@@ -101,14 +101,14 @@ class ImagePasses:
         return (*found, logits_BPN) if self.keep_logits else found
 
 
-def caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
+def make_caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
     """How a pass is called: with CUDA by graphs, which ask that caches are read coarsely.
 
     It takes the pass as an argument: holding it would be a circle, which keeps caches alive long after their picture.
     """
     if not cache.length_B.is_cuda:
-        return directly
-    cache.grain = GRAIN
+        return call_eager
+    cache.pad_multiple = PAD_MULTIPLE
     return Graphs()
 
 

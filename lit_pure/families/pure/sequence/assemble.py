@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lit_pure.config.dem import LEVELS, Level
 from lit_pure.config.pure import GuidanceMode
+from lit_pure.families.pure.sequence.layout import OPENING
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, UNDERSTANDS, answer_text, clean, read_answer
 from lit_pure.families.pure.sequence.vocabulary import SIZE_UNIT, Vocabulary
 
@@ -129,7 +130,7 @@ class Assembler:
         """Ids and labels of the image alone, which guidance's unconditional branch continues: `start h w` is given."""
         ids = torch.cat([block := self.image_block(hq_codes_hw), block.new_tensor([self.vocabulary.turn_end])])
         labels = ids.clone()
-        labels[:3] = IGNORE
+        labels[:OPENING] = IGNORE
         return ids, labels
 
     def batch(self, samples: Sequence[Sample], bare: Sequence[bool]) -> tuple[Tensor, Tensor]:

@@ -1,19 +1,25 @@
-"""From an experiment, and those that it builds on, to all that its memory depends on.
+"""From a PURE experiment, and those that it builds on, to all that the memory of its training depends on.
 
-Knows the layout of a sequence as `sequence/assemble.py` builds it, and the vocabulary's file. Knows nothing of memory.
+Knows the length of a sequence as `sequence/assemble.py` builds it, and the vocabulary's file. Knows nothing of memory
+(`planning/`), and imports no torch.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from lit_pure.config.compose import locate
+from lit_pure.config.compose import ConfigError, compose, locate
 from lit_pure.config.dem import LEVELS, DemExperiment
+from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import GuidanceMode, PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
+from lit_pure.families.pure.start_check import NO_TOKENIZER
 from lit_pure.planning.setting import Setting
+from lit_pure.runs import folder as runs
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -56,6 +62,37 @@ class Words:
         return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
+_words = cache(Words.at)  # many settings are looked at, of one vocabulary and few needs
+Kind = TypeVar("Kind", bound=Experiment)
+
+
+def measure(experiment: PureExperiment, gpus: int) -> Setting:
+    """The setting of an experiment on so many GPUs; `needs` are looked up as a run would.
+
+    Raises ConfigError where what it needs is not there, or of another family.
+    """
+    needs = experiment.needs
+    if not needs.tokenizer:
+        raise ConfigError(NO_TOKENIZER)
+    tokenizer = _needed(needs.tokenizer, "needs.tokenizer", TokenizerExperiment)
+    dem = _needed(needs.dem, "needs.dem", DemExperiment) if needs.dem else None
+    path = locate(experiment.vocabulary.path)
+    start = runs.newest_finished(needs.start) if needs.start else None
+    frozen = stored_bytes(start.weights) if start else None
+    setting = setting_of(experiment, tokenizer, dem, _words(path, tokenizer.vq.codes), gpus, frozen or 2)
+    absent = f"there is no {path} yet: words are counted as in the published vocabulary"
+    return setting if path.is_file() else replace(setting, notes=(absent,))
+
+
+@cache
+def _needed(name: str, key: str, kind: type[Kind]) -> Kind:
+    run = runs.newest_finished(name)
+    experiment = run.experiment() if run else compose(name)
+    if not isinstance(experiment, kind):
+        raise ConfigError(f"{key} = {name} is of family {experiment.family}; name another one")
+    return experiment
+
+
 def setting_of(
     experiment: PureExperiment,
     tokenizer: TokenizerExperiment,
@@ -76,7 +113,7 @@ def setting_of(
     """
     data, sequence, mode = experiment.data, experiment.sequence, experiment.sequence.guidance_mode
     side = data.size // tokenizer.vq.downsample
-    image = 3 + side * (side + 1) + 1  # start, sides, codes with newlines, end
+    image = image_length(side, side)
     prompt = 1 + words.tokens(INSTRUCTIONS[mode]) + image + 1
     spoken = _longest_text(mode, sequence.max_caption, words)
     text = sequence.text_length if sequence.text_length and mode != "none" else spoken
@@ -95,6 +132,7 @@ def setting_of(
         scale=process.scale,
         enlarged=max(1.0, process.resize_range[1], process.resize_range2[1] / process.scale),
         dem_tile=dem.data.size // dem.data.degradation.scale if dem else data.size,
+        image=image,
         prompt=prompt,
         length=prompt + text + rest - 1,  # the last one predicts nothing
         labels=min(spoken + 1, text) + rest,  # of filler, only the first is learned, as the end of the text
@@ -114,11 +152,6 @@ def stored_bytes(folder: Path) -> int | None:
         kinds = {entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
         return 4 if "F32" in kinds else 2
     return None
-
-
-def vocabulary_file(experiment: PureExperiment) -> Path:
-    """Where an experiment's vocabulary is, or would be."""
-    return locate(experiment.vocabulary.path)
 
 
 def _longest_text(mode: GuidanceMode, most: int, words: Words) -> int:
