@@ -64,7 +64,7 @@ def write_page(
     parts += ["## What was learned", _listed(plan.findings)] if plan.findings else []
     parts += ["## Claims", *_claims(plan, scores, counted)] if plan.claims else []
     if pictures := _pictures(name, plan, jobs, sets, out, folder):
-        parts += ["## Pictures", *pictures]
+        parts += ["## Pictures", "Each strip opens in its full size.", *pictures]
     parts += ["## All scores", *_tables(plan, scores, counted)]
     again = f"`{command}` makes this page again, and computes only what is missing."
     parts += ["## How it was made", again, _listed([*_how(jobs, sets), *plan.remarks])]
@@ -119,7 +119,7 @@ def _pictures(
             grid = maps_beside(columns, "entropy", maps[-1][None], "nats") if with_map else labelled_grid(columns)
             file = out / f"{name}_{pair.name}.png"
             write_png(file, grid)
-            lines.append(f"![{pair.name}: {', '.join(columns)}]({file.name})")
+            lines.append(f"[![{pair.name}: {', '.join(columns)}]({file.name})]({file.name})")
     return lines
 
 

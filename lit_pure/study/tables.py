@@ -16,6 +16,9 @@ from lit_pure.study.claims import ClaimResult, Scores, mean, spread
 from lit_pure.study.plan import ENTROPY, Claim, StudyConfig
 from lit_pure.study.score_files import Scored
 
+GLUE = "\u00a0"
+"""A space at which no line is broken."""
+
 
 def label_of(metric: str) -> str:
     """What a metric is called in tables."""
@@ -28,8 +31,8 @@ def number(metric: str, value: float, sign: str = "") -> str:
 
 
 def span(metric: str, one: Interval, sign: str = "") -> str:
-    """The ends of an interval in brackets; nothing where there is none."""
-    return f" ({number(metric, one.low, sign)} .. {number(metric, one.high, sign)})" if one.known else ""
+    """The ends of an interval in brackets, which a narrow column does not break; nothing where there is none."""
+    return f" ({number(metric, one.low, sign)}{GLUE}..{GLUE}{number(metric, one.high, sign)})" if one.known else ""
 
 
 def claims_table(found: Sequence[ClaimResult]) -> Table:
