@@ -255,7 +255,7 @@ def test_a_real_training_on_two_processes_saves_requeues_itself_once_and_goes_on
     logs = "".join(path.read_text() for path in sorted((house / "runs/slurm/sweeps/queued").glob("101_1_*_log.out")))
     assert done == {"101_0": 0, "101_1": 0}, logs
     assert (slurm / "requeued").read_text() == "101_1\n"
-    assert f"run {names[1]}/version_0, on from step " in logs, logs
+    assert f"run {names[1]}/version_0, resumed from step " in logs, logs
     for name in names:
         (run,) = runs.versions(name)
         assert run.finished and run.summary()["steps"] == 12

@@ -126,7 +126,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(house: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"using {first}/version_0" in done.stdout
-    assert f"run {second}/version_0, on from step " in done.stderr, done.stderr
+    assert f"run {second}/version_0, resumed from step " in done.stderr, done.stderr
     for name in (first, second):
         assert [run.finished for run in runs.versions(name)] == [True], "no second run was begun"
         assert f"{name}/version_0 " in done.stdout and runs.versions(name)[0].summary()["steps"] == 12
