@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_pure.commands.figures import chosen_device, progress, where_measured, write
-from lit_pure.commands.parsing import Subparsers, add, print_table
+from lit_pure.commands.parsing import Subparsers, add, add_settings, print_table
 from lit_pure.commands.paths import require_pictures, require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
@@ -38,13 +38,8 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
         "--photos", type=Path, metavar="FOLDER", help="low-quality photographs (default: those in scikit-image)"
     )
     command.add_argument("--repeat", type=int, default=5, metavar="N", help="of which the median counts (default: 5)")
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        action="extend",
-        metavar="KEY=VALUE",
-        help="settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16",
+    add_settings(
+        command, "settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16"
     )
     command.add_argument(
         "--json",

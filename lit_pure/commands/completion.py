@@ -62,7 +62,7 @@ def run_names(**_: object) -> Completions:
 
 
 def overrides(prefix: str, parsed_args: argparse.Namespace, **_: object) -> Completions:
-    """`KEY=` of each knob of the experiment on the line; behind it the values that may stand there."""
+    """`KEY=` of each knob of the experiment on the line; behind it the values it may have."""
     found = _knobs_of(parsed_args.experiment)
     key, equals, typed = prefix.partition("=")
     if not equals:

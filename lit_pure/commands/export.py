@@ -7,7 +7,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, add_settings
 from lit_pure.commands.paths import require_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
 from lit_pure.families.settings import settings_of
@@ -33,13 +33,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         choices=DTYPES,
         help="export a finished run instead: its configuration, provenance, figures, and its weights in these numbers",
     )
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="with --run: settings of sampling and restoring that it is passed on with",
-    )
+    add_settings(command, "with --run: settings of sampling and restoring to export it with")
 
 
 DTYPES = ("float32", "float16", "bfloat16")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure.commands.device import device
 from lit_pure.commands.figures import write
-from lit_pure.commands.parsing import Subparsers, add, comma_list
+from lit_pure.commands.parsing import Subparsers, add, comma_list, whole_number
 from lit_pure.commands.paths import asked_photographs, asked_wrongly, require_folder, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.tokenizer import TokenizerExperiment
@@ -31,11 +31,14 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--run", default="tokenizer/nano", help="a tokenizer, or a run that has one (default: tokenizer/nano)"
     )
     command.add_argument(
-        "--size", type=_pixels, metavar="PX", help="take a square of this side from the middle of each (default: all)"
+        "--size",
+        type=whole_number(1),
+        metavar="PX",
+        help="take a square of this side from the middle of each (default: all)",
     )
     command.add_argument(
         "--tile",
-        type=_pixels,
+        type=whole_number(1),
         default=TILE,
         metavar="PX",
         help=f"longest side in one piece; what is larger goes by overlapping tiles (default: {TILE})",
@@ -155,9 +158,3 @@ def _show(found: "Reconstructions", out: Path | None) -> None:
     use, entries = found.use, len(found.use.counts_N)
     share = f"{use.used:,} of {entries:,} codes used ({100 * use.used / entries:.1f} %)"
     print(f"{share} in {use.cells:,} cells, perplexity {use.perplexity:,.1f}")
-
-
-def _pixels(word: str) -> int:
-    if not word.isascii() or not word.isdigit() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number of pixels, 1 or more")
-    return int(word)

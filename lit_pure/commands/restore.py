@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
 from lit_pure.commands.paths import asked_photographs
 from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
@@ -34,7 +34,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
     command.add_argument(
         "--scale",
-        type=_scale,
+        type=whole_number(1, LARGEST_SCALE),
         metavar="N",
         help=f"enlarge each side N times, 1 to {LARGEST_SCALE} (default: what the run was trained for)",
     )
@@ -45,15 +45,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         f"contrast (adain) (default: {FIX}, because people look at photographs)",
     )
     command.add_argument("--batch", type=int, metavar="N", help="squares restored at once; memory grows with it")
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        action="extend",
-        metavar="KEY=VALUE",
-        help="settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25",
-    )
-    command.add_argument("--again", action="store_true", help="restore also what is restored already")
+    add_settings(command, "settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25")
+    command.add_argument("--again", action="store_true", help="also restore photographs that are already restored")
 
 
 def restore_command(arguments: argparse.Namespace) -> int:
@@ -112,12 +105,6 @@ def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
     already = f", {before} of them before" if before else ""
     print(f"{len(outcomes) - failed} of {len(outcomes)} restored to {out}{already}")
     return 1 if failed else 0
-
-
-def _scale(word: str) -> int:
-    if not word.isascii() or not word.isdigit() or not 1 <= int(word) <= LARGEST_SCALE:
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number from 1 to {LARGEST_SCALE}")
-    return int(word)
 
 
 def _settings(run: Run, arguments: argparse.Namespace) -> RestoringExperiment:

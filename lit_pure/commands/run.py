@@ -8,7 +8,7 @@ from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.table import family_of
-from lit_pure.metrics.choice import of_run
+from lit_pure.metrics.choice import choose_for_run
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
@@ -90,6 +90,6 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
 def _check_metrics(experiment: RestoringExperiment) -> None:
     """Refuse what cannot be measured at the end."""
     try:
-        of_run(experiment)
+        choose_for_run(experiment)
     except MissingWeights as error:
         raise ConfigError(f"{error}; or go on without: evaluation.missing=skip") from error

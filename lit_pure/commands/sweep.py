@@ -8,12 +8,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lit_pure.commands.parsing import Subparsers, add, say
+from lit_pure.commands.parsing import Subparsers, add, say, whole_number
 from lit_pure.commands.run import check_needs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
 from lit_pure.launch import slurm
-from lit_pure.launch.local import make_in_turn
-from lit_pure.launch.tasks import Task, finished, members, unmade
+from lit_pure.launch.local import make_runs
+from lit_pure.launch.tasks import Task, find_finished, members, missing_needs
 from lit_pure.runs.folder import Run
 
 HERE, SLURM = "here", "slurm"
@@ -35,11 +35,17 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     asked.add_argument("--account", metavar="NAME", type=_matching(r"\S+", "lab"), help="whom it is charged to")
     time = "longest time of a job; a run saves before it is up, and goes on in a new job"
     asked.add_argument("--time", type=_matching(slurm.TIME, "90, 12:00:00 or 2-00"), help=time)
-    asked.add_argument("--nodes", metavar="N", type=_count, help="default trainer.num_nodes")
-    asked.add_argument("--gpus-per-node", metavar="N", type=_count, help="default trainer.devices, of which auto is 1")
-    asked.add_argument("--cpus-per-task", metavar="N", type=_count, help="for each GPU; default data.num_workers + 1")
+    asked.add_argument("--nodes", metavar="N", type=whole_number(1), help="default trainer.num_nodes")
+    asked.add_argument(
+        "--gpus-per-node", metavar="N", type=whole_number(1), help="default trainer.devices, of which auto is 1"
+    )
+    asked.add_argument(
+        "--cpus-per-task", metavar="N", type=whole_number(1), help="for each GPU; default data.num_workers + 1"
+    )
     asked.add_argument("--mem", metavar="SIZE", type=_matching(slurm.MEMORY, "64G"), help="memory of a node")
-    asked.add_argument("--parallel", metavar="N", type=_count, help="variants that run at the same time; default all")
+    asked.add_argument(
+        "--parallel", metavar="N", type=whole_number(1), help="variants that run at the same time; default all"
+    )
     other = "any other option of sbatch, such as qos=high, or exclusive; may be repeated"
     asked.add_argument("--slurm", metavar="KEY=VALUE", type=_option, action="append", default=[], help=other)
 
@@ -54,22 +60,22 @@ def sweep_command(arguments: argparse.Namespace) -> int:
     tasks = [Task(compose(member, overrides), overrides) for member in members(name)]
     for task in tasks:
         check_needs(task.experiment)
-    standing = {} if arguments.again else {task.name: run for task in tasks if (run := finished(task.experiment))}
+    standing = {} if arguments.again else {task.name: run for task in tasks if (run := find_finished(task.experiment))}
     for run in standing.values():
         # Of a dry run, everything can be given to sbatch, or to a shell.
         say(f"{'# ' * arguments.dry_run}using {run.label}, finished with these settings; --again runs it anew")
-    needs, waiting = unmade([task for task in tasks if task.name not in standing])
+    needs, waiting = missing_needs([task for task in tasks if task.name not in standing])
     if request is not None and waiting:
         jobs = slurm.jobs(name, needs, waiting, request)
-        return _print(slurm.shown(jobs, slurm.folder_of(name))) if arguments.dry_run else _submit(name, jobs)
+        return _print(slurm.dry_run(jobs, slurm.folder_of(name))) if arguments.dry_run else _submit(name, jobs)
     if arguments.dry_run:
-        return _print(task.told for task in (*needs, *waiting))
+        return _print(task.shown for task in (*needs, *waiting))
     return _run([*needs, *waiting], [task.name for task in tasks], standing)
 
 
 def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str, Run]) -> int:
     """Make what waits, then compare the variants."""
-    new, failed = make_in_turn(waiting, say)
+    new, failed = make_runs(waiting, say)
     made = {**standing, **new}
     _compare([made[name] for name in variants if name in made])
     for name, reason in failed.items():
@@ -97,7 +103,7 @@ def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:
         waits = f", after {' and '.join(ids[need] for need in job.needs)}" if job.needs else ""
         say(f"job {ids[job.name]}: {job.name}{waits}")
         for number, task in enumerate(job.tasks):
-            say(f"  task {number}: {task.told}")
+            say(f"  task {number}: {task.shown}")
     say(f"logs:    {folder}")
     say("look:    squeue --me")
     say(f"compare: lit-pure sweep {name}    (once they are done; runs what is missing)")
@@ -122,12 +128,6 @@ def _request(arguments: argparse.Namespace) -> slurm.Request | None:
         flag = f"--{asked[0].replace('_', '-')}"
         raise ConfigError(f"{COMMAND_LINE}: {flag} is for --launcher slurm; add that, or leave {flag} out")
     return None
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; write 1 or more")
-    return int(text)
 
 
 def _matching(pattern: str | re.Pattern[str], example: str) -> Callable[[str], str]:

@@ -105,7 +105,7 @@ def _laid_out(rows: Sequence[Row]) -> Iterator[str]:
     """Short lines with their comments behind, all in one column; long ones with theirs above."""
     column = max((len(row.lines[0]) for row in rows if _is_short(row)), default=0) + 2
     for row in rows:
-        first, *others = row.lines
+        first, *more = row.lines
         short = _is_short(row)
         indent = " " * (column if short else len(first) - len(first.lstrip()))
         wrapped = textwrap.wrap(row.comment, WIDTH - len(indent) - 2, break_on_hyphens=False)
@@ -115,7 +115,7 @@ def _laid_out(rows: Sequence[Row]) -> Iterator[str]:
             yield from words[1:]
         else:
             yield from [*words, first]
-        yield from others
+        yield from more
 
 
 def _is_short(row: Row) -> bool:

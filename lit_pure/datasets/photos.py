@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from lit_pure.config.data import SHARDS, PhotosConfig
 from lit_pure.datasets.captions.source import caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
-from lit_pure.datasets.order import Key
-from lit_pure.datasets.pairs import Pair, find_pairs
+from lit_pure.datasets.order import CROP_DRAW, Key
+from lit_pure.datasets.pairs import PhotoPair, find_pairs
 from lit_pure.images.io import BadImage
 
 SPREAD = (0.7548777, 0.5698403)
@@ -91,7 +91,7 @@ class Crops(Dataset[dict[str, Any]]):
             "unreadable": ";".join(unreadable),
         }
 
-    def _decode(self, place: int) -> tuple[Pair, dict[str, Tensor], list[str]]:
+    def _decode(self, place: int) -> tuple[PhotoPair, dict[str, Tensor], list[str]]:
         """The pair at a place, or the next one that can be decoded; its pixels; names of those that could not."""
         unreadable: list[str] = []
         count, reason = len(self.pairs.found), ""
@@ -104,7 +104,7 @@ class Crops(Dataset[dict[str, Any]]):
                 reason = str(error)
         raise ValueError(f"none of the {count} photographs can be decoded: {', '.join(unreadable)} (last: {reason})")
 
-    def _images(self, pair: Pair) -> dict[str, Tensor]:
+    def _images(self, pair: PhotoPair) -> dict[str, Tensor]:
         """The pixels of a pair, whole. Raises BadImage where they are not what headers and lists promised."""
         images = {key: self._read(photo) for key, photo in (("hq_3HW", pair.hq), ("lq_3hw", pair.lq)) if photo}
         grids = {tuple(side // self._step(key) for side in image.shape[1:]) for key, image in images.items()}
@@ -133,7 +133,7 @@ class Crops(Dataset[dict[str, Any]]):
         free_y, free_x = (extent // self._step(key) - side for extent in image.shape[1:])
         flip = False
         if self.training:
-            random = np.random.default_rng([self.seed, epoch, index, 0])
+            random = np.random.default_rng([self.seed, epoch, index, CROP_DRAW])
             top, left = int(random.integers(free_y + 1)), int(random.integers(free_x + 1))
             flip = bool(random.integers(2))
         else:
@@ -169,7 +169,7 @@ class Crops(Dataset[dict[str, Any]]):
                     "rename one of them"
                 )
 
-    def _words(self, pair: Pair, cuts: dict[str, Tensor]) -> str:
+    def _words(self, pair: PhotoPair, cuts: dict[str, Tensor]) -> str:
         """The caption; without an HQ picture there are no pixels to compute one from."""
         if self._caption is None:
             return pair.photo.caption()

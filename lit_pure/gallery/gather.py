@@ -103,7 +103,7 @@ def _sets(runs: Sequence[Run], asked: Sequence[str]) -> tuple[list[str], list[st
     for name in asked:
         lacking = [label for label, sets in has.items() if name not in sets]
         if lacking:
-            raise ConfigError(f"--set {name}: {lacking[0]} has no pictures of it ({told})")
+            raise ConfigError(f"--test-set {name}: {lacking[0]} has no pictures of it ({told})")
     common = [name for name in next(iter(has.values())) if all(name in sets for sets in has.values())]
     if not common:
         raise ConfigError(f"these runs share no test set, so there is nothing to compare ({told})")

@@ -141,7 +141,7 @@ def read_ballot(path: Path) -> Ballot:
     return ballot
 
 
-def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[Ballot], list[str]]:
+def select_ballots(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[Ballot], list[str]]:
     """Those that may be counted together, and why others may not.
 
     Args:
@@ -172,11 +172,11 @@ def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[B
     return list(counted.values()), refused
 
 
-def tally(ballots: Sequence[Ballot]) -> Tally:
+def count_votes(ballots: Sequence[Ballot]) -> Tally:
     """Count the votes of one gallery, each as an independent one: that a voter is of one mind is left aside.
 
     Args:
-        ballots: at least one, as `admit` gives them.
+        ballots: at least one, as `select_ballots` gives them.
     """
     votes = [vote for ballot in ballots for vote in ballot.votes]
     methods = list(dict.fromkeys(method for ballot in ballots for method in ballot.methods))

@@ -22,7 +22,7 @@ from lit_pure.lit.callbacks.pictures import EntropyMap, TextSamples
 from lit_pure.lit.data import Batch, DegradeAndScore, Transform
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.scores import Scores
-from lit_pure.metrics.choice import of_run
+from lit_pure.metrics.choice import choose_for_run
 from lit_pure.restoring.contract import Restoration, SquareRestorer
 from lit_pure.runs.folder import Run
 
@@ -42,7 +42,7 @@ class RestoringModule(RunModule):
     def __init__(self, config: RestoringExperiment, restorer: SquareRestorer) -> None:
         super().__init__()
         self.config, self.restorer = config, restorer
-        self.choice = of_run(config)
+        self.choice = choose_for_run(config)
         self.scores: Scores = Scores(
             sorted(config.data.test), self.choice.metrics, [RESTORED, BICUBIC], self.choice.border
         )

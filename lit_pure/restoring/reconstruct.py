@@ -27,7 +27,7 @@ from lit_pure.images.io import BadImage, from_bytes, read_bytes, write_png
 from lit_pure.images.tiles import Canvas, Cover, batches
 from lit_pure.metrics.evaluation import mean_of
 from lit_pure.metrics.intervals import Interval
-from lit_pure.metrics.rows import Row
+from lit_pure.metrics.rows import ScoreRow
 from lit_pure.metrics.score import Scorer, score_bytes
 from lit_pure.models.vq import VQTokenizer
 
@@ -108,10 +108,10 @@ class Reconstructions:
             for key in self.metrics
         }
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ScoreRow]:
         """One per reconstructed photograph, for `scores.csv`; its folder names the set."""
         done = [outcome for outcome in self.outcomes if outcome.done]
-        return [Row(one.source.resolve().parent.name, RECONSTRUCTED, one.name, one.scores) for one in done]
+        return [ScoreRow(one.source.resolve().parent.name, RECONSTRUCTED, one.name, one.scores) for one in done]
 
     def record(self) -> dict[str, Any]:
         """All of it but the scores of single photographs, as JSON holds it; what is not known is None."""

@@ -17,13 +17,13 @@ from lit_pure.images.maps import maps_beside
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import score_files
-from lit_pure.study.claims import Scores, verdicts
+from lit_pure.study.claims import Scores, judge_claims
 from lit_pure.study.jobs import Job, lacking
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
 from lit_pure.study.tables import beside_published, claims_table, every_arm
-from lit_pure.study.workers import finished, shown_in
+from lit_pure.study.workers import is_finished, shown_folder
 
 
 def write_page(
@@ -64,7 +64,7 @@ def write_page(
     parts += ["## What was learned", _listed(plan.findings)] if plan.findings else []
     parts += ["## Claims", *_claims(plan, scores, counted)] if plan.claims else []
     if pictures := _pictures(name, plan, jobs, sets, out, folder):
-        parts += ["## Pictures", *pictures]
+        parts += ["## Pictures", "Each strip opens in its full size.", *pictures]
     parts += ["## All scores", *_tables(plan, scores, counted)]
     again = f"`{command}` makes this page again, and computes only what is missing."
     parts += ["## How it was made", again, _listed([*_how(jobs, sets), *plan.remarks])]
@@ -80,7 +80,7 @@ def _listed(items: Sequence[str]) -> str:
 def _claims(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]:
     """Where the claims come from, and a table of them."""
     source = [f"The claims are {plan.source}."] if plan.source else []
-    found = verdicts(plan.claimed(), scores, sets)
+    found = judge_claims(plan.parsed_claims(), scores, sets)
     return [*source, render(claims_table(found), "md") if found else "No claim can be checked yet."]
 
 
@@ -102,12 +102,12 @@ def _pictures(
     """A strip per shown picture: what every arm made of it, and where there are entropies, the map of the last arm."""
     lines = []
     for pictures in (one for one in sets.values() if one.config.shown):
-        made = [job for job in jobs if job.pictures.name == pictures.name and finished(job, out, folder)]
+        made = [job for job in jobs if job.pictures.name == pictures.name and is_finished(job, out, folder)]
         for pair in pictures.pairs(folder) if made else ():
             columns: dict[str, Tensor] = {}
             maps: list[Tensor] = []
             for job in made:
-                shown = shown_in(job, folder)
+                shown = shown_folder(job, folder)
                 assert shown is not None
                 columns[job.arm] = read_image(shown / f"{pair.name}.png")[None]
                 maps += [torch.load(file, weights_only=True)] if (file := shown / f"{pair.name}.pt").is_file() else []
@@ -119,7 +119,7 @@ def _pictures(
             grid = maps_beside(columns, "entropy", maps[-1][None], "nats") if with_map else labelled_grid(columns)
             file = out / f"{name}_{pair.name}.png"
             write_png(file, grid)
-            lines.append(f"![{pair.name}: {', '.join(columns)}]({file.name})")
+            lines.append(f"[![{pair.name}: {', '.join(columns)}]({file.name})]({file.name})")
     return lines
 
 

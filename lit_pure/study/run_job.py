@@ -24,14 +24,14 @@ from lit_pure.restoring.tiled import restore_photo
 from lit_pure.study.jobs import Job
 from lit_pure.study.plan import ENTROPY
 from lit_pure.study.score_files import Scored
-from lit_pure.study.sets import Pair
+from lit_pure.study.sets import PicturePair
 from lit_pure.study.structure import correlations
 
 TILE = 512
 """Longest side that a tokenizer takes in one piece, as in `lit-pure reconstruct` [px]."""
 
 
-def perform(job: Job, pair: Pair, shown: Path | None) -> Scored:
+def perform(job: Job, pair: PicturePair, shown: Path | None) -> Scored:
     """Make a picture and score it.
 
     Args:
@@ -57,7 +57,7 @@ def perform(job: Job, pair: Pair, shown: Path | None) -> Scored:
     return Scored(crc32, {key: scores.get(key, math.nan) for key in job.metrics})
 
 
-def _made(job: Job, pair: Pair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
+def _made(job: Job, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
     """The picture (3, H, W), uint8; where it has one, the map of its entropy."""
     if job.method == "reconstruct":
         tokenizer = _tokenizer(job)

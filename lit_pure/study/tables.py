@@ -11,10 +11,13 @@ from lit_pure.metrics.table import METRICS
 from lit_pure.report.assemble import keys
 from lit_pure.report.layouts import Layout
 from lit_pure.report.published import PublishedTable, load
-from lit_pure.report.table import Cell, Row, Table, ranked
-from lit_pure.study.claims import Scores, Verdict, mean, spread
+from lit_pure.report.table import Cell, Row, Table, mark_best
+from lit_pure.study.claims import ClaimResult, Scores, mean, spread
 from lit_pure.study.plan import ENTROPY, Claim, StudyConfig
 from lit_pure.study.score_files import Scored
+
+GLUE = "\u00a0"
+"""A space at which no line is broken."""
 
 
 def label_of(metric: str) -> str:
@@ -28,11 +31,11 @@ def number(metric: str, value: float, sign: str = "") -> str:
 
 
 def span(metric: str, one: Interval, sign: str = "") -> str:
-    """The ends of an interval in brackets; nothing where there is none."""
-    return f" ({number(metric, one.low, sign)} .. {number(metric, one.high, sign)})" if one.known else ""
+    """The ends of an interval in brackets, which a narrow column does not break; nothing where there is none."""
+    return f" ({number(metric, one.low, sign)}{GLUE}..{GLUE}{number(metric, one.high, sign)})" if one.known else ""
 
 
-def claims_table(found: Sequence[Verdict]) -> Table:
+def claims_table(found: Sequence[ClaimResult]) -> Table:
     """A row for each claim and set: its answer, and the difference that decides it."""
     rows = []
     for one in found:
@@ -78,7 +81,7 @@ def beside_published(plan: StudyConfig, layout: Layout, scores: Scores, sets: Se
     heads, columns, rows = made(plan, layout, published, scores, sets)
     title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
     notes = ("Figures on different sets, or at different sizes, do not compare; within a set the best is bold.",)
-    return Table(title, heads, columns, ranked([rows], list(columns.values())), notes)
+    return Table(title, heads, columns, mark_best([rows], list(columns.values())), notes)
 
 
 def _below(

@@ -68,7 +68,9 @@ def test_medians_are_of_the_restorations_after_the_first(restorer: Restorer, mon
     def fake(restorer: Restorer, lq_3hw: torch.Tensor, name: str, progress: object) -> tuple[Timing, torch.Tensor]:
         seen.append(name)
         one = next(seconds)
-        return Timing({"encode": one, "text": one, "codes": 3 * one, "decode": 0.0, "colors": one}, 40, 9, 4 * one), lq_3hw
+        return Timing(
+            {"encode": one, "text": one, "codes": 3 * one, "decode": 0.0, "colors": one}, 40, 9, 4 * one
+        ), lq_3hw
 
     monkeypatch.setattr(restoring, "restored", fake)
     told: list[int] = []

@@ -15,20 +15,20 @@ WITHOUT = "import sys; sys.modules['argcomplete'] = None; from lit_pure.__main__
 
 def ask(line: str, folder: Path, *program: str) -> tuple[set[str], str]:
     """The completions of a line, as bash with its usual breaks of words takes them, and what else is written."""
-    told = folder / "told"
-    told.touch()
+    answer = folder / "answer"
+    answer.touch()
     environment = {
         **os.environ,
         "_ARGCOMPLETE": "1",
         "_ARGCOMPLETE_SHELL": "bash",
-        "_ARGCOMPLETE_STDOUT_FILENAME": str(told),
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
         "_ARGCOMPLETE_COMP_WORDBREAKS": " \t\n\"'><=;|&(:",
         "COMP_LINE": line,
         "COMP_POINT": str(len(line)),
     }
     command = [sys.executable, *(program or ("-m", "lit_pure"))]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
-    return {word.strip() for word in told.read_text().split("\013") if word}, done.stdout
+    return {word.strip() for word in answer.read_text().split("\013") if word}, done.stdout
 
 
 @pytest.fixture

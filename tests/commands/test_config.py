@@ -125,13 +125,13 @@ def test_settings_are_laid_over_and_a_base_can_be_swapped(capsys: pytest.Capture
 @pytest.mark.parametrize("words", [["nosuch"], ["demo", "sampling.guidnce=1"], ["demo", "seed=-1"], ["demo", "x"]])
 def test_a_mistake_is_refused_as_by_run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", *words]) == 2
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert main(["run", *words]) == 2
-    assert told == capsys.readouterr() and told.err and not told.out
+    assert output == capsys.readouterr() and output.err and not output.out
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         ([], "name an experiment, for example demo; or take --schema"),
         (["demo", "--schema"], "--schema is of all experiments; leave 'demo' out"),
@@ -139,11 +139,11 @@ def test_a_mistake_is_refused_as_by_run(words: list[str], capsys: pytest.Capture
     ],
 )
 def test_what_does_not_go_together_is_refused(
-    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str], output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["config", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_it_answers_without_torch(tmp_path: Path) -> None:

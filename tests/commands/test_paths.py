@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.commands.parsing import comma_list, print_table, say
+from lit_pure.commands.parsing import comma_list, print_table, say, whole_number
 from lit_pure.commands.paths import require_folder, require_pictures, require_places
 from lit_pure.config.compose import ConfigError
 
@@ -90,6 +90,18 @@ def test_refused_before_anything_slow_is_imported(words: list[str], here: Path) 
     environment = {**os.environ, "TORCH_HOME": str(here)}
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and "no finished run" not in done.stderr, done
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("2", 2), ("16", 16), ("1", None), ("17", None), ("x", None), ("²", None)]
+)
+def test_whole_numbers_lie_between_their_ends(text: str, number: int | None) -> None:
+    parse = whole_number(2, 16)
+    if number is not None:
+        assert parse(text) == number
+        return
+    with pytest.raises(argparse.ArgumentTypeError, match="from 2 to 16"):
+        parse(text)
 
 
 def test_lists_have_commas_and_name_something() -> None:

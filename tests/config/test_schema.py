@@ -146,7 +146,7 @@ class ToySampling:
 
 @dataclass
 class ToyExperiment(Experiment):
-    """A family that is not there."""
+    """A family beside the real ones."""
 
     family: str = "toy"
     sampling: ToySampling = field(default_factory=ToySampling)

@@ -119,7 +119,7 @@ def test_shards_of_the_same_names_and_sizes_are_not_taken_for_those_indexed(
 def test_packing_removes_an_index_of_ours_even_if_it_tells_of_the_same_state(
     photos: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "_state", lambda shard: [0, 0])
+    monkeypatch.setattr(shards, "_shard_state", lambda shard: [0, 0])
     write_shards(photos, tmp_path / "out")[0].unlink()
     write_shards(photos[::-1], tmp_path / "out")
     assert [photo.content() for photo in find_photos(PhotosConfig(source=str(tmp_path / "out")), SIZE).found] == [

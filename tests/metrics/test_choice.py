@@ -8,7 +8,7 @@ import pytest
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import PhotosConfig
 from lit_pure.config.pure import PureExperiment
-from lit_pure.metrics.choice import choose, of_run, without_truth
+from lit_pure.metrics.choice import choose, choose_for_run, metrics_without_truth
 from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.protocols import protocol
 from lit_pure.metrics.table import METRICS
@@ -73,13 +73,13 @@ def experiment(metrics: str, **sets: PhotosConfig) -> PureExperiment:
 def test_a_run_whose_test_sets_no_metric_can_measure_is_refused() -> None:
     sets = {"web": PhotosConfig(source="", lq="a"), "phone": PhotosConfig(source="", lq="b")}
     with pytest.raises(ConfigError, match=r"evaluation.metrics: psnr, ssim need .* no test set \(phone, web\) has"):
-        of_run(experiment("[psnr,ssim]", **sets))
+        choose_for_run(experiment("[psnr,ssim]", **sets))
     both = experiment("[psnr,niqe]", **sets)
-    choice = of_run(both)
+    choice = choose_for_run(both)
     assert choice.metrics == ("psnr", "niqe"), "validation has the true pictures"
-    assert without_truth(both, choice) == ["psnr"]
+    assert metrics_without_truth(both, choice) == ["psnr"]
     paired = experiment("[psnr]", web=sets["web"], phone=PhotosConfig(source="c", lq="b"))
-    assert without_truth(paired, of_run(paired)) == []
+    assert metrics_without_truth(paired, choose_for_run(paired)) == []
 
 
 def test_damaged_weights_are_told_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,4 +90,4 @@ def test_damaged_weights_are_told_before_a_run(tmp_path: Path, monkeypatch: pyte
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"half")
     with pytest.raises(ValueError, match="which musiq reads, is damaged .*lit-pure weights metrics --metrics musiq"):
-        of_run(wanted)
+        choose_for_run(wanted)

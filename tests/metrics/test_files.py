@@ -53,7 +53,7 @@ def test_places(home: Path) -> None:
 
 def test_what_lacks_is_refused_or_skipped(home: Path) -> None:
     keys = ["psnr", "lpips", "niqe", "fid"]
-    assert {key: len(found) for key, found in files.absent(keys).items()} == {"lpips": 2, "fid": 1}
+    assert {key: len(found) for key, found in files.absent_files(keys).items()} == {"lpips": 2, "fid": 1}
     assert files.require(keys, "skip") == (["psnr", "niqe"], ["lpips", "fid"])
     with pytest.raises(MissingWeights) as told:
         files.require(keys)
@@ -85,7 +85,7 @@ def test_states_and_identity(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     path_of(file).write_bytes(CONTENT[:-1])  # a digest that was computed once is not believed of another file
     assert files.state_of(file) == "damaged"
     with pytest.raises(ValueError, match=r"w%2B1.pth, which musiq reads, is damaged .*metrics --metrics musiq"):
-        files.check("musiq")
+        files.verify("musiq")
 
 
 def test_fetch_from_a_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,7 +250,7 @@ class Colours:
 @pytest.fixture
 def fid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate_folder, "Frechet", Colours)
-    monkeypatch.setattr("lit_pure.metrics.files.absent", lambda keys: {})
+    monkeypatch.setattr("lit_pure.metrics.files.absent_files", lambda keys: {})
     monkeypatch.setattr("lit_pure.metrics.files.identity", lambda keys: {})
 
 

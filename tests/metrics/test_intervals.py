@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm, t
 
-from lit_pure.metrics.intervals import LEAST, bootstrap_mean, paired, sign_test
+from lit_pure.metrics.intervals import LEAST, bootstrap_mean, paired_difference, sign_test
 
 SEED = 20250311
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -55,7 +55,7 @@ def test_fewer_have_no_interval_but_a_sign_test(monkeypatch: pytest.MonkeyPatch)
     assert LEAST == 8 and bootstrap_mean([*values, 22.0], np.random.default_rng(0)).known
     found = bootstrap_mean(values, np.random.default_rng(0))
     assert not found.known and found.mean == pytest.approx(25.5) and found.n == 7
-    both = paired(values, [value - 1 for value in values], np.random.default_rng(0))
+    both = paired_difference(values, [value - 1 for value in values], np.random.default_rng(0))
     assert not both.difference.known and both.difference.mean == pytest.approx(1)
     assert both.wins == 7 and both.p == pytest.approx(2 / 2**7)
     monkeypatch.setattr("lit_pure.metrics.intervals.LEAST", 4)
@@ -96,8 +96,8 @@ def test_no_interval_goes_beyond_what_there_can_be() -> None:
     free, bound = bootstrap_mean(values, rng(0)), bootstrap_mean(values, rng(0), bounds=(0, 1))
     assert free.high > 1 == bound.high and bound.low == max(0, free.low)
     assert bootstrap_mean(values, rng(0), bounds=(0, 0.6)).high == 0.99, "unless a value does"
-    apart = paired(values, [0.5] * 8, rng(0), bounds=(0.4, 0.6)).difference
-    assert apart.high == pytest.approx(0.49) and apart.low >= -0.2
+    differs_in_size = paired_difference(values, [0.5] * 8, rng(0), bounds=(0.4, 0.6)).difference
+    assert differs_in_size.high == pytest.approx(0.49) and differs_in_size.low >= -0.2
 
 
 def test_units_do_not_matter() -> None:
@@ -123,7 +123,7 @@ def test_nothing_and_nonsense() -> None:
         with pytest.raises(ValueError, match="take a level"):
             bootstrap_mean([1, 2, 3], np.random.default_rng(SEED), level=level, draws=draws)
     with pytest.raises(ValueError, match="3 scores against 2"):
-        paired([1, 2, 3], [1, 2], np.random.default_rng(SEED))
+        paired_difference([1, 2, 3], [1, 2], np.random.default_rng(SEED))
 
 
 def test_large_sets_are_resampled_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_a_tenth_of_a_decibel_is_found_by_pairs_alone() -> None:
     a = b + 0.1 + rng.normal(0, 0.2, 100)
     mean_a, mean_b = (bootstrap_mean(values, np.random.default_rng(0)) for values in (a, b))
     assert mean_a.low < mean_b.mean < mean_a.high and mean_b.low < mean_a.mean < mean_b.high, "unpaired: no difference"
-    found = paired(a, b, np.random.default_rng(0))
+    found = paired_difference(a, b, np.random.default_rng(0))
     assert 0.03 < found.difference.low < 0.1 < found.difference.high < 0.17
     assert found.p < 0.01 and found.wins > found.losses and found.wins + found.losses + found.ties == 100
 
@@ -155,14 +155,14 @@ def test_where_there_is_no_difference_none_is_found() -> None:
     found = []
     for _ in range(400):
         b = rng.normal(25, 3, 40)
-        found.append(paired(b + rng.normal(0, 0.2, 40), b, rng, draws=999))
+        found.append(paired_difference(b + rng.normal(0, 0.2, 40), b, rng, draws=999))
     assert np.mean([one.p < 0.05 for one in found]) <= 0.05 + 0.02, "discrete: at most the level"
     assert 0.93 <= np.mean([one.difference.low <= 0 <= one.difference.high for one in found]) <= 0.97
 
 
 def test_who_wins_depends_on_the_direction_the_difference_does_not() -> None:
     a, b = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 2.5, 3.5, 4.0, 3.0, 9.0]
-    up = paired(a, b, np.random.default_rng(0))
-    down = paired(a, b, np.random.default_rng(0), higher_is_better=False)
+    up = paired_difference(a, b, np.random.default_rng(0))
+    down = paired_difference(a, b, np.random.default_rng(0), higher_is_better=False)
     assert (up.wins, up.losses, up.ties) == (1, 4, 1) and (down.wins, down.losses, down.ties) == (4, 1, 1)
     assert up.difference == down.difference and up.p == down.p and up.difference.mean == pytest.approx(-0.5)

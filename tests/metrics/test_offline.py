@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lit_pure.metrics.files import MissingWeights, path_of
-from lit_pure.metrics.offline import Reached, network, no_network
+from lit_pure.metrics.offline import NetworkForbidden, build_network, no_network
 from lit_pure.metrics.score import Frechet, Scorer
 from lit_pure.metrics.table import METRICS
 from tests.metrics import foreign
@@ -65,13 +65,15 @@ def test_whoever_reaches_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         here = server.getsockname()
         with no_network("musiq"):
-            with pytest.raises(Reached, match="musiq tried to reach https://nowhere.invalid/w.pth: .*--metrics musiq"):
+            with pytest.raises(
+                NetworkForbidden, match="musiq tried to reach https://nowhere.invalid/w.pth: .*--metrics musiq"
+            ):
                 urllib.request.urlopen("https://nowhere.invalid/w.pth")
-            with pytest.raises(Reached, match="musiq tried to reach 127.0.0.1"):
+            with pytest.raises(NetworkForbidden, match="musiq tried to reach 127.0.0.1"):
                 socket.create_connection(here)
-            with socket.socket() as one, pytest.raises(Reached, match=f"reach .*127.0.0.1.*{here[1]}"):
+            with socket.socket() as one, pytest.raises(NetworkForbidden, match=f"reach .*127.0.0.1.*{here[1]}"):
                 one.connect(here)
-            with pytest.raises(Reached, match="musiq tried to reach"):
+            with pytest.raises(NetworkForbidden, match="musiq tried to reach"):
                 hf_hub_download("timm/vit_base_patch8_224", "model.safetensors", endpoint="http://a.invalid")
             others: list[object] = []  # a data loader's threads go on with what they do
             thread = threading.Thread(target=lambda: others.append(socket.create_connection(here).close()))
@@ -90,7 +92,7 @@ def test_names_looked_up_and_packets_are_told(call: str) -> None:
             "sendto": lambda: one.sendto(b"x", ("127.0.0.1", 9)),
             "sendmsg": lambda: one.sendmsg([b"x"], [], 0, ("127.0.0.1", 9)),
         }
-        with no_network("musiq"), pytest.raises(Reached, match="musiq tried to reach .*127.0.0.1"):
+        with no_network("musiq"), pytest.raises(NetworkForbidden, match="musiq tried to reach .*127.0.0.1"):
             calls[call]()
         if call.startswith("send"):
             calls[call]()
@@ -108,8 +110,10 @@ def test_a_download_that_pyiqa_would_begin_is_told(home: Path, monkeypatch: pyte
     foreign.place("dists", home, monkeypatch)
     monkeypatch.setitem(METRICS, "dists", replace(METRICS["dists"], files=METRICS["dists"].files[:1]))
     path_of(foreign.published("dists").files[1]).unlink()
-    with pytest.raises(Reached, match="dists tried to reach https://huggingface.co/.*DISTS_weights-f5e65c96.pth"):
-        network(METRICS["dists"])
+    with pytest.raises(
+        NetworkForbidden, match="dists tried to reach https://huggingface.co/.*DISTS_weights-f5e65c96.pth"
+    ):
+        build_network(METRICS["dists"])
 
 
 class Attack:
@@ -127,7 +131,7 @@ def test_a_checkpoint_cannot_run_code(home: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         ValueError, match=f"{path}, which musiq reads, is damaged .*delete it and get it again: lit-pure"
     ):
-        network(METRICS["musiq"])
+        build_network(METRICS["musiq"])
     assert not (home / "attacked").exists()
     torch.load(path, weights_only=False)
     assert (home / "attacked").exists(), "the attack itself does not work, so nothing was tested"
@@ -143,12 +147,12 @@ def test_damaged_files_are_named(key: str, home: Path, monkeypatch: pytest.Monke
     for content in (whole[: len(whole) // 2], b"<html>404</html>", b"", pickle.dumps([1, 2]), other):
         path.write_bytes(content)
         with pytest.raises(ValueError) as told:
-            network(METRICS[key])
+            build_network(METRICS[key])
         words = str(told.value)
         assert words.startswith(f"{path}, which {key} reads, is damaged (") and "\n" not in words, words
         assert words.endswith(f"delete it and get it again: lit-pure weights metrics --metrics {key}")
     path.write_bytes(whole)
-    network(METRICS[key])
+    build_network(METRICS[key])
 
 
 def test_a_digest_that_is_not_that_of_the_name_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,12 +160,12 @@ def test_a_digest_that_is_not_that_of_the_name_is_refused(home: Path, monkeypatc
     foreign.place("lpips", home, monkeypatch)
     trunk, layers = published.files
     monkeypatch.setitem(METRICS, "lpips", replace(published, files=(replace(trunk, sha256=""), layers)))
-    network(METRICS["lpips"])  # the layers are the published ones
+    build_network(METRICS["lpips"])  # the layers are the published ones
     monkeypatch.setitem(METRICS, "lpips", published)
     with pytest.raises(
         ValueError, match=r"alexnet-owt-7be5be79.pth, which lpips reads, .*its sha256 begins .*, not 7be5be79"
     ):
-        network(METRICS["lpips"])
+        build_network(METRICS["lpips"])
 
 
 def test_a_published_file_that_cannot_be_used_is_not_called_damaged(
@@ -173,7 +177,7 @@ def test_a_published_file_that_cannot_be_used_is_not_called_damaged(
     known = replace(file, sha256=hashlib.sha256(path_of(file).read_bytes()).hexdigest())
     monkeypatch.setitem(METRICS, "musiq", replace(METRICS["musiq"], files=(known,)))
     with pytest.raises(ValueError, match=f"{path_of(file)} is as published, yet musiq cannot be built of it .Runtime"):
-        network(METRICS["musiq"])
+        build_network(METRICS["musiq"])
 
 
 @pytest.mark.parametrize(("key", "name"), [("lpips", "lin3.model.1.weight"), ("dists", "beta")])
@@ -189,7 +193,7 @@ def test_weights_that_pyiqa_would_not_miss_are_missed(
     with pytest.raises(
         ValueError, match=f"{path.name}, which {key} reads, is damaged .it lacks .*{name.split('.')[0]}"
     ):
-        network(METRICS[key])
+        build_network(METRICS[key])
 
 
 def test_what_is_replaced_is_put_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +206,8 @@ def test_what_is_replaced_is_put_back(home: Path, monkeypatch: pytest.MonkeyPatc
 
     foreign.place("musiq", home, monkeypatch)
     before = now()
-    network(METRICS["musiq"])
+    build_network(METRICS["musiq"])
     path_of(METRICS["musiq"].files[0]).write_bytes(b"")
     with pytest.raises(ValueError):
-        network(METRICS["musiq"])
+        build_network(METRICS["musiq"])
     assert now() == before

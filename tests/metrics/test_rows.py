@@ -5,13 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lit_pure.metrics.rows import Row, read_rows, write_rows
+from lit_pure.metrics.rows import ScoreRow, read_rows, write_rows
 
 NAMES = ["plain", "NA", "nan", "007", "1e5", "", "a,b", 'say "x"', "two\nlines", " spaced ", "null", "ä\udcff"]
 
 
 def test_names_and_digits_come_back(tmp_path: Path) -> None:
-    rows = [Row("web", "restored", name, {"psnr": 20 + place / 3, "niqe": 1e-17}) for place, name in enumerate(NAMES)]
+    rows = [
+        ScoreRow("web", "restored", name, {"psnr": 20 + place / 3, "niqe": 1e-17}) for place, name in enumerate(NAMES)
+    ]
     write_rows(tmp_path / "scores.csv", rows, ["psnr", "niqe"])
     table = read_rows(tmp_path / "scores.csv")
     assert list(table) == ["test_set", "method", "image", "psnr", "niqe"]
@@ -21,7 +23,7 @@ def test_names_and_digits_come_back(tmp_path: Path) -> None:
 
 
 def test_what_is_absent_is_an_empty_cell_and_a_metric_not_asked_for_is_left_out(tmp_path: Path) -> None:
-    rows = [Row("a", "bicubic", "x", {"psnr": float("inf"), "ssim": 1.0}), Row("a", "bicubic", "y", {})]
+    rows = [ScoreRow("a", "bicubic", "x", {"psnr": float("inf"), "ssim": 1.0}), ScoreRow("a", "bicubic", "y", {})]
     write_rows(tmp_path / "scores.csv", rows, ["psnr", "psnr-rgb"])
     assert (tmp_path / "scores.csv").read_text() == (
         "test_set,method,image,psnr,psnr-rgb\na,bicubic,x,inf,\na,bicubic,y,,\n"

@@ -140,8 +140,8 @@ def oracle(key: str, patch: pytest.MonkeyPatch) -> nn.Module:
         here.setattr(timm, "create_model", foreign.random_backbone)
         here.setitem(clip_model._MODELS, "RN50", f"https://nowhere.invalid/{digest}/RN50.pt")
         info = METRICS[key]
-        network: nn.Module = pyiqa.create_metric(info.pyiqa_name, device=torch.device("cpu"), **info.options)
-    return network
+        build_network: nn.Module = pyiqa.create_metric(info.pyiqa_name, device=torch.device("cpu"), **info.options)
+    return build_network
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -196,11 +196,11 @@ def test_fid_is_that_of_pyiqa_on_folders(home: Path, patch: pytest.MonkeyPatch) 
             write_png(home / name / f"{index}.png", image_3HW)
     from pyiqa.archs.fid_arch import frechet_distance, get_folder_features
 
-    network = oracle("fid", patch).net.model  # type: ignore[union-attr]
+    build_network = oracle("fid", patch).net.model  # type: ignore[union-attr]
     ours, theirs = {}, {}
     for name, images in (("pred", pred), ("target", target[:3])):
         folder = str(home / name)
-        theirs[name] = get_folder_features(folder, network, 0, device=torch.device("cpu"), verbose=False)
+        theirs[name] = get_folder_features(folder, build_network, 0, device=torch.device("cpu"), verbose=False)
         ours[name] = Frechet("fid").features(images)
         assert ours[name].shape == (len(images), 2048) and ours[name].dtype == torch.float64
         np.testing.assert_allclose(ours[name].numpy(), theirs[name], rtol=1e-4, atol=1e-6)

@@ -22,7 +22,7 @@ def rows(table: Table) -> list[Row]:
 def row(table: Table, name: str, on: str) -> dict[str, str]:
     """The figures of a row, by column."""
     (found,) = [one for one in rows(table) if set(one.head) == {name, on}]
-    return {label: table.written(cell) for label, cell in zip(table.columns, found.cells, strict=True)}
+    return {label: table.format_cell(cell) for label, cell in zip(table.columns, found.cells, strict=True)}
 
 
 def marked(table: Table, label: str) -> dict[tuple[str, ...], str]:
@@ -121,7 +121,7 @@ def test_one_set_alone(make) -> None:
     there = shown("table2", run, only="ost_val")
     assert {one.head[0] for one in rows(there)} == {"OST-Val"}
     assert "pure/nano/version_0 has no figures on ost_val." in there.notes
-    with pytest.raises(ConfigError, match="--set tset: neither .* there are DrealSR, OST-Val, RealSR, demo"):
+    with pytest.raises(ConfigError, match="--test-set tset: neither .* there are DrealSR, OST-Val, RealSR, demo"):
         shown("table2", run, only="tset")
 
 
@@ -130,8 +130,8 @@ def test_table_1_has_a_column_per_test_set(make) -> None:
     table = shown("table1", intervals=True)
     assert list(table.columns) == ["OST-Val", "RealSR", "DrealSR", "demo"]
     vae, vqgan, ours, low, high, count = rows(table)
-    assert [table.written(cell) for cell in vqgan.cells] == ["24.29 (-0.71)", "23.53 (-0.90)", "33.59 (-2.62)", "-"]
-    assert [table.written(cell) for cell in ours.cells] == ["-", "22.00", "-", f"{np.mean(SCORES):.2f}"]
+    assert [table.format_cell(cell) for cell in vqgan.cells] == ["24.29 (-0.71)", "23.53 (-0.90)", "33.59 (-2.62)", "-"]
+    assert [table.format_cell(cell) for cell in ours.cells] == ["-", "22.00", "-", f"{np.mean(SCORES):.2f}"]
     assert [cell.text for cell in low.cells][:3] == ["-"] * 3 and low.cells[3].text < high.cells[3].text
     assert [cell.text for cell in count.cells] == ["-", "-", "-", "12"]
     assert vae.cells[1].mark == "best" and ours.cells[1].mark == "" and ours.cells[3].mark == ""

@@ -54,8 +54,8 @@ def test_a_terminal_gets_escapes_and_nothing_else_does(capsys: Say, monkeypatch:
 @pytest.mark.usefixtures("three")
 def test_without_a_layout_all_runs_stand_in_one_table(capsys: Say) -> None:
     assert main(["report"]) == 0
-    plain = capsys.readouterr().out
-    assert plain.split()[:2] == ["steps", "test/demo/niqe"] and "ablations/sampling/top1/version_0" in plain
+    plain_name = capsys.readouterr().out
+    assert plain_name.split()[:2] == ["steps", "test/demo/niqe"] and "ablations/sampling/top1/version_0" in plain_name
     assert main(["report", "--format", "csv", "--out", "all.csv"]) == 0
     frame = pd.read_csv("all.csv", index_col="run")
     assert frame.loc["ablations/sampling/dynamic/version_0", "test/demo/psnr"] == 17
@@ -110,14 +110,14 @@ def test_all_layouts_are_listed(capsys: Say) -> None:
     [
         (["--layout", "tabel5"], "no such layout; did you mean table5? there are table1, table2"),
         (["--layout", "nsarm"], "did you mean nsarm-time?"),
-        (["--set", "demo"], "--set belongs to --layout"),
+        (["--test-set", "demo"], "--test-set belongs to --layout"),
         (["--intervals"], "--intervals belongs to --layout"),
         (
             ["--layout", "table5", "--out", "nowhere/t.md"],
             "--out nowhere/t.md cannot be written",
         ),
         (["--layout", "table5", "absent"], "there is no finished run runs/absent"),
-        (["--layout", "table6", "--set", "nothing"], "--set nothing: neither the paper nor a run here has it"),
+        (["--layout", "table6", "--test-set", "nothing"], "--test-set nothing: neither the paper nor a run has it"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(capsys: Say, words: list[str], told: str) -> None:
@@ -143,7 +143,7 @@ def test_table_6_with_runs_that_were_made(capsys: Say) -> None:
     for name in names:
         assert main(["run", name, "base=demo"]) == 0
     capsys.readouterr()
-    assert main(["report", "--layout", "table6", "--format", "md", "--intervals", "--set", "demo"]) == 0
+    assert main(["report", "--layout", "table6", "--format", "md", "--intervals", "--test-set", "demo"]) == 0
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
     ours = [line for line in lines if line[0].startswith("ours: ")]
     assert [line[0] for line in lines if line[1] == "DrealSR"] == ["Top-1", "Top-2000", "Dynamic Top-k"]

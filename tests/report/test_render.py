@@ -9,7 +9,7 @@ import pytest
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import FORMATS, LEGEND, render
-from lit_pure.report.table import Cell, Row, Table, ranked
+from lit_pure.report.table import Cell, Row, Table, mark_best
 
 ROWS = [
     Row(("a_1", "set & 2"), (Cell("25.00"), Cell("0.5", "0.01")), "g"),
@@ -20,7 +20,7 @@ TABLE = Table(
     "Title 100 % #1",
     ("Methods", "Test set"),
     {"PSNR": "higher", "LPIPS": "lower"},
-    ranked([ROWS], ["higher", "lower"]),
+    mark_best([ROWS], ["higher", "lower"]),
     ("Costs 5 $, a^b.",),
     ("variance", "{}/{}"),
 )

@@ -1,7 +1,7 @@
 """Runs written before the families had a folder: they are read, resumed, restored with and exported as before.
 
-`old_runs.zip` holds a tokenizer and a backbone with averaged weights, as small as they can be, made by commit 8128213: the
-backbone's run after its 6 steps, with its checkpoint after 3.
+`old_runs.zip` holds a tokenizer and a backbone with averaged weights, as small as they can be, made by commit 8128213:
+the backbone's run after its 6 steps, with its checkpoint after 3.
 """
 
 import shutil

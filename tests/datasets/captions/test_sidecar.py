@@ -119,7 +119,7 @@ def test_lines_that_another_process_adds_meanwhile_stay(
         SidecarWriter(path, ORIGIN).append({"a.png": "first"})
     other, entries = SidecarWriter(path, ORIGIN), sidecar._entries
 
-    def slow(path: Path, content: bytes) -> dict[str, sidecar.Entry]:
+    def slow(path: Path, content: bytes) -> dict[str, sidecar.CaptionEntry]:
         other.append({"b.png": "second"})
         return entries(path, content)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from lit_pure.__main__ import main
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.curation.check import check
-from lit_pure.datasets.curation.examine import Look, examine
+from lit_pure.datasets.curation.examine import Examination, examine
 from lit_pure.datasets.pairs import find_pairs
 
 SIDE = 64
@@ -241,7 +241,7 @@ def test_written_list_holds_the_good_ones(clean, tmp_path):
     assert {(int(match[2]), int(match[3])) for match in matches} == {(SIDE, SIDE)}
 
 
-def crashing(path: Path) -> Look:
+def crashing(path: Path) -> Examination:
     """Like `examine`, but some files end the process or raise."""
     if path.stem == "b":
         os.abort()

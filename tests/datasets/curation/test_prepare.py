@@ -165,7 +165,7 @@ def test_drealsr_x2_is_cut_out_of_the_same_place(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
     first = prepare(one, source, out)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "cropped", None)  # what the record tells is not read again
+        patch.setattr(module, "crop_centre", None)  # what the record tells is not read again
         again = prepare(one, source, out)
     assert {target: (placed.size, placed.whole) for target, placed in again.placed.items()} == {
         target: (placed.size, placed.whole) for target, placed in first.placed.items()
@@ -196,9 +196,9 @@ def test_ost_val_and_reallq250(source, tmp_path, capsys):
 
 def test_published_numbers_have_the_published_names():
     """The last shard ends with 0085000/0084991.png, and FFHQ's first ten thousand with 09000/09999.png."""
-    from lit_pure.datasets.curation.tally import _numbers
+    from lit_pure.datasets.curation.tally import _numbered_paths
 
-    lsdir, ffhq = (list(_numbers(part)) for part in SETS["lsdir_ffhq10k"].parts)
+    lsdir, ffhq = (list(_numbered_paths(part)) for part in SETS["lsdir_ffhq10k"].parts)
     assert (lsdir[0], lsdir[1000], lsdir[-1]) == (
         "lsdir/0001000/0000001.png",
         "lsdir/0002000/0001001.png",
