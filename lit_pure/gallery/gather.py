@@ -90,9 +90,7 @@ def gather(runs: Sequence[Run], folders: Mapping[str, Path], sets: Sequence[str]
     for shot in shots:
         _require_same(runs, shot)
     notes += [note for rival in rivals if (note := _missing_note(rival, shots))]
-    notes += [
-        f"{run.label} has no {SCORES}, so no scores" for run in runs if not (run.folder / SCORES).is_file()
-    ]
+    notes += [f"{run.label} has no {SCORES}, so no scores" for run in runs if not (run.folder / SCORES).is_file()]
     keys = dict.fromkeys(key for shot in shots for scores in shot.scores.values() for key in scores)
     return Gallery(chosen_sets, rivals, shots, list(keys), notes, seed)
 
