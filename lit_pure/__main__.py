@@ -20,7 +20,7 @@ from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
-from lit_pure.runs.stop import GOES_ON, LOST_WORKER, Stopped, first_process, stopping_at_once
+from lit_pure.runs.stop import LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
 
 COMMANDS = (
     "run",
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet_logs()
     command: Command = arguments.function
     try:
-        with stopping_at_once():
+        with stop_at_once():
             return command(arguments)
     except Stopped as stopped:
         if stopped.message:
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if arguments.traceback or not str(error).startswith(LOST_WORKER):
             raise
-        print(f"error: {str(error).splitlines()[0].strip(' .')}; {GOES_ON}", file=sys.stderr)
+        print(f"error: {str(error).splitlines()[0].strip(' .')}; {RESUMES}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)

@@ -65,8 +65,8 @@ def decode_command(arguments: argparse.Namespace) -> int:
     from lit_pure.config.pure import SamplingConfig
 
     sampling = SamplingConfig(window=arguments.window, quantize=arguments.quantize)
-    contest = decoding.Contest(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
-    rows = [vars(row) for row in contest.rows(engines, progress)]
+    contest = decoding.EngineBenchmark(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
+    rows = [vars(row) for row in contest.run(engines, progress)]
     show(rows)
     report: dict[str, Any] = {"preset": arguments.preset, **where_measured(where), "rows": rows}
     if where.type == "cuda":

@@ -83,13 +83,13 @@ def _walk(name: str, found: dict[str, Need], before: tuple[str, ...]) -> None:
 def _looked_at(name: str, experiment: Experiment) -> Need:
     run = runs.newest_finished(name)
     if run is None:
-        return Need(name, experiment, None, "absent", runs.maker(name))
+        return Need(name, experiment, None, "absent", runs.make_command(name))
     from lit_pure.models import weights
 
     try:
         return Need(name, experiment, run, "ok" if weights.verify(run.weights) else "unchecked", "")
     except ValueError as error:
-        remedy = f"; or: {runs.maker(name)}" if runs.is_published(experiment) else ""
+        remedy = f"; or: {runs.make_command(name)}" if runs.is_published(experiment) else ""
         return Need(name, experiment, run, "damaged", f"{error}{remedy}")
 
 

@@ -21,6 +21,7 @@ import yaml
 from torch import Tensor
 
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import SPREAD
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.files.atomic import write_whole
@@ -28,7 +29,7 @@ from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
 
-EPOCH, DEGRADATION_DRAW = 0, 1
+EPOCH = 0
 """What the numbers of a pair are drawn from beside seed and index: those of a test set in `lit/data.py`."""
 RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
 SHOWN, SHOWN_SIDE = 6, 256

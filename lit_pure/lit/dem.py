@@ -17,12 +17,13 @@ from tqdm import tqdm
 
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.dem import LEVELS, DemExperiment
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, anchor_loss, ranking_loss
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.degradation.weights import save_dem
 from lit_pure.images.io import from_bytes
-from lit_pure.lit.data import DEGRADATION_DRAW, Batch, DegradationPairs, PhotoDataModule, Transform, generators
+from lit_pure.lit.data import Batch, DegradationPairs, PhotoDataModule, Transform, generators
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.runs.folder import Run

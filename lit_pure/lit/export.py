@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.families.table import family_of
-from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.ema import EMA
 from lit_pure.lit.distributed.loading import fill, tensors
 from lit_pure.lit.distributed.saving import MODEL
 from lit_pure.runs.folder import Run
@@ -37,7 +37,7 @@ def export(run: Run, checkpoint: Path, out: Path) -> bool:
 def _state(checkpoint: Path, network: str) -> tuple[dict[str, Tensor], bool]:
     """The network's tensors, averages before weights; whether there are averages."""
     stored, model = tensors(checkpoint), f"{MODEL}.{network}"
-    average = f"{Averaging.shards_name}.{network}"
+    average = f"{EMA.shards_name}.{network}"
     sources: dict[str, str] = {}
     for prefix in (model, average):
         sources |= {name.removeprefix(prefix): name for name in stored if name.startswith(prefix)}

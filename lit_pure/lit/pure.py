@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lit_pure.config.dem import Level
 from lit_pure.config.pure import PureExperiment
+from lit_pure.datasets.order import CONDITION_DRAW
 from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.build import lq_side, new_restorer
 from lit_pure.families.pure.restorer import Restorer
@@ -27,8 +28,8 @@ from lit_pure.images.geometry import resize
 from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
 from lit_pure.lit.callbacks.flops import transformer_training
 from lit_pure.lit.callbacks.protocols import Work
-from lit_pure.lit.data import CONDITION_DRAW, Batch, DegradeAndScore, Transform, generators
-from lit_pure.lit.distributed.sharding import full_state, over_processes, prepare, processes, whole
+from lit_pure.lit.data import Batch, DegradeAndScore, Transform, generators
+from lit_pure.lit.distributed.sharding import full_state, gathered, prepare, sum_over_processes, world_size
 from lit_pure.lit.restoring import RestoringModule
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
@@ -78,14 +79,14 @@ class ARModule(RestoringModule):
         """Bring the frozen tokenizer to the device, and the backbone's pieces together; a test begins anew."""
         self.restorer.tokenizer.to(self.device)
         self.scores.reset()
-        self._whole.enter_context(whole(self.backbone))
+        self._whole.enter_context(gathered(self.backbone))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy on the answer (paper equation 1)."""
         rngs = generators(self.config.seed, batch, CONDITION_DRAW)
         bare = [bool(rng.random() < self.config.sequence.condition_dropout) for rng in rngs]
         loss, found_23B, present = self._loss(batch, bare)
-        sums_3, counts_3 = over_processes(found_23B.sum(-1))
+        sums_3, counts_3 = sum_over_processes(found_23B.sum(-1))
         for name, mean, here in zip(KINDS, sums_3 / counts_3.clamp(min=1), present, strict=True):
             if here:
                 self.log(f"train/{name}", mean, prog_bar=name == "loss", batch_size=len(bare))
@@ -94,20 +95,20 @@ class ARModule(RestoringModule):
     def on_validation_start(self) -> None:
         """Gather the backbone: how many passes decoding takes differs between processes."""
         self._validated_23 = torch.zeros(2, 3, device=self.device)
-        self._whole.enter_context(whole(self.backbone))
+        self._whole.enter_context(gathered(self.backbone))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The loss; the first pictures are restored and shown."""
         _, found_23B, _ = self._loss(batch, [False] * len(batch["name"]))
         # Samples are dealt out in order: one that is not this process's is there for all to take as many steps.
-        self._validated_23 += found_23B[..., batch["index"] % processes() == self.global_rank].sum(-1)
+        self._validated_23 += found_23B[..., batch["index"] % world_size() == self.global_rank].sum(-1)
         if batch_idx == 0:
             self.restore_and_show(batch, self.config.evaluation.pictures)
 
     def on_validation_epoch_end(self) -> None:
         """Log means over all answer tokens of all processes; averaging them over these changes nothing."""
         self._whole.close()
-        sums_3, counts_3 = over_processes(self._validated_23)
+        sums_3, counts_3 = sum_over_processes(self._validated_23)
         for name, total, count in zip(KINDS, sums_3, counts_3.tolist(), strict=True):
             if count:
                 self.log(f"val/{name}", total / count, prog_bar=name == "loss", sync_dist=True)
@@ -160,7 +161,7 @@ class ARModule(RestoringModule):
         lengths_B = rows_N.new_zeros(len(bare)).scatter_reduce(0, rows_N, places_N + 2, "amax")
         read_B = lengths_B.clamp(max=ids_BT.shape[1] - 1)
         self.work = self._work(read_B.tolist(), len(labels_N))
-        weight_N = (processes() / over_processes(kinds_3N[0].sum())).expand(len(labels_N))
+        weight_N = (world_size() / sum_over_processes(kinds_3N[0].sum())).expand(len(labels_N))
         hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
         loss, each_N = self.backbone.head(hidden_ND, labels_N, weight_N, config.loss_chunk, config.z_loss)
         found_23N = torch.stack([each_N.where(kinds_3N, 0), kinds_3N.float()])

@@ -1,7 +1,7 @@
-"""What a finished run says of itself.
+"""The summary of a finished run.
 
-Knows what the modules and callbacks of a run remember, and the names under which reports look for it. Knows nothing of
-how a run is made (`build.py`).
+Knows what the module and the callbacks of a run keep, and the keys that reports read. Knows nothing of how a run is
+made (`build.py`).
 """
 
 import math
@@ -27,7 +27,7 @@ def summary(
 ) -> dict[str, Any]:
     """One flat row: what `report` and the notebooks read. Only `metrics`, what the figures depend on, is a table.
 
-    `identity` is what `metrics.files.identity` said of them when the run began.
+    `identity` is what `metrics.files.identity` gave when the run began.
     """
     row: dict[str, Any] = {"name": experiment.name, "family": experiment.family, "base": experiment.base}
     row |= {"seed": experiment.seed, "parameters": _parameters(module)}
@@ -48,5 +48,5 @@ def summary(
 
 
 def _parameters(module: RunModule) -> int:
-    """How many there are; of those kept in 4 bits, two lie in each byte."""
+    """How many the module has; a byte of 4-bit weights holds two."""
     return sum(item.numel() * (1 if item.is_floating_point() else 2) for item in module.parameters())

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
-from lit_pure.lit.data import Batch, Transform, Untouched
+from lit_pure.lit.data import Batch, Identity, Transform
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
@@ -27,7 +27,7 @@ from lit_pure.runs.folder import Run
 
 def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
     """The module of an experiment; its batches are as they are."""
-    return TokenizerModule(experiment), Untouched()
+    return TokenizerModule(experiment), Identity()
 
 
 class TokenizerModule(RunModule):

@@ -27,7 +27,7 @@ def insert_adapters(backbone: NextTokenBackbone, config: AdapterConfig, seed: in
 
     With `qlora` all matrices of the blocks are first rounded to 4 bits, on their device. The CPU gives the same bits on
     every machine (54 s for 1B on one core). Embedding, head and norms stay as they are. State dicts hold no 4-bit
-    matrices: whoever loads one has built them from the same start.
+    matrices: the loader has built them from the same start.
 
     Args:
         backbone: in the dtype in which it is to be kept.

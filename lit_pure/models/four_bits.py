@@ -20,7 +20,7 @@ BLOCK = 64
 class FourBitLinear(Linear4bit):
     """bitsandbytes' NF4 (arXiv 2305.14314) with blocks of `BLOCK` weights, whose scales are kept in 8 bits.
 
-    It computes in the dtype that `nn.Linear` would. State dicts do not hold it: whoever loads one builds the same
+    It computes in the dtype that `nn.Linear` would. State dicts do not hold it: the loader builds the same
     matrices from the same start.
     """
 

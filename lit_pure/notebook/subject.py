@@ -14,6 +14,7 @@ from torch import Tensor
 from lit_pure.config.dem import Level
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import SamplingConfig
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.degradation.pipeline import Degradation, apply, draw
@@ -23,7 +24,7 @@ from lit_pure.families.pure.sampling.decode import Decoded
 from lit_pure.families.table import require_restoring, restorer_of
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, from_bytes, read_image
-from lit_pure.lit.data import DEGRADATION_DRAW, Batch, generators
+from lit_pure.lit.data import Batch, generators
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 

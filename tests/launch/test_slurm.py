@@ -110,7 +110,7 @@ def test_a_user_may_wait_for_more(place: Path, capsys: pytest.CaptureFixture[str
         (["sizes", *DRY], ["sizes/devices=1: 1 x 1; sizes/devices=2: 1 x 2", "--gpus-per-node"]),
         (["sizes", *DRY, "--gpus-per-node", "4"], ["trainer.devices=4 is what sizes.yaml varies"]),
         (["guide", "sampling.guidnce=1", *DRY], ["did you mean sampling.guidance?"]),
-        (["guide", "--launcher", "slurm"], ["no sbatch on this machine", "--dry-run"]),
+        (["guide", "--launcher", "slurm"], ["this machine has no sbatch", "--dry-run"]),
     ],
 )
 def test_mistakes_are_told_in_a_line(
@@ -255,7 +255,7 @@ def test_a_real_training_on_two_processes_saves_requeues_itself_once_and_goes_on
     logs = "".join(path.read_text() for path in sorted((house / "runs/slurm/sweeps/queued").glob("101_1_*_log.out")))
     assert done == {"101_0": 0, "101_1": 0}, logs
     assert (slurm / "requeued").read_text() == "101_1\n"
-    assert f"run {names[1]}/version_0, on from step " in logs, logs
+    assert f"run {names[1]}/version_0, resumed from step " in logs, logs
     for name in names:
         (run,) = runs.versions(name)
         assert run.finished and run.summary()["steps"] == 12

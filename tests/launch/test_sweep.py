@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_stops_the_sweep(ran: list[str], capsys: pytest.C
     FATES.update({"guide/full": 143})
     assert main(["sweep", "guide"]) == 143
     assert ran[-1] == "guide/full"
-    assert "stopped by SIGTERM in guide/full, 1 more not begun; the same command goes on" in capsys.readouterr().err
+    assert "stopped by SIGTERM in guide/full, 1 more not started; the same command resumes" in capsys.readouterr().err
     FATES.update({"guide/full": 130})
     assert main(["sweep", "guide"]) == 130
 
@@ -126,7 +126,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(house: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"using {first}/version_0" in done.stdout
-    assert f"run {second}/version_0, on from step " in done.stderr, done.stderr
+    assert f"run {second}/version_0, resumed from step " in done.stderr, done.stderr
     for name in (first, second):
         assert [run.finished for run in runs.versions(name)] == [True], "no second run was begun"
         assert f"{name}/version_0 " in done.stdout and runs.versions(name)[0].summary()["steps"] == 12

@@ -8,7 +8,12 @@ import torch
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
-from tests.families.pure.sampling.answers import VOCABULARY, answer
+from tests.families.pure.sampling.answers import VOCABULARY, answer, make_backbone
+
+
+@pytest.fixture(scope="module")
+def backbone() -> NextTokenBackbone:
+    return make_backbone()
 
 
 def logits(backbone: NextTokenBackbone) -> torch.Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lit_pure.families.pure.restorer import Restorer
-    from lit_pure.families.pure.sequence.assemble import Words
+    from lit_pure.families.pure.sequence.assemble import AnswerWords
     from lit_pure.images.tiles import Tile
     from lit_pure.planning.setting import Setting
 
@@ -64,7 +64,7 @@ class Pure(Family):
         tokenizer = weights.load_tokenizer(self.weights(run)["tokenizer"].weights)
         return trained_restorer(settings, tokenizer, run)
 
-    def given_words(self, run: Run, lq_3hw: "Tensor", hq_3HW: "Tensor") -> "Callable[[Tile], Words]":
+    def given_words(self, run: Run, lq_3hw: "Tensor", hq_3HW: "Tensor") -> "Callable[[Tile], AnswerWords]":
         """Levels of each tile's LQ part by the run's estimator, and the caption of its HQ part."""
         from lit_pure.families.pure.given_words import given_words
 

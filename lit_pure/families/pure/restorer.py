@@ -22,8 +22,7 @@ from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import RestorerConfig, SamplingConfig
 from lit_pure.families.pure.sampling.decode import Decoded, decode
 from lit_pure.families.pure.sampling.grammar import Grammar
-from lit_pure.families.pure.sequence.assemble import Assembler
-from lit_pure.families.pure.sequence.assemble import Words as GivenWords
+from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.sequence.template import degradation_sentence, read_answer
 from lit_pure.families.pure.weights import load_restorer, save_restorer
@@ -102,7 +101,7 @@ class Restorer(SquareRestorer, ModelHubMixin):
         *,
         color_fix: ColorFix,
         shown: tuple[int, int] | None = None,
-        given: Sequence[GivenWords] | None = None,
+        given: Sequence[AnswerWords] | None = None,
         progress: Progress | None = None,
         clock: Clock | None = None,
     ) -> list[Restoration]:
@@ -140,7 +139,7 @@ class Restorer(SquareRestorer, ModelHubMixin):
         scale: int | None = None,
         color_fix: ColorFix | None = None,
         progress: PhotoProgress | None = None,
-        given: Callable[[Tile], GivenWords] | None = None,
+        given: Callable[[Tile], AnswerWords] | None = None,
     ) -> RestoredPhoto:
         """Restore one photograph of any size; arguments and errors are those of `tiled.restore_photo`."""
         return tiled.restore_photo(self, photo_3hw, name, scale, color_fix, progress, given)
@@ -150,7 +149,7 @@ class Restorer(SquareRestorer, ModelHubMixin):
         codes_Bhw: Tensor,
         names: Sequence[str],
         progress: Progress | None = None,
-        given: Sequence[GivenWords] | None = None,
+        given: Sequence[AnswerWords] | None = None,
     ) -> Decoded:
         """What the model writes to a batch of LQ codes, after the words in `given` where there are any."""
         prompts = [self.assembler.prompt(codes_hw) for codes_hw in codes_Bhw]

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lit_pure.config.pure import AdapterConfig, BackboneConfig
 from lit_pure.config.training import TrainerConfig
-from lit_pure.lit.distributed.sharding import full_state, prepare, whole
+from lit_pure.lit.distributed.sharding import full_state, gathered, prepare
 from lit_pure.models.adapters import insert_adapters, merged_state_dict, trainable_parameters
 from lit_pure.models.next_token import NextTokenBackbone
 
@@ -51,7 +51,7 @@ def train(kind: Any, how: str, rank: int = 0, world: int = 1) -> dict[str, Any]:
         if world > 1:
             distributed.all_reduce(mean)
         losses.append(mean.item() / world)
-    with whole(backbone), torch.inference_mode():
+    with gathered(backbone), torch.inference_mode():
         logits_BTV = backbone.logits(ids_BT)
     state = full_state(backbone)
     merged = merged_state_dict(backbone, state) if rank == 0 else {}

@@ -13,7 +13,7 @@ from torch.distributed.checkpoint import filesystem
 
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
 from lit_pure.lit.distributed.loading import fill, tensors
-from lit_pure.lit.distributed.strategies import Folders
+from lit_pure.lit.distributed.strategies import FolderCheckpoints
 from lit_pure.runs import checkpoints
 from tests.lit.distributed.saving_process import Data, Tiny, fit
 
@@ -118,7 +118,7 @@ def test_a_failure_is_told_in_a_line_and_the_next_save_may_succeed(
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("lit_pure")]
     folder = tmp_path / "full" / "step=00000004"
     assert line.startswith(f"{folder} could not be written (No space left on device: {folder}")
-    assert "step=00000002 stands" in line and "\n" not in line
+    assert "step=00000002 is kept" in line and "\n" not in line
 
 
 def test_the_mark_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_a_save_now_that_fails_raises(tmp_path: Path, monkeypatch: pytest.Monkey
         if trainer.global_step == 3:
             next(each for each in trainer.callbacks if isinstance(each, Checkpointing)).save_now(trainer)  # type: ignore[attr-defined]
 
-    with pytest.raises(ValueError, match=r"step=00000003 could not be written .*step=00000002 stands"):
+    with pytest.raises(ValueError, match=r"step=00000003 could not be written .*step=00000002 is kept"):
         fit("auto", 1, str(tmp_path), 4, extra=[After(act)])
 
 
@@ -182,7 +182,7 @@ def test_finishing_raises_what_failed(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def act(trainer: Trainer, module: LightningModule) -> None:
         strategy = trainer.strategy
-        assert isinstance(strategy, Folders)
+        assert isinstance(strategy, FolderCheckpoints)
         if trainer.global_step == 2:
             strategy.finish_saving()
 
@@ -234,7 +234,7 @@ def test_only_complete_ones_are_gone_on_from(tmp_path: Path) -> None:
     fit("auto", 1, str(tmp_path), 1)
     folder = checkpoints.path(tmp_path, 1)
     (folder / checkpoints.COMPLETE).unlink()
-    with pytest.raises(ValueError, match="is no complete checkpoint"):
+    with pytest.raises(ValueError, match="is not a complete checkpoint"):
         fit("auto", 1, str(tmp_path / "again"), 2, str(folder))
 
 
@@ -249,7 +249,7 @@ class Other(Tiny):
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit("auto", 1, str(tmp_path), 1)
-    monkeypatch.setattr("saving_process.Tiny", lambda *_: Other())
+    monkeypatch.setattr("tests.lit.distributed.saving_process.Tiny", lambda *_: Other())
     monkeypatch.setattr(Other, "configure_optimizers", lambda self: torch.optim.AdamW(self.parameters()))
     with pytest.raises(ValueError, match=r"something else: model: another\.bias is missing; .* and 3 more"):
         fit("auto", 1, str(tmp_path / "again"), 2, str(checkpoints.path(tmp_path, 1)))

@@ -13,7 +13,7 @@ from lit_pure.images.io import read_bytes, to_bytes
 from lit_pure.lit import scoring
 from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid
-from lit_pure.lit.callbacks.save_pictures import KeepPictures
+from lit_pure.lit.callbacks.save_pictures import SavePictures
 from lit_pure.lit.scoring import Scorers
 from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.score import Scorer
@@ -92,12 +92,12 @@ def test_a_picture_that_is_not_finite_is_named_and_costs_nothing_else(
             super()._look(batch)
             self.shown["restored"][batch["index"] == 1, 0, 0, 0] = float("nan")
 
-    callbacks = [RestorationMetrics(["psnr"]), ImageGrid(), EntropyMap(), KeepPictures(tmp_path / "images")]
+    callbacks = [RestorationMetrics(["psnr"]), ImageGrid(), EntropyMap(), SavePictures(tmp_path / "images")]
     trainer(tmp_path, callbacks).test(Broken(), loader(3), verbose=False)
     expected = pytest.approx((psnr(0) + psnr(2)) / 2, abs=1e-3)
     assert list(column(tmp_path, "test/0/psnr").values()) == [expected]
     assert "picture 1 of a batch of test/0 is not counted: 1 of 3072 pixel values are NaN or infinite" in caplog.text
-    assert "photo1, restored: pixel values that are NaN or infinite are kept as black" in caplog.text
+    assert "photo1, restored: NaN and infinite pixel values are written as black" in caplog.text
     left = read_bytes(tmp_path / "images" / "0" / "restored" / "photo1.png")
     assert left[0, 0, 0] == 0 and left[0, 0, 1] > 0
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_trained(
 ) -> None:
     with pytest.raises(ValueError, match="did you mean psnr"):
         RestorationMetrics(["psrn"])
-    with pytest.raises(ValueError, match="fid has no score for a single picture"):
+    with pytest.raises(ValueError, match="fid does not score single pictures"):
         RestorationMetrics(["psnr", "fid"])
     with pytest.raises(ValueError, match="every = 0"):
         RestorationMetrics(["psnr"], every=0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lit_pure.images.io import read_bytes, read_image
-from lit_pure.lit.callbacks.save_pictures import KeepPictures
+from lit_pure.lit.callbacks.save_pictures import SavePictures
 
 COLUMNS = {
     name: torch.full((2, 3, 16, 16), level) for name, level in (("LQ", 0.2), ("bicubic", 0.4), ("restored", 1.0))
@@ -18,10 +18,10 @@ COLUMNS = {
 
 def keep(
     folder: Path, batches: list[Any], columns: dict[str, torch.Tensor] | None = None, **options: Any
-) -> KeepPictures:
+) -> SavePictures:
     trainer: Any = SimpleNamespace(is_global_zero=True, world_size=1, global_rank=0)
     module: Any = SimpleNamespace(shown=COLUMNS if columns is None else columns, answers=[])
-    kept = KeepPictures(folder, **options)
+    kept = SavePictures(folder, **options)
     kept.on_test_start(trainer, module)
     for number, batch in enumerate(batches):
         names = batch["name"] if isinstance(batch, dict) and "name" in batch else ["?", "?"]
@@ -87,7 +87,7 @@ def test_what_stands_in_for_an_unreadable_photograph_is_not_kept(tmp_path: Path)
 def test_batches_without_names_are_numbered_as_a_sampler_deals_them(batch: Any, tmp_path: Path) -> None:
     columns = {"reconstructed": COLUMNS["restored"]}
     trainer: Any = SimpleNamespace(is_global_zero=False, world_size=3, global_rank=1)
-    kept, module = KeepPictures(tmp_path), SimpleNamespace(shown=columns)
+    kept, module = SavePictures(tmp_path), SimpleNamespace(shown=columns)
     for number in range(2):
         kept.on_test_batch_end(trainer, module, None, batch, number)  # type: ignore[arg-type]
     assert files(tmp_path) == [f"0/reconstructed/{place:06d}.png" for place in (1, 4, 7, 10)]
@@ -99,7 +99,7 @@ def test_what_a_sampler_repeats_is_no_picture_of_its_own(tmp_path: Path) -> None
     dealt = torch.utils.data.DistributedSampler(photos, num_replicas=2, rank=1, shuffle=False)
     data = torch.utils.data.DataLoader(photos, batch_size=2, sampler=dealt)
     trainer: Any = SimpleNamespace(is_global_zero=False, world_size=2, global_rank=1, test_dataloaders=data)
-    kept, module = KeepPictures(tmp_path), SimpleNamespace(shown={"restored": COLUMNS["restored"]})
+    kept, module = SavePictures(tmp_path), SimpleNamespace(shown={"restored": COLUMNS["restored"]})
     for number, batch in enumerate(data):
         kept.on_test_batch_end(trainer, module, None, batch, number)  # type: ignore[arg-type]
     assert files(tmp_path) == [f"0/restored/{place:06d}.png" for place in (1, 3, 5)]

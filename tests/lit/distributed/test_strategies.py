@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 import torch
-from saving_process import fit
 from torch import nn
 
 from lit_pure.config.training import TrainerConfig
 from lit_pure.lit.distributed.loading import restore
 from lit_pure.lit.distributed.saving import (
     Contents,
-    copied,
+    copy_plain,
+    copy_to_cpu,
     model_state,
     optimizer_settings,
     optimizer_state,
     part,
-    plain,
     write,
 )
 from lit_pure.lit.distributed.strategies import OneDevice, Replicated, Sharded, strategy_of
 from lit_pure.runs import checkpoints
 from tests.forks import together
+from tests.lit.distributed.saving_process import fit
 
 STEPS, LATER = 10, 4
 Found = dict[str, Any]
@@ -171,7 +171,7 @@ def test_on_a_full_disk_training_goes_on(folder: Path, one: Found, alone: tuple[
     lines = [line for line in said.splitlines() if "could not be written" in line]
     assert found["kept"] and len(lines) == 4 - len(found["kept"]) > 0
     assert "No space left on device" in lines[-1]
-    assert f"step={found['kept'][-1][0]:08d} stands" in lines[-1]
+    assert f"step={found['kept'][-1][0]:08d} is kept" in lines[-1]
     assert found["folders"] == [f"step={step:08d}" for step, _ in found["kept"]]
 
 
@@ -185,7 +185,7 @@ def test_where_one_process_cannot_write_both_go_on_and_the_last_good_one_stands(
     lines = [line for line in two[1].splitlines() if "could not be written" in line]
     assert len(lines) == 3, "one for each of the steps 6, 8 and 10, from the first process"
     file = folder / "full" / "step=00000006" / "__1_0.distcp"
-    for words in (f"(process 1: No space left on device: {file})", "step=00000004 stands", "make room"):
+    for words in (f"(process 1: No space left on device: {file})", "step=00000004 is kept", "make room"):
         assert words in lines[0]
 
 
@@ -206,14 +206,14 @@ def test_the_strategy_follows_from_devices_and_machines(changes: dict[str, Any],
 
 
 def test_under_torchrun_one_device_each_is_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lit_pure.lit.distributed.strategies.started_together", lambda: 2)
+    monkeypatch.setattr("lit_pure.lit.distributed.strategies.count_launched", lambda: 2)
     assert type(strategy_of(TrainerConfig(accelerator="cpu", devices="1"))) is Replicated
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"accelerator": "tpu"}, "trainer.accelerator = tpu is not there; take one of auto, .*cpu"),
+        ({"accelerator": "tpu"}, "trainer.accelerator = tpu is not available; take one of auto, .*cpu"),
         ({"accelerator": "cpu", "devices": "many"}, "trainer.devices = many"),
         ({"accelerator": "cpu", "devices": "0"}, "trainer.devices = 0"),
     ],
@@ -241,8 +241,8 @@ def test_8_bit_moments_are_kept_in_8_bits_and_go_on_bit_for_bit(tmp_path: Path) 
         trained(module, optimizer, 0)
         state = part("model", model_state(module)) | part("optimizer.0", optimizer_state(optimizer, module))
         optimizer.param_groups[0]["lr"].fill_(0.5)
-        training = plain({"optimizers": [optimizer_settings(optimizer)]}, "")
-        copies = {name: copied(tensor) for name, tensor in state.items()}
+        training = copy_plain({"optimizers": [optimizer_settings(optimizer)]}, "")
+        copies = {name: copy_to_cpu(tensor) for name, tensor in state.items()}
         trained(module, optimizer, 1)
         folder = checkpoints.path(tmp_path, 1)
         assert write(folder, Contents(copies, training, {"step": 1}), lambda: None, None) == ""
