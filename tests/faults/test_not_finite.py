@@ -46,7 +46,7 @@ def test_all_processes_leave_the_same_step_out_and_training_goes_on(here: Settin
         assert lines[0]["losses"][1] == ["nan"] and lines[0]["losses"][0][0] > 0  # type: ignore[index,operator]
 
 
-def test_the_first_step_can_be_left_out_too(here: Settings) -> None:
+def test_a_first_step_that_is_not_finite_is_left_out_too(here: Settings) -> None:
     """Without the guard AdamW's moments would be NaN for ever after."""
     ended = launch(replace(here, fault="nan", steps=(0,)))
     assert ended.reports[0]["untouched"] == [True], "even the first one, before there are moments"
@@ -62,7 +62,7 @@ def test_one_bad_batch_of_an_accumulation_leaves_the_step_out_and_names_all_of_i
     assert written(here)[0]["images"] == seen(1, 1, accumulate=2)
 
 
-def test_too_many_in_a_row_stop_it_and_one_process_says_why(here: Settings) -> None:
+def test_too_many_steps_in_a_row_that_are_not_finite_stop_training_and_one_process_says_why(here: Settings) -> None:
     here = replace(here, world=2, strategy="ddp", fault="nan", rank=1, steps=(0, 2, 3, 4), limit=3, every=1)
     ended = launch(here)
     assert ended.statuses == [1, 1]
@@ -75,7 +75,7 @@ def test_too_many_in_a_row_stop_it_and_one_process_says_why(here: Settings) -> N
     assert [line["step"] for line in written(here)] == [0, 2, 3, 4]
 
 
-def test_the_count_and_the_lines_survive_a_kill(here: Settings) -> None:
+def test_the_count_of_skipped_steps_and_their_records_survive_a_kill(here: Settings) -> None:
     """Two before, one after: that makes three. A step that is taken again is written down once."""
     bad = replace(here, fault="nan", steps=(2, 3, 4), every=4, limit=4, max_steps=5, keep=2)
     assert launch(bad).statuses == [0]

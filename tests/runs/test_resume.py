@@ -84,7 +84,7 @@ def test_a_newer_finished_run_of_the_same_settings_starts_a_new_one(locks: ExitS
     assert resume.find_run(demo(), locks) is None
 
 
-def test_never_starts_a_new_run_and_sampling_always_does(locks: ExitStack) -> None:
+def test_resume_never_and_sampling_alone_start_a_new_run(locks: ExitStack) -> None:
     unfinished(0, demo(), 10)
     assert resume.find_run(demo("trainer.resume=never"), locks) is None
     sampling = demo("needs.weights=demo")
@@ -154,7 +154,7 @@ def test_new_runs_get_their_own_folders(locks: ExitStack) -> None:
     ]
 
 
-def test_provenance_keeps_the_beginning_and_adds_each_launch(locks: ExitStack) -> None:
+def test_provenance_keeps_the_first_launch_and_adds_each_later_one(locks: ExitStack) -> None:
     folder = unfinished(0, demo(), 10)
     launch = runs.provenance(0, {"tokenizer": "tokenizer/nano/version_0"}, {}, ["x", "run", "demo"])
     assert resume.provenance(RunPoint(folder), launch) == launch
