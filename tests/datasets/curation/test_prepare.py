@@ -424,7 +424,7 @@ def test_prepare_that_is_stopped_and_started_again_ends_complete(training, sourc
     monkeypatch.setattr(module, "members_of", reading)
     prepare(training, source, out)
     (out / "lsdir" / next(iter(LSDIR))).unlink()
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="was read again"):
         prepare(training, source, out)
 
 
