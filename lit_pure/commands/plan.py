@@ -36,7 +36,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
     room = arguments.gpu_memory * GB
     memory = Memory(measure(experiment, gpus))
-    fits = memory.most <= room
+    fits = memory.peak <= room
     _show(experiment, memory)
     _tell(memory, arguments.gpu_memory)
     found = [] if fits else remedies(experiment, gpus, room, measure)
@@ -94,8 +94,8 @@ def _show(experiment: Experiment, memory: Memory) -> None:
 def _tell(memory: Memory, gpu_memory: float) -> None:
     setting, room = memory.setting, gpu_memory * GB
     fits = "fits" if memory.training <= room else "does not fit"
-    height = memory.height(decodes=False)
-    largest = memory.largest(room) or "none, not even one sample fits"
+    height = memory.peak_moment(decodes=False)
+    largest = memory.largest_batch(room) or "none, not even one sample fits"
     print(f"\ndata.batch_size={setting.batch} {fits}: {_gb(memory.training)} of {gpu_memory:g} GB, most in: {height}")
     print(f"largest micro-batch that fits: {largest}")
     for moment, pictures in (("validation", setting.shown), ("test", setting.tested)):
@@ -128,9 +128,9 @@ def _report(experiment: Experiment, memory: Memory, room: float, found: Sequence
         "experiment": experiment.name,
         "gpus": setting.gpus,
         "gpu_memory": room,
-        "fits": memory.most <= room,
+        "fits": memory.peak <= room,
         "batch_size": setting.batch,
-        "largest": memory.largest(room),
+        "largest": memory.largest_batch(room),
         "tokens": setting.length,
         "labels": setting.labels,
         "vocabulary": setting.vocabulary,

@@ -16,7 +16,7 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
-    from lit_pure.restoring.reconstruct import Outcome, Reconstructions
+    from lit_pure.restoring.reconstruct import ReconstructedFile, Reconstructions
 
 MEASURED = "psnr,ssim"
 TILE = 512
@@ -142,7 +142,7 @@ def _reconstructed(
     return found
 
 
-def _tell(outcome: "Outcome") -> None:
+def _tell(outcome: "ReconstructedFile") -> None:
     if outcome.scores:
         print(f"{outcome.name}: {', '.join(f'{key} {value:.4f}' for key, value in outcome.scores.items())}")
     for problem in outcome.problems:

@@ -16,7 +16,7 @@ from lit_pure.runs.folder import Run
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from lit_pure.restoring.folder import Outcome
+    from lit_pure.restoring.folder import RestoredFile
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
@@ -65,7 +65,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
-    outcomes: list[Outcome] = []
+    outcomes: list[RestoredFile] = []
     bar: tqdm[Any] = tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None)
     with bar:
 
@@ -98,7 +98,7 @@ class Bar:
         self.bar.update(made)
 
 
-def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
+def _conclude(outcomes: "list[RestoredFile]", out: Path) -> int:
     """Say what was done; the exit code."""
     failed = sum(outcome.picture is None for outcome in outcomes)
     before = sum(outcome.skipped for outcome in outcomes)
