@@ -10,7 +10,7 @@ from lit_pure.runs.folder import experiment_of
 
 
 @pytest.mark.parametrize("name", experiment_names())
-def test_every_file_composes_and_begins_with_its_schema_and_words(name: str) -> None:
+def test_every_experiment_file_composes_and_begins_with_its_schema_and_words(name: str) -> None:
     experiment = compose(name)
     assert experiment.name == name
     path = PROJECT / "experiments" / f"{name}.yaml"
@@ -34,7 +34,7 @@ def test_an_ablation_asks_a_question_and_changes_one_to_three_lines(name: str) -
     assert isinstance(compose(name, ["base=demo"]), PureExperiment)
 
 
-def test_the_paper_s_numbers() -> None:
+def test_the_paper_s_experiments_have_the_paper_s_numbers() -> None:
     paper = compose("pure/paper")
     assert isinstance(paper, PureExperiment)
     assert (paper.optim.lr, paper.optim.betas, paper.optim.weight_decay) == (4e-4, (0.9, 0.95), 0.1)

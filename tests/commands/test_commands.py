@@ -10,7 +10,7 @@ from lit_pure.__main__ import COMMANDS, main
 
 
 @pytest.mark.parametrize("words", [["nonsense", "run"], ["--traceback", "nonsense"], ["nonsense"]])
-def test_a_word_that_is_no_command_is_told_all_that_are(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_refused_with_all_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(words)
     told = capsys.readouterr().err

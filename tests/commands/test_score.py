@@ -27,7 +27,7 @@ def photos(house: Path) -> Path:
     return folder
 
 
-def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_prints_the_estimator_s_scores(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["score", str(photos), "--run", "dem/nano", "--json", "scores.json"]) == 1, "one file is no picture"
     shown = capsys.readouterr().out
@@ -46,7 +46,9 @@ def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureF
     assert main(["score", str(photos / "small.png")]) == 0, "the shipped estimator serves by default"
 
 
-def test_wrong_runs_are_refused_before_torch(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_refuses_missing_runs_and_other_families_before_torch_is_imported(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["score", "photo.png", "--run", "dem/paper"]) == 2
     assert "there is no finished run runs/dem/paper" in capsys.readouterr().err
     assert main(["score", "photo.png", "--run", "tokenizer/nano"]) == 2

@@ -83,11 +83,11 @@ def test_a_knob_is_read_by_its_owner_however_that_is_named(code: str, knob: tupl
         "other.given().k",
     ],
 )
-def test_no_other_name_reads_it(code: str) -> None:
+def test_a_knob_is_not_read_by_an_attribute_of_something_else(code: str) -> None:
     assert K not in Reader([ast.parse(code)], schemas(Child)).read()
 
 
-def test_variables_stay_in_their_file_and_attributes_do_not() -> None:
+def test_the_type_of_a_variable_holds_in_its_file_and_that_of_an_attribute_everywhere() -> None:
     gives = ast.parse("def f(given: Inner): self.kept = given")
     assert K not in Reader([gives, ast.parse("given.k")], schemas(Child)).read()
     assert K in Reader([gives, ast.parse("other.kept.k")], schemas(Child)).read()

@@ -32,21 +32,21 @@ def mistakes(text: str, among: dict[str, Any] | None = None) -> dict[str, str]:
     return found
 
 
-def test_the_committed_schema_is_the_one_of_the_knobs() -> None:
+def test_the_committed_schema_is_the_one_that_the_knobs_give() -> None:
     remedy = "make it again: lit-pure config --schema --out experiments/schema.json"
     assert SCHEMA.read_text() == schema_text(), remedy
     Draft202012Validator.check_schema(json.loads(SCHEMA.read_text()))
 
 
 @pytest.mark.parametrize("path", [*EXPERIMENTS, *RUNS], ids=lambda path: str(path.relative_to(PROJECT)))
-def test_what_is_shipped_is_without_mistakes(path: Path) -> None:
+def test_the_schema_finds_no_mistake_in_what_is_shipped(path: Path) -> None:
     assert mistakes(path.read_text()) == {}
 
 
 @pytest.mark.parametrize(
     "name", ["pure/official", "tokenizer/official", "dem/nano", "sweeps/sampling/k_max=10,guidance=0.8"]
 )
-def test_the_config_of_a_run_is_without_mistakes(name: str, tmp_path: Path) -> None:
+def test_the_schema_finds_no_mistake_in_the_config_of_a_run(name: str, tmp_path: Path) -> None:
     save(compose(name), tmp_path / "config.yaml")
     assert mistakes((tmp_path / "config.yaml").read_text()) == {}
 
@@ -88,7 +88,7 @@ def test_the_config_of_a_run_is_without_mistakes(name: str, tmp_path: Path) -> N
         ("family: dem\nsweep: {vq.codes: [512]}", "sweep", "'vq.codes' does not match"),
     ],
 )
-def test_a_mistake_is_found_where_it_is(text: str, place: str, words: str) -> None:
+def test_the_schema_finds_a_mistake_where_it_is(text: str, place: str, words: str) -> None:
     found = mistakes(text)
     assert place in found and words in found[place], found
 
@@ -106,13 +106,13 @@ def test_a_mistake_is_found_where_it_is(text: str, place: str, words: str) -> No
         "base: demo\nsweep: {data.test.demo.crops: [1, 2], sampling.top_k: [fixed, dynamic], trainer.compile: [true]}",
     ],
 )
-def test_what_compose_takes_is_no_mistake(text: str) -> None:
+def test_the_schema_takes_what_compose_takes(text: str) -> None:
     assert mistakes(text) == {}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("bound", ["low", "high", "above"])
-def test_it_knows_each_bound_that_compose_knows(family: str, bound: str) -> None:
+def test_the_schema_knows_each_bound_that_compose_knows(family: str, bound: str) -> None:
     """All knobs of a family just outside one of their bounds: `compose` and the schema name the same ones."""
     start = FAMILIES[family]()
     wrong = dict(_outside(start, bound, ""))

@@ -35,7 +35,9 @@ def test_of_two_processes_both_stop_whichever_got_the_signal(here: Settings, str
     resumes(here, straight, 3)
 
 
-def test_a_second_signal_ends_it_at_once_even_where_python_does_not_run(here: Settings, straight: Straight) -> None:
+def test_a_second_signal_ends_training_at_once_even_where_python_does_not_run(
+    here: Settings, straight: Straight
+) -> None:
     ended = launch(replace(here, fault="term_twice"))
     assert ended.statuses == [143]
     assert "stopped at once by a second signal, SIGTERM; the last complete checkpoint is kept" in ended.printed[0]

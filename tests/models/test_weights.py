@@ -34,7 +34,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_all_three_kinds_survive(tmp_path: Path) -> None:
+def test_weights_of_all_three_kinds_are_saved_and_loaded(tmp_path: Path) -> None:
     tokenizer = VQTokenizer(VQ)
     weights.save_tokenizer(tmp_path / "t", tokenizer)
     assert same(weights.load_tokenizer(tmp_path / "t"), tokenizer)
@@ -50,13 +50,13 @@ def test_all_three_kinds_survive(tmp_path: Path) -> None:
     assert not read.training and not any(item.requires_grad for item in read.parameters())
 
 
-def test_others_may_read_them(tmp_path: Path) -> None:
+def test_saved_weights_may_be_read_by_others(tmp_path: Path) -> None:
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     assert (tmp_path / "model.safetensors").stat().st_mode & stat.S_IROTH
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="config.json cannot be read"):
         weights.load_tokenizer(tmp_path)
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
@@ -78,7 +78,7 @@ def tiny_pure() -> tuple[NextTokenBackbone, Vocabulary]:
     return NextTokenBackbone(BackboneConfig(width=32, layers=2, heads=2, ffn=16), vocabulary.size), vocabulary
 
 
-def test_backbones_keep_their_dtype_and_tokenizers_are_float32(tmp_path: Path) -> None:
+def test_saved_backbones_keep_their_dtype_and_tokenizers_are_float32(tmp_path: Path) -> None:
     backbone, vocabulary = tiny_pure()
     save_pure(tmp_path / "p", backbone.to(torch.bfloat16), vocabulary)
     read, _ = load_pure(tmp_path / "p")
@@ -87,7 +87,7 @@ def test_backbones_keep_their_dtype_and_tokenizers_are_float32(tmp_path: Path) -
     assert {item.dtype for item in weights.load_tokenizer(tmp_path / "t").parameters()} == {torch.float32}
 
 
-def test_large_weights_become_several_files_as_hugging_face_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_weights_are_cut_into_files_as_hugging_face_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, vocabulary = tiny_pure()
     monkeypatch.setattr(weights, "LARGEST_FILE", 30_000)
     save_pure(tmp_path, backbone, vocabulary)
@@ -107,7 +107,7 @@ def test_large_weights_become_several_files_as_hugging_face_s(tmp_path: Path, mo
     assert not list(tmp_path.glob("*-of-*")) and not list(tmp_path.glob("*.index.json")) and weights.verify(tmp_path)
 
 
-def test_a_check_compares_with_what_was_written(tmp_path: Path) -> None:
+def test_checking_weights_compares_with_the_digests_written(tmp_path: Path) -> None:
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     path, config = tmp_path / "model.safetensors", tmp_path / "config.json"
     described, good = json.loads(config.read_text()), path.read_bytes()
@@ -123,7 +123,7 @@ def test_a_check_compares_with_what_was_written(tmp_path: Path) -> None:
         weights.verify(tmp_path)
 
 
-def test_older_folders_without_digests_load_and_count_as_unchecked(tmp_path: Path) -> None:
+def test_older_weights_without_digests_load_and_count_as_unchecked(tmp_path: Path) -> None:
     tokenizer = VQTokenizer(VQ)
     save_file(tokenizer.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"kind": "tokenizer", "config": asdict(VQ)}))
@@ -142,7 +142,7 @@ def test_weights_of_another_vocabulary_are_named(tmp_path: Path) -> None:
         weights.verify(tmp_path)
 
 
-def test_a_full_disk_leaves_the_good_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_weights_on_a_full_disk_leaves_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = VQTokenizer(VQ)
     weights.save_tokenizer(tmp_path, tokenizer)
 
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_good_files(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-def test_reading_copies_nothing(tmp_path: Path) -> None:
+def test_reading_weights_copies_nothing(tmp_path: Path) -> None:
     """Tensors are mapped: the process grows by far less than the file is long."""
     code = """
         import resource, sys, torch
