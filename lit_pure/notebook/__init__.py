@@ -1,6 +1,6 @@
-"""Helpers of the notebooks: tables, figures, and what is needed to make them. Cells only call these."""
+"""Helpers of the notebooks: tables and figures, and what they need. Cells only call these."""
 
 import warnings
 
-# Libraries that show progress look for widgets as soon as they are imported in a notebook; none of ours needs them.
+# Libraries with progress bars look for widgets when a notebook imports them; none of ours needs widgets.
 warnings.filterwarnings("ignore", message="IProgress not found")

@@ -1,4 +1,4 @@
-"""Which runs a notebook looks at, and what they are.
+"""Selects the runs that a notebook looks at, and describes them.
 
 Knows run folders and one environment variable. Knows nothing of figures; imports no torch.
 """
@@ -14,33 +14,33 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import MissingRun, Run
 
 VARIABLE = "LIT_PURE_RUNS"
-"""Names of runs, separated by commas, that the notebooks take where their cells name none."""
+"""Names of runs, separated by commas, that the notebooks take if their cells name none."""
 ABSENT = "-"
-"""In place of a setting that a run has not."""
+"""In place of a setting that a run does not have."""
 
 
-def chosen(names: Sequence[str] = ()) -> list[Run]:
-    """The runs named, else those of the environment variable, else all finished ones, the newest last; each once.
+def select_runs(names: Sequence[str] = ()) -> list[Run]:
+    """The named runs, else those of the environment variable, else all finished runs, the newest last; each once.
 
     Args:
         names: for example demo (its newest finished run) or demo/version_0.
 
     Raises:
-        MissingRun: a run is not there, or none at all; the message says which command makes one.
+        MissingRun: a run is missing, or there is none at all; the message gives the command that makes it.
     """
     wanted = list(names) or _from_environment()
     found = [runs.require(name) for name in wanted] or _oldest_first()
     if not found:
-        raise MissingRun(f"there are no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
+        raise MissingRun(f"there is no finished run below {runs.ROOT}/; make one with: make exp NAME=demo")
     return list({run.folder: run for run in found}.values())
 
 
-def chosen_restorer(name: str = "") -> Run:
-    """The run named, else the first of the environment variable that restores pictures, else the newest that does.
+def select_restorer(name: str = "") -> Run:
+    """The named run, else the first of the environment variable that restores pictures, else the newest that does.
 
     Raises:
-        MissingRun: there is none; the message says which command makes one.
-        ValueError: the run named restores nothing.
+        MissingRun: there is none; the message gives the command that makes one.
+        ValueError: the named run restores nothing.
     """
     if name:
         run = runs.require(name)
@@ -54,7 +54,7 @@ def chosen_restorer(name: str = "") -> Run:
 
 
 def overview(chosen_runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per run: what it is, how long it learned, and whether its pictures were scored one by one."""
+    """One row per run: what it is, how long it was trained, and whether it has scores of single pictures."""
     rows = {}
     for run in chosen_runs:
         summary, origin = run.summary(), run.provenance()
@@ -73,30 +73,30 @@ def overview(chosen_runs: Sequence[Run]) -> pd.DataFrame:
     return table
 
 
-def settings(chosen_runs: Sequence[Run]) -> pd.DataFrame:
-    """The settings in which runs differ: one row per dotted key, one column per run.
+def differing_settings(chosen_runs: Sequence[Run]) -> pd.DataFrame:
+    """The settings that differ between runs: one row per dotted key, one column per run.
 
-    A key that only runs of another family have does not count as a difference between those that lack it.
+    A key that only runs of another family have does not count as a difference.
     """
-    first, *others = chosen_runs
-    start = first.experiment()
+    first, *rest = chosen_runs
+    reference = first.experiment()
     cells: dict[str, dict[str, str]] = {}
-    for other in others:
-        for key, (before, after) in changes(start, other.experiment()).items():
+    for other in rest:
+        for key, (before, after) in changes(reference, other.experiment()).items():
             cells.setdefault(key, {})[first.label] = str(before)
             cells[key][other.label] = str(after)
     labels = [run.label for run in chosen_runs]
-    # A run that is not mentioned has what the first one has.
+    # Runs without an entry have the value of the first run.
     rows = {key: [row.get(label, row[first.label]) for label in labels] for key, row in sorted(cells.items())}
-    told = {key: [{"None": ABSENT, "": "(empty)"}.get(cell, cell) for cell in row] for key, row in rows.items()}
-    differing = {key: row for key, row in told.items() if len({cell for cell in row if cell != ABSENT}) > 1}
+    readable = {key: [{"None": ABSENT, "": "(empty)"}.get(cell, cell) for cell in row] for key, row in rows.items()}
+    differing = {key: row for key, row in readable.items() if len({cell for cell in row if cell != ABSENT}) > 1}
     table = pd.DataFrame.from_dict(differing, orient="index", columns=labels)
     table.index.name = "setting"
     return table
 
 
 def _oldest_first() -> list[Run]:
-    """All finished runs in the order in which they were started."""
+    """All finished runs, in the order of their start."""
     return sorted(runs.finished(), key=lambda run: str(run.provenance().get("started", "")))
 
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from tensorboard.backend.event_processing import event_accumulator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lit_pure.notebook.style import INK, WIDTH, axes, color_of, styled
+from lit_pure.notebook.style import INK, WIDTH, colors_of, make_axes, styled
 from lit_pure.runs.folder import Run
 
 _SCALARS_ONLY = {
-    event_accumulator.SCALARS: 0,  # all of them; of everything else the least there is
+    event_accumulator.SCALARS: 0,  # 0 keeps all values; of other kinds as few as possible
     event_accumulator.IMAGES: 1,
     event_accumulator.TENSORS: 1,
     event_accumulator.AUDIO: 1,
@@ -31,8 +31,8 @@ _SCALARS_ONLY = {
 }
 COLUMNS = 2
 """Panels beside each other."""
-SMOOTHED_FROM = 20
-"""Values: of fewer, a mean of the past lies beside all of them, at the last one too."""
+LEAST_SMOOTHED = 20
+"""Values that a curve needs to be smoothed: a running mean of fewer values is far from all of them."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Curve:
     values_N: NDArray[np.float64]
 
 
-def curves_of(run: Run) -> dict[str, Curve]:
-    """Every scalar tag of a run, by name; nothing where it has no event files."""
+def read_curves(run: Run) -> dict[str, Curve]:
+    """Every scalar tag of a run, by name; empty if it has no event files."""
     events = EventAccumulator(str(run.folder), size_guidance=_SCALARS_ONLY)
     events.Reload()
     found = {}
@@ -57,21 +57,21 @@ def curves_of(run: Run) -> dict[str, Curve]:
 
 def tags(chosen_runs: Sequence[Run]) -> pd.DataFrame:
     """How many values each run logged under each tag."""
-    counts = {run.label: {tag: len(curve.steps_N) for tag, curve in curves_of(run).items()} for run in chosen_runs}
+    counts = {run.label: {tag: len(curve.steps_N) for tag, curve in read_curves(run).items()} for run in chosen_runs}
     table = pd.DataFrame(counts).sort_index().fillna(0).astype(int)
     table.index.name = "tag"
     return table
 
 
-def smoothed(values_N: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+def smooth(values_N: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
     """TensorBoard's smoothing: an exponential mean that is corrected for its start at zero.
 
     Args:
-        values_N: what was logged; what is not finite stays as it is and leaves no trace in what follows.
-        weight: of the past, in [0, 1); 0 smooths nothing.
+        values_N: logged values; a value that is not finite stays as it is, and does not affect the values after it.
+        weight: of the past, in [0, 1); 0: no smoothing.
 
     Raises:
-        ValueError: the weight is outside.
+        ValueError: the weight is outside its range.
     """
     if not 0 <= weight < 1:
         raise ValueError(f"smoothing {weight} is not in [0, 1); TensorBoard's own default is 0.6")
@@ -84,14 +84,14 @@ def smoothed(values_N: NDArray[np.float64], weight: float) -> NDArray[np.float64
 def overlay(
     chosen_runs: Sequence[Run], wanted: Sequence[str], smoothing: float = 0.6, log: bool = False, family: str = ""
 ) -> Figure:
-    """One panel per tag with the curves of all runs that logged it: smoothed, and as they were faintly behind.
+    """One panel per tag with the curves of all runs that logged it: smoothed, with the raw values faint behind.
 
     Args:
-        chosen_runs: whose curves; those of another family are left out and named.
+        chosen_runs: whose curves; runs of another family are left out, and named below.
         wanted: tags, for example train/loss.
-        smoothing: as TensorBoard's slider, in [0, 1); what has fewer than `SMOOTHED_FROM` values is drawn as it is.
-        log: logarithmic values.
-        family: for example tokenizer; without it that of most runs. The same tag means another loss in another family.
+        smoothing: as TensorBoard's slider, in [0, 1); a curve of fewer than `LEAST_SMOOTHED` values is not smoothed.
+        log: logarithmic scale of the values.
+        family: for example tokenizer; empty: that of most runs. The same tag is another loss in another family.
 
     Raises:
         ValueError: no tags, a smoothing outside its range, or no run of the family.
@@ -99,41 +99,41 @@ def overlay(
     if not wanted:
         raise ValueError("name at least one tag, for example train/loss")
     families = {run.label: run.experiment().family for run in chosen_runs}
-    family = family or Counter(reversed(families.values())).most_common(1)[0][0]  # the last one's, where even
-    found = {run.label: curves_of(run) for run in chosen_runs if families[run.label] == family}
+    family = family or Counter(reversed(families.values())).most_common(1)[0][0]  # in a tie, that of the last run
+    found = {run.label: read_curves(run) for run in chosen_runs if families[run.label] == family}
     if not found:
         raise ValueError(f"no run of family {family}; there are {', '.join(sorted(set(families.values())))}")
-    every_color = color_of(list(families))  # as in the figures of scores
-    colors = {label: every_color[label] for label in found}
+    all_colors = colors_of(list(families))  # as in the figures of scores
+    colors = {label: all_colors[label] for label in found}
     columns = min(COLUMNS, len(wanted))
     rows = -(-len(wanted) // columns)
-    figure, places = axes(rows, columns, WIDTH, 2.7 * rows + 0.3)
-    for place in places[len(wanted) :]:
-        place.set_axis_off()
-    for place, tag in zip(places, wanted, strict=False):
-        place.set_title(tag, fontweight="bold")
-        place.set_xlabel("optimizer step")
-        place.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    figure, axes = make_axes(rows, columns, WIDTH, 2.7 * rows + 0.3)
+    for ax in axes[len(wanted) :]:
+        ax.set_axis_off()
+    for ax, tag in zip(axes, wanted, strict=False):
+        ax.set_title(tag, fontweight="bold")
+        ax.set_xlabel("optimizer step")
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
         if log:
-            place.set_yscale("log")
+            ax.set_yscale("log")
         if not any(tag in curves for curves in found.values()):
-            place.set(xticks=[], yticks=[])
-            place.text(0.5, 0.5, "no run logged this tag", transform=place.transAxes, ha="center", color="#777777")
+            ax.set(xticks=[], yticks=[])
+            ax.text(0.5, 0.5, "no run logged this tag", transform=ax.transAxes, ha="center", color="#777777")
         for label, color in colors.items():
             if tag in found[label]:
-                _draw(place, found[label][tag], smoothing, color)
+                _draw(ax, found[label][tag], smoothing, color)
     _legend(figure, {label: color for label, color in colors.items() if any(tag in found[label] for tag in wanted)})
-    if others := [f"{label} ({other})" for label, other in families.items() if other != family]:
-        figure.supxlabel(f"family {family}; left out: {', '.join(others)}", fontsize=8, color="#777777")
+    if left_out := [f"{label} ({other})" for label, other in families.items() if other != family]:
+        figure.supxlabel(f"family {family}; left out: {', '.join(left_out)}", fontsize=8, color="#777777")
     return figure
 
 
-def _draw(place: Axes, curve: Curve, smoothing: float, color: str) -> None:
-    if len(curve.values_N) < SMOOTHED_FROM:
-        place.plot(curve.steps_N, curve.values_N, color=color, marker="o", markersize=4)
+def _draw(ax: Axes, curve: Curve, smoothing: float, color: str) -> None:
+    if len(curve.values_N) < LEAST_SMOOTHED:
+        ax.plot(curve.steps_N, curve.values_N, color=color, marker="o", markersize=4)
         return
-    place.plot(curve.steps_N, curve.values_N, color=color, alpha=0.25, linewidth=1)
-    place.plot(curve.steps_N, smoothed(curve.values_N, smoothing), color=color)
+    ax.plot(curve.steps_N, curve.values_N, color=color, alpha=0.25, linewidth=1)
+    ax.plot(curve.steps_N, smooth(curve.values_N, smoothing), color=color)
 
 
 def _legend(figure: Figure, colors: Mapping[str, str]) -> None:

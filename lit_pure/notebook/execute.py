@@ -1,7 +1,7 @@
 """Executes the notebooks from first to last cell, without a browser: `python -m lit_pure.notebook.execute`.
 
-Knows nbclient and how to give it a kernel that is this very Python, whatever kernels the machine has registered. What
-is written is a copy with outputs; the notebooks themselves are only read. Knows nothing of what is in the cells.
+Knows nbclient, and how to run its kernel with this Python interpreter, whatever kernels are registered on the machine.
+Writes a copy with outputs; the notebooks themselves are only read. Knows nothing of what is in the cells.
 """
 
 import argparse
@@ -26,51 +26,51 @@ from lit_pure.config.compose import PROJECT
 from lit_pure.files.atomic import write_whole
 from lit_pure.runs.folder import ROOT
 
-log = logging.getLogger("lit_pure.notebook.execute")  # also where this file is the program
+log = logging.getLogger("lit_pure.notebook.execute")  # also if this file is run as the program
 
 FOLDER = PROJECT / "notebooks"
-"""Where the notebooks are."""
+"""The folder of the notebooks."""
 OUT = ROOT / "notebooks"
-"""Where executed copies go."""
+"""The folder for executed copies."""
 TIMEOUT = 1800
-"""Of one cell [s]: long enough for a large model, short enough to end by itself."""
+"""Limit for one cell [s]: enough for a large model, and a cell that hangs still ends."""
 
 
 class NotebookError(ValueError):
-    """A cell failed; the message has its source and its error."""
+    """A cell failed; the message contains its source and its error."""
 
 
 class _ThisPython(KernelSpecManager):
-    """The one kernel there is: this interpreter."""
+    """Offers one kernel: this interpreter."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
-def notebooks(folder: Path = FOLDER) -> list[Path]:
-    """The notebooks of a folder, by name. Raises ValueError where there are none."""
+def list_notebooks(folder: Path = FOLDER) -> list[Path]:
+    """The notebooks of a folder, by name. Raises ValueError if there are none."""
     found = sorted(folder.glob("*.ipynb"))
     if not found:
         raise ValueError(f"{folder}: no notebooks (*.ipynb) in it")
     return found
 
 
-def execute(path: Path, out: Path, place: Path, timeout: int = TIMEOUT) -> Path:
-    """Execute one notebook and write a copy with its outputs; that of a failed one holds what it came to.
+def execute(path: Path, out: Path, directory: Path, timeout: int = TIMEOUT) -> Path:
+    """Execute one notebook and write a copy with its outputs; if a cell fails, with the outputs so far.
 
     Args:
         path: of the notebook, which is only read.
-        out: folder for the copy; made where it is missing.
-        place: working directory of the cells; `runs/` is looked for there.
-        timeout: of a cell [s].
+        out: folder for the copy; created if missing.
+        directory: working directory of the cells, with `runs/` in it.
+        timeout: limit for a cell [s].
 
     Returns:
         the copy.
 
     Raises:
         NotebookError: a cell failed, took too long, or ended the kernel.
-        ValueError: the file is no notebook.
+        ValueError: the file is not a notebook.
         OSError: the copy cannot be written.
     """
     try:
@@ -81,15 +81,15 @@ def execute(path: Path, out: Path, place: Path, timeout: int = TIMEOUT) -> Path:
     copy = out / path.name
     if copy.exists() and copy.samefile(path):
         raise ValueError(f"{out}: the executed copy would overwrite the notebook; name another folder with --out")
-    begun: list[Any] = []
-    resources = {"metadata": {"path": str(place)}}
+    started: list[Any] = []
+    resources = {"metadata": {"path": str(directory)}}
     try:
         with _kernel() as (manager, environment):
             client = NotebookClient(notebook, km=manager, timeout=timeout, resources=resources)
-            client.on_cell_execute = lambda cell, cell_index: begun.append(cell)
+            client.on_cell_execute = lambda cell, cell_index: started.append(cell)
             client.execute(env=environment, cleanup_kc=True)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise NotebookError(_told(path, notebook, begun, error, timeout)) from error
+        raise NotebookError(_failure(path, notebook, started, error, timeout)) from error
     finally:
         write_whole(copy, nbformat.writes(notebook))  # type: ignore[no-untyped-call]
     return copy
@@ -97,9 +97,9 @@ def execute(path: Path, out: Path, place: Path, timeout: int = TIMEOUT) -> Path:
 
 @contextmanager
 def _kernel() -> Iterator[tuple[AsyncKernelManager, dict[str, str]]]:
-    """A kernel manager and the kernel's environment; both keep away from the user's own settings and from the network.
+    """A kernel manager and the kernel's environment, without the user's own settings and without network.
 
-    Kernel and client speak through sockets of the file system in a folder of their own.
+    Kernel and client communicate through Unix sockets in a temporary folder.
     """
     with tempfile.TemporaryDirectory(prefix="nb") as folder:
         home = {
@@ -116,8 +116,8 @@ def _kernel() -> Iterator[tuple[AsyncKernelManager, dict[str, str]]]:
         yield manager, {**os.environ, **home}
 
 
-def _told(path: Path, notebook: Any, begun: list[Any], error: Exception, timeout: int) -> str:
-    """Which cell failed, the last that began, with its source, and why."""
+def _failure(path: Path, notebook: Any, started: list[Any], error: Exception, timeout: int) -> str:
+    """The message for a failure: the last started cell with its source, and the reason."""
     count = sum(cell.cell_type == "code" for cell in notebook.cells)
     if isinstance(error, CellExecutionError):
         reason = f"{error.ename}: {error.evalue}"
@@ -125,22 +125,22 @@ def _told(path: Path, notebook: Any, begun: list[Any], error: Exception, timeout
         reason = f"it took more than {timeout} s"
     else:
         reason = "the kernel died (killed, or out of memory)"
-    if not begun:
-        return f"{path.name}: no cell was begun: {reason}"
-    lines = textwrap.indent(begun[-1].source, "    ")
-    return f"{path.name}: code cell {len(begun)} of {count} failed:\n{lines}\n{reason}"
+    if not started:
+        return f"{path.name}: no cell was started: {reason}"
+    lines = textwrap.indent(started[-1].source, "    ")
+    return f"{path.name}: code cell {len(started)} of {count} failed:\n{lines}\n{reason}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Execute all notebooks, or those named; 1 where one failed."""
+    """Execute all notebooks, or the named ones; 1 if one failed."""
     parser = argparse.ArgumentParser(prog="lit_pure.notebook.execute", description="Execute notebooks, write copies.")
     parser.add_argument("notebooks", nargs="*", type=Path, help=f"files (default: all of {FOLDER.name}/)")
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder for executed copies (default: {OUT})")
-    parser.add_argument("--timeout", type=int, default=TIMEOUT, metavar="S", help=f"of a cell (default: {TIMEOUT} s)")
+    parser.add_argument("--timeout", type=int, default=TIMEOUT, metavar="S", help=f"for a cell (default: {TIMEOUT} s)")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lit_pure").setLevel(logging.INFO)
-    bar = tqdm(arguments.notebooks or notebooks(), unit=" notebooks", file=sys.stderr, disable=None)
+    bar = tqdm(arguments.notebooks or list_notebooks(), unit=" notebooks", file=sys.stderr, disable=None)
     for path in bar:
         bar.set_description(path.stem)
         try:

@@ -1,7 +1,7 @@
-"""How the figures of the notebooks look: one style, pictures in rows, colours of runs and of numbers.
+"""The style of the notebooks' figures: grids of pictures, colours of runs and of numbers.
 
-Knows matplotlib and pixels in [0, 1]. Knows nothing of what is shown. A figure never enters pyplot's list of open
-figures: it is a value like any other, which a notebook shows, `savefig` writes, and nobody has to close.
+Knows matplotlib and pixels in [0, 1]. Knows nothing of what is shown. Figures are made without pyplot: a figure is a
+value like any other, which a notebook shows and `savefig` writes, and which need not be closed.
 
 Suffixes: 3 RGB, H height, W width, h w the sides of a map.
 """
@@ -23,13 +23,13 @@ from torch import Tensor
 from lit_pure.images.color import heatmap
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c6d31")
-"""Told apart also by those who see red and green alike (Okabe and Ito 2008, without yellow and with two more)."""
+"""Distinguishable with colour-blindness (Okabe and Ito 2008, without yellow and with two more)."""
 FAINT, GREY, INK, HIGHLIGHT = "#c9c9c9", "#6b6b6b", "#222222", "#e6194b"
 WIDTH = 11.0
-"""Of a whole figure [inches]: what a notebook's column and a slide hold."""
+"""Width of a whole figure [inches]: fits a notebook's column and a slide."""
 DPI = 110
 LETTER = 0.075
-"""Mean width of a letter of a picture's title [inches]."""
+"""Mean width of a letter in a picture's title [inches]."""
 STYLE: dict[RcKeyType, Any] = {
     "figure.dpi": DPI,
     "savefig.dpi": 200,
@@ -67,7 +67,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def styled(function: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Let a function draw its figure in this style, whatever the notebook's own settings are."""
+    """Let a function draw its figure in this style, whatever the notebook's settings are."""
 
     @functools.wraps(function)
     def drawing(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Figure:
@@ -77,7 +77,7 @@ def styled(function: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]
     return drawing
 
 
-def axes(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+def make_axes(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of `width` x `height` inches with a grid of axes, row by row; `options` are those of `subplots`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, **options)
@@ -90,22 +90,22 @@ class Panel:
 
     title: str
     pixels_3HW: Tensor | None
-    """In [0, 1]; None leaves a note in place of the picture."""
+    """In [0, 1]; None shows a note instead of a picture."""
     note: str = ""
-    """Below the picture, or in its place."""
+    """Below the picture, or instead of it."""
     frame: str = ""
-    """Colour of a frame around it; empty draws none."""
+    """Colour of a frame around the picture; empty: no frame."""
 
 
 @styled
-def sheet(panels: Sequence[Panel], columns: int, title: str = "", side: float | None = None) -> Figure:
+def picture_grid(panels: Sequence[Panel], columns: int, title: str = "", side: float | None = None) -> Figure:
     """Pictures in rows of `columns`.
 
     Args:
         panels: row by row.
         columns: pictures in a row; a last row may be shorter.
-        title: above all of them.
-        side: width of a picture [inches]; without it as wide as `WIDTH` allows, at most 3.
+        title: above all pictures.
+        side: width of a picture [inches]; None: as wide as `WIDTH` allows, at most 3.
 
     Raises:
         ValueError: there are no panels.
@@ -118,41 +118,43 @@ def sheet(panels: Sequence[Panel], columns: int, title: str = "", side: float | 
     shapes = [panel.pixels_3HW.shape[-2:] for panel in panels if panel.pixels_3HW is not None] or [torch.Size((1, 1))]
     tallest = max(height / width for height, width in shapes)
     lines = max(panel.title.count("\n") + 1 + bool(panel.note and panel.pixels_3HW is not None) for panel in panels)
-    figure, places = axes(rows, columns, side * columns, (side * tallest + 0.19 * lines) * rows + (0.35 * bool(title)))
-    for place in places[len(panels) :]:
-        place.set_axis_off()
-    for place, panel in zip(places, panels, strict=False):
-        draw_panel(place, panel)
+    figure, axes = make_axes(
+        rows, columns, side * columns, (side * tallest + 0.19 * lines) * rows + (0.35 * bool(title))
+    )
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    for ax, panel in zip(axes, panels, strict=False):
+        draw_panel(ax, panel)
     if title:
         figure.suptitle(title, x=0.005, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 
-def draw_panel(place: Axes, panel: Panel) -> None:
-    """Put one picture into its axes, pixel by pixel, without ticks."""
-    bare(place)
-    place.set_title(fitting(panel.title, place), fontsize=9)
+def draw_panel(ax: Axes, panel: Panel) -> None:
+    """Draw one picture into its axes, pixel by pixel, without ticks."""
+    hide_axes(ax)
+    ax.set_title(shorten_title(panel.title, ax), fontsize=9)
     if panel.pixels_3HW is None:
-        place.set_facecolor("#f2f2f2")
-        place.text(0.5, 0.5, panel.note, ha="center", va="center", transform=place.transAxes, color="#777777")
-        place.set_aspect("equal")
+        ax.set_facecolor("#f2f2f2")
+        ax.text(0.5, 0.5, panel.note, ha="center", va="center", transform=ax.transAxes, color="#777777")
+        ax.set_aspect("equal")
         return
-    place.imshow(panel.pixels_3HW.detach().float().clamp(0, 1).cpu().permute(1, 2, 0).numpy(), interpolation="nearest")
-    place.set_xlabel(panel.note, fontsize=8, loc="left")
+    ax.imshow(panel.pixels_3HW.detach().float().clamp(0, 1).cpu().permute(1, 2, 0).numpy(), interpolation="nearest")
+    ax.set_xlabel(panel.note, fontsize=8, loc="left")
     if panel.frame:
-        for spine in place.spines.values():
+        for spine in ax.spines.values():
             spine.set(visible=True, color=panel.frame, linewidth=2.5)
 
 
-def bare(place: Axes) -> None:
-    """No ticks, grid or lines: what is in the axes is a picture."""
-    place.set(xticks=[], yticks=[])
-    place.grid(False)
-    place.spines[:].set_visible(False)
+def hide_axes(ax: Axes) -> None:
+    """Remove ticks, grid and spines, as for a picture."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
 
 
 def draw_map(
-    place: Axes,
+    ax: Axes,
     map_hw: Tensor,
     title: str,
     unit: str,
@@ -162,46 +164,46 @@ def draw_map(
     colors: Colormap = LIGHT_IS_HIGH,
     beyond: Literal["max", "both"] = "both",
 ) -> None:
-    """A map of numbers with its colour bar, which takes nothing of the map's room: pictures beside it are as large.
+    """A map of numbers with a colour bar beside it; the map stays as large as pictures next to it.
 
     Args:
-        place: where.
-        map_hw: the numbers; NaN is left white.
+        ax: the axes.
+        map_hw: the numbers; NaN stays white.
         title: above it.
         unit: beside the bar.
-        limits: the numbers at the ends of the bar.
-        bar: whether to draw the bar; one serves several maps of the same limits.
+        limits: lower and upper end of the colour scale.
+        bar: whether to draw the bar; several maps with the same limits need only one.
         colors: `LIGHT_IS_HIGH` or `DARK_IS_HIGH`.
-        beyond: at which ends there may be numbers outside the limits; the bar has a tip there.
+        beyond: ends of the scale beyond which there may be numbers; the bar is pointed there.
     """
-    bare(place)
-    place.set_title(fitting(title, place), fontsize=9)
-    shown = place.imshow(map_hw.detach().float().cpu().numpy(), cmap=colors, vmin=limits[0], vmax=limits[1])
+    hide_axes(ax)
+    ax.set_title(shorten_title(title, ax), fontsize=9)
+    shown = ax.imshow(map_hw.detach().float().cpu().numpy(), cmap=colors, vmin=limits[0], vmax=limits[1])
     if bar:
-        legend = place.figure.colorbar(shown, cax=place.inset_axes((1.03, 0.05, 0.035, 0.9)), extend=beyond)
+        legend = ax.figure.colorbar(shown, cax=ax.inset_axes((1.03, 0.05, 0.035, 0.9)), extend=beyond)
         legend.set_label(unit)
         legend.outline.set_visible(False)
 
 
-def range_of(map_hw: Tensor) -> tuple[float, float]:
-    """Limits that show a map's own differences: all but its outermost hundredths."""
+def limits_of(map_hw: Tensor) -> tuple[float, float]:
+    """Limits for a map: its first and 99th percentile."""
     low, high = torch.quantile(map_hw.detach().float().flatten().cpu(), torch.tensor([0.01, 0.99])).tolist()
     return low, max(high, low + 1e-3)
 
 
-def fitting(title: str, place: Axes) -> str:
-    """A title that does not run into the next one: of lines that are too long, the beginning is left out.
+def shorten_title(title: str, ax: Axes) -> str:
+    """A title that does not overlap the next one: lines that are too long lose their beginning.
 
     The end says more, as in ablations/sampling/top1/version_0.
     """
-    spec = place.get_subplotspec()
+    spec = ax.get_subplotspec()
     columns = spec.get_gridspec().ncols if spec is not None else 1
-    figure = place.get_figure(root=True)
-    assert figure is not None, "axes of no figure"
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "these axes have no figure"
     room = max(14, int(figure.get_figwidth() / columns / LETTER))
     return "\n".join(line if len(line) <= room else f"..{line[2 - room :]}" for line in title.split("\n"))
 
 
-def color_of(labels: Sequence[str]) -> Mapping[str, str]:
-    """A colour for each label; the ninth is as the first."""
+def colors_of(labels: Sequence[str]) -> Mapping[str, str]:
+    """A colour for each label; colours repeat after eight."""
     return {label: COLORS[index % len(COLORS)] for index, label in enumerate(labels)}

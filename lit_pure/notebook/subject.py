@@ -1,6 +1,6 @@
-"""One photograph on its way through a run's model: how it was degraded, what the model was asked and answered.
+"""One photograph on its way through a run's model: its degradation, and the model's prompt and answer.
 
-Knows how to get the very LQ picture that a run was tested on, and how to ask a model about it. Knows no figures.
+Knows how to make exactly the LQ picture of a run's test, and how to decode a model's answer. Knows no figures.
 
 Shape legend: B = 1 picture, 3 RGB, H W HQ [px], h w LQ [px] or grid of codes, s side of the model's square [px].
 """
@@ -30,21 +30,21 @@ from lit_pure.runs.folder import Run
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a degradation estimator says of a picture."""
+class DegradationEstimate:
+    """A degradation estimator's scores and levels of a picture."""
 
     source: str
     """The run of the estimator."""
     scores: tuple[float, float]
     """Blur and noise, [0, 1]; higher is worse."""
     thresholds: tuple[tuple[float, float], tuple[float, float]]
-    """Of blur and of noise: between small and medium, between medium and large."""
+    """For blur and for noise: between small and medium, between medium and large."""
     levels: tuple[Level, Level]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A photograph, and the model that is asked about it."""
+    """A photograph, and the model that restores it."""
 
     name: str
     """Decides the noise of the decoding, as in the run's test."""
@@ -52,19 +52,19 @@ class Subject:
     restorer: Restorer
     lq_3hw: Tensor
     hq_3HW: Tensor | None
-    """None where an LQ picture was given without one."""
+    """None if an LQ picture was given."""
     degradation: Degradation | None
-    """None where the LQ picture was given."""
+    """None if the LQ picture was given."""
     scale: int
     caption: str
-    """The source's; empty where there is none."""
-    judgement: Judgement | None
-    """None where the run was made without an estimator."""
+    """From the caption source; empty if there is none."""
+    estimate: DegradationEstimate | None
+    """None if the run was made without an estimator."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model made of the picture, with one way of decoding."""
+    """The model's answer to a picture, with one way of decoding."""
 
     sampling: SamplingConfig
     decoded: Decoded
@@ -73,33 +73,33 @@ class Answer:
 
     @property
     def codes_hw(self) -> Tensor:
-        """The codes of the picture it wrote."""
+        """The codes of the restored picture."""
         return self.decoded.codes_Bhw[0]
 
     @property
     def entropy_hw(self) -> Tensor:
-        """The entropy that each code was drawn at [nats]."""
+        """The entropy of the distribution from which each code was drawn [nats]."""
         return self.decoded.entropy_Bhw[0]
 
 
-def known_pictures(run: Run) -> list[str]:
+def picture_names(run: Run) -> list[str]:
     """The pictures of a run's test sets, as SET/IMAGE."""
     experiment = run.experiment()
     return [f"{name}/{image}" for name in sorted(experiment.data.test) for image in _names(_crops(experiment, name))]
 
 
 def open_test_picture(run: Run, name: str = "") -> Subject:
-    """A picture of a run's test, degraded exactly as there (on the same kind of device).
+    """A picture of a run's test, degraded exactly as in the test (on the same kind of device).
 
     Args:
         run: of the pure family.
-        name: SET/IMAGE, one of `known_pictures`; without it the first.
+        name: SET/IMAGE, one of `picture_names`; empty: the first.
 
     Raises:
         ValueError: there is no such picture, its photograph cannot be read, or the run restores nothing.
     """
     experiment = run.experiment()
-    known = known_pictures(run)
+    known = picture_names(run)
     name = name or known[0]
     if name not in known:
         raise ValueError(f"{run.label} has no test picture {name}; there are {', '.join(known[:8])} ...")
@@ -123,11 +123,11 @@ def open_file(run: Run, path: Path, degrade: bool = False, seed: int = 0) -> Sub
     Args:
         run: of the pure family.
         path: of the picture.
-        degrade: take it for a good picture and degrade it; else it is the LQ picture itself.
+        degrade: whether to take it as an HQ picture and degrade it; otherwise it is the LQ picture.
         seed: of the degradation.
 
     Raises:
-        ValueError: it is too small, no picture (BadImage), or the run restores nothing.
+        ValueError: it is too small or not a picture (BadImage), or the run restores nothing.
     """
     data = run.experiment().data
     process = data.degradation
@@ -135,7 +135,7 @@ def open_file(run: Run, path: Path, degrade: bool = False, seed: int = 0) -> Sub
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
     if min(height, width) < side:
-        raise BadImage(f"{path}: {height} x {width} px; a square of {side} px is looked at")
+        raise BadImage(f"{path}: {height} x {width} px is too small; it must have a square of {side} px")
     top, left = (height - side) // 2, (width - side) // 2
     square_3HW = photo_3HW[:, top : top + side, left : left + side]
     if not degrade:
@@ -145,17 +145,17 @@ def open_file(run: Run, path: Path, degrade: bool = False, seed: int = 0) -> Sub
     return _subject(run, path.name, apply(square_3HW, degradation, process.scale), square_3HW, degradation, "")
 
 
-def ask(subject: Subject, sampling: SamplingConfig | None = None) -> Answer:
-    """Let the model answer. `sampling` is the run's own where none is given; its dtype and rounding stay the run's."""
+def decode(subject: Subject, sampling: SamplingConfig | None = None) -> Answer:
+    """Decode the model's answer. Without `sampling`, as the run does; dtype and quantization are always the run's."""
     own = subject.restorer
     sampling = replace(sampling or own.sampling, dtype=own.sampling.dtype, quantize=own.sampling.quantize)
-    asked = Restorer(own.tokenizer, own.backbone, own.assembler, sampling, own.size, own.scale, own.restoring)
+    restorer = Restorer(own.tokenizer, own.backbone, own.assembler, sampling, own.size, own.scale, own.restoring)
     device = next(own.backbone.parameters()).device
     with torch.inference_mode():
         enlarged_B3ss = resize(subject.lq_3hw[None].to(device), own.size, own.size)
         lq_codes_Bhw = own.tokenizer.encode(enlarged_B3ss)
-        decoded = asked.answer(lq_codes_Bhw, [subject.name])
-        [restored] = asked.restorations(enlarged_B3ss, decoded, own.restoring.color_fix)
+        decoded = restorer.answer(lq_codes_Bhw, [subject.name])
+        [restored] = restorer.restorations(enlarged_B3ss, decoded, own.restoring.color_fix)
     return Answer(sampling, decoded, restored.image_3HW.clamp(0, 1).cpu(), lq_codes_Bhw[0])
 
 
@@ -168,11 +168,11 @@ def _subject(
     if torch.accelerator.is_available():
         restorer = restorer.to(torch.accelerator.current_accelerator() or torch.device("cpu"))
     scale = experiment.data.degradation.scale
-    return Subject(name, run, restorer, lq_3hw, hq_3HW, degradation, scale, caption, _judge(run, lq_3hw))
+    return Subject(name, run, restorer, lq_3hw, hq_3HW, degradation, scale, caption, _estimate_degradation(run, lq_3hw))
 
 
-def _judge(run: Run, lq_3hw: Tensor) -> Judgement | None:
-    """What the estimator that the run was made with says."""
+def _estimate_degradation(run: Run, lq_3hw: Tensor) -> DegradationEstimate | None:
+    """The scores and levels of the estimator with which the run was made."""
     name = run.provenance()["needs"].get("dem")
     if name is None:
         return None
@@ -182,7 +182,7 @@ def _judge(run: Run, lq_3hw: Tensor) -> Judgement | None:
     scores_B2 = dem.score(lq_3hw[None], known.size // known.degradation.scale)
     [levels] = dem.labels(scores_B2)
     (blur, noise), (low, high) = scores_B2[0].tolist(), dem.thresholds_22.tolist()
-    return Judgement(source.label, (blur, noise), (tuple(low), tuple(high)), levels)
+    return DegradationEstimate(source.label, (blur, noise), (tuple(low), tuple(high)), levels)
 
 
 def _crops(experiment: Experiment, test_set: str) -> Crops:
@@ -191,7 +191,7 @@ def _crops(experiment: Experiment, test_set: str) -> Crops:
 
 
 def _names(crops: Crops) -> list[str]:
-    """What the items are called, without reading them."""
+    """Names of the items, without reading them."""
     several = crops.crops > 1
     return [
         pair.photo.label + (f"_c{crop}" if several else "") for pair in crops.pairs.found for crop in range(crops.crops)

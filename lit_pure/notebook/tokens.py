@@ -1,6 +1,6 @@
 """Prompt and answer as the model sees them: pieces of text, marks, and grids of image codes.
 
-Knows the order of a sequence and shows it as HTML and as figures. Which id means what is up to the vocabulary.
+Knows the order of a sequence, and shows it as HTML and as figures. The vocabulary knows what an id means.
 
 Suffixes: T ids, h w grid of codes, 3 RGB, s side of a picture [px].
 """
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from lit_pure.families.pure.sequence.vocabulary import BOS, SIZE_UNIT, Vocabulary
 from lit_pure.images.geometry import resize
-from lit_pure.notebook.style import WIDTH, Panel, axes, draw_panel, styled
+from lit_pure.notebook.style import WIDTH, Panel, draw_panel, make_axes, styled
 from lit_pure.notebook.subject import Answer, Subject
 
 CELLS = 16
-"""Codes of a grid that are written out along a side; of a larger grid the upper left."""
+"""Codes along a side that are written as numbers; a larger grid shows its upper left part."""
 _KINDS = {"text": "#dbe9f6", "mark": "#f3e3c3", "codes": "#dcefdc"}
 
 
@@ -36,7 +36,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Html:
-    """Something that a notebook shows as HTML."""
+    """Content that a notebook shows as HTML."""
 
     content: str
 
@@ -44,8 +44,8 @@ class Html:
         return self.content
 
 
-def pieces(vocabulary: Vocabulary, ids: Sequence[int]) -> list[Piece]:
-    """A sequence in readable pieces; the rows of an image's codes, with their newlines, are one piece."""
+def split_sequence(vocabulary: Vocabulary, ids: Sequence[int]) -> list[Piece]:
+    """A sequence in readable pieces; all codes of an image, with their newlines, are one piece."""
     marks = {
         vocabulary.bos: BOS,
         vocabulary.image_start: "image begins",
@@ -74,22 +74,22 @@ def pieces(vocabulary: Vocabulary, ids: Sequence[int]) -> list[Piece]:
 
 
 def prompt_ids(subject: Subject, answer: Answer) -> list[int]:
-    """The ids of the prompt, the LQ picture's codes in it."""
+    """The ids of the prompt, including the LQ picture's codes."""
     return subject.restorer.assembler.prompt(answer.lq_codes_hw).tolist()
 
 
 def answer_ids(subject: Subject, answer: Answer) -> list[int]:
-    """The ids of the answer: text and what fills it up, picture, end."""
+    """The ids of the answer: text and its filler, picture, end."""
     assembler, text = subject.restorer.assembler, answer.decoded.text[0]
     block = assembler.image_block(answer.codes_hw).tolist()
     return [*text, *assembler.filler(len(text)), *block, assembler.vocabulary.turn_end]
 
 
-def readable(subject: Subject, answer: Answer) -> Html:
-    """Prompt and answer, one coloured chip per piece; the ids appear under the pointer."""
+def as_html(subject: Subject, answer: Answer) -> Html:
+    """Prompt and answer, one coloured chip per piece; a tooltip shows the ids."""
     vocabulary = subject.restorer.assembler.vocabulary
     parts = [
-        _block(f"{name}: {len(ids)} tokens", pieces(vocabulary, ids))
+        _block(f"{name}: {len(ids)} tokens", split_sequence(vocabulary, ids))
         for name, ids in (("Prompt", prompt_ids(subject, answer)), ("Answer", answer_ids(subject, answer)))
     ]
     return Html("".join(parts))
@@ -97,31 +97,31 @@ def readable(subject: Subject, answer: Answer) -> Html:
 
 @styled
 def code_grids(subject: Subject, answer: Answer) -> Figure:
-    """The codes of the LQ picture and of the answer, each over the part of the picture that it stands for."""
+    """The codes of the LQ picture and of the answer, each over its part of the picture."""
     side = subject.restorer.size
     enlarged_3ss = resize(subject.lq_3hw[None].cpu(), side, side)[0]
-    figure, places = axes(1, 2, WIDTH, WIDTH / 2 + 0.3)
+    figure, axes = make_axes(1, 2, WIDTH, WIDTH / 2 + 0.3)
     same = float((answer.lq_codes_hw == answer.codes_hw).float().mean())
     rows, columns = answer.codes_hw.shape
     part = f"upper left of {rows} x {columns}" if max(rows, columns) > CELLS else f"{rows} x {columns}"
-    _draw_codes(places[0], enlarged_3ss, answer.lq_codes_hw, f"codes of the LQ picture, enlarged ({part})")
-    _draw_codes(places[1], answer.image_3ss, answer.codes_hw, f"codes of the answer ({same:.0%} as in the LQ picture)")
+    _draw_codes(axes[0], enlarged_3ss, answer.lq_codes_hw, f"codes of the LQ picture, enlarged ({part})")
+    _draw_codes(axes[1], answer.image_3ss, answer.codes_hw, f"codes of the answer ({same:.0%} as in the LQ picture)")
     return figure
 
 
-def _draw_codes(place: Axes, image_3ss: Tensor, codes_hw: Tensor, title: str) -> None:
+def _draw_codes(ax: Axes, image_3ss: Tensor, codes_hw: Tensor, title: str) -> None:
     cell = image_3ss.shape[-1] // codes_hw.shape[-1]
     shown_hw = codes_hw[:CELLS, :CELLS].cpu()
     part_3ss = image_3ss[:, : cell * shown_hw.shape[0], : cell * shown_hw.shape[1]]
-    pale_3ss = torch.lerp(part_3ss, torch.ones_like(part_3ss), 0.55)  # black numbers can be read on any picture
-    draw_panel(place, Panel(title, pale_3ss))
+    pale_3ss = torch.lerp(part_3ss, torch.ones_like(part_3ss), 0.55)  # so that black numbers are readable
+    draw_panel(ax, Panel(title, pale_3ss))
     for row, line in enumerate(shown_hw.tolist()):
         for column, code in enumerate(line):
             x, y = (cell * (position + 0.5) - 0.5 for position in (column, row))
-            place.text(x, y, str(code), ha="center", va="center", fontsize=5.5)
+            ax.text(x, y, str(code), ha="center", va="center", fontsize=5.5)
     for edge in range(1, max(shown_hw.shape)):
-        place.axhline(edge * cell - 0.5, color="white", linewidth=0.4)
-        place.axvline(edge * cell - 0.5, color="white", linewidth=0.4)
+        ax.axhline(edge * cell - 0.5, color="white", linewidth=0.4)
+        ax.axvline(edge * cell - 0.5, color="white", linewidth=0.4)
 
 
 def _size_mark(vocabulary: Vocabulary, token: int) -> str:
@@ -145,7 +145,7 @@ def _block(title: str, found: Sequence[Piece]) -> str:
 
 
 def _visible(piece: Piece) -> str:
-    """Text with its spaces and line ends to be seen."""
+    """Text with visible spaces and line ends."""
     return piece.words.replace(" ", "·").replace("\n", "↵") if piece.kind == "text" else piece.words
 
 

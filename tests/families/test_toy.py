@@ -140,12 +140,14 @@ def test_the_comparing_notebook(tested: Run, toy: Run) -> None:
     from lit_pure.notebook import choose, crops, curves, entrants, pairs, scores
 
     assert main(["run", "toy/test", "seed=1"]) == 0
-    chosen = choose.chosen(["toy/test/version_0", "toy/test/version_1"])
-    assert list(choose.overview(chosen)["family"]) == ["toy", "toy"] and "seed" in choose.settings(chosen).index
-    methods = entrants.entrants(chosen)
+    chosen = choose.select_runs(["toy/test/version_0", "toy/test/version_1"])
+    assert (
+        list(choose.overview(chosen)["family"]) == ["toy", "toy"] and "seed" in choose.differing_settings(chosen).index
+    )
+    methods = entrants.find_entrants(chosen)
     means = scores.means(methods)
     assert "psnr" in str(scores.table(means).to_dict()).lower()
-    first, second = entrants.two_to_compare(methods)
+    first, second = entrants.choose_two(methods)
     metric, test_set = entrants.common_metrics(first, second)[0], entrants.common_sets(first, second)[0]
     figures = [
         curves.overlay(chosen, ["train/loss", "val/loss"], smoothing=0.6, log=False),
@@ -153,7 +155,7 @@ def test_the_comparing_notebook(tested: Run, toy: Run) -> None:
         scores.differences(methods, against=second, test_set=test_set),
         pairs.scatter(first, second, metric, test_set),
         pairs.extremes(first, second, metric, count=2, test_set=test_set),
-        crops.side_by_side(methods, name=crops.pictures(methods)[0], box=None, zoom=4),
+        crops.side_by_side(methods, name=crops.picture_names(methods)[0], box=None, zoom=4),
     ]
     assert all(figure.axes for figure in figures)
 

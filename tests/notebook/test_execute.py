@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from lit_pure.notebook.execute import NotebookError, execute, main, notebooks
+from lit_pure.notebook.execute import NotebookError, execute, list_notebooks, main
 
 
 def write(path, *sources):
@@ -58,4 +58,4 @@ def test_what_is_no_notebook_is_named(tmp_path):
     with pytest.raises(ValueError, match="bad.ipynb cannot be read as a notebook"):
         execute(tmp_path / "bad.ipynb", tmp_path / "out", tmp_path)
     with pytest.raises(ValueError, match="no notebooks"):
-        notebooks(tmp_path / "empty")
+        list_notebooks(tmp_path / "empty")

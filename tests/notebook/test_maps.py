@@ -7,7 +7,7 @@ import torch
 
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.images.color import heatmap
-from lit_pure.notebook.maps import k_map, over_picture
+from lit_pure.notebook.maps import k_map, overlay_map
 
 
 @pytest.mark.parametrize("rule", [SamplingConfig(), SamplingConfig(k_min=5, k_max=700, mu=3.5, top_k="fixed", k=1)])
@@ -24,7 +24,7 @@ def test_k_follows_equation_2_whatever_rule_drew_the_codes(rule):
 
 def test_a_map_covers_the_cell_that_it_is_of():
     black_3ss, map_hw = torch.zeros(3, 8, 8), torch.tensor([[0.0, 1.0], [2.0, 4.0]])
-    laid = over_picture(map_hw, black_3ss, 0.0, 4.0)
+    laid = overlay_map(map_hw, black_3ss, 0.0, 4.0)
     alone = heatmap(4 - map_hw, 0.0, 4.0, 4)
     assert laid.shape == (3, 8, 8)
     torch.testing.assert_close(laid, 0.55 * alone)

@@ -12,7 +12,7 @@ import torch
 from lit_pure.__main__ import main
 from lit_pure.config.compose import PROJECT
 from lit_pure.notebook import choose, subject, variants
-from lit_pure.notebook.execute import FOLDER, execute, notebooks
+from lit_pure.notebook.execute import FOLDER, execute, list_notebooks
 
 NAMES = ["compare_runs", "look_inside"]
 LONGEST_CELL = 8
@@ -25,7 +25,7 @@ def path(request) -> Path:
 
 
 def test_these_are_all():
-    assert [path.stem for path in notebooks()] == NAMES
+    assert [path.stem for path in list_notebooks()] == NAMES
 
 
 def test_committed_without_outputs_and_valid(path):
@@ -69,9 +69,9 @@ def test_they_execute_on_small_runs(two_runs, path, tmp_path):
 
 def test_other_draws_differ_also_after_a_run_that_takes_the_most_likely(two_runs):
     """The newest run is a Top-1 run, which draws nothing by itself."""
-    photo = subject.open_test_picture(choose.chosen_restorer())
+    photo = subject.open_test_picture(choose.select_restorer())
     assert (photo.restorer.sampling.top_k, photo.restorer.sampling.k) == ("fixed", 1)
-    one, other = variants.by_seed(photo, [0, 1]).values()
+    one, other = variants.decode_by_seed(photo, [0, 1]).values()
     assert not torch.equal(one.codes_hw, other.codes_hw)
 
 

@@ -6,15 +6,15 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from lit_pure.notebook.entrants import entrants
-from lit_pure.notebook.pairs import LABELLED, difference, extremes, scatter
+from lit_pure.notebook.entrants import find_entrants
+from lit_pure.notebook.pairs import LABELLED, absolute_difference, extremes, scatter
 
 GOOD, POOR = (26.0, 27.0, 25.0, 28.0, 26.0, 29.0), (25.0, 28.0, 24.0, 27.0, 26.0, 20.0)
 
 
 @pytest.fixture
 def two(make_run):
-    found = entrants([make_run("a", GOOD, shade=0.5), make_run("b", POOR, shade=0.75)])
+    found = find_entrants([make_run("a", GOOD, shade=0.5), make_run("b", POOR, shade=0.75)])
     return found["a/version_0"], found["b/version_0"]
 
 
@@ -35,7 +35,7 @@ def test_every_picture_is_a_point_and_the_outlier_is_named(two):
 
 def test_names_of_close_points_do_not_cover_each_other(make_run):
     close = tuple(25 + 0.01 * index for index in range(6))
-    found = entrants([make_run("a", close), make_run("b", tuple(value + 0.02 for value in close))])
+    found = find_entrants([make_run("a", close), make_run("b", tuple(value + 0.02 for value in close))])
     figure = scatter(found["a/version_0"], found["b/version_0"], "psnr")
     figure.set_layout_engine("none")  # boxes of the state that is measured
     canvas = FigureCanvasAgg(figure)
@@ -46,7 +46,7 @@ def test_names_of_close_points_do_not_cover_each_other(make_run):
 
 
 def test_pictures_of_one_test_set_are_drawn(make_run):
-    found = entrants([make_run("a", GOOD, more=(50.0, 51.0)), make_run("b", POOR, more=(49.0, 52.0))])
+    found = find_entrants([make_run("a", GOOD, more=(50.0, 51.0)), make_run("b", POOR, more=(49.0, 52.0))])
     two = found["a/version_0"], found["b/version_0"]
     [place, bars] = scatter(*two, "psnr", "second").axes
     assert sum(len(drawn.get_offsets()) for drawn in place.collections) == 2 == len(bars.patches)
@@ -88,4 +88,4 @@ def test_pictures_that_were_not_kept_leave_a_note(two):
 def test_the_difference_is_in_levels():
     black, grey = torch.zeros(3, 2, 2), torch.zeros(3, 2, 2)
     grey[:, 0, 0] = torch.tensor([30, 0, 60]) / 255
-    torch.testing.assert_close(difference(black, grey), torch.tensor([[30.0, 0.0], [0.0, 0.0]]))
+    torch.testing.assert_close(absolute_difference(black, grey), torch.tensor([[30.0, 0.0], [0.0, 0.0]]))

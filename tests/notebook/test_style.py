@@ -7,17 +7,17 @@ import torch
 from matplotlib import pyplot
 
 from lit_pure.images.color import heatmap
-from lit_pure.notebook.style import LIGHT_IS_HIGH, Panel, fitting, range_of, sheet
+from lit_pure.notebook.style import LIGHT_IS_HIGH, Panel, limits_of, picture_grid, shorten_title
 
 
 def test_a_figure_is_never_open():
     before = dict(matplotlib.rcParams)
-    figure = sheet([Panel("one", torch.rand(3, 8, 8)), Panel("two", None, "not kept")], 2, "title")
+    figure = picture_grid([Panel("one", torch.rand(3, 8, 8)), Panel("two", None, "not kept")], 2, "title")
     assert not pyplot.get_fignums() and dict(matplotlib.rcParams) == before
     assert figure.axes[0].images[0].get_interpolation() == "nearest"
     assert figure.axes[1].texts[0].get_text() == "not kept"
     with pytest.raises(ValueError, match="no pictures"):
-        sheet([], 2)
+        picture_grid([], 2)
 
 
 def test_the_bars_colours_are_those_of_heat_maps():
@@ -27,12 +27,12 @@ def test_the_bars_colours_are_those_of_heat_maps():
 
 
 def test_long_titles_keep_their_end():
-    place = sheet([Panel("", torch.rand(3, 8, 8))] * 4, 4, side=1.5).axes[0]
-    assert fitting("short", place) == "short"
-    cut = fitting("ablations/sampling/top2000/version_12\nPSNR 20.11", place)
+    place = picture_grid([Panel("", torch.rand(3, 8, 8))] * 4, 4, side=1.5).axes[0]
+    assert shorten_title("short", place) == "short"
+    cut = shorten_title("ablations/sampling/top2000/version_12\nPSNR 20.11", place)
     assert cut.startswith("..") and cut.endswith("version_12\nPSNR 20.11")
 
 
 def test_a_flat_map_has_a_range():
-    low, high = range_of(torch.full((4, 4), 2.0))
+    low, high = limits_of(torch.full((4, 4), 2.0))
     assert low < high
