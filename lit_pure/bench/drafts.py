@@ -71,11 +71,11 @@ def _measure(
     restorer: Restorer, setting: SamplingConfig, squares: Sequence[Tensor], report: Progress
 ) -> tuple[list[Tensor], float, float]:
     """Codes of every square, mean passes, and tokens per second."""
-    device = next(restorer.backbone.parameters()).device
+    device = restorer.device
     before, restorer.sampling = restorer.sampling, setting
     answers = []
     for number, square in enumerate(squares):
-        answers.append(restorer.answer(square.to(device), [str(number)]))
+        answers.append(restorer.answer(restorer.tokenizer.encode(square.to(device)), [str(number)]))
         report(1)
     restorer.sampling = before
     seconds, tokens = (sum(getattr(answer, name) for answer in answers) for name in ("seconds", "tokens"))

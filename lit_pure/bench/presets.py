@@ -6,7 +6,7 @@ Knows sizes and settings, and the settings that do not allow a comparison. Impor
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lit_pure.config.compose import ConfigError, compose, override
+from lit_pure.config.compose import ConfigError, compose_as, override
 from lit_pure.config.data import DataConfig
 from lit_pure.config.experiment import EvaluationConfig
 from lit_pure.config.pure import BackboneConfig, PureExperiment
@@ -32,9 +32,8 @@ def preset_experiment(preset: str, overrides: Sequence[str], steps: int) -> Pure
     """
     if named := [item for item in overrides if item.partition("=")[0] in {f"trainer.{name}" for name in DECIDED}]:
         raise ConfigError(f"{named[0]}: bench train decides that itself; take --steps and --rounds")
-    base = compose("pure/nano") if preset == NANO else _large(LARGE[preset], preset)
+    base = compose_as(PureExperiment, "pure/nano") if preset == NANO else _large(LARGE[preset], preset)
     experiment = override(base, overrides)
-    assert isinstance(experiment, PureExperiment)
     _check(experiment)
     never = steps + 1
     accelerator = "cpu" if preset == NANO else "gpu"

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lit_pure.bench.presets import ROWS
-from lit_pure.config.compose import compose
+from lit_pure.config.compose import compose_as
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment, VQConfig
 from lit_pure.datasets.order import Key, Stream
@@ -26,7 +26,7 @@ from lit_pure.families.pure.sequence.assemble import Assembler, Sample
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS
 from lit_pure.lit.data import PhotoDataModule
-from lit_pure.lit.modules import made_module
+from lit_pure.lit.modules import build_module
 from lit_pure.lit.pure import ARModule
 from lit_pure.models import weights
 from lit_pure.models.next_token import NextTokenBackbone
@@ -58,7 +58,7 @@ def on_photographs(experiment: PureExperiment, folder: Path) -> Callable[[], Tra
         needs["dem"] = runs.require(experiment.needs.dem)
 
     def make() -> TrainSubject:
-        module, transform = made_module(experiment, needs)
+        module, transform = build_module(experiment, needs)
         assert isinstance(module, ARModule)
         return TrainSubject(module, PhotoDataModule(experiment.data, experiment.seed, transform))
 
@@ -67,8 +67,7 @@ def on_photographs(experiment: PureExperiment, folder: Path) -> Callable[[], Tra
 
 def _untrained(experiment: PureExperiment, folder: Path) -> Run:
     """A run with random weights of the tokenizer that the experiment needs, and nothing else."""
-    known = compose(runs.experiment_of(experiment.needs.tokenizer))
-    assert isinstance(known, TokenizerExperiment)
+    known = compose_as(TokenizerExperiment, runs.experiment_of(experiment.needs.tokenizer))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         weights.save_tokenizer(Run(folder).weights, VQTokenizer(known.vq))

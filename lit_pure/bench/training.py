@@ -25,7 +25,7 @@ from lit_pure.config.pure import PureExperiment
 from lit_pure.lit.callbacks.flops import peak_of
 from lit_pure.lit.callbacks.protocols import Work
 from lit_pure.lit.pure import ARModule
-from lit_pure.lit.trainer import watched
+from lit_pure.lit.trainer import make_trainer
 from lit_pure.runs import folder as runs
 from lit_pure.runs.resume import RunPoint
 from lit_pure.runs.stop import Stopped
@@ -99,7 +99,7 @@ def compare(preset: str, experiment: PureExperiment, device: torch.device, round
         point = RunPoint(folder / "bench" / "version_0")
         point.folder.mkdir(parents=True)
         facts = runs.provenance(experiment.seed, {}, {}, ["lit-pure", "bench", "train"])
-        trainer = watched(experiment, subject.module, point, facts).trainer
+        trainer = make_trainer(experiment, subject.module, point, facts).trainer
         trainer.callbacks.append(turns)  # type: ignore[attr-defined]
         try:
             trainer.fit(subject.module, subject.data)

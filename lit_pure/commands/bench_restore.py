@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_pure.commands.figures import chosen_device, progress, where_measured, write
-from lit_pure.commands.parsing import Subparsers, add, print_table
+from lit_pure.commands.parsing import Subparsers, add, add_settings, print_table
 from lit_pure.commands.paths import require_pictures, require_places
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
@@ -38,13 +38,8 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
         "--photos", type=Path, metavar="FOLDER", help="low-quality photographs (default: those in scikit-image)"
     )
     command.add_argument("--repeat", type=int, default=5, metavar="N", help="of which the median counts (default: 5)")
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        action="extend",
-        metavar="KEY=VALUE",
-        help="settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16",
+    add_settings(
+        command, "settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16"
     )
     command.add_argument(
         "--json",
@@ -72,12 +67,12 @@ def restore_command(arguments: argparse.Namespace) -> int:
 
     side = settings.data.size // settings.data.degradation.scale
     photos = squares(str(arguments.photos or SKIMAGE), side, arguments.repeat)
-    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device)
+    restorer = restorer_of(run, settings).to(device)
     cost = measure(restorer, photos, arguments.repeat, progress)
     where = where_measured(device)
     _show(run, cost, where["device"])
     changed = {"settings": arguments.set} if arguments.set else {}
-    write(target, {"run": run.label, **vars(cost), **where, **changed})
+    write(target, {"run": run.label, **cost.record(), **where, **changed})
     return 0
 
 
@@ -105,11 +100,11 @@ def _show(run: Run, cost: "Complexity", device: str) -> None:
     spread = f"lowest {cost.seconds_lowest:.3f}, highest {cost.seconds_highest:.3f}"
     print(f"{run.label}: {cost.seconds_per_image:.3f} s per picture of {size} (median; {spread}; {many})")
     print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in cost.stages.items()))
-    rounded = "" if cost.quantize == "none" else f" with weights in {cost.quantize}"
+    how = "".join(f"{key} {value}, " for key, value in cost.computing.items() if value != "none")
     memory = "" if cost.peak_mib is None else f", {cost.peak_mib:,.0f} MiB at most"
     print(
         f"{cost.tokens:,.0f} tokens, {cost.tokens_per_second:,.1f} a second, {cost.passes:,.0f} passes; "
-        f"engine {cost.engine}, {cost.dtype}{rounded}, on {device}{memory}"
+        f"{how}on {device}{memory}"
     )
     print("parameters: " + ", ".join(f"{name} {count:,}" for name, count in cost.parameters.items()))
     print(TIMED)

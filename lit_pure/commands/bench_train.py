@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure.bench.presets import LARGE, NANO, PRESETS, preset_experiment
 from lit_pure.commands.figures import chosen_device, show, where_measured, write
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, add_settings
 from lit_pure.commands.paths import require_places
 from lit_pure.config.compose import ConfigError
 
@@ -38,14 +38,7 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
     command.add_argument(
         "--peak-flops", type=float, default=0.0, help="of the device, for MFU (default: what is known of it)"
     )
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        action="extend",
-        metavar="KEY=VALUE",
-        help="settings of the experiment, for example trainer.strategy=fsdp backbone.layers=8",
-    )
+    add_settings(command, "settings of the experiment, for example trainer.strategy=fsdp backbone.layers=8")
     return command
 
 

@@ -13,7 +13,7 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.files.atomic import write_json, write_whole
 
 if TYPE_CHECKING:
-    from lit_pure.datasets.curation.check import Finding, Report
+    from lit_pure.datasets.curation.check import CheckReport, Finding
 
 SHOWN = 5
 """Files of each kind that are printed without --all."""
@@ -68,7 +68,7 @@ def _refuse(arguments: argparse.Namespace, workers: int) -> None:
     require_places({"--json": arguments.json, "--write-list": arguments.write_list})
 
 
-def _show(report: "Report", shown: int | None) -> None:
+def _show(report: "CheckReport", shown: int | None) -> None:
     """A table by kind, with the first files of each."""
     say(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
     for title, findings in (("", report.problems), ("warning: ", report.warnings)):
@@ -88,7 +88,7 @@ def _show_kind(title: str, findings: "Sequence[Finding]", shown: int | None) -> 
         say(f"    and {len(findings) - shown} more (--all prints them)")
 
 
-def _content(report: "Report") -> dict[str, Any]:
+def _content(report: "CheckReport") -> dict[str, Any]:
     return {
         "folder": str(report.folder),
         "pictures": report.pictures,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
 from lit_pure.commands.paths import asked_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
@@ -25,18 +25,12 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         metavar="NAME",
         help=f"a file in data/degradation/, or the path of your own (default: {PRESET})",
     )
+    add_settings(command, "knobs that replace the preset's, for example jpeg_range=[50,90] second_blur_prob=0")
+    number = whole_number(0)
+    command.add_argument("--seed", type=number, default=0, metavar="N", help="of all random draws (default: 0)")
+    command.add_argument("--scale", type=number, metavar="N", help="HQ side over LQ side (default: 4)")
     command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        action="extend",
-        metavar="KEY=VALUE",
-        help="knobs over the preset's, for example jpeg_range=[50,90] second_blur_prob=0",
-    )
-    command.add_argument("--seed", type=_count, default=0, metavar="N", help="of all numbers drawn (default: 0)")
-    command.add_argument("--scale", type=_count, metavar="N", help="HQ side over LQ side (default: 4)")
-    command.add_argument(
-        "--size", type=_count, metavar="PX", help="side of square HQ pictures (default: the whole photograph)"
+        "--size", type=number, metavar="PX", help="side of square HQ pictures (default: the whole photograph)"
     )
     command.add_argument(
         "--fit",
@@ -47,7 +41,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument(
         "--crops",
-        type=_count,
+        type=number,
         default=1,
         metavar="N",
         help="squares per photograph: the centre, then spread around it (default: 1)",
@@ -66,13 +60,13 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure.degradation.folder import Outcome, Recipe, contact_sheet, degrade_files, plan
+    from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
     from lit_pure.files.atomic import require_writable
 
-    pairs = plan(paths, arguments.crops)
+    pairs = plan_pairs(paths, arguments.crops)
     require_writable(arguments.out)
     recipe = Recipe(knobs, arguments.seed, arguments.size, arguments.crops, arguments.fit)
-    outcomes: list[Outcome] = []
+    outcomes: list[DegradedPair] = []
     bar: tqdm[Any] = tqdm(total=len(pairs), unit=" pairs", desc="degrading", file=sys.stderr, disable=None)
     with bar:
         for outcome in degrade_files(pairs, arguments.out, recipe):
@@ -81,7 +75,7 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     for error in dict.fromkeys(outcome.error for outcome in outcomes if outcome.error):
         print(error)
     failed = sum(bool(outcome.error) for outcome in outcomes)
-    before = sum(outcome.before for outcome in outcomes)
+    before = sum(outcome.skipped for outcome in outcomes)
     already = f", {before} of them before" if before else ""
     sheet = contact_sheet(arguments.out)
     look = f"; look at {sheet}" if sheet else ""
@@ -107,9 +101,3 @@ def _checked(arguments: argparse.Namespace) -> DegradationConfig:
     if inside := [path for path in arguments.photos if path.resolve() == arguments.out.resolve()]:
         raise ConfigError(f"{COMMAND_LINE}: {inside[0]} cannot be both IN and OUT; name another folder to write to")
     return knobs
-
-
-def _count(word: str) -> int:
-    if not word.isascii() or not word.isdigit():
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number, 0 or more")
-    return int(word)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from lit_pure.images.matching import Matches
     from lit_pure.metrics.choice import Choice
-    from lit_pure.metrics.evaluation import Evaluation, Problem
-    from lit_pure.metrics.intervals import Interval, Paired
+    from lit_pure.metrics.evaluation import Evaluation, EvaluationProblem
+    from lit_pure.metrics.intervals import Interval, PairedDifference
 
 HIGHEST_LEVEL = 0.999
 """Beyond, the resamples are too few to say."""
@@ -168,9 +168,9 @@ def _show_differences(found: "Evaluation") -> None:
     say("Better or chance: by the interval of the mean. p asks how often alone, not by how much, and may differ.")
 
 
-def _show_problems(problems: "Sequence[Problem]") -> None:
+def _show_problems(problems: "Sequence[EvaluationProblem]") -> None:
     """What is not, or not wholly, evaluated, the first files of each kind by name."""
-    kinds: dict[tuple[str, str], list[Problem]] = {}
+    kinds: dict[tuple[str, str], list[EvaluationProblem]] = {}
     for problem in problems:
         reason = problem.message.removeprefix(f"{problem.file}: ")
         kinds.setdefault((f"no {problem.metric}" if problem.metric else "left out", reason), []).append(problem)
@@ -181,7 +181,7 @@ def _show_problems(problems: "Sequence[Problem]") -> None:
             say(f"{what}: {len(alike) - SHOWN} more: {reason} (--json FILE names them all)")
 
 
-def _better(one: "Paired", up: bool, mine: str, theirs: str) -> str:
+def _better(one: "PairedDifference", up: bool, mine: str, theirs: str) -> str:
     """In words: who is better, where the interval leaves out 0."""
     low, high = one.difference.low, one.difference.high
     if not one.difference.known:

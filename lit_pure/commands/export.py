@@ -7,11 +7,11 @@ import argparse
 import shutil
 from pathlib import Path
 
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, add_settings
 from lit_pure.commands.paths import require_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
-from lit_pure.config.pure import PureExperiment
 from lit_pure.families.settings import settings_of
+from lit_pure.families.table import family_of
 from lit_pure.runs import checkpoints
 from lit_pure.runs import folder as runs
 from lit_pure.runs.checkpoints import FOLDER, Checkpoint
@@ -33,13 +33,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         choices=DTYPES,
         help="export a finished run instead: its configuration, provenance, figures, and its weights in these numbers",
     )
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="with --run: settings of sampling and restoring that it is passed on with",
-    )
+    add_settings(command, "with --run: settings of sampling and restoring to export it with")
 
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -63,14 +57,7 @@ def export_command(arguments: argparse.Namespace) -> int:
     if arguments.set:
         raise ConfigError(f"{COMMAND_LINE}: --set {arguments.set[0]} goes with --run; a checkpoint has no settings")
     run, checkpoint = _found(arguments.source)
-    experiment = run.experiment()
-    if not isinstance(experiment, PureExperiment):
-        raise ConfigError(
-            f"{run.label} is a run of family {experiment.family}: only checkpoints of pure runs are exported; "
-            "others keep their weights when they are finished"
-        )
-    if experiment.adapter.kind != "none":
-        runs.require(run.provenance()["needs"]["start"])
+    family_of(run).check_export(run)
     from lit_pure.lit.export import export
 
     averaged = export(run, checkpoint.folder, out)

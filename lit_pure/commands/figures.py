@@ -33,12 +33,12 @@ def progress(name: str, total: int, unit: str = " tokens") -> Callable[[int], No
 
     bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, disable=None, leave=False)
 
-    def made(count: int) -> None:
+    def advance(count: int) -> None:
         bar.update(count)
         if bar.n >= total:
             bar.close()
 
-    return made
+    return advance
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

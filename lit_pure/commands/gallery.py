@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, whole_number
 from lit_pure.config.compose import ConfigError
 from lit_pure.runs import folder as runs
 
@@ -28,16 +28,25 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "to scores.csv there; may be given several times",
     )
     command.add_argument(
-        "--set", action="append", default=[], metavar="NAME", help="a test set (default: all that the runs share)"
+        "--test-set",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a test set to show (default: all that the runs share); may be repeated",
+    )
+    count = whole_number(1)
+    command.add_argument(
+        "--photos", type=count, default=50, metavar="N", help="at most N pictures, drawn by the seed (default: 50)"
     )
     command.add_argument(
-        "--photos", type=_count, default=50, metavar="N", help="most pictures to show, drawn by the seed (default: 50)"
+        "--comparisons", type=count, default=50, metavar="N", help="for each voter (default: 50, as in the paper)"
     )
     command.add_argument(
-        "--comparisons", type=_count, default=50, metavar="N", help="asked of each voter (default: 50, the paper's)"
-    )
-    command.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of which pictures, and of the order of the test (default: 0)"
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="draws the pictures and the order of the blind test (default: 0)",
     )
 
 
@@ -45,13 +54,11 @@ def gallery_command(arguments: argparse.Namespace) -> int:
     """Write one HTML page to compare runs picture by picture, with a blind test whose votes `votes` counts."""
     chosen = [runs.require(name) for name in arguments.runs]
     folders = _folders(arguments.folder)
-    if arguments.seed < 0:
-        raise ConfigError(f"--seed {arguments.seed} is below 0; give a whole number from 0")
     from lit_pure.gallery.gather import gather
     from lit_pure.gallery.page import require_ours
 
     require_ours(arguments.out)
-    gallery = gather(chosen, folders, arguments.set, arguments.photos, arguments.seed)
+    gallery = gather(chosen, folders, arguments.test_set, arguments.photos, arguments.seed)
     from tqdm import tqdm
 
     from lit_pure.gallery.write import write
@@ -69,7 +76,7 @@ def gallery_command(arguments: argparse.Namespace) -> int:
         print(f"blind test: {where}; count what voters save with: lit-pure votes FILE ...")
     if size > HEAVY:
         fewer = max(1, int(written.shots * HEAVY / size))
-        print(f"warning: above {HEAVY} MB browsers are slow; --photos {fewer} or a single --set makes it lighter")
+        print(f"warning: browsers are slow above {HEAVY} MB; --photos {fewer} or a single --test-set makes it smaller")
     return 1 if written.notes else 0
 
 
@@ -89,9 +96,3 @@ def _folders(words: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--folder {word}: there is no folder {folder}")
         folders[name] = Path(folder)
     return folders
-
-
-def _count(word: str) -> int:
-    if not word.isascii() or not word.isdigit() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number from 1")
-    return int(word)

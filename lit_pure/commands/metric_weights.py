@@ -21,7 +21,7 @@ def metric_weights(arguments: argparse.Namespace) -> int:
             f"{arguments.overrides[0]}: settings belong to experiments; choose with --metrics or --protocol"
         )
     readers: dict[WeightsFile, list[str]] = {}
-    for key in _asked(arguments.metrics, arguments.protocol):
+    for key in _selected_metrics(arguments.metrics, arguments.protocol):
         for file in table.METRICS[key].files:
             readers.setdefault(file, []).append(key)
     if not readers:
@@ -43,7 +43,7 @@ def metric_weights(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(metrics: list[str] | None, protocol: str | None) -> list[str]:
+def _selected_metrics(metrics: list[str] | None, protocol: str | None) -> list[str]:
     """The metrics to look at, each once."""
     if metrics is not None and protocol is not None:
         raise ConfigError("--metrics and --protocol both say which metrics; give one")

@@ -1,4 +1,7 @@
-"""How a command joins the command line, takes a list, and prints. Knows argparse; knows nothing of what commands do."""
+"""What commands share: how one joins the command line, its kinds of arguments, and printing.
+
+Knows argparse. Knows nothing of what commands do.
+"""
 
 import argparse
 import sys
@@ -17,22 +20,39 @@ def add(commands: "Subparsers[argparse.ArgumentParser]", name: str, function: Co
     return command
 
 
+def add_settings(command: argparse.ArgumentParser, words: str) -> None:
+    """Add `--set KEY=VALUE ...`, which may be repeated; `words` is its help."""
+    command.add_argument("--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help=words)
+
+
 def comma_list(text: str) -> list[str]:
-    """`a,b` is ["a", "b"]; the type of an argument, which must name something."""
+    """The type of an argument: `a,b` is ["a", "b"]; an empty list is an error."""
     found = [word.strip() for word in text.split(",") if word.strip()]
     if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} names nothing; write one or more, with commas between")
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing; give one or more, separated by commas")
     return list(dict.fromkeys(found))
 
 
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """The type of an argument: a whole number from `low` to `high`; None is no upper end."""
+    expected = f"{low} or more" if high is None else f"from {low} to {high}"
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= (int(text) if high is None else high)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give a whole number, {expected}")
+        return int(text)
+
+    return parse
+
+
 def say(words: str) -> None:
-    """Print, with escapes for what the terminal lacks or what is no UTF-8: nothing is lost by an arrow or a name."""
+    """Print; characters that the terminal lacks, or that are not UTF-8, become escapes instead of an error."""
     encoding = sys.stdout.encoding or "utf-8"
     print(words.encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def print_table(rows: Sequence[Sequence[str]], figures: Collection[int] = ()) -> None:
-    """Columns as wide as their widest cell; those numbered in `figures` stand to the right, the others to the left."""
+    """Print columns as wide as their widest cell; those numbered in `figures` are aligned right, all others left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
-from lit_pure.images.files import EXTENSIONS, list_images, photographs
+from lit_pure.images.files import EXTENSIONS, list_images, list_photographs
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def require_folder(flag: str, out: Path) -> None:
 def asked_photographs(places: Sequence[Path]) -> list[Path]:
     """The files named, and all pictures of the folders named. Raises ConfigError where there are none."""
     with asked_wrongly(COMMAND_LINE):
-        return photographs(places)
+        return list_photographs(places)
 
 
 def require_pictures(flag: str, folder: Path | None) -> None:

@@ -29,7 +29,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "runs of the experiments that belong there",
     )
     command.add_argument("--format", choices=FORMATS, default="terminal", help="what is written (default: terminal)")
-    command.add_argument("--set", metavar="NAME", default="", help="with --layout: this test set alone")
+    command.add_argument("--test-set", metavar="NAME", default="", help="with --layout: only this test set")
     command.add_argument("--intervals", action="store_true", help="with --layout: 95 %% intervals of our figures")
     command.add_argument("--out", type=Path, metavar="FILE", help="write the table there instead of showing it")
 
@@ -47,7 +47,7 @@ def report_command(arguments: argparse.Namespace) -> int:
         return _overview(arguments, chosen or runs.finished())
     from lit_pure.report.assemble import assemble
 
-    table = assemble(wanted, chosen, only=arguments.set, intervals=arguments.intervals)
+    table = assemble(wanted, chosen, only=arguments.test_set, intervals=arguments.intervals)
     if arguments.format == "csv":  # which has no place for them
         for note in notes(table, marked=False):
             print(note, file=sys.stderr)
@@ -57,8 +57,8 @@ def report_command(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """ConfigError for flags that do not fit together."""
-    if not arguments.layout and (arguments.set or arguments.intervals):
-        flag = "--set" if arguments.set else "--intervals"
+    if not arguments.layout and (arguments.test_set or arguments.intervals):
+        flag = "--test-set" if arguments.test_set else "--intervals"
         raise ConfigError(f"{flag} belongs to --layout; name one, or see them with --layout {LIST}")
     require_places({"--out": arguments.out})
 
@@ -78,9 +78,9 @@ def _overview(arguments: argparse.Namespace, chosen: Sequence[Run]) -> int:
     if not chosen:
         print(f"no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
         return 0
-    from lit_pure.report.overview import overview, sound, text, to_table
+    from lit_pure.report.overview import overview, readable_runs, text, to_table
 
-    kept, wrong = sound(chosen)
+    kept, wrong = readable_runs(chosen)
     if kept:
         frame = overview(kept)
         shown = f"{text(frame)}\n" if arguments.format == "terminal" else render(to_table(frame), arguments.format)

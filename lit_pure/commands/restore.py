@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
 from lit_pure.commands.paths import asked_photographs
-from lit_pure.config.experiment import ColorFix
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -17,7 +16,7 @@ from lit_pure.runs.folder import Run
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from lit_pure.restoring.folder import Outcome
+    from lit_pure.restoring.folder import RestoredFile
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
@@ -35,7 +34,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
     command.add_argument(
         "--scale",
-        type=_scale,
+        type=whole_number(1, LARGEST_SCALE),
         metavar="N",
         help=f"enlarge each side N times, 1 to {LARGEST_SCALE} (default: what the run was trained for)",
     )
@@ -46,15 +45,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         f"contrast (adain) (default: {FIX}, because people look at photographs)",
     )
     command.add_argument("--batch", type=int, metavar="N", help="squares restored at once; memory grows with it")
-    command.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        action="extend",
-        metavar="KEY=VALUE",
-        help="settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25",
-    )
-    command.add_argument("--again", action="store_true", help="restore also what is restored already")
+    add_settings(command, "settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25")
+    command.add_argument("--again", action="store_true", help="also restore photographs that are already restored")
 
 
 def restore_command(arguments: argparse.Namespace) -> int:
@@ -70,10 +62,10 @@ def restore_command(arguments: argparse.Namespace) -> int:
     require_writable(arguments.out)
     from lit_pure.families.table import restorer_of
 
-    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device())
+    restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
-    outcomes: list[Outcome] = []
+    outcomes: list[RestoredFile] = []
     bar: tqdm[Any] = tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None)
     with bar:
 
@@ -106,7 +98,7 @@ class Bar:
         self.bar.update(made)
 
 
-def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
+def _conclude(outcomes: "list[RestoredFile]", out: Path) -> int:
     """Say what was done; the exit code."""
     failed = sum(outcome.picture is None for outcome in outcomes)
     before = sum(outcome.skipped for outcome in outcomes)
@@ -115,13 +107,7 @@ def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
     return 1 if failed else 0
 
 
-def _scale(word: str) -> int:
-    if not word.isascii() or not word.isdigit() or not 1 <= int(word) <= LARGEST_SCALE:
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number from 1 to {LARGEST_SCALE}")
-    return int(word)
-
-
-def _settings(run: Run, arguments: argparse.Namespace) -> PureExperiment:
+def _settings(run: Run, arguments: argparse.Namespace) -> RestoringExperiment:
     """The run's experiment with the flags laid over it. Raises ConfigError."""
     flags = {"restoring.color_fix": arguments.color_fix, "restoring.batch": arguments.batch}
     return settings_of(run, [*arguments.set, *(f"{key}={value}" for key, value in flags.items() if value is not None)])

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure.commands.parsing import Subparsers, add, comma_list, say
+from lit_pure.commands.parsing import Subparsers, add, comma_list, say, whole_number
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 
 if TYPE_CHECKING:
@@ -27,11 +27,15 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--work", type=Path, default=Path("studies"), help="for what lies in between (default: studies)"
     )
-    command.add_argument("--workers", type=_count, default=2, metavar="N", help="processes, a thread each (default: 2)")
+    command.add_argument(
+        "--workers", type=whole_number(1), default=2, metavar="N", help="processes, with one thread each (default: 2)"
+    )
     command.add_argument("--arms", type=comma_list, default=[], metavar="A,B", help="do only these")
     command.add_argument("--sets", type=comma_list, default=[], metavar="A,B", help="do only these")
     command.add_argument("--seeds", type=comma_list, default=[], metavar="0,1", help="do only these")
-    command.add_argument("--limit", type=_count, default=0, metavar="N", help="only the first N pictures of each set")
+    command.add_argument(
+        "--limit", type=whole_number(1), default=0, metavar="N", help="only the first N pictures of each set"
+    )
     check = "do finished jobs again and compare, changing nothing; with --limit, the first N pictures of each"
     command.add_argument("--check", action="store_true", help=check)
 
@@ -55,8 +59,8 @@ def study_command(arguments: argparse.Namespace) -> int:
     most = 0 if arguments.check else arguments.limit
     sets = {name: pictures_of(name, config, most) for name, config in plan.sets.items()}
     every = list(jobs_of(plan, sets))
-    asked = [job for job in every if _asked(arguments, job)]
-    return _do_again(arguments, asked) if arguments.check else _do(arguments, plan, sets, every, asked)
+    asked = [job for job in every if _is_selected(arguments, job)]
+    return _recheck(arguments, asked) if arguments.check else _run_jobs(arguments, plan, sets, every, asked)
 
 
 def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
@@ -80,7 +84,7 @@ def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
         raise ValueError("; ".join(f"{run} could not be made ({why})" for run, why in failed.items()))
 
 
-def _do(
+def _run_jobs(
     arguments: argparse.Namespace,
     plan: "StudyConfig",
     sets: "Mapping[str, Pictures]",
@@ -90,36 +94,37 @@ def _do(
     """Do the jobs that are asked for, and write the page of all."""
     from lit_pure.files.atomic import require_writable
     from lit_pure.study.page import write_page
-    from lit_pure.study.workers import do_jobs, finished
+    from lit_pure.study.workers import is_finished, run_jobs
 
     require_writable(arguments.out)
-    todo = [job for job in asked if not finished(job, arguments.out, arguments.work)]
+    todo = [job for job in asked if not is_finished(job, arguments.out, arguments.work)]
     say(f"{len(asked)} jobs, {len(asked) - len(todo)} of them done before")
     limited = f"lit-pure study {arguments.name} --limit {arguments.limit}"
     again = limited if arguments.limit else f"make study NAME={arguments.name}"
     try:
-        with _bar(todo, 0) as (progress, tell):
-            for job in do_jobs(todo, arguments.out, arguments.work, arguments.workers, progress):
-                tell(f"done: {job.label}")
+        with _bar(todo, 0) as (progress, print_line):
+            for job in run_jobs(todo, arguments.out, arguments.work, arguments.workers, progress):
+                print_line(f"done: {job.label}")
     finally:
         page = write_page(arguments.name, again, plan, every, sets, arguments.out, arguments.work)
     say(f"{page}: {arguments.name}")
     return 0
 
 
-def _do_again(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
+def _recheck(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
     """Do finished jobs again, and tell how they came out."""
     from lit_pure.study import score_files
-    from lit_pure.study.check import do_again
+    from lit_pure.study.check import recheck_jobs
 
     jobs = [job for job in asked if score_files.read(job, arguments.out)]
     if not jobs:
         raise ValueError(f"{arguments.out} holds no finished job of these to compare with; leave out --check first")
     differ = 0
-    with _bar(jobs, arguments.limit) as (progress, tell):
-        for one in do_again(jobs, arguments.out, arguments.limit, arguments.workers, progress):
-            apart = "; scores differ by up to " + ", ".join(f"{far:g} {key}" for key, far in one.apart.items())
-            tell(f"{one.job.label}: {one.same} of {one.of} pictures are the same{apart if one.apart else ''}")
+    with _bar(jobs, arguments.limit) as (progress, print_line):
+        for one in recheck_jobs(jobs, arguments.out, arguments.limit, arguments.workers, progress):
+            listed = ", ".join(f"{far:g} {key}" for key, far in one.differences.items())
+            note = f"; scores differ by up to {listed}" if listed else ""
+            print_line(f"{one.job.label}: {one.same} of {one.of} pictures are the same{note}")
             differ += not one.agrees
     other = "; another kind of processor or another release of torch rounds otherwise" if differ else ""
     say(f"{len(jobs) - differ} of {len(jobs)} jobs came out as they are kept{other}")
@@ -138,15 +143,15 @@ def _bar(jobs: "Sequence[Job]", most: int) -> "Iterator[tuple[Progress, Callable
         bar.set_description(job.label, refresh=False)
         bar.update(sum(counts[: jobs.index(job)]) + done - bar.n)
 
-    def tell(line: str) -> None:
+    def print_line(line: str) -> None:
         with bar.external_write_mode(file=sys.stdout):
             print(line, flush=True)
 
     with bar:
-        yield progress, tell
+        yield progress, print_line
 
 
-def _asked(arguments: argparse.Namespace, job: "Job") -> bool:
+def _is_selected(arguments: argparse.Namespace, job: "Job") -> bool:
     """Whether the flags leave a job in."""
     parts = ((arguments.arms, job.arm), (arguments.sets, job.pictures.name), (arguments.seeds, str(job.seed)))
     return all(not wanted or part in wanted for wanted, part in parts)
@@ -163,9 +168,3 @@ def _check(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
         from lit_pure.report.layouts import layout
 
         layout(plan.layout)
-
-
-def _count(word: str) -> int:
-    if not word.isascii() or not word.isdigit() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a whole number, 1 or more")
-    return int(word)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lit_pure.commands.parsing import Subparsers, add, say
+from lit_pure.commands.parsing import Subparsers, add, say, whole_number
 from lit_pure.commands.run import check_needs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
 from lit_pure.launch import slurm
@@ -35,11 +35,17 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     asked.add_argument("--account", metavar="NAME", type=_matching(r"\S+", "lab"), help="whom it is charged to")
     time = "longest time of a job; a run saves before it is up, and goes on in a new job"
     asked.add_argument("--time", type=_matching(slurm.TIME, "90, 12:00:00 or 2-00"), help=time)
-    asked.add_argument("--nodes", metavar="N", type=_count, help="default trainer.num_nodes")
-    asked.add_argument("--gpus-per-node", metavar="N", type=_count, help="default trainer.devices, of which auto is 1")
-    asked.add_argument("--cpus-per-task", metavar="N", type=_count, help="for each GPU; default data.num_workers + 1")
+    asked.add_argument("--nodes", metavar="N", type=whole_number(1), help="default trainer.num_nodes")
+    asked.add_argument(
+        "--gpus-per-node", metavar="N", type=whole_number(1), help="default trainer.devices, of which auto is 1"
+    )
+    asked.add_argument(
+        "--cpus-per-task", metavar="N", type=whole_number(1), help="for each GPU; default data.num_workers + 1"
+    )
     asked.add_argument("--mem", metavar="SIZE", type=_matching(slurm.MEMORY, "64G"), help="memory of a node")
-    asked.add_argument("--parallel", metavar="N", type=_count, help="variants that run at the same time; default all")
+    asked.add_argument(
+        "--parallel", metavar="N", type=whole_number(1), help="variants that run at the same time; default all"
+    )
     other = "any other option of sbatch, such as qos=high, or exclusive; may be repeated"
     asked.add_argument("--slurm", metavar="KEY=VALUE", type=_option, action="append", default=[], help=other)
 
@@ -122,12 +128,6 @@ def _request(arguments: argparse.Namespace) -> slurm.Request | None:
         flag = f"--{asked[0].replace('_', '-')}"
         raise ConfigError(f"{COMMAND_LINE}: {flag} is for --launcher slurm; add that, or leave {flag} out")
     return None
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no count; write 1 or more")
-    return int(text)
 
 
 def _matching(pattern: str | re.Pattern[str], example: str) -> Callable[[str], str]:

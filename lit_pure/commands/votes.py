@@ -19,7 +19,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def votes_command(arguments: argparse.Namespace) -> int:
     """Count the votes of one gallery: how often each method was chosen, and each pair against each other."""
-    from lit_pure.gallery.votes import Ballot, DamagedVotes, admit, read_ballot, tally
+    from lit_pure.gallery.votes import Ballot, DamagedVotes, count_votes, read_ballot, select_ballots
 
     ballots: list[Ballot] = []
     problems = []
@@ -28,7 +28,7 @@ def votes_command(arguments: argparse.Namespace) -> int:
             ballots.append(read_ballot(path))
         except DamagedVotes as error:
             problems.append(str(error))
-    counted, refused = admit(ballots, arguments.gallery)
+    counted, refused = select_ballots(ballots, arguments.gallery)
     for problem in [*problems, *refused]:
         print(f"left out: {problem}")
     if not counted:
@@ -37,7 +37,7 @@ def votes_command(arguments: argparse.Namespace) -> int:
         if len(ballot.votes) < ballot.planned:
             made = f"{ballot.voter} made {len(ballot.votes)} of {ballot.planned} comparisons"
             print(f"unfinished: {ballot.path}: {made}")
-    _show(tally(counted))
+    _show(count_votes(counted))
     return 1 if problems or refused else 0
 
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lit_pure.config.pure import BackboneConfig
-from lit_pure.convert.foreign import read_folder, refuse_misfit, shapes
+from lit_pure.convert.foreign import read_folder, require_shapes, shapes
 from lit_pure.families.pure.sequence.vocabulary import CODE, Vocabulary, code_name
 from lit_pure.models import weights
 from lit_pure.models.next_token import NextTokenBackbone
@@ -133,7 +133,7 @@ def from_chameleon(
     wanted = {theirs: ours[name] for theirs, name in table.items()}
     norms = {name for name in used if name in wanted and "_norm." in name and used[name].ndim == 2 and len(used[name])}
     found = {name: shape[1:] if name in norms else shape for name, shape in shapes(used).items()}
-    refuse_misfit(found, wanted, source, remedy)
+    require_shapes(found, wanted, source, remedy)
     if differing := sorted(name for name in norms if not torch.equal(used[name], used[name][:1].expand_as(used[name]))):
         raise ValueError(
             f"{source}: {', '.join(differing[:5])} hold weights that differ per head ({len(differing)} in all); ours "

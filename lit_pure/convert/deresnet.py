@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.dem import DemConfig
-from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
+from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
@@ -34,7 +34,7 @@ def key_table(config: DemConfig) -> dict[str, str]:
         raise ValueError(f"downscales {config.downscales} have no official layout, which knows 1 and 2")
     with torch.device("meta"):
         names = DegradationEstimator(config).state_dict()
-    return {_theirs(name): name for name in names if name != THRESHOLDS}
+    return {_official_name(name): name for name in names if name != THRESHOLDS}
 
 
 def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, remedy: str) -> dict[str, Tensor]:
@@ -43,7 +43,8 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
     Args:
         state: of the estimator, or of the whole network that it is a part of.
         config: the sizes.
-        source, remedy: for the error.
+        source: the file, for the error.
+        remedy: what to do about it, for the error.
 
     Raises:
         ValueError: naming what is missing, unknown or misshapen.
@@ -53,7 +54,7 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
         ours = shapes(DegradationEstimator(config).state_dict())
     inner = {name.removeprefix(WITHIN): item for name, item in state.items() if name.startswith(WITHIN)}
     used = inner or dict(state)
-    refuse_misfit(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
+    require_shapes(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
     return {**{table[name]: item for name, item in used.items()}, THRESHOLDS: torch.full(ours[THRESHOLDS], torch.nan)}
 
 
@@ -85,7 +86,7 @@ def write_deresnet(path: Path, estimator: DegradationEstimator) -> None:
         raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
 
 
-def _theirs(name: str) -> str:
+def _official_name(name: str) -> str:
     """Their name of one of our tensors: nets.FACTOR.body.LAYER... or nets.FACTOR.head.LAYER..."""
     _, factor, part, layer, rest = name.split(".", 4)
     if part == "head":

@@ -67,7 +67,7 @@ def tensors(content: Any, path: Path, remedy: str) -> dict[str, Tensor]:
     return {str(name): item for name, item in content.items()}
 
 
-def refuse_misfit(found: Shapes, wanted: Shapes, source: Path, remedy: str) -> None:
+def require_shapes(found: Shapes, wanted: Shapes, source: Path, remedy: str) -> None:
     """Raises ValueError naming what is missing, what is too much and what has another shape."""
     kinds = {
         "missing": sorted(wanted.keys() - found.keys()),
@@ -78,7 +78,7 @@ def refuse_misfit(found: Shapes, wanted: Shapes, source: Path, remedy: str) -> N
             if found[name] != wanted[name]
         ],
     }
-    complaints = [f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names]
+    complaints = [f"{len(names)} {kind}: {_join_names(names)}" for kind, names in kinds.items() if names]
     if complaints:
         raise ValueError(f"{source} does not fit: {'; '.join(complaints)}; {remedy}")
 
@@ -88,5 +88,5 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(item.shape) for name, item in state.items()}
 
 
-def _some(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

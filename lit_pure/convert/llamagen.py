@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.convert.foreign import read_pickle, refuse_misfit, shapes, tensors
+from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
 from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
@@ -57,7 +57,7 @@ def from_llamagen(state: Mapping[str, Tensor], config: VQConfig, source: Path, r
     with torch.device("meta"):
         ours = shapes(VQTokenizer(config).state_dict())
     used = {name: item for name, item in state.items() if name != COUNTER}
-    refuse_misfit(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
+    require_shapes(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
     return {table[name]: item for name, item in used.items()}
 
 

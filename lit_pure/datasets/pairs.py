@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.encoded import Photo, PhotoList
-from lit_pure.datasets.sources import find_photos, judge, photos_in
+from lit_pure.datasets.sources import find_photos, keep_usable, photos_in
 
 
 @dataclass(frozen=True)
-class Pair:
+class PhotoPair:
     """The files of one subject; at least one of them is there."""
 
     hq: Photo | None
@@ -35,7 +35,7 @@ class Pair:
 class PairList:
     """Pairs found."""
 
-    found: list[Pair]
+    found: list[PhotoPair]
     """Those to use, sorted by name."""
     skipped: list[tuple[Path, str]]
     """Files left out, each with the reason."""
@@ -61,11 +61,11 @@ def find_pairs(config: PhotosConfig, size: int, scale: int) -> PairList:
     """
     if not config.lq:
         photos = find_photos(config, size)
-        return PairList([Pair(photo, None) for photo in photos.found], photos.skipped, 1)
+        return PairList([PhotoPair(photo, None) for photo in photos.found], photos.skipped, 1)
     if not config.source:
         alone = find_photos(PhotosConfig(source=config.lq, names=config.names), size // scale)
-        return PairList([Pair(None, photo) for photo in alone.found], alone.skipped, scale)
-    pairs = _matched(find_photos(config, size), judge(photos_in(Path(config.lq)), 1), config.lq)
+        return PairList([PhotoPair(None, photo) for photo in alone.found], alone.skipped, scale)
+    pairs = _match_by_name(find_photos(config, size), keep_usable(photos_in(Path(config.lq)), 1), config.lq)
     if not pairs.found:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in pairs.skipped[:10])
         raise ValueError(f"{config.source} and {config.lq}: no pair can be used ({reasons})")
@@ -74,12 +74,12 @@ def find_pairs(config: PhotosConfig, size: int, scale: int) -> PairList:
     return pairs
 
 
-def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
+def _match_by_name(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
     """Pairs by name without extension. Raises ValueError where the usable ones are of several ratios."""
     given = {_stem(photo) for photo in lqs.found}
-    hqs, lqs = _without_doubles(hqs), _without_doubles(lqs)
+    hqs, lqs = _without_duplicates(hqs), _without_duplicates(lqs)
     partners = {_stem(photo): photo for photo in lqs.found}
-    found: list[Pair] = []
+    found: list[PhotoPair] = []
     skipped = [*hqs.skipped, *lqs.skipped]
     ratios: dict[str, int] = {}
     for hq in hqs.found:
@@ -89,9 +89,9 @@ def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
             several = "several LQ pictures" if _stem(hq) in given else "no LQ picture"
             skipped.append((hq.place, f"{several} of this name in {folder}"))
         elif not ratio:
-            skipped.append((hq.place, f"{_shown(hq)} px is no whole multiple of {_shown(lq)} px in {folder}"))
+            skipped.append((hq.place, f"{_size_text(hq)} px is no whole multiple of {_size_text(lq)} px in {folder}"))
         else:
-            found.append(Pair(hq, lq))
+            found.append(PhotoPair(hq, lq))
             ratios[hq.name] = ratio
     counted = Counter(ratios.values()).most_common()
     if len(counted) > 1:
@@ -104,7 +104,7 @@ def _matched(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
     return PairList(found, skipped, counted[0][0] if counted else 1)
 
 
-def _without_doubles(photos: PhotoList) -> PhotoList:
+def _without_duplicates(photos: PhotoList) -> PhotoList:
     """Those with a name of their own; of a.jpg and a.png nothing says which one is meant, so both are skipped."""
     namesakes: dict[str, list[Photo]] = {}
     for photo in photos.found:
@@ -120,7 +120,7 @@ def _stem(photo: Photo) -> str:
     return PurePosixPath(photo.name).with_suffix("").as_posix()
 
 
-def _shown(photo: Photo) -> str:
+def _size_text(photo: Photo) -> str:
     assert photo.size is not None
     return f"{photo.size[0]} x {photo.size[1]}"
 

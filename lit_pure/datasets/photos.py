@@ -20,7 +20,7 @@ from lit_pure.config.data import SHARDS, PhotosConfig
 from lit_pure.datasets.captions.source import caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
 from lit_pure.datasets.order import CROP_DRAW, Key
-from lit_pure.datasets.pairs import Pair, find_pairs
+from lit_pure.datasets.pairs import PhotoPair, find_pairs
 from lit_pure.images.io import BadImage
 
 SPREAD = (0.7548777, 0.5698403)
@@ -91,7 +91,7 @@ class Crops(Dataset[dict[str, Any]]):
             "unreadable": ";".join(unreadable),
         }
 
-    def _decode(self, place: int) -> tuple[Pair, dict[str, Tensor], list[str]]:
+    def _decode(self, place: int) -> tuple[PhotoPair, dict[str, Tensor], list[str]]:
         """The pair at a place, or the next one that can be decoded; its pixels; names of those that could not."""
         unreadable: list[str] = []
         count, reason = len(self.pairs.found), ""
@@ -104,7 +104,7 @@ class Crops(Dataset[dict[str, Any]]):
                 reason = str(error)
         raise ValueError(f"none of the {count} photographs can be decoded: {', '.join(unreadable)} (last: {reason})")
 
-    def _images(self, pair: Pair) -> dict[str, Tensor]:
+    def _images(self, pair: PhotoPair) -> dict[str, Tensor]:
         """The pixels of a pair, whole. Raises BadImage where they are not what headers and lists promised."""
         images = {key: self._read(photo) for key, photo in (("hq_3HW", pair.hq), ("lq_3hw", pair.lq)) if photo}
         grids = {tuple(side // self._step(key) for side in image.shape[1:]) for key, image in images.items()}
@@ -169,7 +169,7 @@ class Crops(Dataset[dict[str, Any]]):
                     "rename one of them"
                 )
 
-    def _words(self, pair: Pair, cuts: dict[str, Tensor]) -> str:
+    def _words(self, pair: PhotoPair, cuts: dict[str, Tensor]) -> str:
         """The caption; without an HQ picture there are no pixels to compute one from."""
         if self._caption is None:
             return pair.photo.caption()

@@ -55,7 +55,7 @@ def read_shards(folder: Path) -> PhotoList:
     shards = {path.name: path for path in shard_paths(folder)}
     found: list[Photo] = []
     skipped: list[tuple[Path, str]] = []
-    for row in _index(folder, shards):
+    for row in _load_index(folder, shards):
         try:
             path, name = shards[row["shard"]], str(row["name"])
             if "problem" in row:
@@ -101,7 +101,7 @@ def write_shards(
     try:
         for left in folder.glob(".*.tar.*.tmp"):
             left.unlink()
-        for number, samples in enumerate(_packed(photos, shard_bytes, caption)):
+        for number, samples in enumerate(_split_into_shards(photos, shard_bytes, caption)):
             unfinished.append(folder / f".{number:06d}.tar.{os.getpid()}.tmp")
             with tarfile.open(unfinished[-1], "w") as archive:
                 for name, content in samples:
@@ -111,7 +111,7 @@ def write_shards(
         if not unfinished:
             raise ValueError(f"{folder}: there are no photographs to write")
         shards = [folder / f"{number:06d}.tar" for number in range(len(unfinished))]
-        if _stored(folder / INDEX):  # of shards that lay here before
+        if _read_index(folder / INDEX):  # of shards that lay here before
             (folder / INDEX).unlink()
         for partial, shard in zip(unfinished, shards, strict=True):
             partial.replace(shard)
@@ -121,11 +121,11 @@ def write_shards(
     finally:
         for partial in unfinished:
             partial.unlink(missing_ok=True)
-    _index(folder, {path.name: path for path in shards})
+    _load_index(folder, {path.name: path for path in shards})
     return shards
 
 
-def _packed(
+def _split_into_shards(
     photos: Iterable[Photo], shard_bytes: int, caption: Callable[[Photo], str] | None
 ) -> Iterable[Iterable[tuple[str, bytes]]]:
     """The files of each shard, one shard after the other: names and bytes, read when they are asked for."""
@@ -167,11 +167,11 @@ def _tar_bytes(length: int) -> int:
     return tarfile.BLOCKSIZE * (1 + -(-length // tarfile.BLOCKSIZE))
 
 
-def _index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
+def _load_index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
     """A row for each photograph in the shards, from the index file if that is of these shards."""
     # Sizes alone do not tell shards apart: tars are rounded up to 10,240 bytes.
-    path, states = folder / INDEX, {name: _state(shard) for name, shard in shards.items()}
-    stored = _stored(path)
+    path, states = folder / INDEX, {name: _shard_state(shard) for name, shard in shards.items()}
+    stored = _read_index(path)
     if stored.get("layout") == LAYOUT and stored.get("shards") == states:
         rows: list[dict[str, Any]] = stored.get("photos", [])
         return rows
@@ -188,13 +188,13 @@ def _index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
     return rows
 
 
-def _state(shard: Path) -> list[int]:
+def _shard_state(shard: Path) -> list[int]:
     """What changes when a shard does: its size [bytes] and when it was written [ns]."""
     status = shard.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
-def _stored(path: Path) -> dict[str, Any]:
+def _read_index(path: Path) -> dict[str, Any]:
     """An index file of ours, of any layout; empty where there is none."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -213,7 +213,7 @@ def _rows(shard: Path) -> list[dict[str, Any]]:
             texts = {
                 member.name: (member.offset_data, member.size)
                 for member in files
-                if member.name.endswith(".txt") and _is_worded(archive.extractfile(member))
+                if member.name.endswith(".txt") and _has_text(archive.extractfile(member))
             }
             return [_row(shard, member, archive.extractfile(member), texts) for member in files if _is_photo(member)]
     except tarfile.TarError as error:
@@ -234,7 +234,7 @@ def _is_photo(member: tarfile.TarInfo) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
-def _is_worded(content: IO[bytes] | None) -> bool:
+def _has_text(content: IO[bytes] | None) -> bool:
     """An empty caption is none."""
     return content is not None and bool(content.read().strip())
 

@@ -54,14 +54,14 @@ def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
         ValueError: the source, the list or a name does not exist, or no photograph is left; says why for each.
     """
     if config.meta_info:
-        candidates = _listed(Path(config.meta_info), config.source)
+        candidates = _read_list(Path(config.meta_info), config.source)
     elif config.source == SKIMAGE:
-        candidates = _of_files((name, _skimage() / name) for name in SKIMAGE_PHOTOS)
+        candidates = _photos_from_files((name, _skimage_folder() / name) for name in SKIMAGE_PHOTOS)
     else:
         candidates = photos_in(Path(config.source))
     if config.names:
-        candidates = PhotoList(_named(candidates.found, config), candidates.skipped)
-    judged = judge(candidates, least_side)
+        candidates = PhotoList(_select_named(candidates.found, config), candidates.skipped)
+    judged = keep_usable(candidates, least_side)
     if not judged.found:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in judged.skipped[:10])
         where = config.meta_info or config.source
@@ -88,10 +88,10 @@ def photos_in(folder: Path) -> PhotoList:
         raise ValueError(
             f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)}), and no *.tar directly in it"
         )
-    return _of_files((path.relative_to(folder).as_posix(), path) for path in paths)
+    return _photos_from_files((path.relative_to(folder).as_posix(), path) for path in paths)
 
 
-def judge(photos: PhotoList, least_side: int) -> PhotoList:
+def keep_usable(photos: PhotoList, least_side: int) -> PhotoList:
     """Those large enough, all with their sizes, sorted by name; files without a readable header are skipped."""
     found: list[Photo] = []
     skipped = list(photos.skipped)
@@ -111,7 +111,7 @@ def judge(photos: PhotoList, least_side: int) -> PhotoList:
     return PhotoList(sorted(found, key=lambda photo: photo.name), skipped)
 
 
-def _of_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
+def _photos_from_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
     """Photographs that are files, by name; those that are absent are skipped."""
     found: list[Photo] = []
     skipped: list[tuple[Path, str]] = []
@@ -123,7 +123,7 @@ def _of_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
     return PhotoList(found, skipped)
 
 
-def _listed(path: Path, source: str) -> PhotoList:
+def _read_list(path: Path, source: str) -> PhotoList:
     """The photographs of a list, each once; where the size stands in the line, the file is not opened.
 
     Raises ValueError where the list cannot be read or names nothing.
@@ -131,16 +131,16 @@ def _listed(path: Path, source: str) -> PhotoList:
     root = Path(source)
     files: dict[str, Path] = {}
     sizes: dict[Path, tuple[int, int] | None] = {}
-    for name, size in _lines(path):
-        files[_below(root, name)] = root / name
+    for name, size in _read_lines(path):
+        files[_name_below(root, name)] = root / name
         sizes[root / name] = size
     if not files:
         raise ValueError(f"{path}: this list is empty; {_WANTED}")
-    there = _of_files(files.items())
+    there = _photos_from_files(files.items())
     return PhotoList([replace(photo, size=sizes[photo.path]) for photo in there.found], there.skipped)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+def _read_lines(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     """Path and size of each line of a BasicSR list. Raises ValueError naming the file, and the line."""
     try:
         lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
@@ -158,7 +158,7 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
             yield match["path"], (int(match["height"]), int(match["width"])) if match["height"] else None
 
 
-def _below(root: Path, name: str) -> str:
+def _name_below(root: Path, name: str) -> str:
     """What a listed file is called: its path below the root, or the whole path where it is not below."""
     path = PurePosixPath(name)
     if path.is_absolute() and path.is_relative_to(root.absolute()):
@@ -166,7 +166,7 @@ def _below(root: Path, name: str) -> str:
     return path.as_posix().lstrip("/")
 
 
-def _skimage() -> Path:
+def _skimage_folder() -> Path:
     """Where scikit-image keeps its photographs; found without importing it (slow)."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
@@ -174,7 +174,7 @@ def _skimage() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def _named(candidates: list[Photo], config: PhotosConfig) -> list[Photo]:
+def _select_named(candidates: list[Photo], config: PhotosConfig) -> list[Photo]:
     """Those candidates whose stems the configuration names; ValueError for names that match none."""
     stems = sorted({PurePosixPath(photo.name).stem for photo in candidates})
     known = set(stems)

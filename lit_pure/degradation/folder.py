@@ -52,7 +52,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PlannedPair:
     """One pair to make."""
 
     source: Path
@@ -65,17 +65,17 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DegradedPair:
     """What became of one pair."""
 
-    pair: Pair
+    pair: PlannedPair
     error: str = ""
     """Why it could not be made."""
-    before: bool = False
+    skipped: bool = False
     """Whether it was there already."""
 
 
-def plan(photographs: Sequence[Path], crops: int) -> list[Pair]:
+def plan_pairs(photographs: Sequence[Path], crops: int) -> list[PlannedPair]:
     """The pairs of photographs, which are sorted by name first.
 
     Raises:
@@ -87,19 +87,19 @@ def plan(photographs: Sequence[Path], crops: int) -> list[Pair]:
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"several photographs are named {', '.join(twice)}; rename them, or degrade them separately")
     return [
-        Pair(path, name + (f"_c{crop}" if crops > 1 else ""), crop, position * crops + crop)
+        PlannedPair(path, name + (f"_c{crop}" if crops > 1 else ""), crop, position * crops + crop)
         for position, (path, name) in enumerate(zip(paths, names, strict=True))
         for crop in range(crops)
     ]
 
 
-def degrade_files(pairs: Sequence[Pair], out: Path, recipe: Recipe) -> Iterator[Outcome]:
+def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> Iterator[DegradedPair]:
     """Write hq/NAME.png, lq/NAME.png and a line of degradations.jsonl for each pair, and what they were made with.
 
     A pair that has its line is left as it is, so that what was interrupted ends as if it had not been.
 
     Args:
-        pairs: as `plan` gives them.
+        pairs: as `plan_pairs` gives them.
         out: the folder to write to; made where it is missing.
         recipe: how to make them.
 
@@ -107,23 +107,23 @@ def degrade_files(pairs: Sequence[Pair], out: Path, recipe: Recipe) -> Iterator[
         ValueError: `out` holds other pictures, or pairs made otherwise.
         OSError: `out` cannot be written to; what was finished stays.
     """
-    _claim(out, recipe)
+    _prepare_folder(out, recipe)
     done = _resume(out, pairs)
     for source, group in groupby(pairs, key=lambda pair: pair.source):
         own = list(group)
         photo_3HW: Tensor | None = None
         for pair in own:
             if pair.name in done:
-                yield Outcome(pair, before=True)
+                yield DegradedPair(pair, skipped=True)
                 continue
             try:
-                photo_3HW = _readable(source, recipe) if photo_3HW is None else photo_3HW
+                photo_3HW = _read_photo(source, recipe) if photo_3HW is None else photo_3HW
             except BadImage as error:
-                yield from (Outcome(one, error=str(error)) for one in own if one.name not in done)
+                yield from (DegradedPair(one, error=str(error)) for one in own if one.name not in done)
                 break
             done[pair.name] = _make(pair, photo_3HW, out, recipe)
             _append(out / RECORDS, _line(done[pair.name]))
-            yield Outcome(pair)
+            yield DegradedPair(pair)
     _write_records(out, done)
 
 
@@ -153,7 +153,7 @@ def _centre(image_3HW: Tensor, side: int, step: int) -> Tensor:
     return _cut(image_3HW, top, left, side, side)
 
 
-def _claim(out: Path, recipe: Recipe) -> None:
+def _prepare_folder(out: Path, recipe: Recipe) -> None:
     """Make the folders and write the settings, or find the same ones there."""
     made = json.loads(json.dumps(asdict(recipe)))  # tuples become lists, as they are in YAML
     settings = out / SETTINGS
@@ -163,7 +163,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
         except (yaml.YAMLError, UnicodeDecodeError):
             found = None
         if found != made:
-            raise ValueError(f"{settings}: {_difference(found, made)}; choose another folder, or delete {out}")
+            raise ValueError(f"{settings}: {_first_difference(found, made)}; choose another folder, or delete {out}")
         return
     if any(path for name in ("hq", "lq") for path in (out / name).glob("*")):
         raise ValueError(f"{out} holds pictures without {SETTINGS}, which may be somebody's; choose another folder")
@@ -172,7 +172,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
     write_whole(settings, yaml.safe_dump(made, sort_keys=False))
 
 
-def _difference(found: Any, made: dict[str, Any]) -> str:
+def _first_difference(found: Any, made: dict[str, Any]) -> str:
     """The first setting that is not what it was."""
     if not isinstance(found, dict) or not isinstance(found.get("degradation"), dict):
         return "is damaged"
@@ -181,7 +181,7 @@ def _difference(found: Any, made: dict[str, Any]) -> str:
     return " ".join(f"was made with {key} {there.get(key)}, not {here[key]}" for key in list(keys)[:1]) or "is damaged"
 
 
-def _resume(out: Path, pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
+def _resume(out: Path, pairs: Sequence[PlannedPair]) -> dict[str, dict[str, Any]]:
     """The records of what is done, by name; what a killed process left half written is taken out of the file."""
     records, planned = out / RECORDS, {pair.name: pair for pair in pairs}
     done: dict[str, dict[str, Any]] = {}
@@ -224,7 +224,7 @@ def _append(path: Path, text: str) -> None:
         raise OSError(error.errno, reason, str(path)) from error
 
 
-def _readable(path: Path, recipe: Recipe) -> Tensor:
+def _read_photo(path: Path, recipe: Recipe) -> Tensor:
     """The photograph (3, H, W). Raises BadImage where it is none, or too small for the recipe."""
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
@@ -236,9 +236,9 @@ def _readable(path: Path, recipe: Recipe) -> Tensor:
     return photo_3HW
 
 
-def _make(pair: Pair, photo_3HW: Tensor, out: Path, recipe: Recipe) -> dict[str, Any]:
+def _make(pair: PlannedPair, photo_3HW: Tensor, out: Path, recipe: Recipe) -> dict[str, Any]:
     """Write both pictures; gives the record."""
-    hq_3HW, box = _hq(photo_3HW, pair.crop, recipe)
+    hq_3HW, box = _cut_hq(photo_3HW, pair.crop, recipe)
     hq_3HW = from_bytes(to_bytes(hq_3HW))  # what is degraded is what is written
     rng = np.random.default_rng([recipe.seed, EPOCH, pair.index, DEGRADATION_DRAW])
     degradation = draw(recipe.degradation, rng)
@@ -255,7 +255,7 @@ def _make(pair: Pair, photo_3HW: Tensor, out: Path, recipe: Recipe) -> dict[str,
     }
 
 
-def _hq(photo_3HW: Tensor, crop: int, recipe: Recipe) -> tuple[Tensor, Sequence[float]]:
+def _cut_hq(photo_3HW: Tensor, crop: int, recipe: Recipe) -> tuple[Tensor, Sequence[float]]:
     """The HQ picture, and its [top, left, height, width] in the photograph [px]."""
     height, width = photo_3HW.shape[-2:]
     if recipe.size is None:

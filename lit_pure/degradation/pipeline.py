@@ -100,7 +100,7 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
         sinc=draw_final_sinc(rng, c.blur_kernel_size2, c.final_sinc_prob),
         sinc_first=bool(rng.random() < 0.5),
     )
-    return _leave_out(drawn, config, rng)
+    return _drop_steps(drawn, config, rng)
 
 
 @torch.no_grad()
@@ -240,7 +240,7 @@ def _draw_blurs(config: DegradationConfig, rng: np.random.Generator) -> tuple[Ke
     return blur1, draw_blur(rng, size, c.sinc_prob2, shapes, odds, c.blur_sigma2, c.betag_range2, c.betap_range2)
 
 
-def _leave_out(drawn: Degradation, config: DegradationConfig, rng: np.random.Generator) -> Degradation:
+def _drop_steps(drawn: Degradation, config: DegradationConfig, rng: np.random.Generator) -> Degradation:
     """Take away the steps that are not to happen; last, so that the steps that stay have the numbers they had."""
     c = config
     if not _happens(rng, c.blur_prob):

@@ -51,23 +51,25 @@ def with_noise(degradation: Degradation, config: DegradationConfig, severity: fl
     _check(severity)
     noise1, noise2 = degradation.noise1, degradation.noise2
     if config.noise_prob > 0:
-        noise1 = _scaled(noise1, config.noise_range, config.poisson_scale_range, severity)
+        noise1 = _with_strength(noise1, config.noise_range, config.poisson_scale_range, severity)
     if degradation.resize2 is not None:
-        noise2 = _scaled(noise2, config.noise_range2, config.poisson_scale_range2, severity)
+        noise2 = _with_strength(noise2, config.noise_range2, config.poisson_scale_range2, severity)
     return replace(degradation, noise1=noise1, noise2=noise2)
 
 
 def _gaussian(size: int, sigma_range: tuple[float, float], severity: float) -> Kernel:
-    sigma = _between(sigma_range, severity)
+    sigma = _interpolate(sigma_range, severity)
     return Kernel("iso", size, sigma, sigma)
 
 
-def _scaled(noise: Noise, sigma_range: tuple[float, float], scale_range: tuple[float, float], severity: float) -> Noise:
+def _with_strength(
+    noise: Noise, sigma_range: tuple[float, float], scale_range: tuple[float, float], severity: float
+) -> Noise:
     ends = sigma_range if noise.kind == "gaussian" else scale_range
-    return replace(noise, strength=_between(ends, severity) if severity else 0.0)
+    return replace(noise, strength=_interpolate(ends, severity) if severity else 0.0)
 
 
-def _between(ends: tuple[float, float], severity: float) -> float:
+def _interpolate(ends: tuple[float, float], severity: float) -> float:
     return ends[0] + severity * (ends[1] - ends[0])
 
 

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 from lit_pure.metrics.intervals import LEVEL, sign_test
@@ -142,7 +141,7 @@ def read_ballot(path: Path) -> Ballot:
     return ballot
 
 
-def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[Ballot], list[str]]:
+def select_ballots(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[Ballot], list[str]]:
     """Those that may be counted together, and why others may not.
 
     Args:
@@ -173,11 +172,11 @@ def admit(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[B
     return list(counted.values()), refused
 
 
-def tally(ballots: Sequence[Ballot]) -> Tally:
+def count_votes(ballots: Sequence[Ballot]) -> Tally:
     """Count the votes of one gallery, each as an independent one: that a voter is of one mind is left aside.
 
     Args:
-        ballots: at least one, as `admit` gives them.
+        ballots: at least one, as `select_ballots` gives them.
     """
     votes = [vote for ballot in ballots for vote in ballot.votes]
     methods = list(dict.fromkeys(method for ballot in ballots for method in ballot.methods))
@@ -193,12 +192,10 @@ def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, fl
     """Score interval of a proportion (Wilson, JASA 22, 1927): within [0, 1], fit for few trials, NaN for none."""
     if not trials:
         return math.nan, math.nan
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    share, shrink = successes / trials, 1 + z * z / trials
-    middle = (share + z * z / (2 * trials)) / shrink
-    reach = z / shrink * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    # rounding alone leaves a trace of what is exactly 0 or 1
-    return (middle - reach if successes else 0.0), (middle + reach if successes < trials else 1.0)
+    from scipy.stats import binomtest  # slow to import; damaged files are reported before
+
+    interval = binomtest(successes, trials).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _rate(method: str, votes: Sequence[Vote]) -> Rate:

@@ -25,7 +25,7 @@ def list_images(folder: Path) -> list[Path]:
     return found
 
 
-def photographs(places: Sequence[Path]) -> list[Path]:
+def list_photographs(places: Sequence[Path]) -> list[Path]:
     """The files named, and all pictures of the folders named. Raises ValueError where one does not exist."""
     found: list[Path] = []
     for place in places:

@@ -45,7 +45,7 @@ def enlarge_part(image_3hw: Tensor, scale: int, top: int, left: int, height: int
         ValueError: `scale` is below 1, or the place is outside.
     """
     (first_row, rows), (first_column, columns) = (
-        _source(length, scale, start, extent)
+        _source_range(length, scale, start, extent)
         for length, start, extent in zip(image_3hw.shape[-2:], (top, left), (height, width), strict=True)
     )
     source_3hw = image_3hw[:, first_row : first_row + rows, first_column : first_column + columns]
@@ -54,7 +54,7 @@ def enlarge_part(image_3hw: Tensor, scale: int, top: int, left: int, height: int
     return enlarged_3HW[:, top : top + height, left : left + width]
 
 
-def _source(length: int, scale: int, start: int, extent: int) -> tuple[int, int]:
+def _source_range(length: int, scale: int, start: int, extent: int) -> tuple[int, int]:
     """First pixel and number of pixels of a side that a part of the enlarged side is computed from."""
     if scale < 1 or not 0 <= start < length * scale or extent < 1:
         raise ValueError(f"{length} px enlarged {scale} times have no part of {extent} px at {start}")

@@ -71,7 +71,7 @@ def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
     Raises:
         BadImage: the file is missing or its header is not that of a picture.
     """
-    with _bad_image(path), Image.open(path if content is None else content) as file:
+    with _as_bad_image(path), Image.open(path if content is None else content) as file:
         width, height = file.size
         if isinstance(file, TiffImageFile):  # some versions of Pillow have turned the size already, others not yet
             width, height = file.tag_v2[_TIFF_WIDTH], file.tag_v2[_TIFF_HEIGHT]
@@ -121,7 +121,7 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
 
 
 @contextmanager
-def _bad_image(path: Path) -> Iterator[None]:
+def _as_bad_image(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong inside into one `BadImage`."""
     try:
         yield
@@ -135,13 +135,13 @@ def _bad_image(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, content: IO[bytes] | None) -> Tensor:
-    """The upright picture as `_rgb` gives it. Raises BadImage."""
-    with _bad_image(path), Image.open(path if content is None else content) as file:
+    """The upright picture as `_to_rgb` gives it. Raises BadImage."""
+    with _as_bad_image(path), Image.open(path if content is None else content) as file:
         file.load()
-        return _rgb(ImageOps.exif_transpose(file))
+        return _to_rgb(ImageOps.exif_transpose(file))
 
 
-def _rgb(picture: Image.Image) -> Tensor:
+def _to_rgb(picture: Image.Image) -> Tensor:
     """`(3, H, W)` of a loaded Pillow picture in any mode: uint8, or float32 in [0, 1] where 256 levels do not hold it.
 
     Raises ValueError where the range is unknown.

@@ -45,7 +45,7 @@ def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
     left_out: list[tuple[Path, str]] = []
     maps = 0
     for folder in folders:
-        paths = [path for path in _pictures(folder) if is_picture(path.name)]
+        paths = [path for path in _list_pictures(folder) if is_picture(path.name)]
         results = [path for path in paths if not _is_map(path)]
         maps += len(paths) - len(results)
         alone, several = _by_name(results, endings)
@@ -53,7 +53,7 @@ def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
         left_out += several
     common = set.intersection(*(set(pictures) for pictures in found))
     if not common:
-        raise ValueError(_nothing_common(folders, found, left_out))
+        raise ValueError(_no_match_message(folders, found, left_out))
     for pictures in found:
         for name in sorted(set(pictures) - common):
             lacking = next(other for other, there in zip(folders, found, strict=True) if name not in there)
@@ -61,7 +61,7 @@ def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
     return Matches({name: tuple(one[name] for one in found) for name in sorted(common)}, left_out, maps)
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _list_pictures(folder: Path) -> list[Path]:
     """As `list_images`, but an empty folder with full ones in it names one of them."""
     try:
         return list_images(folder)
@@ -87,7 +87,7 @@ def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, P
     """The pictures with a name of their own, and the others: of a.jpg and a.png nothing says which is meant."""
     namesakes: dict[str, list[Path]] = {}
     for path in paths:
-        namesakes.setdefault(_without(path.stem, endings), []).append(path)
+        namesakes.setdefault(_strip_ending(path.stem, endings), []).append(path)
     alone = {name: same[0] for name, same in namesakes.items() if len(same) == 1}
     several = [
         (path, f"{same[place - 1].name} has the same name; remove or rename one of them")
@@ -98,13 +98,13 @@ def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, P
     return alone, several
 
 
-def _without(name: str, endings: Sequence[str]) -> str:
+def _strip_ending(name: str, endings: Sequence[str]) -> str:
     """The name without the longest ending that fits; something of it stays."""
     fitting = [ending for ending in endings if name.endswith(ending) and name != ending]
     return name.removesuffix(max(fitting, key=len, default=""))
 
 
-def _nothing_common(
+def _no_match_message(
     folders: Sequence[Path], found: Sequence[dict[str, Path]], left_out: Sequence[tuple[Path, str]]
 ) -> str:
     """One line: names of each folder, and the endings that would explain the difference."""
@@ -116,8 +116,8 @@ def _nothing_common(
         + (", ..." if len(pictures) > _SHOWN else "")
         for folder, pictures in zip(folders, found, strict=True)
     )
-    endings = _endings([list(pictures) for pictures in found])
-    stripped = [{_without(name, endings) for name in pictures} for pictures in found]
+    endings = _guess_endings([list(pictures) for pictures in found])
+    stripped = [{_strip_ending(name, endings) for name in pictures} for pictures in found]
     explained = 2 * len(set.intersection(*stripped)) > min(len(pictures) for pictures in found)
     remedy = (
         f"if {' and '.join(endings)} is no part of the names, give --ignore-suffix {' '.join(endings)}"
@@ -127,16 +127,16 @@ def _nothing_common(
     return f"no picture is in all folders by its name without extension ({shown}); {remedy}"
 
 
-def _endings(names: Sequence[Sequence[str]]) -> list[str]:
+def _guess_endings(names: Sequence[Sequence[str]]) -> list[str]:
     """What may have been added: where the first name of the first folder and the nearest in each other one part."""
     mine, endings = names[0][0], set()
     for other in names[1:]:
-        near = max(other, key=lambda name: (_shared(mine, name), -len(name)))
-        same = len(mine[: _shared(mine, near)].rstrip(_SEPARATORS))
+        near = max(other, key=lambda name: (_shared_length(mine, name), -len(name)))
+        same = len(mine[: _shared_length(mine, near)].rstrip(_SEPARATORS))
         endings |= {mine[same:], near[same:]}
     return sorted(ending for ending in endings if ending.startswith(tuple(_SEPARATORS)))
 
 
-def _shared(one: str, other: str) -> int:
+def _shared_length(one: str, other: str) -> int:
     """Characters that both begin with."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -17,7 +17,7 @@ from lit_pure.lit.data import Batch
 from lit_pure.lit.distributed.processes import gather_objects
 from lit_pure.lit.scoring import Scorers, ScoringInput, score
 from lit_pure.metrics.metric import ImageMetric, SetMetric
-from lit_pure.metrics.rows import Row
+from lit_pure.metrics.rows import ScoreRow
 from lit_pure.metrics.score import Frechet
 from lit_pure.metrics.table import METRICS
 
@@ -46,7 +46,7 @@ class Scores:
         self.scorers = Scorers(self.single)
         """Their networks, to be shared with others that score in this run."""
         self.means: dict[str, float] = {}
-        self.rows: list[Row] = []
+        self.rows: list[ScoreRow] = []
         self._images: dict[ScoreKey, ImageMetric] = {}
         self._of_sets: dict[ScoreKey, SetMetric] = {}
         self._names: dict[tuple[str, int], str] = {}
@@ -94,7 +94,7 @@ class Scores:
         names = {key: name for seen in gather_objects(self._names) for key, name in seen.items()}
         self.means = {key: mean for key, mean in means.items() if math.isfinite(mean)}
         self.rows = [
-            Row(test_set, method, name, scores.get((test_set, method, index), {}))
+            ScoreRow(test_set, method, name, scores.get((test_set, method, index), {}))
             for test_set, method, index, name in sorted(
                 (test_set, method, index, name) for (test_set, index), name in names.items() for method in self.methods
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import RestoringExperiment
 from lit_pure.metrics import files, protocols
 from lit_pure.metrics.table import METRICS, info_of
 
@@ -76,7 +76,7 @@ def choose(
     return Choice(tuple(usable), labels, left_out, rules.border if rules else 0, protocol)
 
 
-def of_run(experiment: PureExperiment) -> Choice:
+def choose_for_run(experiment: RestoringExperiment) -> Choice:
     """What a run measures: the metrics of its protocol, then those that it names.
 
     Raises:
@@ -97,18 +97,18 @@ def of_run(experiment: PureExperiment) -> Choice:
                 f"data.size = {experiment.data.size}, and {key} scores pictures of {least} px or more; choose others, "
                 "for example evaluation.metrics=[psnr,ssim]"
             )
-    if len(without_truth(experiment, choice)) == len(choice.metrics):
+    if len(metrics_without_truth(experiment, choice)) == len(choice.metrics):
         sets = ", ".join(sorted(experiment.data.test))
         raise ConfigError(
             f"evaluation.metrics: {', '.join(choice.metrics)} need the true pictures, which no test set ({sets}) has; "
             "add one that needs none, for example niqe, or a set with a source"
         )
     for key in choice.metrics:
-        files.check(key)  # of a file without a published digest, as MANIQA's, no more can be known so cheaply
+        files.verify(key)  # of a file without a published digest, as MANIQA's, no more can be known so cheaply
     return choice
 
 
-def without_truth(experiment: PureExperiment, choice: Choice) -> list[str]:
+def metrics_without_truth(experiment: RestoringExperiment, choice: Choice) -> list[str]:
     """The metrics that no test set can be measured by: those that need true pictures, where all sets lack them."""
     sets = experiment.data.test.values()
     if not sets or any(photos.source or photos.meta_info for photos in sets):

@@ -16,8 +16,8 @@ import numpy as np
 
 from lit_pure.metrics import files
 from lit_pure.metrics.choice import Choice
-from lit_pure.metrics.intervals import DRAWS, LEVEL, Interval, Paired, bootstrap_mean, paired
-from lit_pure.metrics.rows import Row
+from lit_pure.metrics.intervals import DRAWS, LEVEL, Interval, PairedDifference, bootstrap_mean, paired_difference
+from lit_pure.metrics.rows import ScoreRow
 from lit_pure.metrics.table import METRICS
 
 SEED = 0
@@ -25,7 +25,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Problem:
+class EvaluationProblem:
     """A file that is not, or not wholly, evaluated."""
 
     file: Path
@@ -48,7 +48,7 @@ class Evaluation:
     """By method, picture, metric; a metric that could not score a picture is absent there."""
     of_sets: dict[str, dict[str, float]] = field(init=False)
     """By method, metric: what only all pictures together have, such as FID."""
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[EvaluationProblem] = field(default_factory=list)
     maps: int = 0
     """Entropy maps of `lit-pure restore`, which were not looked at."""
     level: float = LEVEL
@@ -73,7 +73,7 @@ class Evaluation:
         """By method, metric: mean and interval; a value of the whole set has no interval."""
         return {method: {key: self._mean(method, key) for key in self.choice.metrics} for method in self.methods}
 
-    def differences(self) -> dict[str, Paired]:
+    def differences(self) -> dict[str, PairedDifference]:
         """By metric: the first method minus the second, over the pictures that have both scores; empty for one method.
 
         A value of the whole set has no pairs; its difference is that of `means`.
@@ -81,20 +81,20 @@ class Evaluation:
         if len(self.methods) < 2:
             return {}
         mine, theirs = self.scores.values()
-        found: dict[str, Paired] = {}
+        found: dict[str, PairedDifference] = {}
         for key in self.by_picture:
             both = [name for name in mine if key in mine[name] and key in theirs[name]]
             a_N, b_N = ([one[name][key] for name in both] for one in (mine, theirs))
             up, rng = METRICS[key].higher_is_better, np.random.default_rng(self.seed)
-            found[key] = paired(
+            found[key] = paired_difference(
                 a_N, b_N, rng, higher_is_better=up, level=self.level, draws=self.draws, bounds=_range(key)
             )
         return found
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ScoreRow]:
         """One row per method and picture, as `scores.csv` holds them."""
         return [
-            Row(self.test_set, method, name, row)
+            ScoreRow(self.test_set, method, name, row)
             for method, pictures in self.scores.items()
             for name, row in pictures.items()
         ]
@@ -109,13 +109,13 @@ class Evaluation:
                 method: {
                     "folder": str(folder),
                     "images": len(self.scores[method]),
-                    "metrics": {key: _interval(one) for key, one in means.items()},
+                    "metrics": {key: _interval_record(one) for key, one in means.items()},
                 }
                 for (method, folder), means in zip(self.methods.items(), self.means().values(), strict=True)
             },
             "differences": {
                 "of": f"{mine} minus {other[0]}",
-                "metrics": {key: _paired(one) for key, one in self.differences().items()},
+                "metrics": {key: _paired_record(one) for key, one in self.differences().items()},
             }
             if other
             else None,
@@ -158,14 +158,14 @@ def _range(key: str) -> tuple[float, float]:
     return METRICS[key].range if key in METRICS else (-math.inf, math.inf)
 
 
-def _interval(one: Interval) -> dict[str, Any]:
-    return {name: _known(value) for name, value in asdict(one).items()}
+def _interval_record(one: Interval) -> dict[str, Any]:
+    return {name: _finite_or_none(value) for name, value in asdict(one).items()}
 
 
-def _paired(one: Paired) -> dict[str, Any]:
+def _paired_record(one: PairedDifference) -> dict[str, Any]:
     counts = {"wins": one.wins, "losses": one.losses, "ties": one.ties, "p": one.p}
-    return {**_interval(one.difference), **counts}
+    return {**_interval_record(one.difference), **counts}
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no NaN

@@ -50,7 +50,7 @@ def remedy(keys: Iterable[str]) -> str:
     return f"lit-pure weights metrics --metrics {','.join(wanted)}" if wanted else "make setup"
 
 
-def absent(keys: Iterable[str]) -> dict[str, list[WeightsFile]]:
+def absent_files(keys: Iterable[str]) -> dict[str, list[WeightsFile]]:
     """Which files are not there, for each metric that lacks one. Raises ValueError for a metric that does not exist."""
     lacking = {key: [file for file in info_of(key).files if not path_of(file).is_file()] for key in keys}
     return {key: files for key, files in lacking.items() if files}
@@ -67,7 +67,7 @@ def require(keys: Sequence[str], missing: Literal["refuse", "skip"] = "refuse") 
         MissingWeights: a metric lacks a file and `missing` is "refuse".
         ValueError: no such metric.
     """
-    lacking = absent(keys)
+    lacking = absent_files(keys)
     if lacking and missing == "refuse":
         told = [f"{key} needs {', '.join(str(path_of(file)) for file in files)}" for key, files in lacking.items()]
         raise MissingWeights(f"not there: {'; '.join(told)}; get them: {remedy(lacking)}")
@@ -85,24 +85,24 @@ def sha256(file: WeightsFile) -> str:
     """The digest of a file that is there, computed once as long as it does not change."""
     path = path_of(file)
     known = path.stat()
-    return _digest(path, known.st_size, known.st_mtime_ns)
+    return _cached_digest(path, known.st_size, known.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
-def _digest(path: Path, size: int, changed: int) -> str:
+def _cached_digest(path: Path, size: int, changed: int) -> str:
     return atomic.sha256(path)
 
 
-def check(key: str) -> None:
+def verify(key: str) -> None:
     """MissingWeights, or ValueError where a file is damaged: all that a metric reads is there and has its digest."""
     require([key])
     for file in info_of(key).files:
         if state_of(file) == "damaged":
             wrong = f"its sha256 begins {sha256(file)[:8]}, not {file.sha256[:8]}"
-            raise ValueError(damage(path_of(file), wrong, key))
+            raise ValueError(damage_message(path_of(file), wrong, key))
 
 
-def damage(path: Path, what: str, key: str) -> str:
+def damage_message(path: Path, what: str, key: str) -> str:
     """A damaged file in one line, with the remedy."""
     return f"{path}, which {key} reads, is damaged ({what}); delete it and get it again: {remedy([key])}"
 
@@ -135,7 +135,7 @@ def fetch(file: WeightsFile, folder: Path | None = None) -> Path:
     url = file.url.replace(HUB, os.environ.get("HF_ENDPOINT", HUB).rstrip("/"), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:
-        return _copied(file, path, folder, url)
+        return _copy_from_folder(file, path, folder, url)
     try:
         download(url, path, file.sha256)
     except (OSError, ValueError) as error:
@@ -145,7 +145,7 @@ def fetch(file: WeightsFile, folder: Path | None = None) -> Path:
     return path
 
 
-def _copied(file: WeightsFile, path: Path, folder: Path, url: str) -> Path:
+def _copy_from_folder(file: WeightsFile, path: Path, folder: Path, url: str) -> Path:
     candidates = [folder / file.name, folder / unquote(file.name)]  # browsers decode names
     source = next(filter(Path.is_file, candidates), None)
     if source is None:

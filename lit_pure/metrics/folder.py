@@ -26,7 +26,7 @@ from torch import Tensor
 from lit_pure.images.io import BadImage, from_bytes, read_bytes
 from lit_pure.images.matching import Matches, match
 from lit_pure.metrics.choice import Choice, choose
-from lit_pure.metrics.evaluation import Evaluation, Problem
+from lit_pure.metrics.evaluation import Evaluation, EvaluationProblem
 from lit_pure.metrics.score import Frechet, Scorer, distance, score_bytes
 from lit_pure.metrics.table import METRICS
 
@@ -81,29 +81,29 @@ def evaluate_matches(
     progress: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """The same for what `match` found in the folders given, in this order, and what `choose` chose."""
-    methods = _methods(pred, against)
-    left_out = [Problem(file, f"{file}: {reason}") for file, reason in matches.left_out]
+    methods = _method_names(pred, against)
+    left_out = [EvaluationProblem(file, f"{file}: {reason}") for file, reason in matches.left_out]
     found = Evaluation(methods, target, choice, problems=left_out, maps=matches.maps)
-    judge = _Judge(choice, torch.device(device))
+    scoring = _Scoring(choice, torch.device(device))
     for name, files, reading in _read_ahead(matches.found):
         try:
-            images = _checked(files, reading.result(), choice.border)
+            images = _cut_borders(files, reading.result(), choice.border)
         except BadImage as error:
             file = next((path for path in files if str(error).startswith(f"{path}: ")), files[0])
-            found.problems.append(Problem(file, str(error)))
+            found.problems.append(EvaluationProblem(file, str(error)))
         else:
             truth = images.pop(1) if target else None
             files = files[:1] + files[2:] if target else files
             for method, file, image in zip(methods, files, images, strict=True):
-                found.scores[method][name], problems = judge.scores(method, file, image, truth)
+                found.scores[method][name], problems = scoring.scores(method, file, image, truth)
                 found.problems += problems
-            judge.remember_truth(truth)
+            scoring.remember_truth(truth)
         progress()
-    judge.conclude(found)
+    scoring.score_sets(found)
     return found
 
 
-class _Judge:
+class _Scoring:
     """Every metric of a choice, and what those of sets keep until the end."""
 
     def __init__(self, choice: Choice, device: torch.device) -> None:
@@ -114,12 +114,12 @@ class _Judge:
 
     def scores(
         self, method: str, file: Path, image_3HW: Tensor, truth_3HW: Tensor | None
-    ) -> tuple[dict[str, float], list[Problem]]:
+    ) -> tuple[dict[str, float], list[EvaluationProblem]]:
         """What a picture scores, and why it lacks what it lacks."""
         for key in self.of_sets:
             self._remember(key, method, image_3HW)
         found, lacking = score_bytes(self.scorers, image_3HW, truth_3HW, self.device)
-        return found, [Problem(file, f"{file}: {reason}", key) for key, reason in lacking.items()]
+        return found, [EvaluationProblem(file, f"{file}: {reason}", key) for key, reason in lacking.items()]
 
     def remember_truth(self, truth_3HW: Tensor | None) -> None:
         """Keep what metrics of sets need of a true picture."""
@@ -127,7 +127,7 @@ class _Judge:
             if truth_3HW is not None:
                 self._remember(key, _TRUTH, truth_3HW)
 
-    def conclude(self, found: Evaluation) -> None:
+    def score_sets(self, found: Evaluation) -> None:
         """Add the values of the sets, and why there are none."""
         for key in self.of_sets:
             for method, folder in found.methods.items():
@@ -135,7 +135,7 @@ class _Judge:
                     sides = [torch.cat(self.features[key, side] or [torch.zeros(0, 1)]) for side in (method, _TRUTH)]
                     found.of_sets[method][key] = distance(*sides)
                 except ValueError as error:
-                    found.problems.append(Problem(folder, f"{folder}: no {key}: {error}", key))
+                    found.problems.append(EvaluationProblem(folder, f"{folder}: no {key}: {error}", key))
 
     def _remember(self, key: str, side: str, image_3HW: Tensor) -> None:
         image_B3HW = from_bytes(image_3HW.to(self.device))[None]
@@ -159,7 +159,7 @@ def _read(files: Sequence[Path]) -> list[Tensor]:
     return [read_bytes(file) for file in files]
 
 
-def _checked(files: Sequence[Path], images: Sequence[Tensor], border: int) -> list[Tensor]:
+def _cut_borders(files: Sequence[Path], images: Sequence[Tensor], border: int) -> list[Tensor]:
     """The pictures of a name, of one size, without border. Raises BadImage."""
     height, width = images[0].shape[-2:]
     for file, image_3HW in zip(files, images, strict=True):
@@ -174,7 +174,7 @@ def _checked(files: Sequence[Path], images: Sequence[Tensor], border: int) -> li
     return [image_3HW[:, border : height - border, border : width - border] for image_3HW in images]
 
 
-def _methods(pred: Path, against: Path | None) -> dict[str, Path]:
+def _method_names(pred: Path, against: Path | None) -> dict[str, Path]:
     """What each method is called: its folder, with so many folders above it that the two differ."""
     folders = [folder for folder in (pred, against) if folder is not None]
     parts = [folder.resolve().parts[1:] or ("",) for folder in folders]

@@ -49,7 +49,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """Two methods on the same pictures, a minus b."""
 
     difference: Interval
@@ -104,7 +104,7 @@ def bootstrap_mean(
     return Interval(mean, low, high, values.size)
 
 
-def paired(
+def paired_difference(
     a_N: ArrayLike,
     b_N: ArrayLike,
     rng: np.random.Generator,
@@ -113,7 +113,7 @@ def paired(
     level: float = LEVEL,
     draws: int = DRAWS,
     bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> Paired:
+) -> PairedDifference:
     """Compare two methods picture by picture, which takes out how much pictures differ from each other.
 
     The sign test works for any count; the interval of the difference takes `LEAST` pictures.
@@ -137,7 +137,7 @@ def paired(
     difference = bootstrap_mean(a - b, rng, level=level, draws=draws, bounds=apart)
     higher, lower = int((a > b).sum()), int((a < b).sum())
     wins, losses = (higher, lower) if higher_is_better else (lower, higher)
-    return Paired(difference, wins, losses, a.size - wins - losses, sign_test(wins, losses))
+    return PairedDifference(difference, wins, losses, a.size - wins - losses, sign_test(wins, losses))
 
 
 def sign_test(wins: int, losses: int) -> float:

@@ -22,7 +22,7 @@ UNKNOWN = -1
 """In place of an index: a sample that counts whatever others there are."""
 
 
-class _EachOnce(Metric):
+class _PerSampleMetric(Metric):
     """Numbers of each sample, kept on the processor in float64: (index, D numbers) per row."""
 
     is_differentiable = False
@@ -43,13 +43,13 @@ class _EachOnce(Metric):
         """
         before = len(getattr(self, self._state))
         self.update(*args, **kwargs)
-        value = self._value(_each_once(getattr(self, self._state)[before:])[:, 1:])
+        value = self._value(_first_rows(getattr(self, self._state)[before:])[:, 1:])
         self._forward_cache: Any = value  # where Lightning's `self.log` looks
         return value
 
     def compute(self) -> Tensor:
         """The value over all processes, NaN before the first sample; a scalar, float64 but on Apple's GPUs."""
-        return self._value(_each_once(getattr(self, self._state))[:, 1:])
+        return self._value(_first_rows(getattr(self, self._state))[:, 1:])
 
     def _remember(self, values_BD: Tensor, index_B: Tensor | None) -> None:
         if index_B is None:
@@ -66,14 +66,14 @@ class _EachOnce(Metric):
     def _value(self, values_ND: Tensor) -> Tensor:
         """What the numbers of samples, each once, come to."""
 
-    def _placed(self, value: Tensor) -> Tensor:
+    def _to_device(self, value: Tensor) -> Tensor:
         return value.float().to(self.device) if self.device.type == "mps" else value.to(self.device)
 
     def _apply(self, fn: Any, exclude_state: Any = "") -> Any:
         return super()._apply(fn, exclude_state=[self._state])  # what is remembered stays where it is, and as it is
 
 
-class ImageMetric(_EachOnce):
+class ImageMetric(_PerSampleMetric):
     """The mean score of all images seen, over all processes.
 
     `info` holds the direction and range. The network is no submodule: checkpoints and optimizers see nothing of it.
@@ -119,14 +119,14 @@ class ImageMetric(_EachOnce):
         """
         apart = not self._is_synced
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=apart, should_unsync=apart):
-            rows_N2 = _each_once(getattr(self, self._state))
+            rows_N2 = _first_rows(getattr(self, self._state))
         return [(int(index), score) for index, score in rows_N2.tolist()]
 
     def _value(self, values_ND: Tensor) -> Tensor:
-        return self._placed(values_ND.mean())
+        return self._to_device(values_ND.mean())
 
 
-class SetMetric(_EachOnce):
+class SetMetric(_PerSampleMetric):
     """How far two sets of images are apart, over all processes; NaN for fewer than two images.
 
     Args:
@@ -152,10 +152,10 @@ class SetMetric(_EachOnce):
 
     def _value(self, values_ND: Tensor) -> Tensor:
         apart = distance(*values_ND.chunk(2, 1)) if len(values_ND) > 1 else float("nan")
-        return self._placed(torch.tensor(apart, dtype=torch.float64))
+        return self._to_device(torch.tensor(apart, dtype=torch.float64))
 
 
-def _each_once(rows: list[Tensor] | Tensor) -> Tensor:
+def _first_rows(rows: list[Tensor] | Tensor) -> Tensor:
     """Rows (N, 1 + D) by index, the first of each; those without an index all, before them, as they came."""
     if isinstance(rows, list):  # gathered, they are one tensor
         rows = torch.cat(rows) if rows else torch.empty(0, 2, dtype=torch.float64)

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_pure.metrics.files import check, damage, hub_folder, path_of, remedy
+from lit_pure.metrics.files import damage_message, hub_folder, path_of, remedy, verify
 from lit_pure.metrics.table import MetricInfo
 
 _metric: ContextVar[str] = ContextVar("metric", default="")
@@ -47,22 +47,24 @@ _TARGET = {
 """Python's events before anything is sent -> which argument is the address; None over what is connected already."""
 
 
-class Reached(ValueError):
+class NetworkForbidden(ValueError):
     """A metric tried to reach the network."""
 
 
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+def _forbid_network(event: str, arguments: tuple[Any, ...]) -> None:
     """Python tells every connection, name look-up and address opened before it happens; an error here prevents it."""
     if event in _TARGET and (key := _metric.get()) and (target := arguments[_TARGET[event]]) is not None:
-        raise Reached(f"{key} tried to reach {target}: a metric never uses the network; get its files: {remedy([key])}")
+        raise NetworkForbidden(
+            f"{key} tried to reach {target}: a metric never uses the network; get its files: {remedy([key])}"
+        )
 
 
-sys.addaudithook(_watch)
+sys.addaudithook(_forbid_network)
 
 
 @contextlib.contextmanager
 def no_network(key: str) -> Iterator[None]:
-    """Within, any attempt of this thread to connect somewhere is a `Reached` that names the metric and the address."""
+    """Within, any attempt of this thread to connect somewhere is a `NetworkForbidden` naming metric and address."""
     before = _metric.set(key)
     try:
         yield
@@ -71,7 +73,7 @@ def no_network(key: str) -> Iterator[None]:
 
 
 @dataclass
-class _Read:
+class _ReadFiles:
     """What was read while a network was built."""
 
     path: Path | None = None
@@ -79,7 +81,7 @@ class _Read:
     tensors: list[Tensor] = field(default_factory=list)
 
 
-def network(info: MetricInfo) -> nn.Module:
+def build_network(info: MetricInfo) -> nn.Module:
     """pyiqa's module for a metric: on the CPU, in evaluation mode, with all weights from sound files, silently.
 
     Raises:
@@ -87,12 +89,12 @@ def network(info: MetricInfo) -> nn.Module:
         ValueError: a file is damaged, or lacks weights of the network; the message names file and remedy.
         ImportError: pyiqa, or a package with a file, is not installed.
     """
-    check(info.key)
+    verify(info.key)
     logging.getLogger("pyiqa").setLevel(logging.WARNING)  # it announces every metric on the terminal
-    read = _Read()
+    read = _ReadFiles()
     with no_network(info.key), _silence(), contextlib.ExitStack() as stack:
         pyiqa = _pyiqa()
-        stack.enter_context(_only_files(read))
+        stack.enter_context(_only_local_files(read))
         options = dict(info.options)
         if info.pyiqa_name == "niqe":
             options["pretrained_model_path"] = _matlab_file(path_of(info.files[0]), stack)
@@ -102,18 +104,18 @@ def network(info: MetricInfo) -> nn.Module:
             if read.path is None:
                 raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}"
-            raise ValueError(_cannot_be_loaded(info, read.path, reason[:200])) from error
+            raise ValueError(_load_error(info, read.path, reason[:200])) from error
     _refuse_untrained(made, read, info)
     if hasattr(made, "save_output"):
-        made.register_forward_pre_hook(_forget)
+        made.register_forward_pre_hook(_clear_saved_outputs)
     return made
 
 
-def _cannot_be_loaded(info: MetricInfo, path: Path, reason: str) -> str:
+def _load_error(info: MetricInfo, path: Path, reason: str) -> str:
     """What is told of a file: who publishes no digest may have published it cut."""
     if any(file.sha256 for file in info.files if path_of(file) == path):
         return f"{path} is as published, yet {info.key} cannot be built of it ({reason}): other versions are installed"
-    return damage(path, reason, info.key)
+    return damage_message(path, reason, info.key)
 
 
 @contextlib.contextmanager
@@ -124,7 +126,7 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _forget(module: Any, inputs: object) -> None:
+def _clear_saved_outputs(module: Any, inputs: object) -> None:
     """MANIQA collects features of its backbone; those of a picture that failed half-way would serve the next one."""
     module.save_output.clear()
 
@@ -138,7 +140,7 @@ def _pyiqa() -> Any:
 
 
 @contextlib.contextmanager
-def _only_files(read: _Read) -> Iterator[None]:
+def _only_local_files(read: _ReadFiles) -> Iterator[None]:
     """Within, libraries read weights from their places and tensors from files; `read` learns what they read."""
     import timm
     from pyiqa.archs import clip_model
@@ -178,7 +180,7 @@ def _tensors(content: Any) -> list[Tensor]:
     return [item for value in content.values() for item in _tensors(value)] if isinstance(content, Mapping) else []
 
 
-def _refuse_untrained(made: nn.Module, read: _Read, info: MetricInfo) -> None:
+def _refuse_untrained(made: nn.Module, read: _ReadFiles, info: MetricInfo) -> None:
     """ValueError if a parameter is not one that was read: pyiqa lets the files of some metrics lack weights."""
     same_shape: dict[torch.Size, list[Tensor]] = {}
     for tensor in read.tensors:
@@ -187,7 +189,7 @@ def _refuse_untrained(made: nn.Module, read: _Read, info: MetricInfo) -> None:
         found = same_shape.get(parameter.shape, [])
         if not any(torch.equal(tensor.to(parameter.dtype), parameter) for tensor in found):
             assert read.path is not None, f"{info.key} has parameters, so it has files"
-            raise ValueError(damage(read.path, f"it lacks {name}", info.key))
+            raise ValueError(damage_message(read.path, f"it lacks {name}", info.key))
 
 
 def _matlab_file(parameters: Path, stack: contextlib.ExitStack) -> str:

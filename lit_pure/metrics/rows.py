@@ -23,7 +23,7 @@ KEYS = ("test_set", "method", "image")
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """What one picture of one method scored."""
 
     test_set: str
@@ -35,7 +35,7 @@ class Row:
     """Metric key to score, in the unit of the metric; what is absent has no score."""
 
 
-def write_rows(path: Path, rows: Iterable[Row], metrics: Sequence[str]) -> None:
+def write_rows(path: Path, rows: Iterable[ScoreRow], metrics: Sequence[str]) -> None:
     """Write rows in the order given, each score with all its digits; the file is whole or absent.
 
     Args:

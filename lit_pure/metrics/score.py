@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lit_pure.images.io import from_bytes, to_bytes
-from lit_pure.metrics.offline import network, no_network
+from lit_pure.metrics.offline import build_network, no_network
 from lit_pure.metrics.table import MetricInfo, info_of
 
 TOLERANCE = 1e-6
@@ -52,7 +52,7 @@ class Scorer:
         self.info = info_of(key)
         if self.info.of_sets:
             raise ValueError(f"{key} compares two sets of images and has no score for one")
-        self._network = network(self.info)
+        self._network = build_network(self.info)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network."""
@@ -164,7 +164,7 @@ class Frechet:
         self.info = info_of(key)
         if not self.info.of_sets:
             raise ValueError(f"{key} scores single images and compares no sets")
-        self._network: nn.Module = network(self.info).get_submodule("model")
+        self._network: nn.Module = build_network(self.info).get_submodule("model")
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network."""

@@ -1,7 +1,8 @@
 """Weights on disk: safetensors with a config.json beside them.
 
-Knows the kinds of weights we publish (tokenizer, dem, pure, and a restorer made of two of them), how to read and write
-each strictly, and how to verify that they are unchanged. Knows nothing of training. Reads no pickle.
+Knows how to read and write weights of any kind strictly, and how to verify that they are unchanged. Of the kinds that
+we publish it knows the tokenizer's; the estimator's is in `degradation/weights.py`, a family's own in its folder. Knows
+nothing of training. Reads no pickle.
 
 Large weights become several files with an index, as on Hugging Face. Reading maps the files into memory: the model
 takes the tensors without a copy, in the dtype in which they were stored.
@@ -22,14 +23,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lit_pure.config.dem import DemConfig
-from lit_pure.config.pure import BackboneConfig, RestorerConfig
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.files.atomic import sha256, whole_file, write_json
 from lit_pure.models.vq import VQTokenizer
 
-Config = TypeVar("Config", VQConfig, DemConfig, BackboneConfig, RestorerConfig)
+Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -41,24 +39,13 @@ REMEDY = "make the run again or name another one"
 
 def save_tokenizer(folder: Path, model: VQTokenizer) -> None:
     """Write a visual tokenizer."""
-    _save(folder, "tokenizer", asdict(model.config), model.state_dict())
+    save(folder, "tokenizer", asdict(model.config), model.state_dict())
 
 
 def load_tokenizer(folder: Path) -> VQTokenizer:
     """Read a visual tokenizer, frozen, in float32. Raises ValueError naming folder and remedy."""
-    config = _config(folder, "tokenizer", VQConfig)
+    config = read_config(folder, "tokenizer", VQConfig)
     return load_frozen(lambda: VQTokenizer(config), read_state(folder), folder).float()
-
-
-def save_dem(folder: Path, model: DegradationEstimator) -> None:
-    """Write a degradation estimator with its thresholds."""
-    _save(folder, "dem", asdict(model.config), model.state_dict())
-
-
-def load_dem(folder: Path) -> DegradationEstimator:
-    """Read a degradation estimator, frozen, in float32. Raises ValueError naming folder and remedy."""
-    config = _config(folder, "dem", DemConfig)
-    return load_frozen(lambda: DegradationEstimator(config), read_state(folder), folder).float()
 
 
 def save_rounded(source: Path, out: Path, dtype: torch.dtype) -> None:
@@ -74,7 +61,7 @@ def save_rounded(source: Path, out: Path, dtype: torch.dtype) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in beside:
         shutil.copyfile(source / name, out / name)
-    _save(out, stored["kind"], stored["config"], rounded, sorted(beside))
+    save(out, stored["kind"], stored["config"], rounded, sorted(beside))
 
 
 def verify(folder: Path) -> bool:
@@ -169,7 +156,7 @@ def write_state(folder: Path, state: Mapping[str, Tensor], largest: int | None =
     return names
 
 
-def _save(
+def save(
     folder: Path,
     kind: str,
     config: dict[str, Any],
@@ -191,7 +178,7 @@ def _description(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def _config(folder: Path, kind: str, schema: type[Config]) -> Config:
+def read_config(folder: Path, kind: str, schema: type[Config]) -> Config:
     stored = _description(folder)
     if stored.get("kind") != kind:
         raise ValueError(

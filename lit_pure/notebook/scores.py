@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lit_pure.metrics.evaluation import SEED, mean_of
-from lit_pure.metrics.intervals import paired
+from lit_pure.metrics.intervals import paired_difference
 from lit_pure.metrics.table import info_or_plain
 from lit_pure.notebook.choose import ABSENT
 from lit_pure.notebook.entrants import Entrant, blocks, common_metrics, common_sets, comparable, together
@@ -134,7 +134,9 @@ def differences(
 def _difference(both: pd.DataFrame, metric: str, against: str) -> dict[str, str | int]:
     """What two methods' scores on the same pictures say, as the cells of a row."""
     info, rng = info_or_plain(metric), np.random.default_rng(SEED)
-    result = paired(both["first"], both["second"], rng, higher_is_better=info.higher_is_better, bounds=info.range)
+    result = paired_difference(
+        both["first"], both["second"], rng, higher_is_better=info.higher_is_better, bounds=info.range
+    )
     apart = result.difference
     return {
         f"minus {against}": info.rounded(apart.mean, "+"),

@@ -13,10 +13,10 @@ from lit_pure.metrics.protocols import protocol
 from lit_pure.metrics.table import METRICS
 from lit_pure.report import footnotes
 from lit_pure.report.layouts import LAYOUTS, Layout
-from lit_pure.report.measured import Measured
-from lit_pure.report.placement import Placed, plain, set_apart, stand
+from lit_pure.report.measured import MeasuredFigure
+from lit_pure.report.placement import PlacedRun, mark_other_sizes, place_runs, plain_name
 from lit_pure.report.published import ASIDES, Figure, PublishedTable, load
-from lit_pure.report.table import Cell, Row, Table, ranked, turned
+from lit_pure.report.table import Cell, Row, Table, mark_best, transpose
 from lit_pure.runs.folder import Run
 
 COSTS = {
@@ -49,18 +49,18 @@ def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals
     """
     paper = load(layout.paper)
     published = paper.table(layout.table)
-    placed = stand(layout, chosen, spread=intervals or published.aside == "variance")
+    placed = place_runs(layout, chosen, spread=intervals or published.aside == "variance")
     if only:
-        placed, published = _restricted(placed, published, only)
+        placed, published = _restrict_to_set(placed, published, only)
     if layout.ours != "complexity":
-        placed = set_apart(placed, _sides(layout, published))
+        placed = mark_other_sizes(placed, _sides(layout, published))
     made = _Assembly(layout, published, placed, keys(layout, published), intervals)
     heads, columns, blocks = {"sets": made.by_sets, "across": made.across}.get(layout.shape, made.by_rows)()
     said = footnotes.notes(layout, published, placed, made.keys, only=only, intervals=intervals, searched=not chosen)
     title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
     aside = (published.aside, ASIDES[published.aside])
-    table = Table(title, heads, columns, ranked(blocks, list(columns.values())), tuple(said), aside)
-    return turned(table) if layout.shape == "turned" else table
+    table = Table(title, heads, columns, mark_best(blocks, list(columns.values())), tuple(said), aside)
+    return transpose(table) if layout.shape == "turned" else table
 
 
 def keys(layout: Layout, published: PublishedTable) -> dict[str, str]:
@@ -75,21 +75,23 @@ def keys(layout: Layout, published: PublishedTable) -> dict[str, str]:
 class _Assembly:
     layout: Layout
     published: PublishedTable
-    placed: Sequence[Placed]
+    placed: Sequence[PlacedRun]
     keys: Mapping[str, str]
     intervals: bool
 
     def by_sets(self) -> Parts:
         """A block per test set: those of the paper, with ours on the same, and then ours on others."""
         blocks = {
-            plain(name): [Row((name, row), _printed(cells), plain(name)) for row, cells in rows.items()]
+            plain_name(name): [
+                Row((name, row), _published_cells(cells), plain_name(name)) for row, cells in rows.items()
+            ]
             for name, rows in self.published.sets.items()
         }
         elsewhere = _sets_elsewhere(self.layout) - blocks.keys()
         for one in self.placed:
             for result in one.results:
-                if plain(result.on) not in elsewhere:
-                    head = Row((result.title, one.name), (), (group := plain(result.title)))
+                if plain_name(result.on) not in elsewhere:
+                    head = Row((result.title, one.name), (), (group := plain_name(result.title)))
                     blocks.setdefault(group, []).extend(self._ours(head, 1, self._of(result.figures)))
         return (self.published.parts, self.published.rows), self.published.columns, list(blocks.values())
 
@@ -99,7 +101,7 @@ class _Assembly:
         for name, rows in self.published.sets.items():
             block: list[Row] = []
             for row, cells in rows.items():
-                block += [Row((row, name), _printed(cells), plain(name)), *self._below(row)]
+                block += [Row((row, name), _published_cells(cells), plain_name(name)), *self._below(row)]
             blocks.append(block)
         heads = (self.published.rows, self.published.parts)
         return heads, self.published.columns, [block for block in (*blocks, self._below("")) if block]
@@ -109,21 +111,21 @@ class _Assembly:
         found: list[Row] = []
         for one in self.placed:
             for result in one.results if one.row == row else ():
-                head = Row((one.name, result.title), (), plain(result.title), below=True)
+                head = Row((one.name, result.title), (), plain_name(result.title), below=True)
                 found += self._ours(head, 0, self._of(result.figures))
         return found
 
     def across(self) -> Parts:
         """A column per test set, of the paper and then of ours, for tables of a single metric."""
         (key, better) = next(zip(self.keys.values(), self.published.columns.values(), strict=True))
-        columns = {plain(name): name for name in self.published.sets}
+        columns = {plain_name(name): name for name in self.published.sets}
         for result in (result for one in self.placed for result in one.results):
-            columns.setdefault(plain(result.title), result.title)
+            columns.setdefault(plain_name(result.title), result.title)
 
         def below(row: str) -> list[Row]:
             found: list[Row] = []
             for one in self.placed:
-                figures = {plain(result.title): result.figures.get(key) for result in one.results}
+                figures = {plain_name(result.title): result.figures.get(key) for result in one.results}
                 if one.row == row and figures:
                     head = Row((one.name,), (), "", below=True)
                     found += self._ours(head, 0, [(figures.get(group), 0) for group in columns])
@@ -131,21 +133,21 @@ class _Assembly:
 
         block: list[Row] = []
         for row in next(iter(self.published.sets.values())):
-            printed = {plain(name): cells[row][0] for name, cells in self.published.sets.items()}
-            block += [Row((row,), _printed([printed.get(group) for group in columns]), ""), *below(row)]
+            printed = {plain_name(name): cells[row][0] for name, cells in self.published.sets.items()}
+            block += [Row((row,), _published_cells([printed.get(group) for group in columns]), ""), *below(row)]
         return (self.published.rows,), dict.fromkeys(columns.values(), better), [[*block, *below("")]]
 
-    def _of(self, figures: Mapping[str, Measured]) -> list[tuple[Measured | None, int]]:
+    def _of(self, figures: Mapping[str, MeasuredFigure]) -> list[tuple[MeasuredFigure | None, int]]:
         """A run's figure for each column, and the column."""
         return [(figures.get(key), index) for index, key in enumerate(self.keys.values())]
 
-    def _ours(self, line: Row, name: int, figures: Sequence[tuple[Measured | None, int]]) -> list[Row]:
+    def _ours(self, line: Row, name: int, figures: Sequence[tuple[MeasuredFigure | None, int]]) -> list[Row]:
         """The row `line` with figures, and those of its intervals, named otherwise at place `name` of its head."""
         found = [replace(line, cells=tuple(self._cell(figure, column) for figure, column in figures))]
         for end, title in enumerate(INTERVAL if self.intervals else ()):
             values = [(figure.interval[end] if figure and figure.interval else None, at) for figure, at in figures]
             if any(value is not None for value, _ in values):
-                cells = (self._cell(None if value is None else Measured(value), at) for value, at in values)
+                cells = (self._cell(None if value is None else MeasuredFigure(value), at) for value, at in values)
                 head = (*line.head[:name], title, *line.head[name + 1 :])
                 found.append(replace(line, head=head, cells=tuple(cells), group=None))
         counts = [figure.n if figure and self.intervals else None for figure, _ in figures]
@@ -155,7 +157,7 @@ class _Assembly:
             found.append(replace(line, head=head, cells=tuple(cells), group=None))
         return found
 
-    def _cell(self, figure: Measured | None, column: int) -> Cell:
+    def _cell(self, figure: MeasuredFigure | None, column: int) -> Cell:
         if figure is None or not math.isfinite(figure.mean):
             return Cell()
         if self.layout.ours == "complexity":  # from milliseconds to minutes, from millions to billions
@@ -166,20 +168,22 @@ class _Assembly:
         return Cell(f"{figure.mean:.{digits}f}", second)
 
 
-def _printed(cells: Sequence[Figure | None]) -> tuple[Cell, ...]:
+def _published_cells(cells: Sequence[Figure | None]) -> tuple[Cell, ...]:
     return tuple(Cell(figure.text, figure.aside) if figure else Cell() for figure in cells)
 
 
-def _restricted(placed: Sequence[Placed], published: PublishedTable, only: str) -> tuple[list[Placed], PublishedTable]:
+def _restrict_to_set(
+    placed: Sequence[PlacedRun], published: PublishedTable, only: str
+) -> tuple[list[PlacedRun], PublishedTable]:
     """Ours on one test set, and the published figures on it, or all where there are none."""
     kept = [
-        replace(one, results=tuple(result for result in one.results if plain(result.on) == plain(only)))
+        replace(one, results=tuple(result for result in one.results if plain_name(result.on) == plain_name(only)))
         for one in placed
     ]
-    found = {name: rows for name, rows in published.sets.items() if plain(name) == plain(only)}
+    found = {name: rows for name, rows in published.sets.items() if plain_name(name) == plain_name(only)}
     if not found and not any(one.results for one in kept):
         there = sorted({*published.sets, *(result.on for one in placed for result in one.results)})
-        raise ConfigError(f"--set {only}: neither the paper nor a run here has it; there are {', '.join(there)}")
+        raise ConfigError(f"--test-set {only}: neither the paper nor a run has it; there are {', '.join(there)}")
     sets = found or published.sets
     sides = {name: side for name, side in published.sides.items() if name in sets}
     return kept, replace(published, sets=sets, sides=sides)
@@ -187,15 +191,15 @@ def _restricted(placed: Sequence[Placed], published: PublishedTable, only: str) 
 
 def _sides(layout: Layout, published: PublishedTable) -> dict[str, int | None]:
     """The test sets of all tables that ours may be shown in, with the sides of their pictures [px]."""
-    return {name: table.sides.get(name) for table in (*_alike(layout), published) for name in table.sets}
+    return {name: table.sides.get(name) for table in (*_tables_alike(layout), published) for name in table.sets}
 
 
 def _sets_elsewhere(layout: Layout) -> set[str]:
     """Test sets that other tables of the same form in the same paper have: ours on them are shown there."""
-    return {plain(name) for table in _alike(layout) for name in table.sets}
+    return {plain_name(name) for table in _tables_alike(layout) for name in table.sets}
 
 
-def _alike(layout: Layout) -> list[PublishedTable]:
+def _tables_alike(layout: Layout) -> list[PublishedTable]:
     """The tables of the same form in the same paper."""
     alike = (layout.paper, "sets", layout.ours)
     paper = load(layout.paper)

@@ -9,8 +9,8 @@ from typing import Any
 from lit_pure.metrics.intervals import LEAST
 from lit_pure.metrics.protocols import FOLDER, Protocol, names, protocol
 from lit_pure.report.layouts import Layout
-from lit_pure.report.measured import has_scores, pictures
-from lit_pure.report.placement import Placed, missing, plain
+from lit_pure.report.measured import has_scores, picture_count
+from lit_pure.report.placement import PlacedRun, missing_runs, plain_name
 from lit_pure.report.published import PublishedTable
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -19,7 +19,7 @@ from lit_pure.runs.folder import Run
 def notes(
     layout: Layout,
     published: PublishedTable,
-    placed: Sequence[Placed],
+    placed: Sequence[PlacedRun],
     keys: Mapping[str, str],
     *,
     only: str,
@@ -38,9 +38,9 @@ def notes(
         searched: whether runs were looked for, so that those not found are told.
     """
     shown = [result for one in placed for result in one.results]
-    if {plain(result.title) for result in shown} - {plain(name) for name in published.sets}:
+    if {plain_name(result.title) for result in shown} - {plain_name(name) for name in published.sets}:
         yield _APART[layout.ours]
-    yield from _of_sizes(placed, published)
+    yield from _size_notes(placed, published)
     if shown and layout.ours != "complexity":
         yield _recipe(layout, placed, keys)
     if layout.shape == "rows" and len(bases := sorted({str(one.run.summary().get("base")) for one in placed})) > 1:
@@ -51,11 +51,11 @@ def notes(
         yield "The second figure of a cell is the variance over pictures, of ours from the run's scores.csv."
     for one in placed:
         yield from (f"{one.run.label} was timed with {result.how}." for result in one.results if result.how)
-    yield from _lacking(layout, placed, keys, only)
+    yield from _missing_figures(layout, placed, keys, only)
     if intervals:
-        yield from _of_intervals(layout, placed)
+        yield from _interval_notes(layout, placed)
     if searched:
-        for row, name in missing(layout):
+        for row, name in missing_runs(layout):
             yield f"{row}: no finished run of {name}; make it with: {runs.make_command(name)}"
 
 
@@ -66,30 +66,30 @@ _APART = {
 }
 
 
-def _of_sizes(placed: Sequence[Placed], published: PublishedTable) -> Iterator[str]:
+def _size_notes(placed: Sequence[PlacedRun], published: PublishedTable) -> Iterator[str]:
     """Results at another size than the paper's on its set, or than another run's."""
-    papers = {plain(name): published.sides.get(name) for name in published.sets}
+    papers = {plain_name(name): published.sides.get(name) for name in published.sets}
     for one in placed:
         for result in one.results:
-            if not result.apart:
+            if not result.differs_in_size:
                 continue
             size = f"at {result.side} px" if result.side else "at a size that its config.yaml does not tell"
-            count = "" if (n := pictures(one.run, result.on)) is None else f", n = {n}"
-            paper = papers.get(plain(result.on))
+            count = "" if (n := picture_count(one.run, result.on)) is None else f", n = {n}"
+            paper = papers.get(plain_name(result.on))
             theirs = f" (the paper's are at {paper} px)" if paper else ""
             yield f"{one.run.label} on {result.on}: {size}{count}{theirs}; not ranked with figures at other sizes."
 
 
-def _recipe(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str]) -> str:
+def _recipe(layout: Layout, placed: Sequence[PlacedRun], keys: Mapping[str, str]) -> str:
     rules = protocol(layout.protocol)
     ways: dict[str, list[str]] = {}
     for one in placed:
         if one.results:
-            ways.setdefault(_way(one.run, rules), []).append(one.run.label)
+            ways.setdefault(_measuring_words(one.run, rules), []).append(one.run.label)
     measured = "; ".join(f"{way} ({', '.join(labels)})" if len(ways) > 1 else way for way, labels in ways.items())
     color = [f"{label} on {rules.color}" for label in ("PSNR", "SSIM") if label in keys]
     other = [f"{label} is {key}" for label, key in keys.items() if key != label.lower()]
-    versions = {str(version) for one in placed if (version := _kept(one.run).get("pyiqa"))}
+    versions = {str(version) for one in placed if (version := _metrics_record(one.run).get("pyiqa"))}
     recipe = ", ".join([*color, *other, *(f"pyiqa {version}" for version in sorted(versions))])
     return (
         f"Ours are measured {measured}: {recipe}. "
@@ -97,9 +97,9 @@ def _recipe(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str]) -
     )
 
 
-def _way(run: Run, rules: Protocol) -> str:
+def _measuring_words(run: Run, rules: Protocol) -> str:
     """By which protocol a run says that it was measured, and how much was cut off its pictures."""
-    kept = _kept(run)
+    kept = _metrics_record(run)
     name, border = str(kept.get("protocol") or ""), kept.get("border")
     way = f"by protocol {name}" if name else "by no protocol"
     if name != rules.name:
@@ -110,13 +110,13 @@ def _way(run: Run, rules: Protocol) -> str:
     return f"{way}, {cut}"
 
 
-def _kept(run: Run) -> Mapping[str, Any]:
+def _metrics_record(run: Run) -> Mapping[str, Any]:
     """What a run says of how its figures were measured; older ones say nothing."""
     kept = run.summary().get("metrics")
     return kept if isinstance(kept, dict) else {}
 
 
-def _lacking(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str], only: str) -> Iterator[str]:
+def _missing_figures(layout: Layout, placed: Sequence[PlacedRun], keys: Mapping[str, str], only: str) -> Iterator[str]:
     """Runs without any figures, and columns that runs did not measure."""
     for one in placed:
         if not one.results and layout.ours == "complexity":
@@ -124,8 +124,8 @@ def _lacking(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str], 
         elif not one.results and only:
             yield f"{one.run.label} has no figures on {only}."
         elif not one.results:
-            yield f"{one.run.label} has no figures of a test; {_tested_by(one)}"
-    unmeasured = [label for label, key in keys.items() if _absent(placed, key)]
+            yield f"{one.run.label} has no figures of a test; {_how_to_test(one)}"
+    unmeasured = [label for label, key in keys.items() if _is_unmeasured(placed, key)]
     if unmeasured and layout.ours != "complexity":
         yield (
             f"{', '.join(unmeasured)}: not measured by all runs here; "
@@ -133,18 +133,18 @@ def _lacking(layout: Layout, placed: Sequence[Placed], keys: Mapping[str, str], 
         )
 
 
-def _absent(placed: Sequence[Placed], key: str) -> bool:
+def _is_unmeasured(placed: Sequence[PlacedRun], key: str) -> bool:
     return any(key not in result.figures for one in placed for result in one.results)
 
 
-def _tested_by(one: Placed) -> str:
+def _how_to_test(one: PlacedRun) -> str:
     experiment = runs.experiment_of(one.run.label)
     if one.run.summary().get("family") == "tokenizer":
         return f"measure its weights with: lit-pure reconstruct {one.run.label}"
     return f'test its weights with: make exp NAME=ablations/sampling/dynamic SET="base={experiment}"'
 
 
-def _of_intervals(layout: Layout, placed: Sequence[Placed]) -> Iterator[str]:
+def _interval_notes(layout: Layout, placed: Sequence[PlacedRun]) -> Iterator[str]:
     if any(figure.interval for one in placed for result in one.results for figure in result.figures.values()):
         yield (
             "95 % from, to: where the mean over such pictures lies in 95 of 100 cases (bootstrap over the pictures of "

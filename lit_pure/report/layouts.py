@@ -25,7 +25,7 @@ class Layout:
     """The table in that file."""
     shape: Literal["sets", "rows", "across", "turned"]
     """What stands where: `sets` a block of rows per test set; `rows` ours below each published row; `across` a column
-    per test set; `turned` methods as columns."""
+    per test set; `transpose` methods as columns."""
     ours: Literal["", "pure", "tokenizer", "complexity"] = ""
     """What of ours is shown: tests of a family's runs, what the restoring of PURE runs costs, or nothing."""
     protocol: str = "pure"

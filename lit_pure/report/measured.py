@@ -11,17 +11,16 @@ from typing import Any
 
 import yaml
 
+from lit_pure.families.table import family_by_summary
 from lit_pure.metrics import rows
 from lit_pure.runs.folder import COMPLEXITY, Run
 
 BICUBIC = "bicubic_"
 """Begins the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
-OWN = {"tokenizer": "reconstructed", "dem": "estimated"}
-"""What a family does with a test picture, where that is not restoring it."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredFigure:
     """One figure of a run."""
 
     mean: float
@@ -34,17 +33,17 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What a run measured on one test set (or machine)."""
 
     run: Run
     on: str
     """The test set."""
-    figures: Mapping[str, Measured]
+    figures: Mapping[str, MeasuredFigure]
     """By metric key."""
     side: int | None = None
     """Of the pictures that were scored [px]; None where the run does not say."""
-    apart: bool = False
+    differs_in_size: bool = False
     """Whether others show figures on the set at another size, with which these do not compare."""
     how: str = ""
     """With which settings it was timed."""
@@ -52,17 +51,17 @@ class Result:
     @property
     def title(self) -> str:
         """The test set, with the size where it is another than that of others."""
-        if not self.apart:
+        if not self.differs_in_size:
             return self.on
         return f"{self.on} at {self.side or 'unknown'} px"
 
 
 def method_of(run: Run) -> str:
     """What the run's own pictures are called in `scores.csv` and in tables."""
-    return OWN.get(str(run.summary().get("family")), "restored")
+    return family_by_summary(run).method
 
 
-def tested(run: Run, *, spread: bool = False) -> list[Result]:
+def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:
     """The run's results by test set; `spread` adds variances and intervals where the run has scores of single pictures.
 
     Raises ValueError where a file of the run is damaged.
@@ -74,7 +73,7 @@ def tested(run: Run, *, spread: bool = False) -> list[Result]:
     scores = _scores(run) if spread else {}
     side = side_of(run) if means else None
     return [
-        Result(run, name, {key: _measured(key, mean, scores.get((name, key))) for key, mean in figures.items()}, side)
+        RunResult(run, name, {key: _figure(key, mean, scores.get((name, key))) for key, mean in figures.items()}, side)
         for name, figures in sorted(means.items())
     ]
 
@@ -111,13 +110,13 @@ def side_of(run: Run) -> int | None:
     return side if isinstance(side, int) else None
 
 
-def pictures(run: Run, on: str) -> int | None:
+def picture_count(run: Run, on: str) -> int | None:
     """How many pictures of a test set have scores; None where single pictures have none."""
     counts = [len(scores) for (name, _), scores in _scores(run).items() if name == on]
     return max(counts, default=None)
 
 
-def timed(run: Run) -> list[Result]:
+def timing_results(run: Run) -> list[RunResult]:
     """Seconds per picture and parameters in millions, as `lit-pure bench restore` measured them; nothing before.
 
     Raises ValueError where the file is damaged.
@@ -128,8 +127,8 @@ def timed(run: Run) -> list[Result]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         total = content["parameters"]["total"] / 1e6
-        figures = {"seconds": Measured(float(content["seconds_per_image"])), "parameters": Measured(total)}
-        return [Result(run, f"{content['size']} px, {content['device']}", figures, how=_how(content))]
+        figures = {"seconds": MeasuredFigure(float(content["seconds_per_image"])), "parameters": MeasuredFigure(total)}
+        return [RunResult(run, f"{content['size']} px, {content['device']}", figures, how=_timing_settings(content))]
     except (OSError, ValueError, KeyError, TypeError) as error:
         remedy = f"make it again: lit-pure bench restore {run.label}"
         raise ValueError(f"{path} cannot be read ({error!r}); {remedy}") from error
@@ -150,7 +149,7 @@ def _scores(run: Run) -> dict[tuple[str, str], Any]:
     return {(str(name), key): part[key].dropna() for name, part in own.groupby("test_set") for key in metrics}
 
 
-def _how(content: Mapping[str, Any]) -> str:
+def _timing_settings(content: Mapping[str, Any]) -> str:
     """What decides how long it takes, beside the machine, in words."""
     named = [f"{key} {content[key]}" for key in ("engine", "dtype", "quantize") if content.get(key, "none") != "none"]
     changed = content.get("settings") or []
@@ -159,12 +158,12 @@ def _how(content: Mapping[str, Any]) -> str:
     return "; ".join([", ".join(named) or "engine and dtype not recorded", settings])
 
 
-def _measured(key: str, mean: float, scores_N: Any) -> Measured:
+def _figure(key: str, mean: float, scores_N: Any) -> MeasuredFigure:
     if scores_N is None or not len(scores_N):
-        return Measured(mean)
+        return MeasuredFigure(mean)
     import numpy as np
 
     from lit_pure.metrics.evaluation import mean_of
 
     found = mean_of(key, scores_N)
-    return Measured(mean, float(np.var(scores_N)), (found.low, found.high) if found.known else None, found.n)
+    return MeasuredFigure(mean, float(np.var(scores_N)), (found.low, found.high) if found.known else None, found.n)

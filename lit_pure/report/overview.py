@@ -28,7 +28,7 @@ def comparison(run: Run) -> pd.DataFrame:
     return table
 
 
-def sound(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+def readable_runs(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """The runs whose summaries can be read, and of the others what is wrong with each."""
     kept: list[Run] = []
     wrong: list[str] = []

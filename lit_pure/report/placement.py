@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.report.layouts import Layout
-from lit_pure.report.measured import Result, tested, timed
+from lit_pure.report.measured import RunResult, run_results, timing_results
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedRun:
     """A run of ours with its results."""
 
     row: str
     """The published row that it stands below; "" is none of them."""
     run: Run
-    results: tuple[Result, ...]
+    results: tuple[RunResult, ...]
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ class Placed:
         return f"ours: {self.run.label}"
 
 
-def stand(layout: Layout, chosen: Sequence[Run], *, spread: bool = False) -> list[Placed]:
+def place_runs(layout: Layout, chosen: Sequence[Run], *, spread: bool = False) -> list[PlacedRun]:
     """The runs of a layout with their results.
 
     Args:
@@ -42,16 +42,19 @@ def stand(layout: Layout, chosen: Sequence[Run], *, spread: bool = False) -> lis
         ConfigError: a chosen run has no place in the layout.
         ValueError: a file of a run is damaged.
     """
-    named = [(_row(layout, run), run) for run in chosen] if chosen else list(_newest(layout))
+    named = [(_row_of(layout, run), run) for run in chosen] if chosen else list(_newest_runs(layout))
     for _, run in named:
         if (family := run.summary().get("family", "")) != layout.family:
             wanted = f"runs of family {layout.family}" if layout.family else "no runs of ours"
             raise ConfigError(f"{run.label} is a run of family {family}; {layout.table} shows {wanted}")
-    results = [tuple(timed(run) if layout.ours == "complexity" else tested(run, spread=spread)) for _, run in named]
-    return [Placed(row, run, found) for (row, run), found in zip(named, results, strict=True)]
+    results = [
+        tuple(timing_results(run) if layout.ours == "complexity" else run_results(run, spread=spread))
+        for _, run in named
+    ]
+    return [PlacedRun(row, run, found) for (row, run), found in zip(named, results, strict=True)]
 
 
-def set_apart(placed: Sequence[Placed], published: Mapping[str, int | None]) -> list[Placed]:
+def mark_other_sizes(placed: Sequence[PlacedRun], published: Mapping[str, int | None]) -> list[PlacedRun]:
     """The same runs, with results marked that were measured on pictures of another size than others on their test set.
 
     Args:
@@ -59,38 +62,41 @@ def set_apart(placed: Sequence[Placed], published: Mapping[str, int | None]) -> 
         published: each of the paper's test sets with the side of its pictures [px], None where it is not known. On
             these, ours of the paper's size compare with it; on others, ours of one size compare with each other.
     """
-    papers = {plain(name): side for name, side in published.items()}
+    papers = {plain_name(name): side for name, side in published.items()}
     ours: dict[str, set[int | None]] = {}
     for result in (result for one in placed for result in one.results):
-        ours.setdefault(plain(result.on), set()).add(result.side)
+        ours.setdefault(plain_name(result.on), set()).add(result.side)
 
-    def alone(result: Result) -> bool:
-        on = plain(result.on)
+    def alone(result: RunResult) -> bool:
+        on = plain_name(result.on)
         return (result.side is None or result.side != papers[on]) if on in papers else len(ours[on]) > 1
 
-    return [replace(one, results=tuple(replace(found, apart=alone(found)) for found in one.results)) for one in placed]
+    return [
+        replace(one, results=tuple(replace(found, differs_in_size=alone(found)) for found in one.results))
+        for one in placed
+    ]
 
 
-def missing(layout: Layout) -> list[tuple[str, str]]:
+def missing_runs(layout: Layout) -> list[tuple[str, str]]:
     """Published row and experiment, of experiments that the layout names and that have no finished run."""
-    return [(row, name) for row, name in _named(layout) if runs.newest_finished(name) is None]
+    return [(row, name) for row, name in _rows_and_experiments(layout) if runs.newest_finished(name) is None]
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A test set's name as far as it matters: DrealSR, DRealSR and drealsr are one."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _named(layout: Layout) -> list[tuple[str, str]]:
+def _rows_and_experiments(layout: Layout) -> list[tuple[str, str]]:
     return [(row, name) for row, names in layout.fills.items() for name in names]
 
 
-def _newest(layout: Layout) -> Iterator[tuple[str, Run]]:
-    for row, name in _named(layout):
+def _newest_runs(layout: Layout) -> Iterator[tuple[str, Run]]:
+    for row, name in _rows_and_experiments(layout):
         if run := runs.newest_finished(name):
             yield row, run
 
 
-def _row(layout: Layout, run: Run) -> str:
+def _row_of(layout: Layout, run: Run) -> str:
     experiment = runs.experiment_of(run.label)
-    return next((row for row, name in _named(layout) if name == experiment), "")
+    return next((row for row, name in _rows_and_experiments(layout) if name == experiment), "")

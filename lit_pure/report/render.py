@@ -49,7 +49,7 @@ def notes(table: Table, *, marked: bool) -> list[str]:
 
 def _terminal(table: Table, marks: dict[str, str]) -> str:
     labels = [f"{label}{_ARROWS[better]}" for label, better in table.columns.items()]
-    bare = [[[table.written(cell) for cell in row.cells] for row in block] for block in table.blocks]
+    bare = [[[table.format_cell(cell) for cell in row.cells] for row in block] for block in table.blocks]
     heads = [_heads(block, "  ", blank=True) for block in table.blocks]
     lefts, rights = zip(table.heads, *chain(*heads), strict=True), zip(labels, *chain(*bare), strict=True)
     left, right = ([max(map(len, column)) for column in part] for part in (lefts, rights))
@@ -85,7 +85,7 @@ def _markdown(table: Table) -> str:
     lines.append(line(["---"] * len(table.heads) + ["---:"] * len(labels)))
     for block in table.blocks:
         for row, head in zip(block, _heads(block, "", _piped), strict=True):
-            lines.append(line([*head, *(_MARKDOWN[cell.mark].format(table.written(cell)) for cell in row.cells)]))
+            lines.append(line([*head, *(_MARKDOWN[cell.mark].format(table.format_cell(cell)) for cell in row.cells)]))
     below = notes(table, marked=True)
     return "\n".join([*lines, *([""] if below else []), *(f"- {note}" for note in below), ""])
 
@@ -99,7 +99,7 @@ def _latex(table: Table) -> str:
         return " & ".join(parts) + r" \\"
 
     def figure(cell: Cell) -> str:
-        text = "--" if cell.text == NOTHING else table.written(cell).replace("-", "$-$")
+        text = "--" if cell.text == NOTHING else table.format_cell(cell).replace("-", "$-$")
         return _LATEX[cell.mark].format(text)
 
     labels = [f"{_tex(label)}{_TEX_ARROWS[better]}" for label, better in table.columns.items()]

@@ -55,12 +55,12 @@ class Table:
         """Whether any figure is marked."""
         return any(cell.mark for block in self.blocks for row in block for cell in row.cells)
 
-    def written(self, cell: Cell) -> str:
+    def format_cell(self, cell: Cell) -> str:
         """The figures of a cell in one text."""
         return self.aside[1].format(cell.text, cell.aside) if cell.aside else cell.text
 
 
-def ranked(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[tuple[Row, ...], ...]:
+def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[tuple[Row, ...], ...]:
     """The rows with the best and the second figure of each column and group marked, as they are shown.
 
     Equal figures share a mark, so that "second" is the next figure that differs; a group of a single figure gets none.
@@ -104,7 +104,7 @@ def _value(cell: Cell) -> float | None:
     return None if cell.text == NOTHING else float(cell.text)
 
 
-def turned(table: Table) -> Table:
+def transpose(table: Table) -> Table:
     """Columns become rows and rows columns; of the heads, the first names the columns and the others become rows.
 
     Marks stay as they are: a column of the new table has no direction.

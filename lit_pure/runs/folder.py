@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lit_pure.config.compose import PROJECT, ConfigError, compose, load
 from lit_pure.config.experiment import Experiment
@@ -30,6 +30,9 @@ COMPLEXITY = "complexity.json"
 PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
 _VERSION = re.compile(r"version_(\d+)")
 _EITHER = re.compile(r"version_\d+|shipped")
+
+
+Kind = TypeVar("Kind", bound=Experiment)
 
 
 class MissingRun(ValueError):
@@ -80,6 +83,14 @@ class Run:
     def experiment(self) -> Experiment:
         """The resolved configuration."""
         return load(self.folder / "config.yaml")
+
+    def experiment_as(self, kind: type[Kind]) -> Kind:
+        """The same, of the family that is wanted. Raises ConfigError where it is of another one."""
+        experiment = self.experiment()
+        if not isinstance(experiment, kind):
+            wanted = f"name a run of family {kind.family}"
+            raise ConfigError(f"{self.label} is a run of family {experiment.family}; {wanted}")
+        return experiment
 
 
 def versions(name: str) -> list[Run]:

@@ -23,7 +23,7 @@ Answer = Literal["holds", "does not hold", "is left open"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimResult:
     """Whether a claim holds on one set."""
 
     claim: Claim
@@ -63,7 +63,7 @@ def spread(seeds: Sequence[Mapping[str, Scored]], metric: str) -> float:
     return max(means) - min(means) if means else math.nan
 
 
-def verdicts(claims: Sequence[Claim], scores: Scores, sets: Sequence[str]) -> list[Verdict]:
+def judge_claims(claims: Sequence[Claim], scores: Scores, sets: Sequence[str]) -> list[ClaimResult]:
     """Each claim on each set that both arms have scores of."""
     found = []
     for claim in claims:
@@ -76,5 +76,5 @@ def verdicts(claims: Sequence[Claim], scores: Scores, sets: Sequence[str]) -> li
                 up = METRICS[claim.metric].higher_is_better if claim.metric in METRICS else True
                 difference = bootstrap_mean(apart_N, np.random.default_rng(SEED))
                 wins = int(((apart_N if up else -apart_N) > 0).sum())
-                found.append(Verdict(claim, on, difference, wins, (len(seeds[0]), len(seeds[1]))))
+                found.append(ClaimResult(claim, on, difference, wins, (len(seeds[0]), len(seeds[1]))))
     return found

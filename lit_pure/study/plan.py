@@ -136,7 +136,7 @@ class StudyConfig:
             if arm.method != "bicubic" and not (arm.run or self.run):
                 yield f"arms.{name}.run", "is empty, and so is the study's: name a run"
 
-    def claimed(self) -> list[Claim]:
+    def parsed_claims(self) -> list[Claim]:
         """The claims, read."""
         parts = [found.groupdict() for text in self.claims if (found := _CLAIM.fullmatch(text))]
         return [

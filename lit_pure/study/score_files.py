@@ -27,7 +27,7 @@ class Scored:
     """By metric; NaN where it has no score."""
 
 
-def file_of(job: Job, out: Path) -> Path:
+def scores_path(job: Job, out: Path) -> Path:
     """Where a job's scores are kept."""
     return out / FOLDER / f"{job.pictures.name}-{job.digest}.csv"
 
@@ -40,14 +40,14 @@ def write(job: Job, out: Path, found: Mapping[str, Scored]) -> None:
     writer.writerow(["image", "crc32", *job.metrics])
     for name, one in sorted(found.items()):
         writer.writerow([name, one.crc32, *(f"{one.scores[key]:.5f}" for key in job.metrics)])
-    path = file_of(job, out)
+    path = scores_path(job, out)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lines.getvalue())
 
 
 def read(job: Job, out: Path) -> dict[str, Scored]:
     """The scores of a job by picture; empty where it is not finished. Raises ValueError where the file is damaged."""
-    path = file_of(job, out)
+    path = scores_path(job, out)
     if not path.is_file():
         return {}
     try:

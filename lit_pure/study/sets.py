@@ -13,7 +13,7 @@ from typing import Any
 from lit_pure.config.compose import degradation
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.sources import find_photos
-from lit_pure.degradation.folder import Recipe, degrade_files, plan
+from lit_pure.degradation.folder import Recipe, degrade_files, plan_pairs
 from lit_pure.images.matching import match
 from lit_pure.study.plan import SetConfig
 
@@ -22,7 +22,7 @@ FOLDER = "sets"
 
 
 @dataclass(frozen=True)
-class Pair:
+class PicturePair:
     """Two files of one picture."""
 
     name: str
@@ -63,26 +63,26 @@ class Pictures:
             f"lit-pure degrade {self.config.photos} OUT --preset {self.config.preset} --seed {self.recipe.seed}{size}"
         )
 
-    def pairs(self, work: Path) -> Iterator[Pair]:
+    def pairs(self, work: Path) -> Iterator[PicturePair]:
         """All pairs; those that are made lie in a folder of their own below `work`, where what is there already stays.
 
         Raises ValueError naming a picture that cannot be used.
         """
         if self.recipe is None:
-            yield from _given(self.config)
+            yield from _given_pairs(self.config)
             return
         folder = work / FOLDER / f"{self.name}-{self.identity['digest']}"  # studies may have several sets of one name
-        for outcome in degrade_files(plan(self.sources, 1), folder, self.recipe):
+        for outcome in degrade_files(plan_pairs(self.sources, 1), folder, self.recipe):
             if outcome.error:
                 raise ValueError(f"{outcome.error}; every picture of a study counts: mend it, or leave it out by names")
             files = (folder / side / f"{outcome.pair.name}.png" for side in ("lq", "hq"))
-            yield Pair(outcome.pair.name, *files)
+            yield PicturePair(outcome.pair.name, *files)
 
 
 def pictures_of(name: str, config: SetConfig, most: int = 0) -> Pictures:
     """A set as it is planned, or its first `most` pictures. Raises ValueError where it is not there."""
     if config.lq:
-        paths: Iterable[Path] = [pair.lq for pair in _given(config)]
+        paths: Iterable[Path] = [pair.lq for pair in _given_pairs(config)]
         recipe = None
     else:
         found = find_photos(PhotosConfig(source=config.photos, names=list(config.names)), max(32, config.size))
@@ -91,7 +91,7 @@ def pictures_of(name: str, config: SetConfig, most: int = 0) -> Pictures:
     return Pictures(name, config, recipe, tuple(sorted(paths))[: most or None])
 
 
-def _given(config: SetConfig) -> list[Pair]:
+def _given_pairs(config: SetConfig) -> list[PicturePair]:
     """The pairs of two folders. Raises ValueError where one is not there, or nothing fits together."""
     found = match([Path(config.lq), Path(config.hq)]).found
-    return [Pair(name, *files) for name, files in sorted(found.items())]
+    return [PicturePair(name, *files) for name, files in sorted(found.items())]

@@ -1,6 +1,6 @@
-"""How an entropy map goes with what a picture shows: edges and texture, cell by cell (the paper's figure 3, measured).
+"""How entropy maps relate to edges and texture of the picture, cell by cell (the paper's figure 3, measured).
 
-Knows luma, gradients and ranks. Knows nothing of models.
+Knows luma and gradients. Knows nothing of models.
 
 Suffixes: 3 RGB, H W picture [px], h w grid of cells, M cells.
 """
@@ -9,13 +9,14 @@ import math
 
 import torch
 import torch.nn.functional as F
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from lit_pure.images.color import luma
 from lit_pure.images.io import from_bytes
 
 FINE = 3
-"""Side of the mean that texture is what remains without [px]."""
+"""Side of the mean filter [px]; texture is what remains of luma without this mean."""
 _SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
 
 
@@ -42,7 +43,7 @@ def texture(picture_3HW: Tensor, cell: int) -> Tensor:
 
 
 def correlations(picture_3HW: Tensor, entropy_hw: Tensor, cell: int) -> dict[str, float]:
-    """Spearman's rank correlation over cells of entropy with edges and with texture; NaN where one does not vary.
+    """Spearman's rank correlation of entropy with edges and with texture, over cells; NaN where one does not vary.
 
     Args:
         picture_3HW: uint8, the true picture.
@@ -55,22 +56,14 @@ def correlations(picture_3HW: Tensor, entropy_hw: Tensor, cell: int) -> dict[str
 
 
 def spearman(a_M: Tensor, b_M: Tensor) -> float:
-    """Rank correlation, equal numbers sharing their mean rank; NaN where all of one are equal."""
+    """Rank correlation; equal numbers share their mean rank. NaN where all numbers of one tensor are equal."""
     if len(a_M) != len(b_M):
         raise ValueError(f"{len(a_M)} numbers against {len(b_M)}: give one of each for every cell")
-    ranks = torch.stack([_ranks(a_M), _ranks(b_M)])
-    centred = ranks - ranks.mean(1, keepdim=True)
-    scale = math.sqrt(float(centred[0].square().sum() * centred[1].square().sum()))
-    return float((centred[0] * centred[1]).sum()) / scale if scale else math.nan
-
-
-def _ranks(values_M: Tensor) -> Tensor:
-    """Ranks from 0; of equal numbers their mean."""
-    _, group_M, count = values_M.double().unique(return_inverse=True, return_counts=True)
-    below = count.cumsum(0) - count
-    return (below + (count - 1) / 2)[group_M].double()
+    if min(len(a_M.unique()), len(b_M.unique())) < 2:  # scipy would warn
+        return math.nan
+    return float(spearmanr(a_M.numpy(), b_M.numpy()).statistic)
 
 
 def _mean(map_11HW: Tensor, cell: int) -> Tensor:
-    """Mean over each cell; a cut one is the mean of what there is of it."""
+    """Mean over each cell; where a cell is cut, over the part that exists."""
     return F.avg_pool2d(map_11HW, cell, ceil_mode=True)[0, 0]

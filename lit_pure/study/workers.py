@@ -17,7 +17,7 @@ from lit_pure.study import score_files
 from lit_pure.study.jobs import Job
 from lit_pure.study.run_job import perform
 from lit_pure.study.score_files import Scored
-from lit_pure.study.sets import Pair
+from lit_pure.study.sets import PicturePair
 
 PARTIAL = "partial"
 """Folder of jobs that are under way, a file of lines each."""
@@ -29,7 +29,7 @@ Progress = Callable[[Job, int], None]
 """Told a job and how many of its pictures are done."""
 
 
-def do_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Progress) -> Iterator[Job]:
+def run_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Progress) -> Iterator[Job]:
     """Do what is not done yet, and tell of each when it is finished.
 
     Args:
@@ -42,34 +42,34 @@ def do_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress
     Raises:
         ValueError: a picture cannot be used. OSError: something cannot be written. What was finished stays.
     """
-    with processes(workers) as pool:
+    with worker_pool(workers) as pool:
         for job in jobs:
-            if not finished(job, out, folder):
-                _do(job, out, folder, pool, progress)
+            if not is_finished(job, out, folder):
+                _run_job(job, out, folder, pool, progress)
                 yield job
 
 
-def finished(job: Job, out: Path, folder: Path) -> bool:
+def is_finished(job: Job, out: Path, folder: Path) -> bool:
     """Whether a job's scores are kept, and its pictures where they are to be shown."""
     there = score_files.read(job, out)
-    shown = shown_in(job, folder)
+    shown = shown_folder(job, folder)
     return bool(there) and (shown is None or all((shown / f"{name}.png").is_file() for name in there))
 
 
-def shown_in(job: Job, folder: Path) -> Path | None:
+def shown_folder(job: Job, folder: Path) -> Path | None:
     """Where a job's pictures are kept; None where they are not."""
     return folder / SHOWN / job.digest if job.pictures.config.shown else None
 
 
-def _do(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) -> None:
+def _run_job(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) -> None:
     pairs = list(job.pictures.pairs(folder))
     notes = folder / PARTIAL / f"{job.digest}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
-    shown = shown_in(job, folder)
-    found = {} if shown else _noted(notes)
+    shown = shown_folder(job, folder)
+    found = {} if shown else _read_partial(notes)
     if found:
         progress(job, len(found))
-    for name, scored in each(job, [pair for pair in pairs if pair.name not in found], shown, pool):
+    for name, scored in score_pairs(job, [pair for pair in pairs if pair.name not in found], shown, pool):
         found[name] = scored
         with notes.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"image": name, **asdict(scored)}) + "\n")
@@ -78,7 +78,7 @@ def _do(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) -> No
     notes.unlink()
 
 
-def each(job: Job, pairs: Iterable[Pair], shown: Path | None, pool: Pool) -> Iterator[tuple[str, Scored]]:
+def score_pairs(job: Job, pairs: Iterable[PicturePair], shown: Path | None, pool: Pool) -> Iterator[tuple[str, Scored]]:
     """Names and scores of pairs, in their order; who stops asking leaves nothing waiting."""
     waiting: list[tuple[str, Future[Scored]]] = [(pair.name, pool.submit(perform, job, pair, shown)) for pair in pairs]
     try:
@@ -89,7 +89,7 @@ def each(job: Job, pairs: Iterable[Pair], shown: Path | None, pool: Pool) -> Ite
             future.cancel()
 
 
-def _noted(path: Path) -> dict[str, Scored]:
+def _read_partial(path: Path) -> dict[str, Scored]:
     """What an interrupted job came to; a line that was cut counts for nothing."""
     found: dict[str, Scored] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
@@ -102,7 +102,7 @@ def _noted(path: Path) -> dict[str, Scored]:
 
 
 @contextmanager
-def processes(workers: int) -> Iterator[Pool]:
+def worker_pool(workers: int) -> Iterator[Pool]:
     """Who computes: this process, or several; with one thread in either case, since more of them round otherwise."""
     if workers == 1:
         before = torch.get_num_threads()

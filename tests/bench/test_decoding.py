@@ -35,12 +35,12 @@ def test_with_top_1_the_reference_loop_and_our_engines_agree_on_every_code(guida
     assert forwards == 2 * (4 * 5 - 1) and ours.passes == 4 * 4
 
 
-def test_the_reference_s_rule_is_the_paper_s() -> None:
+def test_the_reference_loop_s_choice_of_k_is_the_paper_s() -> None:
     loop = ReferenceLoop(make_chameleon(contest(SamplingConfig()).backbone), make_grammar(4), SamplingConfig())
     assert [loop._k(entropy) for entropy in (0, 2, 4, 5, 6)] == [14, 96, 539, 1000, 1462]
 
 
-def test_rows_add_up() -> None:
+def test_figures_of_bench_decode_agree_with_each_other() -> None:
     made = contest(SamplingConfig(window=4))
     told: dict[str, list[int]] = {}
     rows = {row.engine: row for row in made.run(decoding.ENGINES, lambda name, total: told.setdefault(name, []).append)}
@@ -55,7 +55,7 @@ def test_rows_add_up() -> None:
     assert rows["jacobi"].passes < 16
 
 
-def test_the_7b_floor_is_that_of_the_reference_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_floor_of_seconds_of_7b_is_that_of_the_reference_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     """17.5 GB per pass with guidance at 512 x 512 in bfloat16, by hand: 13.09 of weights, 3.33 and 1.09 of cache."""
     monkeypatch.setattr(decoding, "random_backbone", meta_backbone)
     made = EngineBenchmark(decoding.PRESETS["7b"], CPU, SamplingConfig(), batch=1)
@@ -83,7 +83,7 @@ print(*figures, peak.mib())
 """
 
 
-def test_the_peak_sees_what_was_held_and_forgets_it() -> None:
+def test_the_peak_memory_of_a_contest_sees_what_was_held_and_forgets_it() -> None:
     """In a process of its own: what other tests let go would be taken again, and seen by nobody."""
     said = subprocess.run([sys.executable, "-c", HOLDS], capture_output=True, text=True, check=True).stdout.split()
     if "None" in said:
@@ -92,7 +92,7 @@ def test_the_peak_sees_what_was_held_and_forgets_it() -> None:
     assert held - before > 90 and held - after > 80
 
 
-def test_the_command_writes_json(
+def test_bench_decode_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(decoding.PRESETS, "tiny", SMALL)
@@ -107,7 +107,9 @@ def test_the_command_writes_json(
     ("flags", "named"),
     [(["--engines", "plane"], "plane"), (["--batch", "0"], "--batch 0"), (["--preset", "7b"], "CUDA")],
 )
-def test_mistakes_are_told_at_once(flags: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_bench_decode_s_flags_are_refused_at_once(
+    flags: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if "7b" in flags and torch.cuda.is_available():
         pytest.skip("here the preset runs")
     assert main(["bench", "decode", *flags]) == 2

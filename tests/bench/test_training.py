@@ -30,7 +30,7 @@ def on_codes(overrides: list[str], steps: int) -> PureExperiment:
     return experiment
 
 
-def test_on_photographs_both_ways_have_the_same_losses(house: Path, tmp_path: Path) -> None:
+def test_trainer_and_plain_loop_have_the_same_losses_on_photographs(house: Path, tmp_path: Path) -> None:
     file = tmp_path / "train.json"
     # A high learning rate and a low bound for gradients: the rates of the schedule, and clipping, have their effect.
     knobs = ["optim.lr=0.01", "optim.min_lr=0.001", "trainer.gradient_clip=0.1", "sequence.condition_dropout=0.5"]
@@ -49,7 +49,7 @@ def test_on_photographs_both_ways_have_the_same_losses(house: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_on_random_codes_too_dropout_and_rounding_included(precision: str) -> None:
+def test_trainer_and_plain_loop_have_the_same_losses_on_random_codes_with_dropout_and_rounding(precision: str) -> None:
     settings = [f"trainer.precision={precision}", "trainer.activation_checkpointing=block", "trainer.peak_flops=1e12"]
     found = compare("1b", on_codes(settings, 6), CPU, rounds=1, steps=3)
     assert found.difference == 0 and found.steps == 3
@@ -67,7 +67,7 @@ def test_on_random_codes_too_dropout_and_rounding_included(precision: str) -> No
     ],
     ids=["a little more", "not a number"],
 )
-def test_a_loss_that_differs_is_an_error(
+def test_bench_train_refuses_losses_that_differ(
     change: Callable[[plain_loop.PlainLoop, Tensor], Tensor], step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = plain_loop.PlainLoop._loss
@@ -76,7 +76,7 @@ def test_a_loss_that_differs_is_an_error(
         compare("1b", on_codes([], 4), CPU, rounds=1, steps=2)
 
 
-def test_the_other_way_begins_every_second_round() -> None:
+def test_trainer_and_plain_loop_take_turns_to_begin_a_round() -> None:
     turns = [(turn.way, turn.number) for turn in turns_in_order(2)]
     pair = ("trainer", "by hand")
     assert turns == [(pair[0], 0), (pair[1], 0), (pair[1], 1), (pair[0], 1), (pair[0], 2), (pair[1], 2)]
@@ -92,7 +92,7 @@ def made_up(seconds: dict[tuple[str, int], list[float]], peak: float | None = No
     return summarize(turns, works, 7, 1e13, 0.0)
 
 
-def test_figures_are_medians_and_the_first_round_does_not_count() -> None:
+def test_figures_of_bench_train_are_medians_without_the_first_round() -> None:
     trainer = [[50.0, 50.0], [3.0, 1.0], [1.0, 9.0], [2.0, 2.0]]
     hand = [[0.1, 0.1], [1.0, 1.0], [1.0, 1.0], [4.0, 1.0]]
     seconds: dict[tuple[str, int], list[float]] = {("trainer", n): each for n, each in enumerate(trainer)}
@@ -106,7 +106,7 @@ def test_figures_are_medians_and_the_first_round_does_not_count() -> None:
     assert (ours.peak_mib, theirs.peak_mib) == (3, None)
 
 
-def test_what_a_training_keeps_on_the_device_is_not_on_a_processor() -> None:
+def test_bench_train_reports_no_device_memory_on_a_cpu() -> None:
     layer = torch.nn.Linear(4, 4)
     assert kept_bytes(layer.parameters(), torch.optim.AdamW(layer.parameters())) == 0
 
@@ -149,13 +149,15 @@ def test_a_sequence_of_random_codes_is_as_long_as_the_paper_s() -> None:
         (["--set", "backbone.widht=8"], "did you mean backbone.width"),
     ],
 )
-def test_mistakes_are_refused(house: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_bench_train_s_flags_are_refused(
+    house: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["bench", "train", *flags]) == 2
     assert words in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_what_needs_cuda_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_train_presets_that_need_cuda_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "train", "--preset", "7b-layer"]) == 2
     told = capsys.readouterr().err
     assert "--preset 7b-layer needs a CUDA device" in told and told.count("\n") == 1

@@ -1,6 +1,5 @@
 """SIGTERM and SIGUSR1 in the middle of a step."""
 
-import signal
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +35,9 @@ def test_of_two_processes_both_stop_whichever_got_the_signal(here: Settings, str
     resumes(here, straight, 3)
 
 
-def test_a_second_signal_ends_it_at_once_even_where_python_does_not_run(here: Settings, straight: Straight) -> None:
+def test_a_second_signal_ends_training_at_once_even_where_python_does_not_run(
+    here: Settings, straight: Straight
+) -> None:
     ended = launch(replace(here, fault="term_twice"))
     assert ended.statuses == [143]
     assert "stopped at once by a second signal, SIGTERM; the last complete checkpoint is kept" in ended.printed[0]
@@ -92,6 +93,8 @@ def test_one_of_two_processes_asks_for_the_queue(here: Settings, scontrol: Path)
     assert ended.statuses == [143, 143] and scontrol.read_text() == "requeue 11\n"
 
 
-def test_the_numbers_of_signals_order_a_stop_before_a_requeue() -> None:
-    """Processes agree on the larger one: who asks for an end gets one."""
-    assert signal.SIGTERM > signal.SIGUSR1
+def test_where_one_process_is_to_end_and_the_other_to_be_queued_again_both_end(here: Settings, scontrol: Path) -> None:
+    job = slurm(scontrol, SLURM_JOB_ID="11")
+    ended = launch(replace(here, world=2, fault="usr1_or_term", rank=None, environment=job, strategy="ddp"))
+    assert ended.statuses == [143, 143] and ended.told[0][-1] == SAVED.format("SIGTERM", 4)
+    assert not scontrol.exists(), "who asks for an end gets one"

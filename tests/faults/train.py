@@ -50,8 +50,8 @@ class Settings:
     folder: str
     fault: str = ""
     """A method of `Faults`."""
-    rank: int = 0
-    """The process that it happens to."""
+    rank: int | None = 0
+    """The process that it happens to; None: all of them."""
     steps: tuple[int, ...] = (3,)
     """Steps it happens in: that many are finished."""
     max_steps: int = 6
@@ -106,6 +106,10 @@ class Faults:
     def usr1(self, module: "Small", loss: Tensor) -> Tensor:
         os.kill(os.getpid(), signal.SIGUSR1)
         return loss
+
+    def usr1_or_term(self, module: "Small", loss: Tensor) -> Tensor:
+        """One process is to go back into the queue, all others are to end."""
+        return self.term(module, loss) if module.global_rank else self.usr1(module, loss)
 
     def term_twice(self, module: "Small", loss: Tensor) -> Tensor:
         """The second one while the main thread is deaf, as in a call of C++ that does not come back."""
@@ -179,7 +183,8 @@ class Small(LightningModule):
         loss = (self.seen + batch["x"]).square().mean()
         self.losses.append(loss.item())
         settings = self.settings
-        if self.global_rank == settings.rank and self.global_step in settings.steps and hasattr(Faults, settings.fault):
+        meant = settings.rank in (None, self.global_rank) and self.global_step in settings.steps
+        if meant and hasattr(Faults, settings.fault):
             self.trainer.strategy.settle_saving()  # what came before is on the disk
             return getattr(Faults(), settings.fault)(self, loss)  # type: ignore[no-any-return]
         return loss

@@ -16,7 +16,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from lit_pure.metrics.rows import Row, write_rows
+from lit_pure.metrics.rows import ScoreRow, write_rows
 
 WIDTH, HEIGHT, SCALE = 96, 64, 4
 NAMES = ("cat_0", "cat_1", "cat_2", "cup_0", "cup_1", "cup_2")
@@ -54,8 +54,8 @@ def make_run(
         tinted(image, tint).save(places[made] / f"{image}.png")
         better = tint == "warm"
         rows += [
-            Row(test_set, made, image, {"psnr": 20.0 + number + better, "niqe": 5.0 - better}),
-            Row(test_set, "bicubic", image, {"psnr": 19.0, "niqe": 9.5}),
+            ScoreRow(test_set, made, image, {"psnr": 20.0 + number + better, "niqe": 5.0 - better}),
+            ScoreRow(test_set, "bicubic", image, {"psnr": 19.0, "niqe": 9.5}),
         ]
         written = {"answer": "Small blur, large noise. A cat", "blur": "small", "noise": "large", "caption": NASTY}
         true = {"degradation (DEM)": "Medium blur, large noise.", "caption (source)": f"Part {number} of a photograph."}

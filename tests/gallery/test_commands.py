@@ -44,7 +44,7 @@ def test_a_heavy_page_is_warned_of(house, capsys, monkeypatch):
     assert main(["gallery", "warm", "cold"]) == 0
     size = (house / "gallery/index.html").stat().st_size / 1e6
     warning = capsys.readouterr().out.strip().split("\n")[-1]
-    assert warning.startswith(f"warning: above 0.05 MB browsers are slow; --photos {max(1, int(6 * 0.05 / size))} ")
+    assert warning.startswith(f"warning: browsers are slow above 0.05 MB; --photos {max(1, int(6 * 0.05 / size))} ")
 
 
 def test_a_damaged_picture_is_named_and_the_exit_code_says_so(house, capsys):
@@ -83,8 +83,7 @@ def test_one_is_not_many(house, capsys):
         (["warm", "--folder", "A=nowhere"], "there is no folder nowhere"),
         (["warm", "--folder", "A=runs", "--folder", "A=runs"], "A is given already"),
         (["warm", "--folder", "A=runs"], "--folder A: runs: no pictures in it"),
-        (["warm", "--set", "real"], "--set real: warm/version_0 has no pictures of it"),
-        (["warm", "--seed", "-1"], "--seed -1 is below 0"),
+        (["warm", "--test-set", "real"], "--test-set real: warm/version_0 has no pictures of it"),
         (["warm", "--out", "runs/warm/version_0/summary.json"], "a file is there"),
     ],
 )
@@ -94,18 +93,21 @@ def test_mistakes_are_refused(house, capsys, words, said):
     assert not (house / "gallery").exists()
 
 
-@pytest.mark.parametrize("count", ["0", "-3", "many", "1.5"])
-def test_counts_are_whole_numbers(house, capsys, count):
+@pytest.mark.parametrize(
+    ("flag", "number", "said"),
+    [*(("--photos", number, "1 or more") for number in ("0", "-3", "many", "1.5")), ("--seed", "-1", "0 or more")],
+)
+def test_counts_and_seeds_are_whole_numbers(house, capsys, flag, number, said):
     with pytest.raises(SystemExit) as caught:
-        main(["gallery", "warm", "--photos", count])
+        main(["gallery", "warm", flag, number])
     assert caught.value.code == 2
-    assert "give a whole number from 1" in capsys.readouterr().err
+    assert f"give a whole number, {said}" in capsys.readouterr().err
 
 
 def test_torch_is_not_needed_to_refuse_or_to_count(house):
     code = (
         "import sys; from lit_pure.__main__ import main; "
-        "assert main(['gallery', 'warm', '--set', 'x']) == 2; assert main(['votes', 'x.json']) == 1; "
+        "assert main(['gallery', 'warm', '--test-set', 'x']) == 2; assert main(['votes', 'x.json']) == 1; "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -31,27 +31,27 @@ def test_methods_pictures_figures_and_words(house):
         "cold/version_0": {"psnr": 21.0, "niqe": 5.0},
         "bicubic": {"psnr": 19.0, "niqe": 9.5},
     }
-    sources = [(words.source, words.degradation) for words in shot.words]
+    sources = [(words.source, words.lines.get("degradation", "")) for words in shot.words]
     assert sources[0] == ("labels (DEM) and caption (source)", "Medium blur, large noise.")
     assert sources[1:] == [(f"{name}/version_0", "Small blur, large noise.") for name in ("warm", "cold")]
-    assert shot.words[0].caption == "Part 1 of a photograph."
+    assert shot.words[0].lines["caption"] == "Part 1 of a photograph."
 
 
 def test_figures_of_a_folder_that_evaluate_scored(house):
-    from lit_pure.metrics.rows import Row, write_rows
+    from lit_pure.metrics.rows import ScoreRow, write_rows
 
     folder = make_folder(house / "theirs", "green")
-    rows = [Row("hq", method, "cat_0", {"psnr": value}) for method, value in (("other", 1.0), ("theirs", 30.0))]
+    rows = [ScoreRow("hq", method, "cat_0", {"psnr": value}) for method, value in (("other", 1.0), ("theirs", 30.0))]
     write_rows(folder / "scores.csv", rows, ["psnr"])
     shot = gather(runs("warm"), {"Green": folder}, [], 50, 0).shots[0]
     assert shot.scores["Green"] == {"psnr": 30.0}
 
 
 def test_bicubics_figures_do_not_depend_on_the_order_of_runs(house):
-    from lit_pure.metrics.rows import Row, write_rows
+    from lit_pure.metrics.rows import ScoreRow, write_rows
 
     for name, scores in (("warm", {"psnr": 19.0, "niqe": 9.5}), ("cold", {"psnr": 19.0, "ssim": 0.5})):
-        rows = [Row("demo", "bicubic", "cat_0", scores)]
+        rows = [ScoreRow("demo", "bicubic", "cat_0", scores)]
         write_rows(house / f"runs/{name}/version_0/scores.csv", rows, list(scores))
     for names in (("warm", "cold"), ("cold", "warm")):
         shot = gather(runs(*names), {}, [], 50, 0).shots[0]
@@ -131,7 +131,7 @@ def test_runs_without_a_common_set_are_refused(house):
         "these runs share no test set, so there is nothing to compare "
         "(warm/version_0 has demo; far/version_0 has other)"
     )
-    assert "--set other: warm/version_0 has no" in refusal(ConfigError, runs("warm", "far"), {}, ["other"], 50, 0)
+    assert "--test-set other: warm/version_0 has no" in refusal(ConfigError, runs("warm", "far"), {}, ["other"], 50, 0)
 
 
 def test_runs_without_a_common_picture_are_refused(house):

@@ -3,12 +3,13 @@
 import json
 import math
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 from scipy.stats import binomtest
 
 from lit_pure.__main__ import main
-from lit_pure.gallery.votes import DamagedVotes, admit, read_ballot, tally, wilson
+from lit_pure.gallery.votes import DamagedVotes, count_votes, read_ballot, select_ballots, wilson
 
 # (image, left, right, choice)
 ANNA = [("0", "A", "B", "left"), ("1", "B", "A", "right"), ("2", "A", "C", "left"), ("3", "C", "B", "none")]
@@ -31,16 +32,18 @@ def test_wilson_intervals_as_published(successes, trials, low, high):
     assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_wilson_as_scipy_has_it():
-    for successes, trials in [(0, 1), (1, 1), (7, 7), (50, 750), (292, 750)]:
-        interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-        assert wilson(successes, trials) == pytest.approx((interval.low, interval.high), abs=1e-12)
+def test_ends_of_wilson_intervals_are_z_of_their_own_standard_errors_from_the_share():
+    z = NormalDist().inv_cdf(0.975)
+    for successes, trials in [(1, 2), (50, 750), (292, 750)]:
+        for end in wilson(successes, trials):
+            assert abs(end - successes / trials) == pytest.approx(z * math.sqrt(end * (1 - end) / trials))
+    assert wilson(0, 7)[0] == 0 and wilson(7, 7)[1] == 1
     assert all(math.isnan(end) for end in wilson(0, 0))
 
 
 def test_counted_by_hand(tmp_path):
     ballots = [read_ballot(save(tmp_path / "a.json")), read_ballot(save(tmp_path / "b.json", "Ben", BEN))]
-    found = tally(ballots)
+    found = count_votes(ballots)
     assert (found.voters, found.votes, found.undecided) == (["Anna", "Ben"], 8, 1)
     rates = {rate.method: (rate.shown, rate.decided, rate.chosen) for rate in found.rates}
     assert rates == {"A": (6, 6, 5), "B": (6, 5, 2), "C": (4, 3, 0)}
@@ -57,7 +60,7 @@ def test_counted_by_hand(tmp_path):
 
 def test_a_method_that_nobody_decided_on(tmp_path):
     votes = [("0", "A", "B", "none")]
-    found = tally([read_ballot(save(tmp_path / "a.json", votes=votes))])
+    found = count_votes([read_ballot(save(tmp_path / "a.json", votes=votes))])
     assert [(rate.shown, rate.decided) for rate in found.rates] == [(1, 0), (1, 0), (0, 0)]
     assert all(math.isnan(rate.rate) and math.isnan(rate.low) for rate in found.rates)
     assert [(duel.one, duel.other) for duel in found.duels] == [("A", "B")]
@@ -125,12 +128,12 @@ def test_one_ballot_per_voter_and_gallery(tmp_path):
     full, part = save(tmp_path / "full.json"), save(tmp_path / "part.json", votes=ANNA[:2])
     other = save(tmp_path / "other.json", "Ben", BEN, gallery="ba9876543210")
     for order in ([full, part, other], [part, full, other]):
-        counted, refused = admit([read_ballot(path) for path in order])
+        counted, refused = select_ballots([read_ballot(path) for path in order])
         assert [ballot.path for ballot in counted] == [full]
         assert len(refused) == 2
         assert f"{part}: Anna also saved {full}, which counts (votes there: 4, here: 2)" in refused[0]
         assert f"{other}: votes on gallery ba9876543210, not 0123456789ab" in refused[1]
-    counted, refused = admit([read_ballot(path) for path in (full, other)], "ba9876543210")
+    counted, refused = select_ballots([read_ballot(path) for path in (full, other)], "ba9876543210")
     assert [ballot.path for ballot in counted] == [other]
     assert len(refused) == 1
 
@@ -144,7 +147,7 @@ def test_a_mark_of_byte_order_does_no_harm(tmp_path):
 def test_a_name_is_one_voter_however_it_is_spelled(tmp_path):
     spellings = ["Bob L\u00e9e", "bob l\u00e9e", "Bob  L\u00e9e ", "BOB LE\u0301E"]
     ballots = [read_ballot(save(tmp_path / f"{number}.json", name)) for number, name in enumerate(spellings)]
-    counted, refused = admit(ballots)
+    counted, refused = select_ballots(ballots)
     assert (len(counted), len(refused)) == (1, 3)
 
 

@@ -21,7 +21,7 @@ sys.exit(40 + len(seen))
 """
 
 
-def test_the_status_is_the_commands_own() -> None:
+def test_a_local_launch_returns_the_command_s_own_status() -> None:
     with Processes() as processes:
         assert processes.run([sys.executable, "-c", "raise SystemExit(3)"]) == 3
         assert processes.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]) == -9

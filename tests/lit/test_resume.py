@@ -102,7 +102,7 @@ def test_launched_again_after_its_training_it_only_goes_on_with_the_test(
     (straight.folder / "summary.json").unlink()
     try:
         assert main(RUN) == 0
-        assert f"run demo/{straight.folder.name}, on from step 30" in caplog.text
+        assert f"run demo/{straight.folder.name}, resumed from step 30" in caplog.text
         assert straight.summary()["test/demo/psnr"] == json.loads(summary)["test/demo/psnr"]
     finally:
         (straight.folder / "summary.json").write_text(summary)

@@ -62,12 +62,12 @@ def _random(shape: torch.Size) -> Tensor:
     return torch.randn(shape) * (2 / max(1, shape[1:].numel())) ** 0.5
 
 
-def _lively(network: nn.Module) -> nn.Module:
+def _lively(build_network: nn.Module) -> nn.Module:
     """With weights that keep the size of activations, so that all of a picture has a say."""
-    for parameter in network.parameters():
+    for parameter in build_network.parameters():
         if parameter.dim() > 1:
             parameter.data = _random(parameter.shape)
-    return network
+    return build_network
 
 
 def _with_published_layers(file: WeightsFile, key: str, patch: pytest.MonkeyPatch) -> None:
@@ -92,10 +92,10 @@ def small_backbone(name: str, pretrained: bool = False, **options: Any) -> nn.Mo
         raise AssertionError(f"{name} would be downloaded")
     if name != "vit_base_patch8_224":
         return CREATE(name, **options)
-    network: nn.Module = timm.models.vision_transformer.VisionTransformer(
+    build_network: nn.Module = timm.models.vision_transformer.VisionTransformer(
         img_size=224, patch_size=16, embed_dim=32, depth=10, num_heads=2, num_classes=0
     )
-    return network
+    return build_network
 
 
 def random_backbone(name: str, pretrained: bool = True, **options: Any) -> nn.Module:
@@ -111,17 +111,17 @@ def _maniqa(file: WeightsFile, key: str, patch: pytest.MonkeyPatch) -> None:
 
     with pytest.MonkeyPatch.context() as here:
         here.setattr(timm, "create_model", random_backbone)
-        network = Network(pretrained=False, **MANIQA)
-    nn.init.constant_(network.fc_score[3].bias, 1.0)  # it ends in a ReLU, which may be 0 for all pictures
-    torch.save(network.state_dict(), path_of(file))
+        build_network = Network(pretrained=False, **MANIQA)
+    nn.init.constant_(build_network.fc_score[3].bias, 1.0)  # it ends in a ReLU, which may be 0 for all pictures
+    torch.save(build_network.state_dict(), path_of(file))
     patch.setattr(timm, "create_model", small_backbone)
 
 
 def _topiq(file: WeightsFile, key: str, patch: pytest.MonkeyPatch) -> None:
     from pyiqa.archs.topiq_arch import CFANet
 
-    network = CFANet(pretrained=False, backbone_pretrain=False, use_ref=False, **TOPIQ)
-    torch.save({"params": network.state_dict()}, path_of(file))
+    build_network = CFANet(pretrained=False, backbone_pretrain=False, use_ref=False, **TOPIQ)
+    torch.save({"params": build_network.state_dict()}, path_of(file))
     patch.setattr(timm, "create_model", small_backbone)
 
 
@@ -138,9 +138,9 @@ def _clip(file: WeightsFile, key: str, patch: pytest.MonkeyPatch) -> None:
 
     if file.place == "pyiqa":
         return torch.save(torch.randn(2, 16, 64), path_of(file))
-    network = CLIP(32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 1)
+    build_network = CLIP(32, 64, (1, 1, 1, 1), 8, None, 77, 49408, 64, 1, 1)
     bag = _Bag()
-    for name, tensor in network.state_dict().items():
+    for name, tensor in build_network.state_dict().items():
         *folders, last = name.split(".")
         inner = bag
         for folder in folders:
@@ -155,7 +155,7 @@ def _inception(file: WeightsFile, key: str, patch: pytest.MonkeyPatch) -> None:
     from pyiqa.archs import inception
 
     with pytest.MonkeyPatch.context() as here:
-        here.setattr(inception, "load_pretrained_network", lambda network, url: None)
+        here.setattr(inception, "load_pretrained_network", lambda build_network, url: None)
         torch.save(_lively(inception.fid_inception_v3()).state_dict(), path_of(file))
 
 

@@ -9,9 +9,9 @@ from lit_pure.files.atomic import write_json
 from lit_pure.metrics.choice import Choice
 from lit_pure.metrics.evaluation import Evaluation, mean_of
 from lit_pure.metrics.intervals import Interval, bootstrap_mean
-from lit_pure.metrics.rows import Row, write_rows
+from lit_pure.metrics.rows import ScoreRow, write_rows
 from lit_pure.report import measured
-from lit_pure.restoring.reconstruct import CodeUse, Outcome, Reconstructions
+from lit_pure.restoring.reconstruct import CodeUse, ReconstructedFile, Reconstructions
 from lit_pure.runs.folder import Run
 
 SSIM = [0.99, 0.98, 0.99, 0.5, 0.97, 0.98, 0.99, 0.96]
@@ -25,15 +25,15 @@ def evaluated() -> Interval:
 
 
 def reconstructed() -> Interval:
-    outcomes = [Outcome(Path(f"{name}.png"), str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
+    outcomes = [ReconstructedFile(Path(f"{name}.png"), str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
     return Reconstructions(["ssim"], CodeUse(4), outcomes).means()["ssim"]
 
 
 def reported(folder: Path) -> Interval:
     write_json(folder / "summary.json", {"family": "pure", "test/demo/ssim": float(np.mean(SSIM))})
-    rows = [Row("demo", "restored", str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
+    rows = [ScoreRow("demo", "restored", str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
     write_rows(folder / "scores.csv", rows, ["ssim"])
-    [result] = measured.tested(Run(folder), spread=True)
+    [result] = measured.run_results(Run(folder), spread=True)
     found = result.figures["ssim"]
     assert found.interval is not None and found.n is not None
     return Interval(found.mean, *found.interval, found.n)

@@ -69,7 +69,7 @@ def test_at_the_start_lora_computes_exactly_what_the_backbone_did(dtype: torch.d
     assert not torch.equal(logits(as_if_trained(backbone)), logits(plain(dtype))), "they are in use"
 
 
-def test_the_matrices_named_get_an_adapter_and_no_others() -> None:
+def test_only_the_matrices_named_get_an_adapter() -> None:
     everything = adapted("lora")
     assert len(trainable_parameters(everything)) == SMALL.layers * 7 * 2
     few = adapted("lora", projections=["q", "down"])
@@ -131,7 +131,7 @@ def test_the_merged_state_is_a_plain_backbones_and_computes_what_the_adapters_do
 
 
 @every_dtype
-def test_merging_is_pefts(dtype: torch.dtype) -> None:
+def test_merged_adapters_are_those_that_peft_merges(dtype: torch.dtype) -> None:
     backbone = as_if_trained(adapted("lora", dtype))
     merged, theirs = merged_state_dict(backbone), copy.deepcopy(backbone)
     layers = {name: module for name, module in theirs.named_modules() if isinstance(module, LoraLayer)}
@@ -142,7 +142,7 @@ def test_merging_is_pefts(dtype: torch.dtype) -> None:
     assert len(layers) == SMALL.layers * 7
 
 
-def test_what_was_rounded_to_bfloat16_is_rounded_once_more_when_merged() -> None:
+def test_merging_into_bfloat16_rounds_once() -> None:
     """The sum is taken in float32; the result keeps the numbers of the start, half a unit in the last place away."""
     backbone = as_if_trained(adapted("lora", torch.bfloat16))
     merged, layer = merged_state_dict(backbone), backbone.blocks[0].ffn.up
@@ -174,7 +174,7 @@ def test_a_gathered_state_is_merged_instead_of_the_backbones_own() -> None:
     assert all(torch.equal(merged[name], item) for name, item in wanted.items()) and merged.keys() == wanted.keys()
 
 
-def test_without_adapters_the_merged_state_is_the_state() -> None:
+def test_without_adapters_the_merged_state_is_the_backbone_s_own() -> None:
     backbone = plain()
     merged = merged_state_dict(backbone)
     assert all(merged[name].data_ptr() == item.data_ptr() for name, item in backbone.state_dict().items())
@@ -201,13 +201,13 @@ def test_four_bits_are_nf4_within_its_error(dtype: torch.dtype) -> None:
     assert rounded.weight.nbytes == matrix.weight.numel() / 2
 
 
-def test_rows_that_are_no_whole_blocks_are_refused() -> None:
+def test_matrices_whose_rows_are_no_whole_4_bit_blocks_are_refused() -> None:
     """bitsandbytes 0.50 gives other numbers back for them on a processor, without a word."""
     with pytest.raises(ValueError, match="rows of 48 weights .* multiple of 64"):
         FourBitLinear(nn.Linear(48, 80, bias=False))
 
 
-def test_four_bits_compute_what_their_matrix_does_in_training_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_4_bit_layer_computes_what_its_dequantized_matrix_does(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     matrix = nn.Linear(64, 96, bias=False)
     rounded = FourBitLinear(matrix)
@@ -239,7 +239,7 @@ def test_state_dicts_have_no_four_bit_matrices() -> None:
 
 
 @every_kind
-def test_feeding_step_by_step_gives_what_one_pass_does(kind: str) -> None:
+def test_an_adapted_backbone_fed_step_by_step_gives_what_one_pass_does(kind: str) -> None:
     backbone = as_if_trained(adapted(kind)).eval()
     ids_BT = ids()
     cache = KVCache.empty(SMALL, 2, 11, backbone.head.weight)
@@ -252,7 +252,7 @@ def test_feeding_step_by_step_gives_what_one_pass_does(kind: str) -> None:
 
 
 @every_kind
-def test_frozen_parameters_cost_two_thirds_of_trained_ones(kind: str) -> None:
+def test_flops_of_frozen_parameters_are_two_thirds_of_those_of_trained_ones(kind: str) -> None:
     whole, backbone = plain(), adapted(kind)
     adapters = sum(item.numel() for item in trainable_parameters(backbone))
     frozen = sum(item.numel() for item in whole.blocks.parameters())
@@ -261,7 +261,7 @@ def test_frozen_parameters_cost_two_thirds_of_trained_ones(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "package"), [("lora", "peft"), ("qlora", "bitsandbytes")])
-def test_a_missing_package_is_named_with_what_installs_it(
+def test_adapters_without_peft_or_bitsandbytes_name_what_installs_them(
     kind: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:

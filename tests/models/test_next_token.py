@@ -127,7 +127,7 @@ def test_two_caches_are_read_as_one_batch() -> None:
             assert float((together[rows] - alone).abs().max()) <= 1e-5
 
 
-def test_what_comes_later_changes_nothing_before() -> None:
+def test_later_tokens_change_no_earlier_logits() -> None:
     backbone = tiny()
     ids_BT = torch.randint(ROWS, (1, 12))
     changed = ids_BT.clone()

@@ -9,7 +9,7 @@ import torch
 from lit_pure.config.compose import compose, save
 from lit_pure.files.atomic import write_json
 from lit_pure.images.io import write_png
-from lit_pure.metrics.rows import Row, write_rows
+from lit_pure.metrics.rows import ScoreRow, write_rows
 from lit_pure.runs.folder import Run
 
 BICUBIC = (20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0)
@@ -45,7 +45,7 @@ def make_run(place):
         if psnr:
             found = {("demo", method): psnr, ("demo", "bicubic"): bicubic[: len(psnr)], ("second", method): more}
             rows = [
-                Row(test_set, who, image, {"psnr": value})
+                ScoreRow(test_set, who, image, {"psnr": value})
                 for (test_set, who), values in found.items()
                 for image, value in zip(IMAGES, values, strict=False)
             ]

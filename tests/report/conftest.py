@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lit_pure.files.atomic import write_json
-from lit_pure.metrics.rows import Row, write_rows
+from lit_pure.metrics.rows import ScoreRow, write_rows
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -37,7 +37,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         summary = {"name": name, "family": family, "base": base, "steps": 3, "metrics": {"pyiqa": "0.1.16"}}
         summary["metrics"] |= measured or {}
         (run.folder / "config.yaml").write_text(f"data:\n  size: {side}\n")
-        rows: list[Row] = []
+        rows: list[ScoreRow] = []
         for on, figures in sets.items():
             single = {key: list(scores) for key, scores in figures.items() if isinstance(scores, Sequence)}
             means = {key: sum(scores) / len(scores) for key, scores in single.items()}
@@ -46,7 +46,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             method = "reconstructed" if family == "tokenizer" else "restored"
             for index in range(max(map(len, single.values()), default=0)):
                 scores = {key: values[index] for key, values in single.items()}
-                rows += [Row(on, method, f"{index}", scores), Row(on, "bicubic", f"{index}", {"psnr": 99.0})]
+                rows += [ScoreRow(on, method, f"{index}", scores), ScoreRow(on, "bicubic", f"{index}", {"psnr": 99.0})]
         if rows:
             write_rows(run.folder / "scores.csv", rows, sorted({key for row in rows for key in row.scores}))
         write_json(run.folder / "summary.json", summary)

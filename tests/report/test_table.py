@@ -4,13 +4,13 @@ import pytest
 
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS
-from lit_pure.report.table import Cell, Row, Table, ranked, turned
+from lit_pure.report.table import Cell, Row, Table, mark_best, transpose
 
 
 def marks(texts: list[str], direction: str, groups: list[str | None] | None = None) -> list[str]:
     names = groups or ["a"] * len(texts)
     rows = [Row((str(at),), (Cell(text),), group) for at, (text, group) in enumerate(zip(texts, names, strict=True))]
-    return [row.cells[0].mark for block in ranked([rows], [direction]) for row in block]
+    return [row.cells[0].mark for block in mark_best([rows], [direction]) for row in block]
 
 
 @pytest.mark.parametrize(
@@ -26,20 +26,22 @@ def marks(texts: list[str], direction: str, groups: list[str | None] | None = No
         (["5", "5"], "lower", ["best", "best"]),
     ],
 )
-def test_best_and_second_by_direction_with_ties(texts: list[str], direction: str, expected: list[str]) -> None:
+def test_best_and_second_follow_the_metric_s_direction_and_keep_ties(
+    texts: list[str], direction: str, expected: list[str]
+) -> None:
     assert marks(texts, direction) == expected
 
 
-def test_groups_are_ranked_apart_and_rows_without_one_are_not() -> None:
+def test_groups_of_rows_are_ranked_apart_and_rows_without_a_group_are_not_ranked() -> None:
     found = marks(["1", "2", "30", "20", "99"], "higher", ["a", "a", "b", "b", None])
     assert found == ["second", "best", "best", "second", ""]
 
 
 def test_a_turned_table_keeps_figures_and_marks() -> None:
-    blocks = ranked(
+    blocks = mark_best(
         [[Row(("a", "here"), (Cell("1"), Cell("2"))), Row(("b", "there"), (Cell("3"), Cell("4")))]], ["", ""]
     )
-    table = turned(Table("t", ("Methods", "On"), {"x": "", "y": ""}, blocks))
+    table = transpose(Table("t", ("Methods", "On"), {"x": "", "y": ""}, blocks))
     assert table.heads == ("",) and list(table.columns) == ["a", "b"]
     assert [(row.head[0], *(cell.text for cell in row.cells)) for row in table.blocks[0]] == [
         ("On", "here", "there"),

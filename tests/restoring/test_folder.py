@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_restore import Echo, Progress, enlarged, make
 
 from lit_pure.config.experiment import RestoringConfig
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.files.atomic import require_writable
-from lit_pure.images.files import photographs
+from lit_pure.images.files import list_photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.tiles import Canvas
-from lit_pure.restoring.folder import Outcome, restore_files
+from lit_pure.restoring.folder import RestoredFile, restore_files
+from tests.families.pure.test_restorer import Echo, Progress, enlarged, make
 
 
 class Bars(dict[str, Progress]):
@@ -46,7 +46,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def restore(restorer: Restorer, paths: Sequence[Path], out: Path, **options: Any) -> tuple[list[Outcome], int]:
+def restore(restorer: Restorer, paths: Sequence[Path], out: Path, **options: Any) -> tuple[list[RestoredFile], int]:
     """The outcomes, and the tokens that were spent."""
     bars = Bars()
     return list(restore_files(restorer, paths, out, bars, **options)), bars.tokens
@@ -66,7 +66,7 @@ def test_three_files_of_each_photograph(restorer: Restorer, photos: Path, tmp_pa
 
 
 def test_what_is_done_is_left_alone_until_something_changes(restorer: Restorer, photos: Path, tmp_path: Path) -> None:
-    paths, out = photographs([photos]), tmp_path / "out"
+    paths, out = list_photographs([photos]), tmp_path / "out"
     assert restore(restorer, paths, out)[1] > 0
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
     outcomes, tokens = restore(restorer, paths, out)
@@ -93,7 +93,7 @@ def test_a_batch_of_another_size_is_no_other_setting(restorer: Restorer, photos:
 
 def test_files_that_share_a_stem_do_not_overwrite_each_other(restorer: Restorer, photos: Path, tmp_path: Path) -> None:
     (photos / "a.bmp").write_bytes((photos / "a.png").read_bytes())
-    outcomes, _ = restore(restorer, photographs([photos]), tmp_path / "out")
+    outcomes, _ = restore(restorer, list_photographs([photos]), tmp_path / "out")
     names = sorted(outcome.picture.name for outcome in outcomes if outcome.picture)
     assert names == ["a.bmp.png", "a.png.png", "b.png"]
 
@@ -126,7 +126,7 @@ def test_bad_files_are_named_and_the_rest_go_on(restorer: Restorer, photos: Path
     (photos / "bad.png").write_text("words")
     write_png(photos / "small.png", torch.zeros(3, 7, 30))
     gone = photos / "gone.png"
-    outcomes, _ = restore(restorer, [*photographs([photos]), gone], tmp_path / "out")
+    outcomes, _ = restore(restorer, [*list_photographs([photos]), gone], tmp_path / "out")
     assert {outcome.source.name for outcome in outcomes if outcome.picture} == {"a.png", "b.png"}
     for outcome in outcomes:
         assert outcome.picture or (str(outcome.source) in outcome.note and "\n" not in outcome.note)
@@ -155,12 +155,12 @@ def test_a_full_disk_keeps_what_was_finished(
         save(self, path, **options)
 
     monkeypatch.setattr(Image.Image, "save", full)
-    made = restore_files(restorer, photographs([photos]), tmp_path / "out", Bars())
+    made = restore_files(restorer, list_photographs([photos]), tmp_path / "out", Bars())
     assert next(made).picture == tmp_path / "out" / "a.png"
     with pytest.raises(OSError, match="free some space"):
         next(made)
     monkeypatch.undo()
-    outcomes, _ = restore(restorer, photographs([photos]), tmp_path / "out")
+    outcomes, _ = restore(restorer, list_photographs([photos]), tmp_path / "out")
     assert [outcome.skipped for outcome in outcomes] == [True, False]
 
 
@@ -176,13 +176,13 @@ def test_a_picture_beyond_memory_is_told_and_the_rest_go_on(
 
     monkeypatch.setattr(Canvas, "__init__", small_memory)
     write_png(photos / "a.png", torch.zeros(3, 40, 40))
-    first, second = restore(restorer, photographs([photos]), tmp_path / "out")[0]
+    first, second = restore(restorer, list_photographs([photos]), tmp_path / "out")[0]
     assert first.picture is None and "smaller --scale" in first.note and "a.png" in first.note
     assert second.picture is not None
 
 
 def test_absent_files_and_empty_folders_are_named_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no such file or folder: .*absent\.png"):
-        photographs([tmp_path / "absent.png"])
+        list_photographs([tmp_path / "absent.png"])
     with pytest.raises(ValueError, match="no pictures"):
-        photographs([tmp_path])
+        list_photographs([tmp_path])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lit_pure.study.claims import Scores, by_picture, mean, spread, verdicts
+from lit_pure.study.claims import Scores, by_picture, judge_claims, mean, spread
 from lit_pure.study.plan import Claim
 from lit_pure.study.score_files import Scored
 
@@ -38,7 +38,7 @@ SCORES: Scores = {("a", "one"): seeds(0.0), ("b", "one"): seeds(-0.5), ("c", "on
     ],
 )
 def test_a_claim_is_judged_by_the_interval_beyond_what_is_claimed(claim: Claim, answer: str) -> None:
-    [verdict] = verdicts([claim], SCORES, ["one"])
+    [verdict] = judge_claims([claim], SCORES, ["one"])
     assert verdict.answer == answer
     assert verdict.seeds == (2, 2) and verdict.difference.n == 50
 
@@ -46,9 +46,9 @@ def test_a_claim_is_judged_by_the_interval_beyond_what_is_claimed(claim: Claim, 
 def test_pictures_that_one_arm_lacks_are_left_out_and_absent_sets_too() -> None:
     fewer = [{name: one for name, one in seed.items() if name != "p7"} for seed in seeds(-0.5)]
     claims = [Claim("psnr", "a", "b")]
-    [verdict] = verdicts(claims, {("a", "one"): seeds(0.0), ("b", "one"): fewer}, ["one", "two"])
+    [verdict] = judge_claims(claims, {("a", "one"): seeds(0.0), ("b", "one"): fewer}, ["one", "two"])
     assert verdict.difference.n == 49 and verdict.wins == 49
-    assert verdicts(claims, {("a", "one"): seeds(0.0)}, ["one"]) == []
+    assert judge_claims(claims, {("a", "one"): seeds(0.0)}, ["one"]) == []
 
 
 def test_a_picture_counts_once_with_the_mean_of_its_seeds() -> None:

@@ -70,4 +70,4 @@ def test_claims_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "data" / "studies").mkdir(parents=True)
     text = GOOD + 'claims: ["psnr: a better than b", "niqe: b better than a by -1.5 on one"]\n'
     (tmp_path / "data" / "studies" / "mine.yaml").write_text(text)
-    assert plan_of("mine").claimed() == [Claim("psnr", "a", "b"), Claim("niqe", "b", "a", -1.5, "one")]
+    assert plan_of("mine").parsed_claims() == [Claim("psnr", "a", "b"), Claim("niqe", "b", "a", -1.5, "one")]

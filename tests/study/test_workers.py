@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_pure.study.workers import processes
+from lit_pure.study.workers import worker_pool
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -11,7 +11,7 @@ def test_pictures_are_computed_with_one_thread_whoever_does_it(workers: int) -> 
     before = torch.get_num_threads()
     torch.set_num_threads(2)  # as on a machine of two cores
     try:
-        with processes(workers) as pool:
+        with worker_pool(workers) as pool:
             assert pool.submit(torch.get_num_threads).result() == 1
         assert torch.get_num_threads() == 2, "what comes after computes as before"
     finally:

@@ -109,14 +109,14 @@ def _texture(luma_HW: Tensor) -> str:
     """How much detail there is, and which ninth of the picture has most and least of it."""
     edge_HW = (luma_HW[1:, 1:] - luma_HW[:-1, 1:]).abs() + (luma_HW[1:, 1:] - luma_HW[1:, :-1]).abs()
     energy_33 = F.adaptive_avg_pool2d(edge_HW[None], (3, 3))[0]
-    most, least = (_place(int(index)) for index in (energy_33.argmax(), energy_33.argmin()))
+    most, least = (_position(int(index)) for index in (energy_33.argmax(), energy_33.argmin()))
     kind = _word(edge_HW.mean() / 2, _TEXTURE)
     if float(energy_33.max()) < 1.3 * float(energy_33.min()) + 1e-4:
         return f"It is {kind} all over"
     return f"It is {kind}, with most detail {most} and least {least}"
 
 
-def _place(ninth: int) -> str:
+def _position(ninth: int) -> str:
     """Where a cell of the 3 x 3 grid lies."""
     row, column = _ROWS[ninth // 3], _COLUMNS[ninth % 3]
     return "in the centre" if ninth == 4 else f"at the {row} {column}"

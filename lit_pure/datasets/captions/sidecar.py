@@ -23,7 +23,7 @@ LAYOUT = 'a line must be {"image": "name.png", "caption": "text"}'
 
 
 @dataclass(frozen=True)
-class Entry:
+class CaptionEntry:
     """One line of the file."""
 
     image: str
@@ -34,7 +34,7 @@ class Entry:
     """The keys that no reader needs."""
 
 
-def read_sidecar(path: Path) -> dict[str, Entry]:
+def read_sidecar(path: Path) -> dict[str, CaptionEntry]:
     """All lines by image; empty ones are skipped.
 
     Raises:
@@ -61,7 +61,7 @@ class SidecarWriter:
         try:
             new = not path.exists()
             content = b"" if new else path.read_bytes()
-            whole = _whole(content)
+            whole = _complete_lines(content)
             entries = _entries(path, whole)
             for entry in entries.values():
                 self._require_same_origin(entry)
@@ -91,7 +91,7 @@ class SidecarWriter:
         _append(self.path, text.encode("utf-8", "backslashreplace"))
         self.done.update(captions)
 
-    def _require_same_origin(self, entry: Entry) -> None:
+    def _require_same_origin(self, entry: CaptionEntry) -> None:
         for key, ours in self.origin.items():
             if (theirs := entry.other.get(key)) != ours:
                 raise ValueError(
@@ -100,7 +100,7 @@ class SidecarWriter:
                 )
 
 
-def _whole(content: bytes) -> bytes:
+def _complete_lines(content: bytes) -> bytes:
     """Without the half line that a killed writer left at the end; with the newline that an editor left out there.
 
     What cannot be such a half line stays, for `_entries` to refuse.
@@ -133,8 +133,8 @@ def _append(path: Path, data: bytes) -> None:
             raise OSError(error.errno, reason, str(path)) from error
 
 
-def _entries(path: Path, content: bytes) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _entries(path: Path, content: bytes) -> dict[str, CaptionEntry]:
+    entries: dict[str, CaptionEntry] = {}
     for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         if line.strip():
             place = f"{path}, line {number}"
@@ -144,7 +144,7 @@ def _entries(path: Path, content: bytes) -> dict[str, Entry]:
     return entries
 
 
-def _entry(line: bytes, place: str) -> Entry:
+def _entry(line: bytes, place: str) -> CaptionEntry:
     """One line; ValueError naming the place."""
     try:
         entry = json.loads(line.decode("utf-8"))
@@ -165,4 +165,4 @@ def _entry(line: bytes, place: str) -> Entry:
         caption.encode()  # JSON can hold half a character, which no tokenizer takes
     except UnicodeEncodeError as error:
         raise ValueError(f"{place}: the caption has half a surrogate pair at {error.start}; remove it") from error
-    return Entry(image, caption, entry)
+    return CaptionEntry(image, caption, entry)

@@ -68,9 +68,9 @@ class Sidecar:
             reason = f"cannot read captions ({error.strerror})"
             raise ValueError(f"{path}: {reason}; write `pixels` to compute them") from error
         self.captions = {image: entry.caption for image, entry in entries.items()}
-        self._by_trunk = _unambiguous((_trunk(image), image) for image in self.captions)
+        self._by_path = _unambiguous((_without_extension(image), image) for image in self.captions)
         self._by_name = _unambiguous((_name(image), image) for image in self.captions)
-        self._by_stem = _unambiguous((_trunk(_name(image)), image) for image in self.captions)
+        self._by_stem = _unambiguous((_without_extension(_name(image)), image) for image in self.captions)
 
     def __call__(self, path: Path, hq_3HW: Tensor) -> str:
         caption = self.find(path.as_posix())
@@ -97,14 +97,18 @@ class Sidecar:
         if name in self.captions:
             return name
         file = _name(name)
-        return self._by_trunk.get(_trunk(name)) or self._by_name.get(file) or self._by_stem.get(_trunk(file))
+        return (
+            self._by_path.get(_without_extension(name))
+            or self._by_name.get(file)
+            or self._by_stem.get(_without_extension(file))
+        )
 
 
 def _name(image: str) -> str:
     return image.rpartition("/")[2]
 
 
-def _trunk(image: str) -> str:
+def _without_extension(image: str) -> str:
     """Without the extension of a picture; other dots belong to the name."""
     return os.path.splitext(image)[0] if is_picture(image) else image
 

@@ -23,7 +23,7 @@ Describer = Callable[[Sequence[Tensor]], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaptionedBatch:
     """What became of one batch."""
 
     files: int
@@ -39,7 +39,7 @@ def describe_pixels(pictures: Sequence[Tensor]) -> list[str]:
 
 def caption_files(
     folder: Path, names: Sequence[str], describer: Describer, writer: SidecarWriter, batch: int
-) -> Iterator[Outcome]:
+) -> Iterator[CaptionedBatch]:
     """Describe `batch` photographs at once and write their captions, which are on the disk when the outcome is told.
 
     Raises:
@@ -63,7 +63,7 @@ def caption_files(
         ]
         if given:
             writer.append(given)
-        yield Outcome(len(group), failures)
+        yield CaptionedBatch(len(group), failures)
 
 
 def _readable(path: Path) -> Tensor:

@@ -22,7 +22,7 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 @dataclass(frozen=True)
-class Member:
+class SourceFile:
     """A file, wherever it lies."""
 
     path: str
@@ -51,14 +51,14 @@ def archive_stem(name: str) -> str:
     return next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), "")
 
 
-def files_in(source: Path) -> Iterator[Member]:
+def files_in(source: Path) -> Iterator[SourceFile]:
     """The files that lie in a folder and below by themselves."""
     for path in sorted(_files(source)) if source.is_dir() else []:
         place = PurePosixPath(os.path.basename(os.path.abspath(source)), path.relative_to(source).as_posix())
-        yield Member(str(place), str(path), path.stat().st_size, path.read_bytes, file=path)
+        yield SourceFile(str(place), str(path), path.stat().st_size, path.read_bytes, file=path)
 
 
-def members_of(archive: Path, source: Path) -> Iterator[Member]:
+def members_of(archive: Path, source: Path) -> Iterator[SourceFile]:
     """The files of an archive, in its order; those that systems add ("__MACOSX", hidden ones) are left out.
 
     Raises:
@@ -67,13 +67,13 @@ def members_of(archive: Path, source: Path) -> Iterator[Member]:
     stem = archive_stem(archive.name)
     above = os.path.basename(os.path.abspath(source)) if source.is_dir() else ""
     below = archive.relative_to(source).parent.as_posix() if source.is_dir() else ""
-    for name, size, link, read in _zipped(archive) if archive.suffix.lower() == ".zip" else _tarred(archive):
+    for name, size, link, read in _zip_entries(archive) if archive.suffix.lower() == ".zip" else _tar_entries(archive):
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0].endswith(":")):
             raise ValueError(f"{archive}: its member {name!r} leads out of the archive; this is not the published one")
         if any(part.startswith((".", "__MACOSX")) for part in path.parts):
             continue
-        yield Member(str(PurePosixPath(above, below, stem, path)), f"{archive}: {name}", size, read, link=link)
+        yield SourceFile(str(PurePosixPath(above, below, stem, path)), f"{archive}: {name}", size, read, link=link)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -85,23 +85,23 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
-Entry = tuple[str, int, bool, Callable[[], bytes]]
+ArchiveEntry = tuple[str, int, bool, Callable[[], bytes]]
 """Name, bytes, whether it is a link, and its content."""
 
 
-def _zipped(archive: Path) -> Iterator[Entry]:
-    with _damage(archive), zipfile.ZipFile(archive) as file:
+def _zip_entries(archive: Path) -> Iterator[ArchiveEntry]:
+    with _report_damage(archive), zipfile.ZipFile(archive) as file:
         for info in file.infolist():
             if not info.is_dir():
                 link = stat.S_ISLNK(info.external_attr >> 16)
-                yield info.filename, info.file_size, link, partial(_content, archive, file.read, info)
+                yield info.filename, info.file_size, link, partial(_read_entry, archive, file.read, info)
 
 
-def _tarred(archive: Path) -> Iterator[Entry]:
-    with _damage(archive), tarfile.open(archive) as file:
+def _tar_entries(archive: Path) -> Iterator[ArchiveEntry]:
+    with _report_damage(archive), tarfile.open(archive) as file:
         for info in file:
             if not info.isdir():
-                yield info.name, info.size, not info.isreg(), partial(_content, archive, _extracted, file, info)
+                yield info.name, info.size, not info.isreg(), partial(_read_entry, archive, _extract, file, info)
         # tarfile takes a missing or damaged header for the end. A whole archive ends with zeros, and its checksum
         # (of gzip) is compared once all is read.
         assert file.fileobj is not None
@@ -112,18 +112,18 @@ def _tarred(archive: Path) -> Iterator[Entry]:
                 raise tarfile.ReadError("something else than a header between its members")
 
 
-def _extracted(file: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+def _extract(file: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     content = file.extractfile(info)
     return content.read() if content else b""
 
 
-def _content(archive: Path, read: Callable[..., bytes], *given: object) -> bytes:
-    with _damage(archive):
+def _read_entry(archive: Path, read: Callable[..., bytes], *given: object) -> bytes:
+    with _report_damage(archive):
         return read(*given)
 
 
 @contextmanager
-def _damage(archive: Path) -> Iterator[None]:
+def _report_damage(archive: Path) -> Iterator[None]:
     """Turn what a damaged archive raises into one ValueError."""
     try:
         yield

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-from lit_pure.datasets.curation.examine import Look, examine
+from lit_pure.datasets.curation.examine import Examination, examine
 from lit_pure.images.files import EXTENSIONS, files_below, is_picture
 
-Examine = Callable[[Path], Look]
+Examine = Callable[[Path], Examination]
 PROBLEMS = (
     "unreadable",
     "cut short",
@@ -42,13 +42,13 @@ class Finding:
 
 
 @dataclass
-class Report:
+class CheckReport:
     """What a check found."""
 
     folder: Path
     pictures: int = 0
     """Files that were read."""
-    good: dict[Path, Look] = field(default_factory=dict)
+    good: dict[Path, Examination] = field(default_factory=dict)
     """Pictures of the folder (not of its LQ folder) with which nothing is wrong, by path below it, sorted."""
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
@@ -61,14 +61,14 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Files:
+class FolderFiles:
     """The files below a folder, sorted."""
 
     pictures: list[Path]
     others: list[Path]
 
 
-def find_files(folder: Path) -> Files:
+def find_files(folder: Path) -> FolderFiles:
     """All files below a folder, by extension; links are followed, hidden folders are not looked at, as in training.
 
     Raises ValueError where there is no picture.
@@ -77,7 +77,7 @@ def find_files(folder: Path) -> Files:
     pictures = [path for path in paths if is_picture(path.name)]
     if not pictures:
         raise ValueError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
-    return Files(pictures, sorted(set(paths) - set(pictures)))
+    return FolderFiles(pictures, sorted(set(paths) - set(pictures)))
 
 
 def check(
@@ -88,7 +88,7 @@ def check(
     workers: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
     examine: Examine = examine,
-) -> Report:
+) -> CheckReport:
     """Read every picture below a folder, and below the folder of its LQ partners.
 
     Args:
@@ -104,8 +104,8 @@ def check(
     """
     sets = [find_files(place) for place in ([folder] if lq is None else [folder, lq])]
     paths = [path for files in sets for path in files.pictures]
-    report = Report(folder, len(paths), others=[str(path) for files in sets for path in files.others])
-    looks: dict[Path, Look] = {}
+    report = CheckReport(folder, len(paths), others=[str(path) for files in sets for path in files.others])
+    looks: dict[Path, Examination] = {}
     for path, look in examine_all(paths, workers, examine):
         looks[path] = look
         progress(len(looks), len(paths))
@@ -128,13 +128,13 @@ def check(
     return report
 
 
-def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterator[tuple[Path, Look]]:
+def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterator[tuple[Path, Examination]]:
     """Each file with what was found, in the order they get done; each once, even where reading one ends the process."""
     waiting = deque(paths)
     while waiting:
-        flying: dict[Future[Look], Path] = {}
+        flying: dict[Future[Examination], Path] = {}
         try:
-            with _readers(workers) as pool:
+            with _reader_pool(workers) as pool:
                 while waiting or flying:
                     while waiting and len(flying) < AHEAD * workers:
                         flying[pool.submit(examine, waiting[0])] = waiting[0]
@@ -144,43 +144,43 @@ def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterat
                         yield flying.pop(future), look
         except BrokenProcessPool:  # does not say by which file: each of those at hand is read alone
             for path in flying.values():
-                yield path, _alone(path, examine)
+                yield path, _examine_alone(path, examine)
 
 
-def _readers(workers: int) -> ProcessPoolExecutor:
+def _reader_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that read; forked from a clean one that has torch already, so that many start as fast as one."""
     context = get_context("forkserver")
     context.set_forkserver_preload([examine.__module__])
-    return ProcessPoolExecutor(workers, context, _start)
+    return ProcessPoolExecutor(workers, context, _start_worker)
 
 
-def _start() -> None:
+def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asked is told by the first process
 
 
-def _alone(path: Path, examine: Examine) -> Look:
+def _examine_alone(path: Path, examine: Examine) -> Examination:
     try:
-        with _readers(1) as pool:
+        with _reader_pool(1) as pool:
             return _result(pool.submit(examine, path))
     except BrokenProcessPool:
         reason = "reading it ends the process that reads (a decoder that crashes, or memory that runs out)"
-        return Look(problem="unreadable", reason=reason)
+        return Examination(problem="unreadable", reason=reason)
 
 
-def _result(future: "Future[Look]") -> Look:
+def _result(future: "Future[Examination]") -> Examination:
     """Raises BrokenProcessPool, and nothing else: a check goes on."""
     try:
         return future.result()
     except BrokenProcessPool:
         raise
     except Exception as error:
-        return Look(problem="unreadable", reason=f"{type(error).__name__}: {error}")
+        return Examination(problem="unreadable", reason=f"{type(error).__name__}: {error}")
 
 
-def _duplicates(looks: dict[Path, Look]) -> Iterator[Finding]:
+def _duplicates(looks: dict[Path, Examination]) -> Iterator[Finding]:
     """Pictures that another file has already; the first by name is kept."""
     first: dict[str, Path] = {}
     for path, look in looks.items():
@@ -188,7 +188,7 @@ def _duplicates(looks: dict[Path, Look]) -> Iterator[Finding]:
             yield Finding("duplicate", str(path), f"the same pixels as {same}")
 
 
-def _too_small(looks: dict[Path, Look], least: int) -> Iterator[Finding]:
+def _too_small(looks: dict[Path, Examination], least: int) -> Iterator[Finding]:
     for path, look in looks.items():
         if 0 < min(look.height, look.width) < least:
             reason = f"{look.height} x {look.width} px; the shorter side must have {least}"
@@ -201,7 +201,7 @@ def _key(path: Path, folder: Path) -> str:
 
 
 def _pairs(
-    hq: Path, lq: Path, looks: dict[Path, Look], hq_pictures: Sequence[Path], lq_pictures: Sequence[Path]
+    hq: Path, lq: Path, looks: dict[Path, Examination], hq_pictures: Sequence[Path], lq_pictures: Sequence[Path]
 ) -> Iterator[Finding]:
     """HR without LR, LR without HR, and pairs whose sizes are no whole multiple, or not that of most pairs."""
     keys: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))

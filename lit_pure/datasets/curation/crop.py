@@ -7,11 +7,11 @@ from io import BytesIO
 
 from PIL import Image
 
-from lit_pure.datasets.curation.archives import Member
+from lit_pure.datasets.curation.archives import SourceFile
 from lit_pure.datasets.curation.published import Part
 
 
-def cropped(part: Part, member: Member) -> tuple[bytes, tuple[int, int]]:
+def crop_centre(part: Part, member: SourceFile) -> tuple[bytes, tuple[int, int]]:
     """The centre of a picture as PNG, and the height and width of the whole. Raises ValueError."""
     try:
         with Image.open(BytesIO(member.read())) as picture:

@@ -31,7 +31,7 @@ _MARKER, _SCAN, _END = 0xFF, 0xDA, b"\xff\xd9"  # of a JPEG: any segment, its co
 
 
 @dataclass(frozen=True)
-class Look:
+class Examination:
     """What one file holds."""
 
     height: int = 0
@@ -47,35 +47,37 @@ class Look:
     """Kind and words of what may be meant so: `flat`, `zeros`, `extension`."""
 
 
-def examine(path: Path) -> Look:
+def examine(path: Path) -> Examination:
     """Read and decode a file to its last byte. Raises nothing: what is wrong stands in the result."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Look(problem="unreadable", reason=error.strerror or str(error))
+        return Examination(problem="unreadable", reason=error.strerror or str(error))
     if not data:
-        return Look(problem="unreadable", reason="the file is empty")
+        return Examination(problem="unreadable", reason="the file is empty")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, which then raises what matters, or it is told below
         try:
             with Image.open(BytesIO(data)) as file:
                 form = SAME_FORMAT.get(file.format or "", file.format or "")
                 if missing := _missing_end(data, form):
-                    return Look(problem="cut short", reason=missing)
+                    return Examination(problem="cut short", reason=missing)
                 if form == "PNG":
                     file.verify()  # checksums, which Pillow's decoding skips
             return _look(path, read_image(path, BytesIO(data)), data, form)
         except Image.DecompressionBombError:
             limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            return Look(problem="huge", reason=f"more than {limit:,} pixels, which Pillow refuses; cut it into parts")
+            return Examination(
+                problem="huge", reason=f"more than {limit:,} pixels, which Pillow refuses; cut it into parts"
+            )
         except BadImage as error:
             problem = "unsupported" if _decodes(data) else "unreadable"
-            return Look(problem=problem, reason=str(error).removeprefix(f"{path}: "))
+            return Examination(problem=problem, reason=str(error).removeprefix(f"{path}: "))
         except Exception as error:  # Pillow raises nearly anything when a file is damaged
-            return Look(problem="unreadable", reason=_in_words(error, data))
+            return Examination(problem="unreadable", reason=_in_words(error, data))
 
 
-def _look(path: Path, image_3HW: Tensor, data: bytes, form: str) -> Look:
+def _look(path: Path, image_3HW: Tensor, data: bytes, form: str) -> Examination:
     """What there is to say of a picture that can be read."""
     _, height, width = image_3HW.shape
     digest = hashlib.blake2b(f"{height} {width} ".encode(), digest_size=16)
@@ -89,7 +91,7 @@ def _look(path: Path, image_3HW: Tensor, data: bytes, form: str) -> Look:
     expected = Image.registered_extensions().get(path.suffix.lower(), "")
     if form != expected:
         found.append(("extension", f"a {form} named {path.suffix}; it is read all the same"))
-    return Look(height, width, digest.hexdigest(), warnings=tuple(found))
+    return Examination(height, width, digest.hexdigest(), warnings=tuple(found))
 
 
 def _missing_end(data: bytes, form: str) -> str:

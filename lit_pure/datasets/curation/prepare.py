@@ -17,17 +17,17 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lit_pure.datasets.curation.archives import Member, archive_stem, archives_in, files_in, members_of
-from lit_pure.datasets.curation.crop import cropped
+from lit_pure.datasets.curation.archives import SourceFile, archive_stem, archives_in, files_in, members_of
+from lit_pure.datasets.curation.crop import crop_centre
 from lit_pure.datasets.curation.published import Part, PublishedSet
 from lit_pure.datasets.curation.tally import (
-    Placed,
+    PlacedPicture,
     check_counts,
     check_pictures,
     folder_of,
-    pictures_of,
     require_no_strangers,
     size_of,
+    targets_of,
 )
 from lit_pure.files.atomic import write_json, write_whole
 
@@ -87,7 +87,7 @@ class Preparation:
             raise ValueError(f"{out} and {source} lie within each other; write to a folder of its own")
         self.published, self.source, self.out = published, source, out
         self.limit, self.dry_run, self.progress = limit, dry_run, progress
-        self.placed: dict[str, Placed] = {}
+        self.placed: dict[str, PlacedPicture] = {}
         self._taken = dict.fromkeys(published.parts, 0)
 
     def run(self) -> None:
@@ -102,7 +102,7 @@ class Preparation:
         if not self.dry_run:
             self.out.mkdir(parents=True, exist_ok=True)
             self._require_space(archives)
-            for unfinished in self._left_behind():
+            for unfinished in self._leftovers():
                 unfinished.unlink(missing_ok=True)
         for member in files_in(self.source):
             self._take(member)
@@ -114,14 +114,14 @@ class Preparation:
             sizes = check_pictures(self.published, self.placed, self.out)
             if self.limit is None:
                 require_no_strangers(self.placed, self.out)
-            if self.published.meta_info and (self.limit is None or _listed(self.out) < len(sizes)):
+            if self.published.meta_info and (self.limit is None or _list_length(self.out) < len(sizes)):
                 _write_list(self.out, sizes)
 
     def number(self, part: Part) -> int:
         """How many pictures of a part there are."""
-        return len(pictures_of(part, self.placed))
+        return len(targets_of(part, self.placed))
 
-    def _left_behind(self) -> Iterator[Path]:
+    def _leftovers(self) -> Iterator[Path]:
         """What a killed call of this command left; other commands may write into the same folder just now."""
         for part in self.published.parts:
             yield from (self.out / folder_of(part)).rglob(f".*{UNFINISHED}")
@@ -129,7 +129,7 @@ class Preparation:
 
     def _archives(self) -> list[Path]:
         """Those to open. Raises ValueError where one is missing."""
-        found = [path for path in archives_in(self.source) if self._opens(path)]
+        found = [path for path in archives_in(self.source) if self._is_wanted(path)]
         present = {archive_stem(path.name).lower() for path in found}
         folders = {path.name.lower() for path in self.source.rglob("*") if path.is_dir()} if found else set()
         for part in self.published.parts if self.limit is None else ():
@@ -142,7 +142,7 @@ class Preparation:
                 )
         return found
 
-    def _opens(self, archive: Path) -> bool:
+    def _is_wanted(self, archive: Path) -> bool:
         name = archive_stem(archive.name).lower()
         patterns = [pattern for part in self.published.parts for pattern in part.archives]
         return archive == self.source or any(fnmatch(name, pattern) for pattern in patterns)
@@ -162,9 +162,9 @@ class Preparation:
         """Exactly of a zip, which has a list; about, of another, since PNGs are hardly smaller in it."""
         if archive.suffix.lower() != ".zip":
             return archive.stat().st_size
-        return sum(member.size for member in members_of(archive, self.source) if self._belongs(member))
+        return sum(member.size for member in members_of(archive, self.source) if self._part_and_target(member))
 
-    def _belongs(self, member: Member) -> tuple[Part, str] | None:
+    def _part_and_target(self, member: SourceFile) -> tuple[Part, str] | None:
         """The part and the path below the folder written to; None where a file is not of the set."""
         for part in self.published.parts:
             if match := re.fullmatch(part.where, member.path):
@@ -175,7 +175,7 @@ class Preparation:
         """Take what is in an archive, or what its record says was taken before."""
         record = self.out / RECORDS / f"{'_'.join(archive.relative_to(self.source.parent).parts)}.json"
         identity = [archive.stat().st_size, archive.stat().st_mtime_ns]
-        if (known := self._known(record, identity, archive)) is not None:
+        if (known := self._read_record(record, identity, archive)) is not None:
             for target, placed in known.items():
                 if self._remember(target, placed):
                     self.progress(target)
@@ -196,51 +196,51 @@ class Preparation:
         placed = self.placed[target]
         return [(self.out / target).stat().st_size, placed.size, placed.whole]
 
-    def _known(self, record: Path, identity: list[int], archive: Path) -> dict[str, Placed] | None:
+    def _read_record(self, record: Path, identity: list[int], archive: Path) -> dict[str, PlacedPicture] | None:
         """What an earlier call found in this very archive; None where it did not end, or something is gone since."""
-        known: dict[str, Placed] = {}
+        known: dict[str, PlacedPicture] = {}
         try:
             content: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
             for target, (here, size, whole) in content["holds"].items():
                 if (self.out / target).stat().st_size != here:
                     return None
-                known[target] = Placed(str(archive), size, whole and (whole[0], whole[1]))
+                known[target] = PlacedPicture(str(archive), size, whole and (whole[0], whole[1]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return known if content["archive"] == identity else None
 
-    def _take(self, member: Member) -> str:
+    def _take(self, member: SourceFile) -> str:
         """Put a file where it belongs; its path below the folder written to, empty where it is not wanted."""
-        belongs = self._belongs(member)
+        belongs = self._part_and_target(member)
         if belongs is None or (self.limit is not None and self._taken[belongs[0]] >= self.limit):
             return ""
         part, target = belongs
         if member.link:
             raise ValueError(f"{member.origin} is a link and no picture; the archive is not the published one")
-        if self._remember(target, Placed(member.origin, member.size)):
+        if self._remember(target, PlacedPicture(member.origin, member.size)):
             self._taken[part] += 1
             if not self.dry_run:
                 self._place(part, member, target)
             self.progress(target)
         return target
 
-    def _remember(self, target: str, placed: Placed) -> bool:
+    def _remember(self, target: str, placed: PlacedPicture) -> bool:
         """Whether the picture is a new one; the same again (unpacked and packed) does no harm. Raises ValueError."""
         first = self.placed.setdefault(target, placed)
         if first.size != placed.size:
             raise ValueError(f"{first.origin} and {placed.origin} are different pictures of one name; remove one")
         return first is placed
 
-    def _place(self, part: Part, member: Member, target: str) -> None:
+    def _place(self, part: Part, member: SourceFile, target: str) -> None:
         """Write one picture, whole or not at all; what is there already stays. A file on the same disk is linked to."""
         path, content = self.out / target, b""
         if part.crop:
-            content, self.placed[target].whole = cropped(part, member)
+            content, self.placed[target].whole = crop_centre(part, member)
         elif path.is_file() and path.stat().st_size == member.size:
             return
         elif member.file is None:
             content = member.read()
-        unfinished = _unfinished(path)
+        unfinished = _partial_path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if member.file is None or part.crop:
@@ -262,13 +262,13 @@ def _write_list(out: Path, sizes: dict[str, tuple[int, int]]) -> None:
     write_whole(out / "meta_info.txt", "".join(lines))
 
 
-def _listed(out: Path) -> int:
+def _list_length(out: Path) -> int:
     """How many pictures the list has that is there: a try must not shorten that of the whole set."""
     path = out / "meta_info.txt"
     return len(path.read_bytes().splitlines()) if path.is_file() else 0
 
 
-def _unfinished(path: Path) -> Path:
+def _partial_path(path: Path) -> Path:
     """The name of a file while it is written."""
     return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
 

@@ -16,7 +16,7 @@ NAMED = 5
 
 
 @dataclass
-class Placed:
+class PlacedPicture:
     """A picture that was taken."""
 
     origin: str
@@ -27,19 +27,21 @@ class Placed:
     """Height and width of the published picture [px], where only its centre was taken."""
 
 
-def pictures_of(part: Part, placed: Mapping[str, Placed]) -> set[str]:
+def targets_of(part: Part, placed: Mapping[str, PlacedPicture]) -> set[str]:
     """The pictures of a part: those in its folder."""
     return {target for target in placed if target.startswith(f"{folder_of(part)}/")}
 
 
-def check_counts(published: PublishedSet, placed: Mapping[str, Placed], source: Path) -> None:
+def check_counts(published: PublishedSet, placed: Mapping[str, PlacedPicture], source: Path) -> None:
     """Raises ValueError naming each part whose number is not the published one, and which pictures are missing."""
-    wrong = [words for part in published.parts if (words := _miscounted(part, placed, source))]
+    wrong = [words for part in published.parts if (words := _count_error(part, placed, source))]
     if wrong:
         raise ValueError("; ".join(wrong) + "; if you have a part of the set and know it, give --count")
 
 
-def check_pictures(published: PublishedSet, placed: Mapping[str, Placed], out: Path) -> dict[str, tuple[int, int]]:
+def check_pictures(
+    published: PublishedSet, placed: Mapping[str, PlacedPicture], out: Path
+) -> dict[str, tuple[int, int]]:
     """Height and width of each picture, by path below `out`.
 
     Raises:
@@ -47,19 +49,19 @@ def check_pictures(published: PublishedSet, placed: Mapping[str, Placed], out: P
     """
     sizes: dict[str, tuple[int, int]] = {}
     for part in published.parts:
-        for target in sorted(pictures_of(part, placed)):
+        for target in sorted(targets_of(part, placed)):
             sizes[target] = size_of(part, out / target, placed[target].origin)
             _require_same_view(part, target, placed)
     return sizes
 
 
-def require_no_strangers(placed: Mapping[str, Placed], out: Path) -> None:
+def require_no_strangers(placed: Mapping[str, PlacedPicture], out: Path) -> None:
     """Raises ValueError where the folders of a set hold other pictures, which training would take for its own."""
     folders = {target.split("/")[0] for target in placed}
     there = (path for name in sorted(folders) for path in images_below(out / name))
     names = (path.relative_to(out).as_posix() for path in there)
     if strangers := sorted(name for name in names if name not in placed):
-        raise ValueError(f"{out} holds pictures that are not of this set: {_shown(strangers)}; remove them")
+        raise ValueError(f"{out} holds pictures that are not of this set: {_name_some(strangers)}; remove them")
 
 
 def size_of(part: Part, path: Path, origin: str) -> tuple[int, int]:
@@ -74,18 +76,18 @@ def size_of(part: Part, path: Path, origin: str) -> tuple[int, int]:
     return height, width
 
 
-def _miscounted(part: Part, placed: Mapping[str, Placed], source: Path) -> str:
+def _count_error(part: Part, placed: Mapping[str, PlacedPicture], source: Path) -> str:
     """What is wrong with the number of pictures; empty where nothing is."""
-    found = pictures_of(part, placed)
-    expected = set(_numbers(part)) if part.numbered else _partners(part, placed)
+    found = targets_of(part, placed)
+    expected = set(_numbered_paths(part)) if part.numbered else _expected_partners(part, placed)
     missing, more = sorted(expected - found), sorted(found - expected) if expected else []
     if len(found) == part.count and not missing and not more:
         return ""
     words = f"{part.title}: {len(found):,} pictures instead of {part.count:,}"
     if not found:
         return f"{words}: nothing in {source} is named like {part.example}"
-    words += f"; missing: {_shown(missing)}" if missing else ""
-    return words + (f"; not expected: {_shown(more)}" if more else "")
+    words += f"; missing: {_name_some(missing)}" if missing else ""
+    return words + (f"; not expected: {_name_some(more)}" if more else "")
 
 
 def folder_of(part: Part) -> str:
@@ -93,7 +95,7 @@ def folder_of(part: Part) -> str:
     return part.out.split("/")[0]
 
 
-def _numbers(part: Part) -> Iterator[str]:
+def _numbered_paths(part: Part) -> Iterator[str]:
     """The paths that a numbered part has."""
     for n in range(part.first, part.first + part.count):
         yield part.numbered.format(n=n, up=-(-n // 1000) * 1000, down=n // 1000 * 1000)
@@ -104,14 +106,14 @@ def _partner(folder: str, target: str) -> str:
     return f"{'lq' if folder == 'hq' else 'hq'}/{target.removeprefix(f'{folder}/')}"
 
 
-def _partners(part: Part, placed: Mapping[str, Placed]) -> set[str]:
+def _expected_partners(part: Part, placed: Mapping[str, PlacedPicture]) -> set[str]:
     """What a part of pairs must have, since the other part has it."""
     own = folder_of(part)
     other = _partner(own, "").rstrip("/")
     return {_partner(other, target) for target in placed if target.startswith(f"{other}/") and own in ("hq", "lq")}
 
 
-def _require_same_view(part: Part, target: str, placed: Mapping[str, Placed]) -> None:
+def _require_same_view(part: Part, target: str, placed: Mapping[str, PlacedPicture]) -> None:
     """Centres of two pictures show the same only where one is the other one enlarged. Raises ValueError."""
     large = placed[target].whole
     other = placed.get(_partner("hq", target))
@@ -122,6 +124,6 @@ def _require_same_view(part: Part, target: str, placed: Mapping[str, Placed]) ->
         raise ValueError(f"{placed[target].origin}: {sizes}, its LR picture")
 
 
-def _shown(names: list[str]) -> str:
+def _name_some(names: list[str]) -> str:
     shown = ", ".join(names[:NAMED])
     return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED:,} more"

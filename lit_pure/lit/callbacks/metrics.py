@@ -77,7 +77,7 @@ class RestorationMetrics(Callback):
         require(self, pl_module, ShowsPictures)
         files.require(self.metrics)
         for key in self.metrics:
-            files.check(key)
+            files.verify(key)
         # A new run of the trainer is scored again, without the scores of one that was interrupted.
         self._scored_at, self._image_metrics = None, {}
 

@@ -151,7 +151,7 @@ def test_the_same_vocabulary_in_another_layout_is_the_same(house: Path, tmp_path
 def test_missing_packages_are_told_at_once(
     house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lit_pure.commands.run.find_spec", lambda name: None)
+    monkeypatch.setattr("lit_pure.families.pure.family.find_spec", lambda name: None)
     assert main(["run", "demo", START, "adapter.kind=lora"]) == 2
     assert "needs peft; install it: pip install 'lit_pure[adapters]'" in capsys.readouterr().err
 

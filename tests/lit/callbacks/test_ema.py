@@ -79,14 +79,14 @@ def test_the_first_step_outweighs_what_was_there_before_it() -> None:
     assert same(averaging.shards(), notes.after[0])
 
 
-def test_only_optimizer_steps_count() -> None:
+def test_only_optimizer_steps_are_averaged() -> None:
     averaging, notes = EMA(DECAY), Notes()
     trainer([averaging, notes], max_steps=3, accumulate_grad_batches=4).fit(Line(), data(12))
     assert len(notes.after) == 12 and averaging.state_dict() == {"averaged": 3}
     assert near(averaging.shards(), mean(notes.after[3::4]))
 
 
-def test_a_step_that_was_skipped_is_left_out() -> None:
+def test_a_skipped_step_is_not_averaged() -> None:
     notes = Notes()
     averaging = EMA(DECAY, Left(notes))
     trainer([averaging, notes]).fit(Line(), data(STEPS))
@@ -94,7 +94,7 @@ def test_a_step_that_was_skipped_is_left_out() -> None:
     assert not near(averaging.shards(), mean(notes.after))
 
 
-def test_a_failed_validation_leaves_the_weights() -> None:
+def test_a_failed_validation_puts_the_weights_back() -> None:
     module, averaging, notes = Line(), EMA(DECAY), Notes()
     module.fails = True
     with pytest.raises(ValueError, match="no validation"):
@@ -103,14 +103,14 @@ def test_a_failed_validation_leaves_the_weights() -> None:
     assert same(weights(module), notes.after[-1]) and near(averaging.shards(), mean(notes.after))
 
 
-def test_a_validation_before_any_training_sees_the_weights() -> None:
+def test_a_validation_before_any_training_sees_the_weights_and_no_average() -> None:
     module, averaging = Line(), EMA(DECAY)
     before = weights(module)
     trainer([averaging]).validate(module, data(1), verbose=False)
     assert same(module.validated[0], before)
 
 
-def test_what_goes_on_ends_as_what_never_stopped() -> None:
+def test_a_resumed_average_ends_as_one_that_never_stopped() -> None:
     """Bit for bit, with what a checkpoint holds: module, optimizer (Lightning's own file), average and count."""
     whole, notes = EMA(DECAY), Notes()
     trainer([whole, notes]).fit(Line(), data(STEPS))
@@ -156,7 +156,7 @@ def tensors(found: dict[str, Any]) -> Weights:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_two_processes_average_their_pieces(runs: dict[int, Any], count: int) -> None:
+def test_two_sharded_processes_average_their_own_pieces(runs: dict[int, Any], count: int) -> None:
     """FSDP2: pieces stay pieces, the whole is the closed form, and so is what is validated."""
     found = runs[count]
     after = [tensors(step) for step in found["after"]]

@@ -66,12 +66,12 @@ def fit_and_test(folder: Path, names: list[str], **changes: Any) -> list[Callbac
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_each_works_alone(name: str, tmp_path: Path) -> None:
+def test_each_callback_works_alone_in_a_foreign_module(name: str, tmp_path: Path) -> None:
     fit_and_test(tmp_path, [name])
 
 
 @pytest.mark.parametrize("changes", ["board", "csv", "none", "dev"])
-def test_all_work_together_with_any_logger(changes: str, tmp_path: Path) -> None:
+def test_all_callbacks_work_together_with_any_logger(changes: str, tmp_path: Path) -> None:
     chosen: dict[str, dict[str, Any]] = {
         "board": {"logger": loggers(tmp_path)[0]},
         "csv": {"logger": loggers(tmp_path)[1]},
@@ -86,14 +86,14 @@ def test_all_work_together_with_any_logger(changes: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["grid", "entropy", "text", "kept", "metrics"])
-def test_a_module_that_keeps_nothing_is_refused_before_it_trains(name: str, tmp_path: Path) -> None:
+def test_a_module_that_keeps_no_pictures_is_refused_before_it_trains(name: str, tmp_path: Path) -> None:
     kept = {"text": "answers", "entropy": "entropy_Bhw and shown"}.get(name, "shown")
     callback = made(name, tmp_path)
     with pytest.raises(TypeError, match=f"{type(callback).__name__} needs Plain to keep {kept}: set .* in __init__"):
         trainer(tmp_path, [callback]).fit(Plain(), plain_loader())
 
 
-def test_the_others_leave_such_a_module_alone(tmp_path: Path) -> None:
+def test_callbacks_that_need_no_pictures_take_any_module(tmp_path: Path) -> None:
     callbacks = [made(name, tmp_path) for name in ("history", "throughput", "provenance")]
     trainer(tmp_path, callbacks).fit(Plain(), plain_loader())
     history, throughput, _ = callbacks

@@ -124,7 +124,7 @@ def restored(made: ARModule) -> tuple[Tensor, Tensor]:
     """What becomes of a picture that is in no set, and the entropies that its codes were drawn with."""
     lq_B3hw = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(99))
     found = made.restorer.restore(lq_B3hw, ["another"])[0]
-    return found.image_3HW, found.entropy_hw
+    return found.image_3HW, found.maps["entropy"].values_hw
 
 
 class Watch(Callback):

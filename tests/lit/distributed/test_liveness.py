@@ -93,7 +93,7 @@ def test_where_no_process_moves_those_behind_are_named() -> None:
     assert wired.failure() == Failure("process 1 (after step 7, in the forward pass) did not move for 2 s", 0)
 
 
-def test_the_first_process_is_missed_too() -> None:
+def test_the_death_of_the_first_process_is_noticed_too() -> None:
     wired = Wired(2)
     (connection,) = wired.hub._connections.values()
     shut_down(connection)

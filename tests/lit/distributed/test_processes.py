@@ -34,7 +34,7 @@ def test_processes_that_torchrun_starts_take_what_the_first_decides_and_its_mist
     assert statuses == [0, 0] and [words.strip() for words in said] == ["that of the first"] * 2, said
 
 
-def test_one_that_starts_others_tells_them_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_starts_others_passes_decisions_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DECISIONS, json.dumps({"need": {"folder": "a"}}))
     for name in ("LOCAL_RANK", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_pure.config.pure import GuidanceMode
 from lit_pure.families.pure.sequence.assemble import Assembler
+from lit_pure.families.pure.sequence.layout import image_length
 
 
 @dataclass(frozen=True)
@@ -60,4 +61,4 @@ class Grammar:
     @property
     def image_length(self) -> int:
         """Ids of the whole image: opening, cells, newlines and end."""
-        return 3 + self.height * (self.width + 1) + 1
+        return image_length(self.height, self.width)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.families.pure.sampling.passes import DrawnCodes, ImagePasses, Progress
+from lit_pure.families.pure.sequence.layout import CLOSING
 
 
 def decode_jacobi(passes: ImagePasses, lq_codes_BC: Tensor, progress: Progress | None) -> DrawnCodes:
@@ -39,7 +40,7 @@ class JacobiState:
     def __init__(self, passes: ImagePasses, lq_codes_BC: Tensor) -> None:
         grammar, batch, device = passes.grammar, passes.batch, passes.device
         self.passes, self.window, self.opening = passes, passes.config.window, len(grammar.opening)
-        self.length = grammar.image_length - 2  # without the last newline and the end token
+        self.length = grammar.image_length - CLOSING  # without the last newline and the end token
         self.cached, self.known = [0] * batch, [self.opening] * batch
         self.cached_B, self.known_B = (torch.tensor(count, device=device) for count in (self.cached, self.known))
         positions_S = torch.arange(self.length + self.window + 1, device=device) - self.opening

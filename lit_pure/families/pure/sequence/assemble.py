@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lit_pure.config.dem import LEVELS, Level
 from lit_pure.config.pure import GuidanceMode
+from lit_pure.families.pure.sequence.layout import OPENING
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, UNDERSTANDS, answer_text, clean, read_answer
 from lit_pure.families.pure.sequence.vocabulary import SIZE_UNIT, Vocabulary
 
@@ -136,7 +137,7 @@ class Assembler:
         """Ids and labels of the image alone, for the unconditional branch of guidance; `start h w` has no labels."""
         ids = torch.cat([block := self.image_block(hq_codes_hw), block.new_tensor([self.vocabulary.turn_end])])
         labels = ids.clone()
-        labels[:3] = IGNORE
+        labels[:OPENING] = IGNORE
         return ids, labels
 
     def batch(self, samples: Sequence[Sample], bare: Sequence[bool]) -> tuple[Tensor, Tensor]:
