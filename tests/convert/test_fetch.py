@@ -195,7 +195,7 @@ def test_without_a_network_one_line_says_what_to_do(house: Path, capsys: pytest.
 def test_bad_folders_are_named(
     house: Path, downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is no folder" in refused(capsys, ["weights", "pure/official", "--from", "nowhere"])
+    assert "is not a folder" in refused(capsys, ["weights", "pure/official", "--from", "nowhere"])
     (tmp_path / "empty").mkdir()
     words = refused(capsys, ["weights", "tokenizer/official", "--from", "empty"])
     assert "neither empty nor empty/LlamaGen holds vq_ds8_c2i.pt of https://huggingface.co/FoundationVision" in words
