@@ -30,7 +30,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "restore", restore_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
     command.add_argument(
-        "--run", default=RUN, help=f"whose weights to use (default: {RUN}, which come with the project)"
+        "--run", default=RUN, help=f"whose weights to use (default: {RUN}, which ship with the project)"
     )
     command.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
     command.add_argument(
@@ -42,8 +42,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--color-fix",
         choices=get_args(ColorFix),
-        help=f"where colours come from: the model (none), the photograph's low frequencies (wavelet) or its mean and "
-        f"contrast (adain) (default: {FIX}, because people look at photographs)",
+        help=f"source of the colours: the model (none), the photograph's low frequencies (wavelet), or its mean and "
+        f"contrast (adain) (default: {FIX}, the best to look at)",
     )
     command.add_argument("--batch", type=int, metavar="N", help="squares restored at once; memory grows with it")
     add_settings(command, "settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25")
@@ -103,7 +103,7 @@ def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
     """Say what was done; the exit code."""
     failed = sum(outcome.picture is None for outcome in outcomes)
     before = sum(outcome.skipped for outcome in outcomes)
-    already = f", {before} of them before" if before else ""
+    already = f", {before} of them from an earlier call" if before else ""
     print(f"{len(outcomes) - failed} of {len(outcomes)} restored to {out}{already}")
     return 1 if failed else 0
 

@@ -1,4 +1,4 @@
-"""`run`: launches an experiment. Knows what is checked before torch is imported and what is told at the end."""
+"""`run`: launches an experiment. Knows what is checked before torch is imported, and what is printed at the end."""
 
 import argparse
 import logging
@@ -47,14 +47,14 @@ def _run(experiment: Experiment) -> Run:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     made = run(experiment, sys.argv)
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
-        return made  # the first process tells it
+        return made  # the first process prints
     summary = made.summary()
     if "train/loss_last" in summary:
         first, last = summary["train/loss_first"], summary["train/loss_last"]
         print(f"\ntraining loss {first:.3f} -> {last:.3f} in {summary['steps']} steps")
     if "train/data_wait" in summary:
         wait, making = summary["train/data_wait"], summary["train/data_made"]
-        print(f"of a step, {wait:.1%} was waiting for photographs and {making:.1%} degrading and scoring them")
+        print(f"of a step, {wait:.1%} is waiting for photographs and {making:.1%} is degrading and scoring them")
     if any(key.startswith("test/") for key in summary):
         print(f"\n{text(comparison(made))}\n")
     for skipped in summary["skipped_photos"][:NAMED]:
@@ -94,7 +94,7 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
 
 
 def _check_start(experiment: PureExperiment) -> None:
-    """Refuse a start that is not there or does not fit, and adapters whose packages are not installed."""
+    """Refuse a start that is missing or does not fit, and adapters whose packages are not installed."""
     start_check.check_start(start_check.require_start(experiment.needs.start), experiment)
     kind = experiment.adapter.kind
     wanted = {"none": (), "lora": ("peft",), "qlora": ("peft", "bitsandbytes")}[kind]
@@ -107,7 +107,7 @@ def _check_metrics(experiment: PureExperiment) -> None:
     try:
         choose_for_run(experiment)
     except MissingWeights as error:
-        raise ConfigError(f"{error}; or go on without: evaluation.missing=skip") from error
+        raise ConfigError(f"{error}; or run without it: evaluation.missing=skip") from error
 
 
 def _check_pure(experiment: PureExperiment) -> None:

@@ -23,11 +23,11 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "score", score_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
     command.add_argument("--run", default=SHIPPED, help=f"whose estimator to use (default: {SHIPPED})")
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE")
 
 
 def score_command(arguments: argparse.Namespace) -> int:
-    """Score blur and noise of photographs, 0 to 1, higher is worse; a score orders photographs, it has no unit."""
+    """Score blur and noise of photographs from 0 to 1; higher is worse. Scores only order photographs."""
     require_places({"--json": arguments.json})
     run, experiment = _estimator_run(arguments.run)
     paths = asked_photographs(arguments.photos)

@@ -59,7 +59,7 @@ def test_both_pipelines_degrade_every_batch_and_the_bar_is_told(photos: Path, mo
         (["--sizes", "512x4,64x4"], "a multiple of 4 from 96"),
         (["--sizes", "98x4"], "a multiple of 4 from 96"),
         (["--sizes", "128x0"], "expected SIDExBATCH"),
-        (["--rounds", "0"], "take 1 or more"),
+        (["--rounds", "0"], "give 1 or more"),
         (["--threads", "-1"], "--threads -1"),
         (["--photos", "nowhere"], "--photos: nowhere: no such folder"),
         (["--photos", __file__], "is a file; name its folder"),

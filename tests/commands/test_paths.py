@@ -1,4 +1,4 @@
-"""What the command line names on disk is refused before any work, where it cannot serve; lists and tables."""
+"""Unusable files and folders of the command line are refused before any work; lists, numbers and tables."""
 
 import argparse
 import io
@@ -45,9 +45,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("nowhere/x.csv", "there is no folder nowhere; make it first"),
         ("plain.csv/x.csv", "there is no folder plain.csv"),
         ("one", "it is a folder"),
-        ("/dev/null", "it is no plain file"),
-        ("link", "it is no plain file"),
-        ("pipe", "it is no plain file"),
+        ("/dev/null", "it is not a regular file"),
+        ("link", "it is not a regular file"),
+        ("pipe", "it is not a regular file"),
         ("one/a.png", ".png is for pictures"),
         ("one/new.JPG", ".JPG is for pictures"),
     ],
@@ -60,7 +60,7 @@ def test_a_file_that_cannot_be_written_is_refused(name: str, words: str, here: P
 
 def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
     Path("again").symlink_to("one")
-    with pytest.raises(ConfigError, match="--json and --csv both name again/x; give each a file of its own"):
+    with pytest.raises(ConfigError, match="--json and --csv both name again/x; name two files"):
         require_places({"--json": Path("one/x"), "--csv": Path("again/x")})
 
 
@@ -74,7 +74,7 @@ def test_what_can_be_written_passes(here: Path) -> None:
 
 def test_a_folder_without_permission_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "one")  # permissions do not keep root out
-    with pytest.raises(ConfigError, match="nothing can be written to one"):
+    with pytest.raises(ConfigError, match="one is not writable"):
         require_places({"--csv": Path("one/x.csv")})
     with pytest.raises(ConfigError, match="nothing can be written to .*one"):
         require_folder("--out", Path("one/new"))
