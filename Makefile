@@ -28,7 +28,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup exp sweep study weights board report notebooks restore bench check test clean
+.PHONY: help setup exp sweep study weights board report notebooks restore bench docs check test clean
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
@@ -92,17 +92,22 @@ bench: $(INSTALLED) ## compare speeds: decoding with transformers, degradation w
 	@"$(PY)" -m lit_pure bench degrade --threads 2 --json bench_degrade.json
 	@"$(PY)" -m lit_pure bench train --preset nano --threads 1 --json bench_train.json
 
-check: $(INSTALLED) ## lint, format, types, imports that go down only
+docs: $(INSTALLED) ## build the documentation, site/index.html; a warning fails, and nothing is fetched
+	@NO_MKDOCS_2_WARNING=1 "$(PY)" -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo "documentation: site/index.html"
+
+check: $(INSTALLED) ## lint, format, types, imports that go down only, documentation
 	"$(PY)" -m ruff check .
 	"$(PY)" -m ruff format --check .
 	"$(PY)" -m mypy
 	"$(PY)" -m pytest -q tests/test_architecture.py
+	@$(MAKE) --no-print-directory docs
 
 test: $(INSTALLED) ## run all tests that take seconds, one file at a time on each core (at most four)
 	"$(PY)" -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 clean: ## remove caches and build leftovers; never runs/ or VENV
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find lit_pure tests .ci -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: given-environment

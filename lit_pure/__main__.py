@@ -7,20 +7,24 @@ everything that can be checked without it.
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
+from lit_pure import __version__
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
-from lit_pure.runs.stop import GOES_ON, LOST_WORKER, Stopped, first_process, stopping_at_once
+from lit_pure.runs.stop import LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
 
 COMMANDS = (
     "run",
+    "config",
     "sweep",
     "study",
     "restore",
@@ -42,6 +46,8 @@ COMMANDS = (
     "plan",
 )
 """In the order of the help; each is a file in `commands/`."""
+TAB = """TAB completes commands, experiments, runs and knobs in a shell whose start file has the line:
+eval "$(register-python-argcomplete lit-pure)" """
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -59,10 +65,11 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """
     first = argv[1:2] if argv[:1] == ["--traceback"] else argv[:1]
     asked = [word for word in first if word in COMMANDS]
-    top = OneLineParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.")
+    top = OneLineParser(prog="lit-pure", description="Autoregressive real-world image super-resolution.", epilog=TAB)
+    top.add_argument("--version", action="version", version=f"lit-pure {__version__}")
     top.add_argument("--traceback", action="store_true", help="show where in the code an error came from")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in asked or COMMANDS:
+    for name in asked or (() if first == ["--version"] else COMMANDS):
         import_module(f"lit_pure.commands.{name.replace('-', '_')}").arguments(commands)
     return top
 
@@ -70,11 +77,13 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; mistakes are told in a line or two on standard error, without a traceback."""
     argv = sys.argv[1:] if argv is None else argv
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what TAB completes
+        _complete()
     arguments = parser(argv).parse_args(argv)
     _quiet_logs()
     command: Command = arguments.function
     try:
-        with stopping_at_once():
+        with stop_at_once():
             return command(arguments)
     except Stopped as stopped:
         if stopped.message:
@@ -91,11 +100,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if arguments.traceback or not str(error).startswith(LOST_WORKER):
             raise
-        print(f"error: {str(error).splitlines()[0].strip(' .')}; {GOES_ON}", file=sys.stderr)
+        print(f"error: {str(error).splitlines()[0].strip(' .')}; {RESUMES}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
         return 130
+
+
+def _complete() -> None:
+    """Answer the shell and exit; without argcomplete, nothing is completed."""
+    with suppress(ImportError):
+        from lit_pure.commands.completion import answer
+
+        answer(parser)
 
 
 def _told(error: Exception) -> str:

@@ -1,108 +1,46 @@
 """The rules of the house: imports go down only, no torch before it is needed, no stray print, files that can be read.
 
-A room is a folder or a file directly below `lit_pure/`. A module may import rooms on lower floors, and its own room.
+What a room is, and how high it lies, says `rooms.py`.
 """
 
 import ast
+import io
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from lit_pure.config.compose import PROJECT
+from tests.rooms import Arrows, arrows, circles, dotted, heights, imported, room
 
 MODULES = sorted(path.relative_to(PROJECT) for path in (PROJECT / "lit_pure").rglob("*.py"))
+SOURCES = [*MODULES, *sorted(path.relative_to(PROJECT) for path in (PROJECT / "tests").rglob("*.py"))]
 
-FLOORS = {
-    "config": 0,
-    "basicsr_import": 0,
-    "textfile": 0,
-    "download": 0,
-    "stopped": 0,
-    "runs": 1,
-    "checkpoints": 1,
-    "continuing": 2,
-    "restoring": 2,
-    "starting": 2,
-    "launch": 3,
-    "images": 1,
-    "degradation": 2,
-    "tokens": 2,
-    "captions": 2,
-    "datasets": 3,
-    "curation": 4,
-    "metrics": 2,
-    "sequence": 3,
-    "backbone": 3,
-    "sampling": 4,
-    "planning": 4,
-    "weights": 5,
-    "photo": 5,
-    "restore": 6,
-    "convert": 6,
-    "lit": 7,
-    "fetch": 8,
-    "restore_folder": 7,
-    "degrade_folder": 7,
-    "evaluate_folder": 7,
-    "reconstruct_folder": 7,
-    "bench": 8,
-    "report": 8,
-    "gallery": 9,
-    "notebook": 9,
-    "study": 10,
-    "commands": 11,
-    "__main__": 12,
-}
-TORCH_FREE_ROOMS = {
-    "",
-    "config",
-    "textfile",
-    "stopped",
-    "runs",
-    "checkpoints",
-    "continuing",
-    "starting",
-    "restoring",
-    "launch",
-    "planning",
-    "report",
-    "commands",
-    "__main__",
-}
+TORCH_FREE_ROOMS = {"", "config", "files", "runs", "launch", "planning", "report", "commands", "__main__"}
 """They answer before torch is imported; "" is the package's own `__init__.py`."""
+TORCH_FREE_FILES = {Path("lit_pure/families/pure/start_check.py")}
+"""So do these, and the files directly in `families/`."""
 TORCH_AND_ITS_IMPORTERS = {"torch", "torchvision", "torchmetrics", "lightning", "transformers", "pyiqa", "basicsr"}
 LONGEST_FILE = 320
+FAMILY_SWITCH = re.compile(
+    r"isinstance\([^)]*(Pure|Tokenizer|Dem)Experiment|case (Pure|Tokenizer|Dem)Experiment|family =="
+)
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=str)
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse((PROJECT / path).read_text(encoding="utf-8"), filename=str(path))
 
 
-def dotted(path: Path) -> str:
-    """`lit_pure/images/io.py` is `lit_pure.images.io`; a package is itself, without `.__init__`."""
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-
-
-def room(module: str) -> str:
-    """The room of a dotted name below `lit_pure`; "" for the package itself."""
-    return [*module.split("."), ""][1]
-
-
-def imported(tree: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of all that the tree imports, wherever in it the import stands."""
-    package = dotted(path).split(".") if path.name == "__init__.py" else dotted(path).split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+def torch_free(path: Path) -> bool:
+    return room(dotted(path)) in TORCH_FREE_ROOMS or path.parent.name == "families" or path in TORCH_FREE_FILES
 
 
 def outside_functions(tree: ast.Module) -> Iterator[ast.stmt]:
@@ -120,33 +58,55 @@ def outside_functions(tree: ast.Module) -> Iterator[ast.stmt]:
         waiting.extend(ast.iter_child_nodes(node))
 
 
-def violations(tree: ast.AST, path: Path) -> list[str]:
-    """What `path` imports from its own floor or from above."""
-    own = room(dotted(path))
-    found = []
-    for line, name in imported(tree, path):
-        if name.split(".")[0] != "lit_pure":
-            continue
-        other = room(name)
-        if other not in FLOORS:
-            if (PROJECT / "lit_pure" / other).is_dir() or (PROJECT / "lit_pure" / f"{other}.py").exists():
-                found.append(
-                    f"{path}:{line}: imports lit_pure.{other}, which is missing in FLOORS of {Path(__file__).name}"
-                )
-        elif other != own and FLOORS[other] >= FLOORS.get(own, -1):
-            found.append(f"{path}:{line}: {own or 'lit_pure'} imports {other}, which is not on a floor below")
-    return found
+def remarks(source: str) -> Iterator[str]:
+    """Comments and docstrings, those below a variable included."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+
+
+def missing_files(source: str, files: Iterable[Path]) -> list[str]:
+    """Files that a remark names in backticks, by the end of their path, and that are not among `files`."""
+    ends = tuple(f"/{path.as_posix()}" for path in files)
+    names = [name for remark in remarks(source) for name in re.findall(r"`([\w./]+\.py)`", remark)]
+    return [name for name in names if not any(end.endswith(f"/{name}") for end in ends)]
+
+
+def test_no_room_imports_itself_through_others():
+    found = circles(arrows({path: parse(path) for path in MODULES}))
+    assert not found, "\n".join(["circles between rooms:", *found])
+
+
+def test_imports_go_down_and_the_command_line_is_on_top():
+    found = arrows({path: parse(path) for path in MODULES})
+    floors = heights(found)
+    assert all(floors[upper] > floors[lower] for upper, lower in found)
+    assert {pair for pair in found if pair[1] in {"commands", "__main__"}} == {("__main__", "commands")}
+
+
+def test_the_package_holds_rooms_only():
+    entries = {path.name for path in (PROJECT / "lit_pure").iterdir() if not path.is_dir()}
+    assert entries == {"__init__.py", "__main__.py"}, "each file belongs into a room"
 
 
 @every_module
-def test_module_has_a_floor(path):
-    own = room(dotted(path))
-    assert own in FLOORS or own == "", f"{own} has no floor: add it to FLOORS in {Path(__file__).name}"
+def test_only_families_and_config_know_the_families(path):
+    lines = (PROJECT / path).read_text(encoding="utf-8").splitlines()
+    switches = [
+        f"{path}:{number}: {line.strip()}" for number, line in enumerate(lines, 1) if FAMILY_SWITCH.search(line)
+    ]
+    assert not switches or room(dotted(path)) in {"families", "config"}, "\n".join(
+        ["ask the object, or families/table.py:", *switches]
+    )
 
 
-@every_module
-def test_imports_go_down_only(path):
-    assert not violations(parse(path), path)
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_files_named_in_remarks_exist(path):
+    missing = missing_files((PROJECT / path).read_text(encoding="utf-8"), SOURCES)
+    assert not missing, f"{path} names {missing}, which do not exist"
 
 
 @every_module
@@ -173,7 +133,7 @@ def test_file_can_be_read_in_one_sitting(path):
     assert lines <= LONGEST_FILE, f"{path} has {lines} lines, more than {LONGEST_FILE}: make two ideas of it"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room(dotted(path)) in TORCH_FREE_ROOMS], ids=str)
+@pytest.mark.parametrize("path", [path for path in MODULES if torch_free(path)], ids=str)
 def test_imports_no_torch_at_module_level(path):
     for statement in outside_functions(parse(path)):
         for line, name in imported(statement, path):
@@ -181,7 +141,8 @@ def test_imports_no_torch_at_module_level(path):
 
 
 def test_nothing_torch_free_imports_torch_by_way_of_others():
-    names = [dotted(path) for path in MODULES if room(dotted(path)) in TORCH_FREE_ROOMS]
+    assert set(MODULES) >= TORCH_FREE_FILES, "a file that is gone is checked no more"
+    names = [dotted(path) for path in MODULES if torch_free(path)]
     code = (
         f"import importlib, sys; [print(n) for n in {names} if importlib.import_module(n) and 'torch' in sys.modules]"
     )
@@ -190,20 +151,89 @@ def test_nothing_torch_free_imports_torch_by_way_of_others():
     assert not done.stdout, f"these import torch, the first one of them at least: {done.stdout.split()}"
 
 
+HOUSE = {
+    "lit_pure/__init__.py": '__version__ = "0"',
+    "lit_pure/config/data.py": "import torch",
+    "lit_pure/images/io.py": "from lit_pure.config import data",
+    "lit_pure/models/vq.py": "from ..images.io import read\nfrom ..config import data",
+    "lit_pure/lit/pure.py": "def train():\n    import lit_pure.models.vq, torch",
+    "lit_pure/__main__.py": "from lit_pure import __version__, lit",
+}
+
+
+def house(path: str = "lit_pure/images/io.py", code: str = "") -> Arrows:
+    """The arrows of HOUSE with `code` instead of what stands at `path`, if any is given."""
+    changed = HOUSE | ({path: code} if code else {})
+    return arrows({Path(name): ast.parse(text) for name, text in changed.items()})
+
+
+def test_height_is_the_longest_way_down():
+    assert heights(house()) == {"": 0, "config": 1, "images": 2, "models": 3, "lit": 4, "__main__": 5}
+
+
 @pytest.mark.parametrize(
-    ("path", "code", "right"),
+    ("path", "code"),
     [
-        ("lit_pure/images/io.py", "import lit_pure.images.color", True),
-        ("lit_pure/images/io.py", "from . import color", True),
-        ("lit_pure/images/io.py", "from ..tokens import vq", False),
-        ("lit_pure/images/io.py", "from lit_pure import runs", False),
-        ("lit_pure/images/io.py", "from lit_pure import __version__", True),
-        ("lit_pure/images/__init__.py", "from .io import read", True),
-        ("lit_pure/lit/pure.py", "def f():\n    from lit_pure import report", False),
-        ("lit_pure/lit/pure.py", "if True:\n    import lit_pure.families.pure.sampling.plain, torch", True),
-        ("lit_pure/models/vq.py", "from lit_pure.datasets.photos import Photos", False),
-        ("lit_pure/__init__.py", "import lit_pure.config.families", False),
+        ("lit_pure/images/color.py", "import lit_pure.images.io"),
+        ("lit_pure/images/color.py", "from . import io"),
+        ("lit_pure/images/__init__.py", "from .io import read"),
+        ("lit_pure/images/io.py", "from lit_pure import __version__"),
+        ("lit_pure/lit/pure.py", "if True:\n    import lit_pure.models.vq, torch"),
+        ("lit_pure/study/plan.py", "from lit_pure.lit.pure import Pure"),
     ],
 )
-def test_the_rule_itself(path, code, right):
-    assert (not violations(ast.parse(code), Path(path))) is right
+def test_import_within_a_room_or_downwards_is_no_circle(path, code):
+    assert not circles(house(path, code))
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "arrow"),
+    [
+        ("lit_pure/images/io.py", "from ..models import vq", "images imports models: lit_pure/images/io.py:1"),
+        ("lit_pure/config/data.py", "\nfrom lit_pure import lit", "config imports lit: lit_pure/config/data.py:2"),
+        ("lit_pure/config/data.py", "if TYPE_CHECKING:\n    from .. import images", "config imports images: lit_pure/"),
+        (
+            "lit_pure/models/vq.py",
+            "def f():\n    import lit_pure.lit.pure",
+            "models imports lit: lit_pure/models/vq.py:2",
+        ),
+        (
+            "lit_pure/models/vq.py",
+            "from lit_pure.__main__ import main",
+            "models imports __main__: lit_pure/models/vq.py:1",
+        ),
+        ("lit_pure/__init__.py", "import lit_pure.config.data", " imports config: lit_pure/__init__.py:1"),
+    ],
+)
+def test_import_upwards_is_a_circle(path, code, arrow):
+    found = circles(house(path, code))
+    assert len(found) > 1, "the way back belongs to the circle"
+    assert any(line.startswith(arrow) for line in found)
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ('"""Knows `io.py` and `images/io.py`, not `lit/io.py`."""', ["lit/io.py"]),
+        ("x = 1  # as in `vq.py`", ["vq.py"]),
+        ('x: int\n"""Not `o.py`."""', ["o.py"]),
+        ('def f():\n    """`vq.py`"""\n    return "`other.py`"', ["vq.py"]),
+    ],
+)
+def test_remarks_are_searched_for_names_of_files(source, missing):
+    assert missing_files(source, [Path("lit_pure/images/io.py")]) == missing
+
+
+@pytest.mark.parametrize(
+    ("line", "switches"),
+    [
+        ("if isinstance(experiment, PureExperiment):", True),
+        ("if not isinstance(e, DemExperiment | TokenizerExperiment)", True),
+        ("    case TokenizerExperiment():", True),
+        ('if experiment.family == "pure":', True),
+        ("def plan(experiment: PureExperiment) -> Plan:", False),
+        ("family_of(experiment).planner", False),
+    ],
+)
+def test_switch_on_the_family_is_recognised(line, switches):
+    assert bool(FAMILY_SWITCH.search(line)) is switches

@@ -1,30 +1,31 @@
 """Every experiment file composes, says what it asks, and the ablations change as little as they claim."""
 
-import dataclasses
-import typing
-
 import pytest
 import yaml
 
 from lit_pure.config.compose import PROJECT, compose, experiment_names
-from lit_pure.config.families import FAMILIES
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.runs.folder import experiment_of
 
 
 @pytest.mark.parametrize("name", experiment_names())
-def test_every_file_composes_and_begins_with_words(name: str) -> None:
+def test_every_experiment_file_composes_and_begins_with_its_schema_and_words(name: str) -> None:
     experiment = compose(name)
     assert experiment.name == name
-    assert (PROJECT / "experiments" / f"{name}.yaml").read_text().startswith("# ")
+    path = PROJECT / "experiments" / f"{name}.yaml"
+    first, second, *_ = path.read_text().splitlines()
+    key, equals, schema = first.partition("=")
+    assert (key, equals) == ("# yaml-language-server: $schema", "=")
+    assert (path.parent / schema).resolve() == PROJECT / "experiments" / "schema.json"
+    assert second.startswith("# ")
     for need in (experiment.needs.tokenizer, experiment.needs.dem, experiment.needs.weights):
         assert not need or experiment_of(need) in experiment_names()
 
 
 @pytest.mark.parametrize("name", [name for name in experiment_names() if name.startswith("ablations/")])
 def test_an_ablation_asks_a_question_and_changes_one_to_three_lines(name: str) -> None:
-    text = (PROJECT / "experiments" / f"{name}.yaml").read_text()
+    _, text = (PROJECT / "experiments" / f"{name}.yaml").read_text().split("\n", maxsplit=1)
     assert text.startswith("# Question: ")
     changes = yaml.safe_load(text)
     assert changes.pop("base") == "pure/nano"
@@ -33,7 +34,7 @@ def test_an_ablation_asks_a_question_and_changes_one_to_three_lines(name: str) -
     assert isinstance(compose(name, ["base=demo"]), PureExperiment)
 
 
-def test_the_paper_s_numbers() -> None:
+def test_the_paper_s_experiments_have_the_paper_s_numbers() -> None:
     paper = compose("pure/paper")
     assert isinstance(paper, PureExperiment)
     assert (paper.optim.lr, paper.optim.betas, paper.optim.weight_decay) == (4e-4, (0.9, 0.95), 0.1)
@@ -52,21 +53,3 @@ def test_the_paper_s_numbers() -> None:
 def test_sampling_ablations_follow_a_swapped_base() -> None:
     assert compose("ablations/sampling/top1").needs.weights == "pure/nano"
     assert compose("ablations/sampling/top1", ["base=demo"]).needs.weights == "demo"
-
-
-def knobs(schema: type) -> set[str]:
-    """The names of all fields of a dataclass tree."""
-    found: set[str] = set()
-    for name, hint in typing.get_type_hints(schema).items():
-        if name in {field.name for field in dataclasses.fields(schema)}:
-            found.add(name)
-            for part in (hint, *typing.get_args(hint)):
-                found |= knobs(part) if dataclasses.is_dataclass(part) else set()
-    return found
-
-
-def test_no_knob_is_dead() -> None:
-    rooms = (path for path in (PROJECT / "lit_pure").rglob("*.py") if path.parent.name != "config")
-    code = "\n".join(path.read_text() for path in rooms)
-    unread = {name for schema in FAMILIES.values() for name in knobs(schema) if f".{name}" not in code}
-    assert unread == set()

@@ -61,7 +61,7 @@ def test_constraints_are_exact_and_meet_every_floor():
     setup = configparser.ConfigParser()
     setup.read(PROJECT / "setup.cfg", encoding="utf-8")
     extras = setup["options.extras_require"]
-    required = setup["options"]["install_requires"] + extras["dev"] + extras["notebooks"]
+    required = setup["options"]["install_requires"] + extras["dev"] + extras["notebooks"] + extras["docs"]
     for line in filter(None, required.splitlines()):
         floor = Requirement(line)
         if floor.name == "lit_pure":  # an extra that names another one
@@ -95,7 +95,7 @@ def test_tensorboard_starts_and_answers(tmp_path):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 class TestMakefile:
-    def test_help_explains_every_target_and_variable(self):
+    def test_make_help_explains_every_target_and_variable(self):
         targets = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
         assert targets
         text = run("make", "--no-print-directory", "help").stdout
@@ -103,17 +103,17 @@ class TestMakefile:
             assert re.search(rf"^  {name} +\S", text, re.MULTILINE), f"make help does not explain {name}"
 
     @pytest.mark.parametrize(("target", "missing"), [("exp", "NAME"), ("sweep", "NAME"), ("restore", "PHOTO")])
-    def test_refuses_at_once_what_cannot_be_run(self, target, missing):
+    def test_make_refuses_a_target_whose_variable_is_missing(self, target, missing):
         done = run("make", target, "NAME=", "PHOTO=")
         assert done.returncode != 0
         assert f"{missing} is missing; for instance: make {target} {missing}=" in done.stderr
 
-    def test_refuses_a_python_that_is_not_there(self):
+    def test_make_refuses_a_python_that_does_not_exist(self):
         done = run("make", "check", "PYTHON=/no/such/python3", "VENV=")
         assert done.returncode != 0
         assert 'there is no "/no/such/python3"' in done.stderr
 
-    def test_passes_settings_on_word_by_word_and_unexpanded(self):
+    def test_make_passes_settings_on_word_by_word_and_unexpanded(self):
         echo = "SET=data.test.a.names=[a,b] optim.lr=1e-4 base=*"
         done = run("make", "--dry-run", "exp", "NAME=demo", f"PYTHON={sys.executable}", "VENV=", echo)
         assert f'set -f; "{sys.executable}" -m lit_pure run "demo" {echo[4:]}' in done.stdout

@@ -13,9 +13,10 @@ from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.convert import fetch
+from lit_pure.degradation.weights import load_dem
 from lit_pure.images.files import list_images
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform
-from lit_pure.lit.modules import made_module
+from lit_pure.lit.modules import build_module
 from lit_pure.lit.pure import ARModule
 from lit_pure.metrics.score import Scorer
 from lit_pure.models import weights
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.shipped
 SHIPPED = sorted(path.parent for path in runs.SHIPPED_ROOT.rglob("summary.json"))
 
 
-def test_there_is_the_estimator_that_nano_and_demo_use() -> None:
+def test_the_estimator_that_nano_and_demo_use_is_shipped() -> None:
     for name in ("pure/nano", "demo"):
         need = compose(name).needs.dem
         assert need == "dem/bsds500/shipped" == runs.require(need).label
@@ -36,7 +37,7 @@ def test_there_is_the_estimator_that_nano_and_demo_use() -> None:
 def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
     run = runs.Run(folder)
     assert run.experiment().name.removesuffix("_long") == run.label.removesuffix("/shipped")
-    assert weights.check(run.weights), "digests are recorded and agree"
+    assert weights.verify(run.weights), "digests are recorded and agree"
     assert all(path.stat().st_size < 16e6 for path in run.weights.iterdir())
     card = (folder / "README.md").read_text()
     assert " ".join(run.provenance()["command"][:3]) in card, "the command it was trained with"
@@ -44,7 +45,7 @@ def test_a_shipped_run_is_whole_small_and_explains_itself(folder: Path) -> None:
         assert not re.search(r"(?<![\w.)])/\w+/", path.read_text()), "no path of the machine that made it"
 
 
-def test_all_weights_together_are_small() -> None:
+def test_all_shipped_weights_together_are_small() -> None:
     files = [path for folder in SHIPPED for path in (folder / "weights").glob("*.safetensors")]
     assert sum(path.stat().st_size for path in files) <= 40e6
 
@@ -62,7 +63,7 @@ def test_nano_is_shipped_with_all_that_it_stands_on_and_is_what_restores_and_sta
     assert compose("demo").needs.start == run.label and compose("demo").needs.tokenizer == needs["tokenizer"]
 
 
-def test_the_tokenizer_keeps_what_its_card_says(shared: Path) -> None:
+def test_the_shipped_tokenizer_has_the_psnr_of_its_card(shared: Path) -> None:
     """Of the first 20 test photographs of BSDS500, through reconstruct's own code; all 200 are in the card."""
     tokenizer = weights.load_tokenizer(runs.require("tokenizer/nano/shipped").weights)
     paths = list_images(shared / "bsds500" / "test")[:20]
@@ -71,13 +72,13 @@ def test_the_tokenizer_keeps_what_its_card_says(shared: Path) -> None:
     assert len(found) == 20 and sum(found) / 20 > 24
 
 
-def test_the_backbone_has_learned_photographs_that_it_was_not_shown() -> None:
+def test_the_shipped_backbone_predicts_codes_of_photographs_that_it_was_not_trained_on() -> None:
     """Cross entropy of codes on crops of scikit-image's photographs; guessing among 4,096 codes is 8.3 nats."""
     run = runs.require("pure/nano/shipped")
     experiment = run.experiment()
     assert isinstance(experiment, PureExperiment)
     needs = {name: runs.require(need) for name, need in run.needs().items()} | {"weights": run}
-    module, transform = made_module(experiment, needs)
+    module, transform = build_module(experiment, needs)
     assert isinstance(module, ARModule)
     photos = PhotosConfig(source="skimage", names=["chelsea", "coffee"], crops=4)
     [batch] = batches(experiment, photos, transform)
@@ -102,13 +103,15 @@ def batches(
     return [dict(data.on_after_batch_transfer(batch, 0)) for batch in data.test_dataloader()[0]]
 
 
-def test_held_out_pairs_are_ranked(estimator_data: tuple[DemExperiment, PhotosConfig]) -> None:
+def test_the_shipped_estimator_ranks_held_out_pairs_as_its_card_says(
+    estimator_data: tuple[DemExperiment, PhotosConfig],
+) -> None:
     """800 pairs that differ in one factor only, of photographs that were not trained on: the figures of the card.
 
     The draws are those of seed 0, the experiment's. Over 200 of them (one crop per photograph) noise is 0.945.
     """
     experiment, photos = estimator_data
-    dem = weights.load_dem(runs.require("dem/bsds500/shipped").weights)
+    dem = load_dem(runs.require("dem/bsds500/shipped").weights)
     right: list[torch.Tensor] = []
     for batch in batches(experiment, photos, DegradationPairs(experiment.data.degradation)):
         scores_24B = dem.grade(batch["pairs"])  # type: ignore[arg-type]
@@ -120,9 +123,11 @@ def test_held_out_pairs_are_ranked(estimator_data: tuple[DemExperiment, PhotosCo
         assert share == pytest.approx(stated[f"test/bsds500/{factor}_accuracy"], abs=0.004), "but for rounding"
 
 
-def test_held_out_labels_come_a_third_each(estimator_data: tuple[DemExperiment, PhotosConfig]) -> None:
+def test_labels_of_the_shipped_estimator_are_a_third_each_on_held_out_photographs(
+    estimator_data: tuple[DemExperiment, PhotosConfig],
+) -> None:
     experiment, photos = estimator_data
-    dem = weights.load_dem(runs.require("dem/bsds500/shipped").weights)
+    dem = load_dem(runs.require("dem/bsds500/shipped").weights)
     degradation = experiment.data.degradation
     transform = DegradeAndScore(degradation, dem, experiment.data.size // degradation.scale)
     found = batches(experiment, photos, transform)

@@ -1,7 +1,7 @@
-"""The one place where basicsr is made importable.
+"""Makes basicsr importable; the only place that does.
 
-Knows that basicsr 1.4.2 (the newest release) imports `torchvision.transforms.functional_tensor`, a private module that
-torchvision removed in 0.17, and takes one function from it. Knows nothing of what basicsr is used for: callers write
+Knows that basicsr 1.4.2 (the newest release) imports one function from `torchvision.transforms.functional_tensor`, a
+private module that torchvision removed in 0.17. Knows nothing of what basicsr is used for: callers write
 `load_basicsr()` and then their own `from basicsr... import ...`, inside the function that needs it (it takes a second).
 """
 
@@ -14,7 +14,7 @@ REMOVED_MODULE = "torchvision.transforms.functional_tensor"
 
 
 def load_basicsr() -> None:
-    """Import basicsr, with the removed torchvision module put back for it; a second call does nothing new.
+    """Import basicsr, with a stand-in for the removed torchvision module; a second call does nothing.
 
     Raises:
         ImportError: basicsr or torchvision is not installed, or fails to import; names the remedy.
@@ -27,7 +27,7 @@ def load_basicsr() -> None:
 
 
 def _restore_removed_module() -> None:
-    """Register a stand-in for `REMOVED_MODULE`, unless torchvision still has it or it is already there."""
+    """Register a stand-in for `REMOVED_MODULE`, unless torchvision still has it or it is registered already."""
     if REMOVED_MODULE in sys.modules or importlib.util.find_spec(REMOVED_MODULE) is not None:
         return
     from torchvision.transforms.functional import rgb_to_grayscale

@@ -1,9 +1,9 @@
-"""The degradation of Real-ESRGAN composed of basicsr's functions: what ours is measured and tested against.
+"""The degradation of Real-ESRGAN composed of basicsr's functions; ours is measured and tested against it.
 
-Knows the order of steps in which basicsr's `RealESRGANModel` calls them, and what it draws for a whole batch and what
-for each image. Knows nothing of our own steps: of them it takes the numbers only (`Degradation`, `Kernel.matrix`).
+Knows in which order basicsr's `RealESRGANModel` calls them, and what it draws for a whole batch or for each image.
+Knows nothing of our own steps, and takes only their numbers (`Degradation`, `Kernel.matrix`).
 
-basicsr draws from the global generators of `random`, numpy and torch; whoever wants the same again seeds all three.
+basicsr draws from the global generators of `random`, numpy and torch; seed all three to repeat a draw.
 
 Pixels are RGB float32 in [0, 1]. Shape legend: B images, H W height and width of the HQ image [px], h w of the LQ
 image, k side of a kernel [px, odd], y x of an image between the steps.
@@ -26,12 +26,12 @@ from lit_pure.degradation.kernels import SMALLEST
 from lit_pure.degradation.pipeline import Degradation, Mode, Noise, Resize
 
 OURS_ALONE = ("blur_prob", "noise_prob", "jpeg_prob", "second_order_prob", "jpeg_prob2", "final_modes")
-"""Knobs that basicsr's pipeline has not."""
+"""Knobs that basicsr's pipeline lacks."""
 
 
 @dataclass(frozen=True)
 class BatchNoise:
-    """Noise of one stage: one kind for the batch, strength and colour of each image."""
+    """Noise of one stage: one kind for the batch, strength and colour for each image."""
 
     kind: Literal["gaussian", "poisson"]
     strength_B: Tensor
@@ -41,7 +41,7 @@ class BatchNoise:
 
 @dataclass(frozen=True)
 class Plan:
-    """The numbers of one batch; None leaves a step out."""
+    """The numbers of one batch; None skips a step."""
 
     sharpen: bool
     blur1_Bkk: Tensor
@@ -58,7 +58,7 @@ class Plan:
 
 
 class BasicsrPipeline:
-    """Degrades batches; images must be larger than a kernel's half at every step, or basicsr cannot mirror them."""
+    """Degrades batches. Images must be larger than half a kernel at every step, or basicsr cannot mirror them."""
 
     def __init__(self) -> None:
         load_basicsr()
@@ -68,24 +68,24 @@ class BasicsrPipeline:
         self._sharpen, self._jpeg = USMSharp(), DiffJPEG(differentiable=False)
 
     def degrade(self, hq_B3HW: Tensor, config: DegradationConfig) -> Tensor:
-        """As published: kernels, strengths and qualities are drawn per image, all else per batch.
+        """Degrade as published: kernels, strengths and qualities are drawn per image, all else per batch.
 
         Returns:
             lq_B3hw, [0, 1], rounded to 255 levels.
         """
-        return self.carry_out(hq_B3HW, draw_plan(config, len(hq_B3HW)), config.scale)
+        return self.apply(hq_B3HW, draw_plan(config, len(hq_B3HW)), config.scale)
 
     def repeat(self, hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
-        """What was drawn for our pipeline, but for the noise field, which is basicsr's own.
+        """Degrade with the numbers of our pipeline; only the noise field is basicsr's own.
 
         Returns:
             lq_3hw, [0, 1], rounded to 255 levels.
         """
-        return self.carry_out(hq_3HW[None], plan_of(degradation), scale)[0]
+        return self.apply(hq_3HW[None], plan_of(degradation), scale)[0]
 
     @torch.no_grad()
-    def carry_out(self, hq_B3HW: Tensor, p: Plan, scale: int) -> Tensor:
-        """The steps in their published order."""
+    def apply(self, hq_B3HW: Tensor, p: Plan, scale: int) -> Tensor:
+        """Apply the steps in their published order."""
         height, width = hq_B3HW.shape[2:]
         final = height // scale, width // scale
         out_B3yx = _blur(self._sharpen(hq_B3HW) if p.sharpen else hq_B3HW, p.blur1_Bkk)
@@ -106,19 +106,19 @@ class BasicsrPipeline:
     def _compress(self, image_B3yx: Tensor, quality_B: Tensor | None) -> Tensor:
         if quality_B is None:
             return image_B3yx
-        # DiffJPEG writes its factors into the qualities that it is given.
+        # DiffJPEG overwrites the qualities that it is given.
         compressed_B3yx: Tensor = self._jpeg(torch.clamp(image_B3yx, 0, 1), quality=quality_B.clone())
         return compressed_B3yx
 
 
 def draw_plan(config: DegradationConfig, batch: int) -> Plan:
-    """Draw as basicsr's data set and model do, with basicsr's functions where it has some.
+    """Draw as basicsr's data set and model do, with basicsr's functions where they exist.
 
-    Raises ValueError for settings that basicsr has not.
+    Raises ValueError for settings that basicsr lacks.
     """
     c = config
-    if other := [name for name in OURS_ALONE if getattr(c, name) != getattr(DegradationConfig(), name)]:
-        raise ValueError(f"basicsr knows no {', '.join(other)}; leave them at their defaults")
+    if changed := [name for name in OURS_ALONE if getattr(c, name) != getattr(DegradationConfig(), name)]:
+        raise ValueError(f"basicsr lacks {', '.join(changed)}; leave them at their defaults")
     blur1_Bkk = _stack(
         draw_kernel_kk(
             c.blur_kernel_size, c.sinc_prob, c.kernel_list, c.kernel_prob, c.blur_sigma, c.betag_range, c.betap_range
@@ -147,7 +147,7 @@ def draw_plan(config: DegradationConfig, batch: int) -> Plan:
 
 
 def plan_of(degradation: Degradation) -> Plan:
-    """The same numbers for a batch of one image."""
+    """The numbers of our degradation for a batch of one image."""
     d = degradation
     return Plan(
         sharpen=d.sharpen,
@@ -190,7 +190,7 @@ def draw_kernel_kk(
 
 
 def _draw_sinc(max_size: int, prob: float) -> np.ndarray[Any, np.dtype[Any]]:
-    """The last filter; without one, a kernel that changes nothing is applied all the same."""
+    """The last filter; without one, basicsr applies a kernel that changes nothing."""
     from basicsr.data.degradations import circular_lowpass_kernel
 
     if np.random.uniform() < prob:
@@ -242,7 +242,7 @@ def _blur(image_B3yx: Tensor, kernel_Bkk: Tensor | None) -> Tensor:
 
 
 def _add_noise(image_B3yx: Tensor, noise: BatchNoise | None) -> Tensor:
-    """Without noise only clamped, as our pipeline does where its strength is 0."""
+    """Without noise only clamp, as our pipeline does at strength 0."""
     from basicsr.data.degradations import add_gaussian_noise_pt, add_poisson_noise_pt
 
     if noise is None:

@@ -1,8 +1,8 @@
 """`bench decode`: three ways to decode the same picture with the same weights, side by side in one run.
 
-Knows presets, what is timed (one answer from prompt to last code, text left out) and how rows are made. Weights are
-random: speed and passes per token do not need trained ones, except those of `jacobi`, whose passes depend on how
-predictable the codes are (`drafts.py` measures them on trained weights). Prints nothing.
+Knows presets, and what is timed (one answer from prompt to last code, without text). Weights are random: speed and
+passes per token do not depend on them. Only the passes of `jacobi` depend on how predictable the codes are; `drafts.py`
+measures them on trained weights. Prints nothing.
 """
 
 import copy
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.bench.memory import Peak
-from lit_pure.bench.reference import ReferenceLoop, upstream
+from lit_pure.bench.reference import ReferenceLoop, make_chameleon
 from lit_pure.config.pure import BackboneConfig, SamplingConfig
 from lit_pure.families.pure.sampling.decode import decode
 from lit_pure.families.pure.sampling.grammar import Grammar
@@ -27,7 +27,7 @@ Engine = Literal["reference", "plain", "jacobi"]
 ENGINES: tuple[Engine, ...] = ("reference", "plain", "jacobi")
 CODES = 16384
 WORDS = 85
-"""Ids of the prompt that are no picture: instruction and text."""
+"""Ids of the prompt besides the picture: instruction and text."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ VOCABULARY = 73728
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one engine did."""
+class EngineResult:
+    """The figures of one engine."""
 
     engine: str
     batch: int
@@ -60,7 +60,7 @@ class Row:
     seconds: float
     tokens_per_second: float
     passes: int
-    """Forwards of the backbone, a batched one counted once; the prompt's apart."""
+    """Forward passes of the backbone without that of the prompt; a batched one counts once."""
     tokens_per_pass: float
     ms_per_pass: float
     peak_mib: float | None
@@ -68,59 +68,59 @@ class Row:
     """Tokens per second over those of the reference."""
 
 
-class Contest:
-    """A random model and a prompt; `rows` lets each engine answer it."""
+class EngineBenchmark:
+    """A random model and a prompt, which each engine answers."""
 
     def __init__(self, preset: Preset, device: torch.device, sampling: SamplingConfig, batch: int) -> None:
-        """`batch`: pictures at once for our engines; the reference makes one."""
+        """`batch`: pictures at the same time for our engines; the reference makes one."""
         self.preset, self.device, self.sampling, self.batch = preset, device, sampling, batch
         self.backbone = random_backbone(preset, device, sampling.seed)
         self.grammar = make_grammar(preset.side)
         self.peak = Peak(device)
 
-    def rows(self, engines: Sequence[Engine], progress: Callable[[str, int], Progress]) -> Iterator[Row]:
-        """One row per engine, the reference first where it is wanted.
+    def run(self, engines: Sequence[Engine], progress: Callable[[str, int], Progress]) -> Iterator[EngineResult]:
+        """One result per engine, the reference first if it is asked for.
 
-        `progress(engine, tokens)` is called when an engine begins and gives what its tokens are reported to.
+        `progress(engine, tokens)` is called when an engine starts; it returns what is called with the new tokens.
         """
         reference: float | None = None
         for engine in sorted(engines, key=ENGINES.index):
-            answer = self._answerer(engine)
-            answer(make_grammar(4), lambda count: None)  # a small picture warms up
+            answer = self._decoder(engine)
+            answer(make_grammar(4), lambda count: None)  # a small picture for warm-up
             batch = 1 if engine == "reference" else self.batch
             tokens = batch * self.grammar.height * (self.grammar.width + 1)
-            told = progress(engine, tokens)
+            report = progress(engine, tokens)
             self._wait()
             self.peak.reset()
             began = time.perf_counter()
-            passes = answer(self.grammar, told)
+            passes = answer(self.grammar, report)
             self._wait()
             seconds = time.perf_counter() - began
             speed = tokens / seconds
             reference = speed if engine == "reference" else reference
             ratio = None if reference is None else speed / reference
             per_pass = (tokens / passes, 1000 * seconds / passes)
-            yield Row(engine, batch, tokens, seconds, speed, passes, *per_pass, self.peak.mib(), ratio)
+            yield EngineResult(engine, batch, tokens, seconds, speed, passes, *per_pass, self.peak.mib(), ratio)
 
-    def _answerer(self, engine: Engine) -> Callable[[Grammar, Progress], int]:
-        """What decodes a picture and tells its passes."""
+    def _decoder(self, engine: Engine) -> Callable[[Grammar, Progress], int]:
+        """A function that decodes a picture and returns the number of passes."""
         if engine == "reference":
-            model = upstream(self.backbone)
+            model = make_chameleon(self.backbone)
 
-            def loop(grammar: Grammar, told: Progress) -> int:
+            def loop(grammar: Grammar, report: Progress) -> int:
                 prompt = make_prompt(grammar, self.sampling.seed)[0].to(self.device)
-                return ReferenceLoop(model, grammar, self.sampling)(prompt, told)[1]
+                return ReferenceLoop(model, grammar, self.sampling)(prompt, report)[1]
 
             return loop
         backbone = self.backbone
         if self.sampling.quantize != "none":
-            backbone = prepare(copy.deepcopy(backbone), self.sampling)  # the reference keeps its own
+            backbone = prepare(copy.deepcopy(backbone), self.sampling)  # the reference keeps the original
         config = replace(self.sampling, engine=engine)
 
-        def answer(grammar: Grammar, told: Progress) -> int:
+        def answer(grammar: Grammar, report: Progress) -> int:
             prompt, lq_codes_hw = (part.to(self.device) for part in make_prompt(grammar, self.sampling.seed))
-            prompts, guesses_Bhw = [prompt] * self.batch, lq_codes_hw.expand(self.batch, -1, -1)
-            return decode(backbone, prompts, grammar, config, range(self.batch), guesses_Bhw, told).passes
+            prompts, drafts_Bhw = [prompt] * self.batch, lq_codes_hw.expand(self.batch, -1, -1)
+            return decode(backbone, prompts, grammar, config, range(self.batch), drafts_Bhw, report).passes
 
         return answer
 
@@ -142,7 +142,7 @@ def random_backbone(preset: Preset, device: torch.device, seed: int) -> NextToke
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes per second that the device reads and writes in a large copy, the best of ten."""
+    """Bytes per second that the device reads and writes in a large copy; the best of ten."""
     source = torch.empty(2**30, dtype=torch.uint8, device=device)
     target, best = torch.empty_like(source), float("inf")
     for _ in range(10):
@@ -155,22 +155,22 @@ def bandwidth(device: torch.device) -> float:
     return 2 * source.nbytes / best
 
 
-def floor_seconds(contest: Contest, bytes_per_second: float) -> float:
-    """How long reading weights and cache takes for the plain engine's passes, if nothing else took time.
+def floor_seconds(benchmark: EngineBenchmark, bytes_per_second: float) -> float:
+    """The time that the plain engine's passes need to read weights and cache [s], as if all else took no time.
 
     Each pass reads the blocks, the image head, and the keys and values of both branches at their mean length.
     """
-    backbone, grammar, batch = contest.backbone, contest.grammar, contest.batch
+    backbone, grammar, batch = benchmark.backbone, benchmark.grammar, benchmark.batch
     weights = sum(item.nbytes for item in backbone.blocks.parameters()) + CODES * backbone.head.weight[0].nbytes
     per_position = 2 * backbone.config.layers * backbone.embed.weight[0].nbytes
     prompt = len(make_prompt(grammar, 0)[0])
     conditional, bare = prompt + grammar.image_length / 2, grammar.image_length / 2
-    cache = batch * per_position * (conditional + (bare if contest.sampling.guidance != 1 else 0))
+    cache = batch * per_position * (conditional + (bare if benchmark.sampling.guidance != 1 else 0))
     return grammar.height * grammar.width * (weights + cache) / bytes_per_second
 
 
 def make_grammar(side: int) -> Grammar:
-    """A picture of `side` x `side` codes and no text; which ids stand for what does not matter to speed."""
+    """A picture of `side` x `side` codes without text; the speed does not depend on the ids."""
     code_ids_N = torch.arange(VOCABULARY - CODES, VOCABULARY)
     text_V = torch.zeros(VOCABULARY, dtype=torch.bool)
     return Grammar(side, side, False, [0, 1, 1], 2, 3, text_V, code_ids_N)

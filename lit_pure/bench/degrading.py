@@ -1,6 +1,6 @@
 """`bench degrade`: images per second of our degradation and of the one composed of basicsr's functions.
 
-Knows photographs and the two pipelines, and takes turns with them so that both meet the same load of the machine.
+Knows photographs and the two pipelines, and lets them take turns so that both meet the same load of the machine.
 Prints nothing.
 """
 
@@ -25,8 +25,8 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One size; every round degrades the same number of batches with both pipelines, kernels drawn anew each time."""
+class SizeResult:
+    """The figures of one size. Each round degrades as many batches with both pipelines, with new kernels each time."""
 
     size: int
     """Side of the HQ crops [px]."""
@@ -48,20 +48,20 @@ def compare(
     rounds: int,
     batches: int,
     progress: Callable[[str, int], Progress],
-) -> Iterator[Row]:
-    """One row per size.
+) -> Iterator[SizeResult]:
+    """One result per size.
 
     Args:
         source: a folder of photographs, or `skimage`.
         sizes: side of the HQ crops [px, a multiple of 4 from 96] and images per batch.
-        rounds: of which the median counts; one more comes before them, to warm up.
+        rounds: the median of these counts; one more comes before them for warm-up.
         batches: that each pipeline degrades in a round, in turns.
-        progress: makes a function that is told of batches done.
+        progress: returns a function that is called with the number of finished batches.
     """
     config, theirs = DegradationConfig(), BasicsrPipeline()
     for size, batch in sizes:
         crops = Crops(PhotosConfig(source=source), size, seed=0, training=True)
-        told = progress(f"{size} x {size}, batch {batch}", 2 * (rounds + 1) * batches)
+        report = progress(f"{size} x {size}, batch {batch}", 2 * (rounds + 1) * batches)
         times: list[tuple[float, float]] = []
         for number in range(rounds + 1):
             seconds = [0.0, 0.0]
@@ -70,18 +70,18 @@ def compare(
                 hq_B3HW = _batch(crops, seed, batch)
                 _seed(seed)
                 seconds[0] += _seconds(theirs.degrade, hq_B3HW, config)
-                told(1)
+                report(1)
                 rngs = [np.random.default_rng([seed, index]) for index in range(batch)]
                 seconds[1] += _seconds(degrade, hq_B3HW, config, rngs)
-                told(1)
+                report(1)
             times.append((seconds[0], seconds[1]))
-        yield _row(size, batch, batches, times[1:])
+        yield _result(size, batch, batches, times[1:])
 
 
-def _row(size: int, batch: int, batches: int, times: Sequence[tuple[float, float]]) -> Row:
+def _result(size: int, batch: int, batches: int, times: Sequence[tuple[float, float]]) -> SizeResult:
     basicsr, ours = (batch * batches / statistics.median(column) for column in zip(*times, strict=True))
     ratios = [theirs / mine for theirs, mine in times]
-    return Row(size, batch, basicsr, ours, statistics.median(ratios), min(ratios), max(ratios))
+    return SizeResult(size, batch, basicsr, ours, statistics.median(ratios), min(ratios), max(ratios))
 
 
 def _batch(crops: Crops, epoch: int, batch: int) -> Tensor:
@@ -91,7 +91,7 @@ def _batch(crops: Crops, epoch: int, batch: int) -> Tensor:
 
 
 def _seed(seed: int) -> None:
-    """Of the global generators, from which basicsr draws."""
+    """Seed the global generators, from which basicsr draws."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

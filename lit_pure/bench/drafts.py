@@ -1,6 +1,6 @@
-"""`bench drafts`: how many passes the Jacobi engine needs on trained weights, by first draft and window.
+"""`bench drafts`: how many passes the Jacobi engine needs with trained weights, by first draft and window.
 
-Knows a restorer and low-quality photographs, of which the middle is taken. Prints nothing.
+Knows a restorer, and the middle squares of low-quality photographs. Prints nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ DRAFTS: tuple[Literal["lq", "left", "random"], ...] = ("lq", "left", "random")
 
 
 @dataclass(frozen=True)
-class Row:
+class DraftResult:
     """Means over the photographs, each decoded alone."""
 
     engine: str
@@ -31,15 +31,15 @@ class Row:
     fewer: float
     """Passes of the plain engine over these."""
     tokens_per_second: float
-    """Answers in whole, text included."""
+    """Of whole answers, with text."""
     same: str
-    """How many pictures have the very tokens of the plain engine; in float32, near-ties may decide otherwise."""
+    """How many pictures have exactly the tokens of the plain engine; in float32, near-ties may differ."""
 
 
 def compare(
     restorer: Restorer, paths: Sequence[Path], windows: Sequence[int], progress: Callable[[str, int], Progress]
-) -> Iterator[Row]:
-    """One row for the plain engine, then one per first draft and window."""
+) -> Iterator[DraftResult]:
+    """One result for the plain engine, then one per first draft and window."""
     size = restorer.size
     squares = [resize(middle(path, size // restorer.scale)[None], size, size) for path in paths]
     sampling = restorer.sampling
@@ -47,19 +47,19 @@ def compare(
     settings += [
         replace(sampling, engine="jacobi", drafts=drafts, window=window) for drafts in DRAFTS for window in windows
     ]
-    told = progress("drafts", len(settings) * len(squares))
+    report = progress("drafts", len(settings) * len(squares))
     plain: list[Tensor] = []
     first = 0.0
     for setting in settings:
-        codes, passes, speed = _measured(restorer, setting, squares, told)
+        codes, passes, speed = _measure(restorer, setting, squares, report)
         plain, first = plain or codes, first or passes
         same = sum(torch.equal(one, other) for one, other in zip(codes, plain, strict=True))
         name, window = ("", 1) if setting.engine == "plain" else (setting.drafts, setting.window)
-        yield Row(setting.engine, name, window, passes, first / passes, speed, f"{same} of {len(squares)}")
+        yield DraftResult(setting.engine, name, window, passes, first / passes, speed, f"{same} of {len(squares)}")
 
 
 def middle(path: Path, side: int) -> Tensor:
-    """The middle square (3, side, side) of a photograph. Raises ValueError where it is smaller."""
+    """The middle square (3, side, side) of a photograph. Raises ValueError if it is smaller."""
     photo_3hw = read_image(path)
     top, left = ((edge - side) // 2 for edge in photo_3hw.shape[-2:])
     if min(top, left) < 0:
@@ -67,16 +67,16 @@ def middle(path: Path, side: int) -> Tensor:
     return photo_3hw[:, top : top + side, left : left + side]
 
 
-def _measured(
-    restorer: Restorer, setting: SamplingConfig, squares: Sequence[Tensor], told: Progress
+def _measure(
+    restorer: Restorer, setting: SamplingConfig, squares: Sequence[Tensor], report: Progress
 ) -> tuple[list[Tensor], float, float]:
     """Codes of every square, mean passes, and tokens per second."""
-    device = next(restorer.backbone.parameters()).device
+    device = restorer.device
     before, restorer.sampling = restorer.sampling, setting
     answers = []
     for number, square in enumerate(squares):
-        answers.append(restorer.answer(square.to(device), [str(number)]))
-        told(1)
+        answers.append(restorer.answer(restorer.tokenizer.encode(square.to(device)), [str(number)]))
+        report(1)
     restorer.sampling = before
     seconds, tokens = (sum(getattr(answer, name) for answer in answers) for name in ("seconds", "tokens"))
     passes = sum(answer.passes for answer in answers) / len(answers)

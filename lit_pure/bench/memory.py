@@ -1,6 +1,6 @@
-"""Peak memory of a stretch of work.
+"""Peak memory of a piece of work.
 
-Knows CUDA's own count, Linux's high-water mark of the process and, exactly, what torch's allocator hands out on a CPU.
+Knows CUDA's own count, Linux's high-water mark of the process, and the exact count of torch's allocator on a CPU.
 """
 
 import contextlib
@@ -17,18 +17,18 @@ MIB = 2**20
 
 
 class Peak:
-    """`reset()`, work, `mib()`: the most memory that was held in between [MiB]; None where nobody counts it."""
+    """`reset()`, work, `mib()`: the peak memory in between [MiB]; None if the system does not count it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def reset(self) -> None:
-        """Forget what came before."""
+        """Start a new measurement."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the mark falls to what is resident now
+            Path("/proc/self/clear_refs").write_text("5")  # sets the mark to the resident memory
 
     def mib(self) -> float | None:
         """The peak since `reset` [MiB]: of the device's tensors, or of the whole process."""
@@ -45,15 +45,15 @@ class Peak:
 class LiveBytes:
     """`with LiveBytes() as live:` work on a CPU; afterwards `live.peak` and `live.end` are bytes, the same every time.
 
-    Counted is what torch's CPU allocator gives out and takes back, also what an operation needs for itself, which
-    nobody outside sees; what a library of matrix products takes by its own means is not. What stood before counts as
-    nothing, neither while it stands nor when it is let go of: what shall count is made inside.
+    It counts what torch's CPU allocator allocates and frees, also the workspace inside an operation, but not what a
+    library of matrix products allocates itself. Tensors that exist before do not count, neither while they exist nor
+    when they are freed: make inside what should count.
     """
 
     peak: int
-    """The most that stood at one time [byte]."""
+    """The most bytes allocated at one time [byte]."""
     end: int
-    """What still stands [byte]."""
+    """The bytes still allocated at the end [byte]."""
 
     def __enter__(self) -> Self:
         self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True)

@@ -1,6 +1,6 @@
-"""The training loop that one would write without Lightning: the other side of `bench train`.
+"""The training loop that one would write without Lightning, for `bench train`.
 
-Knows a model, its batches, an optimizer and nothing else: no logs, no callbacks, no checkpoints, no second process.
+Knows a model, its batches and an optimizer. Knows no logs, callbacks, checkpoints or second process.
 
 Shape legend: B batch, T sequence, N label positions, D width.
 """
@@ -13,34 +13,35 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
+from lit_pure.datasets.order import CONDITION_DRAW
 from lit_pure.families.pure.sequence.assemble import IGNORE
 from lit_pure.lit.callbacks.seeding import seed_batch
-from lit_pure.lit.data import CONDITION_DRAW, generators
+from lit_pure.lit.data import generators
 from lit_pure.lit.distributed.sharding import prepare
 from lit_pure.lit.pure import ARModule
 from lit_pure.lit.schedule import configure
 
 
-class HandLoop:
-    """Steps of a training, one by one. Of the module it takes the parts; Lightning has no say in it."""
+class PlainLoop:
+    """The steps of a training, one by one. It uses the parts of the module, but not Lightning."""
 
     def __init__(
         self, module: ARModule, data: LightningDataModule, device: torch.device, mesh: DeviceMesh | None
     ) -> None:
-        """`mesh` is that of FSDP2; None leaves the backbone whole."""
+        """`mesh`: for FSDP2; None does not shard the backbone."""
         config = module.config
         self.config, self.module, self.data, self.device = config, module, data, device
         self.backbone = module.backbone.to(device).train()
         module.restorer.tokenizer.to(device)
         prepare(self.backbone, config.trainer, mesh)
         self.parameters = list(self.backbone.parameters())
-        made: Any = configure(self.parameters, config.optim, config.trainer.max_steps)
-        self.optimizer, self.schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+        configured: Any = configure(self.parameters, config.optim, config.trainer.max_steps)
+        self.optimizer, self.schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
         self.steps = 0
         self.batches: Iterator[dict[str, Any]] = iter(data.train_dataloader())
 
     def step(self) -> Tensor:
-        """One batch, one step of the optimizer; the loss, detached."""
+        """One batch and one optimizer step; returns the detached loss."""
         batch = self._next()
         seed_batch(self.config.seed, self.steps, 0, self.device)
         self.steps += 1

@@ -1,12 +1,12 @@
-"""What `bench train` trains: experiments by the names of its presets.
+"""The experiments of `bench train`, by the names of its presets.
 
-Knows sizes and settings, and which settings two ways of training could not be compared with. Imports no torch.
+Knows sizes and settings, and the settings that do not allow a comparison. Imports no torch.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lit_pure.config.compose import ConfigError, compose, override
+from lit_pure.config.compose import ConfigError, compose_as, override
 from lit_pure.config.data import DataConfig
 from lit_pure.config.experiment import EvaluationConfig
 from lit_pure.config.pure import BackboneConfig, PureExperiment
@@ -17,24 +17,23 @@ LARGE = {
     "1b": BackboneConfig(width=2048, layers=18, heads=16, ffn=5504),
     "7b-layer": BackboneConfig(layers=4),
 }
-"""Random ids, on a CUDA device: 1.2 billion parameters, and a few of PURE's 32 blocks with the whole vocabulary."""
+"""Trained on random ids, on a CUDA device: 1.2 billion parameters, and a few of PURE's 32 blocks with all words."""
 PRESETS = (NANO, *LARGE)
 ROWS = 73728
-"""Of the large presets' embedding and head: PURE's vocabulary."""
+"""Of embedding and head in the large presets: PURE's vocabulary."""
 DECIDED = ("max_steps", "val_every", "save_every", "accelerator", "devices", "num_nodes", "resume")
 """Settings of the Trainer that the comparison itself decides."""
 
 
-def subject(preset: str, overrides: Sequence[str], steps: int) -> PureExperiment:
-    """The experiment of a preset for so many steps on one device, without a validation or a checkpoint in between.
+def preset_experiment(preset: str, overrides: Sequence[str], steps: int) -> PureExperiment:
+    """The experiment of a preset for `steps` steps on one device, without validations or checkpoints.
 
-    Raises ConfigError where an override is a mistake, or belongs to what is not compared.
+    Raises ConfigError if an override is a mistake, or does not allow a comparison.
     """
     if named := [item for item in overrides if item.partition("=")[0] in {f"trainer.{name}" for name in DECIDED}]:
         raise ConfigError(f"{named[0]}: bench train decides that itself; take --steps and --rounds")
-    begun = compose("pure/nano") if preset == NANO else _large(LARGE[preset], preset)
-    experiment = override(begun, overrides)
-    assert isinstance(experiment, PureExperiment)
+    base = compose_as(PureExperiment, "pure/nano") if preset == NANO else _large(LARGE[preset], preset)
+    experiment = override(base, overrides)
     _check(experiment)
     never = steps + 1
     accelerator = "cpu" if preset == NANO else "gpu"
@@ -44,7 +43,7 @@ def subject(preset: str, overrides: Sequence[str], steps: int) -> PureExperiment
 
 
 def _large(backbone: BackboneConfig, preset: str) -> PureExperiment:
-    """512 px as in the paper; metrics are not asked for, but an experiment has some."""
+    """512 px as in the paper. The metric is not used, but an experiment must have one."""
     return PureExperiment(
         name=f"bench/{preset}",
         backbone=backbone,
@@ -55,7 +54,7 @@ def _large(backbone: BackboneConfig, preset: str) -> PureExperiment:
 
 
 def _check(experiment: PureExperiment) -> None:
-    """ConfigError where the loop written by hand would not do the same work."""
+    """ConfigError if the loop written by hand would not do the same work."""
     trainer, kinds = experiment.trainer, {"auto", "fsdp"}
     wrong = {
         f"trainer.accumulate = {trainer.accumulate}": (trainer.accumulate != 1, "take 1: a step is one batch"),

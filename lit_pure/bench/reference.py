@@ -1,7 +1,8 @@
-"""What speeds are compared to: a plain loop over transformers' Chameleon, as the published code decodes.
+"""The reference of `bench decode`: a plain loop over transformers' Chameleon, which decodes as the published code.
 
-Knows upstream's model and the order of the published logit processors. Shares weights with our backbone, nothing else:
-two forwards per token with a growing cache, the head over the whole vocabulary, masks over it, a draw by multinomial.
+Knows transformers' model and the order of the published logit processors. Shares only the weights with our backbone.
+It makes two forward passes per token with a growing cache, applies head and masks over the whole vocabulary, and draws
+with multinomial.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from lit_pure.families.pure.sampling.passes import Progress
 from lit_pure.models.next_token import NextTokenBackbone
 
 
-def upstream(backbone: NextTokenBackbone) -> ChameleonForConditionalGeneration:
-    """transformers' model with our weights, not copied but for the norms, which it keeps once per head."""
+def make_chameleon(backbone: NextTokenBackbone) -> ChameleonForConditionalGeneration:
+    """transformers' model with our weights, which are not copied, except the norms, which it keeps once per head."""
     config = backbone.config
     sizes = {theirs: getattr(config, ours) for ours, theirs in SIZES.items()}
     sizes |= {"num_key_value_heads": config.heads, "vocab_size": backbone.embed.num_embeddings}
     rules = {"rms_norm_eps": config.norm_eps, "rope_theta": config.rope_theta, "max_position_embeddings": 16384}
-    # With its real map, upstream overwrites the logits of all image tokens; its picture tokenizer is never called.
+    # With its real map, it would overwrite the logits of all image tokens; its picture tokenizer is never called.
     unused = {"vocabulary_map": {}, "vq_config": SMALLEST_VQ, "pad_token_id": None, "bos_token_id": None}
     theirs = ChameleonConfig.from_dict({**sizes, **rules, **unused, "eos_token_id": None})
     with torch.device("meta"):
@@ -45,25 +46,25 @@ class ReferenceLoop:
 
     @torch.inference_mode()
     def __call__(self, prompt: Tensor, progress: Progress | None = None) -> tuple[Tensor, int]:
-        """Codes (h, w) and the number of forwards that made them, the prompt's apart."""
+        """Codes (h, w), and the number of forward passes without that of the prompt."""
         grammar, device = self.grammar, prompt.device
         generator = torch.Generator(device).manual_seed(self.config.seed)
         opening = torch.tensor([grammar.opening], device=device)
         conditional, unconditional = DynamicCache(), DynamicCache()
         logits = self._logits(torch.cat([prompt[None], opening], dim=1), conditional)
         bare = self._logits(opening, unconditional)
-        made: list[Tensor] = []
+        tokens: list[Tensor] = []
         forwards, length = 0, grammar.height * (grammar.width + 1)
         while True:
-            token = self._choose(logits, bare, len(made), generator)
-            made.append(token)
+            token = self._choose(logits, bare, len(tokens), generator)
+            tokens.append(token)
             if progress is not None:
                 progress(1)
-            if len(made) == length:
+            if len(tokens) == length:
                 break
             logits, bare = self._logits(token, conditional), self._logits(token, unconditional)
             forwards += 2
-        ids_hw = torch.cat(made).view(grammar.height, grammar.width + 1)[:, :-1]
+        ids_hw = torch.cat(tokens).view(grammar.height, grammar.width + 1)[:, :-1]
         codes_V = torch.full((logits.shape[-1],), -1, device=device)
         codes_V[grammar.code_ids_N.to(device)] = torch.arange(len(grammar.code_ids_N), device=device)
         return codes_V[ids_hw], forwards

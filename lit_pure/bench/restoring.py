@@ -1,9 +1,9 @@
 """`bench restore`: seconds per picture from LQ pixels to restored ones, and parameters (the paper's table 4).
 
-Knows the stations of a restoration, in the order of `Restorer.restore`, and reads the clock after each once the device
-has done all its work. Timed is everything between an LQ square in memory and the restored square, 8 bits, in memory:
-the way to the device, enlargement, encoding, prompt, text, codes, the decoded picture, colours, the way back. Not
-timed: loading weights, reading and writing files, and one restoration before that warms up. Prints nothing.
+Knows restorers by their contract, and reads the clock after each of their stages, once the device has finished. Timed
+is everything between an LQ square in memory and the restored square, 8 bits, in memory: the way to the device,
+enlargement, the restorer's stages, colours, the way back. Not timed: loading weights, reading and writing files, and
+one restoration before that warms up. Prints nothing. Knows no family.
 
 Shape legend: s side of the model's square [px], h w grid of codes, or LQ square [px].
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,14 +23,10 @@ from lit_pure.bench.drafts import middle
 from lit_pure.bench.memory import Peak
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.datasets.sources import find_photos
-from lit_pure.families.pure.restorer import Restorer, image_number
-from lit_pure.families.pure.sampling.decode import decode
-from lit_pure.families.pure.sampling.grammar import Grammar
-from lit_pure.families.pure.sampling.passes import Progress
-from lit_pure.images.colorfix import fix_colors
 from lit_pure.images.files import list_images
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import to_bytes
+from lit_pure.restoring.contract import LAST_STAGE, Progress, SquareRestorer
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,13 @@ class Timing:
     """One restoration."""
 
     stages: dict[str, float]
-    """Seconds of each station, in their order; `text` includes reading the prompt, `colors` the way back in 8 bits."""
+    """Seconds of each stage, in their order; the last, `colors`, includes the way back in 8 bits."""
     tokens: int
     """Of the answer, forced ones included."""
     passes: int
-    """Of the backbone over the picture."""
+    """Of the model over the picture."""
+    answering: float
+    """Seconds that the tokens took."""
 
     @property
     def seconds(self) -> float:
@@ -50,8 +49,8 @@ class Timing:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of text and codes, as everywhere: what goes before and after is left out."""
-        return self.tokens / (self.stages["text"] + self.stages["codes"])
+        """Of the model's answer, as everywhere: what goes before and after is left out."""
+        return self.tokens / self.answering if self.tokens else 0.0
 
 
 @dataclass(frozen=True)
@@ -62,26 +61,29 @@ class Complexity:
     seconds_lowest: float
     seconds_highest: float
     stages: dict[str, float]
-    """Seconds per picture: encode, text, codes, decode, colors."""
+    """Seconds per picture, by stage; of PURE encode, text (with reading the prompt), codes, decode, colors."""
     tokens: float
     tokens_per_second: float
     passes: float
     peak_mib: float | None
     """Most memory held meanwhile: of the device's tensors, or of the whole process on a CPU."""
     parameters: dict[str, int]
-    """Of backbone and tokenizer, each once, and their sum as `total`."""
+    """Of each part of the restorer, and their sum as `total`."""
     size: int
     """Side of the restored square [px]."""
     scale: int
     batch: int
-    engine: str
-    dtype: str
-    """Of the backbone; the tokenizer computes in float32."""
-    quantize: str
+    computing: dict[str, str]
+    """How the model computes: engine, numbers, as the restorer calls them."""
     color_fix: str
     restorations: int
     photos: int
     """How many different ones were restored."""
+
+    def record(self) -> dict[str, Any]:
+        """As it is kept in complexity.json, where `computing` is not set apart."""
+        content = vars(self).copy()
+        return {**content.pop("computing"), **content}
 
 
 def squares(source: str, side: int, most: int) -> list[tuple[str, Tensor]]:
@@ -97,7 +99,7 @@ def squares(source: str, side: int, most: int) -> list[tuple[str, Tensor]]:
 
 
 def measure(
-    restorer: Restorer,
+    restorer: SquareRestorer,
     photos: Sequence[tuple[str, Tensor]],
     repeat: int,
     progress: Callable[[str, int], Progress],
@@ -110,9 +112,9 @@ def measure(
         repeat: restorations that count, at least 1.
         progress: makes a function that is told of tokens made.
     """
-    length = _grammar(restorer).image_length
+    length = restorer.expected_tokens
     told = progress("restoring", (repeat + 1) * length)
-    peak = Peak(next(restorer.backbone.parameters()).device)
+    peak = Peak(restorer.device)
 
     def timing(name: str, lq_3hw: Tensor) -> Timing:
         share = _Share(length, told)
@@ -126,49 +128,35 @@ def measure(
     return _complexity(restorer, timings, peak.mib(), min(len(photos), repeat))
 
 
-def restored(restorer: Restorer, lq_3hw: Tensor, name: str, progress: Progress | None = None) -> tuple[Timing, Tensor]:
-    """Restore one square as `Restorer.restore` does, station by station; seconds, and pixels (3, s, s) in 8 bits."""
-    lap = _Laps(next(restorer.backbone.parameters()).device)
-    enlarged_13ss = resize(lq_3hw[None].to(lap.device), restorer.size, restorer.size)
-    codes_1hw = restorer.tokenizer.encode(enlarged_13ss)
-    prompt, grammar = restorer.assembler.prompt(codes_1hw[0]), _grammar(restorer)
-    encoding = lap()
-    decoded = decode(restorer.backbone, [prompt], grammar, restorer.sampling, [image_number(name)], codes_1hw, progress)
-    answering = lap()
-    made_13ss = restorer.tokenizer.decode(decoded.codes_Bhw)
-    decoding = lap()
-    fixed_13ss = fix_colors(made_13ss, enlarged_13ss, restorer.restoring.color_fix)
-    pixels_3ss = to_bytes(fixed_13ss[0]).cpu()
-    stages = {
-        "encode": encoding,
-        "text": decoded.text_seconds,
-        "codes": answering - decoded.text_seconds,
-        "decode": decoding,
-        "colors": lap(),
-    }
-    return Timing(stages, decoded.tokens, decoded.passes), pixels_3ss
+def restored(
+    restorer: SquareRestorer, lq_3hw: Tensor, name: str, progress: Progress | None = None
+) -> tuple[Timing, Tensor]:
+    """Restore one square as `SquareRestorer.restore` does, stage by stage; seconds, and pixels (3, s, s) in 8 bits."""
+    laps = _Laps(restorer.device)
+    enlarged_13ss = resize(lq_3hw[None].to(restorer.device), restorer.size, restorer.size)
+    color_fix = restorer.restoring.color_fix
+    [made] = restorer.restore_squares(enlarged_13ss, [name], color_fix=color_fix, progress=progress, clock=laps)
+    pixels_3ss = to_bytes(made.image_3HW).cpu()
+    laps(LAST_STAGE)
+    return Timing(laps.stages, made.tokens, made.passes, made.seconds), pixels_3ss
 
 
 class _Laps:
-    """A clock that waits for the device: called, it gives the seconds since it was last read."""
+    """A clock that waits for the device, and notes the seconds of each stage."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.device, self.stages = device, dict[str, float]()
         self._read = self._now()
 
-    def __call__(self) -> float:
-        before, self._read = self._read, self._now()
-        return self._read - before
+    def __call__(self, stage: str, seconds: float | None = None) -> None:
+        now = self._now()
+        took = now - self._read if seconds is None else seconds
+        self.stages[stage], self._read = took, self._read + took
 
     def _now(self) -> float:
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
         return time.perf_counter()
-
-
-def _grammar(restorer: Restorer) -> Grammar:
-    cells = restorer.size // restorer.tokenizer.downsample
-    return Grammar.of(restorer.assembler, cells, cells)
 
 
 class _Share:
@@ -187,9 +175,9 @@ class _Share:
         self(self.left)
 
 
-def _complexity(restorer: Restorer, timings: Sequence[Timing], peak_mib: float | None, photos: int) -> Complexity:
+def _complexity(restorer: SquareRestorer, timings: Sequence[Timing], peak_mib: float | None, photos: int) -> Complexity:
     seconds = [timing.seconds for timing in timings]
-    parts = {"backbone": restorer.backbone, "tokenizer": restorer.tokenizer}
+    parts = restorer.parts()
     counted = {name: sum(item.numel() for item in part.parameters()) for name, part in parts.items()}
     median = statistics.median
     return Complexity(
@@ -205,9 +193,7 @@ def _complexity(restorer: Restorer, timings: Sequence[Timing], peak_mib: float |
         size=restorer.size,
         scale=restorer.scale,
         batch=1,
-        engine=restorer.sampling.engine,
-        dtype=str(restorer.backbone.head.weight.dtype).removeprefix("torch."),
-        quantize=restorer.sampling.quantize,
+        computing=restorer.computing(),
         color_fix=restorer.restoring.color_fix,
         restorations=len(timings),
         photos=photos,

@@ -1,6 +1,6 @@
-"""Turns that two ways of training take on one device, and what is measured of them.
+"""The turns of two ways of training on one device, and their measurements.
 
-Knows clocks, a device's memory and losses; nothing of what is trained, or how.
+Knows clocks, a device's memory and losses. Knows nothing of what is trained, or how.
 """
 
 import time
@@ -22,18 +22,18 @@ class Turn:
 
     way: Way
     number: int
-    """Of the round; 0 warms up."""
+    """Of the round; 0 is for warm-up."""
     seconds: list[float] = field(default_factory=list)
     """Of each step."""
     processor: float = 0.0
-    """Seconds that processors worked for this process, of all steps together."""
+    """Processor time of this process for all steps together [s]."""
     losses: list[float] = field(default_factory=list)
     peak: float | None = None
-    """The most memory of a CUDA device, without what the other way keeps there [byte]."""
+    """Peak memory of a CUDA device, without what the other way keeps there [byte]."""
 
 
-def order(rounds: int) -> list[Turn]:
-    """Who is when: the Trainer begins the even rounds, the loop by hand the odd ones."""
+def turns_in_order(rounds: int) -> list[Turn]:
+    """The order of the turns: the Trainer starts the even rounds, the loop by hand the odd ones."""
     turns: list[Turn] = []
     for number in range(rounds + 1):
         pair = [Turn("trainer", number), Turn("by hand", number)]
@@ -42,13 +42,13 @@ def order(rounds: int) -> list[Turn]:
 
 
 class Meter:
-    """Times steps: by the host's clock on a CPU; on CUDA by the device's own, which nobody waits for between steps."""
+    """Times steps: on a CPU with the host's clock, on CUDA with the device's own, without waiting between steps."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self._cuda = device, device.type == "cuda"
 
     def begin(self) -> None:
-        """A turn begins."""
+        """A turn starts."""
         if self._cuda:
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -60,11 +60,11 @@ class Meter:
         self._losses.append(loss)
         self._marks.append(self._mark())
 
-    def end(self, turn: Turn, others: int) -> None:
-        """The turn is over: write down what it took."""
+    def end(self, turn: Turn, other_bytes: int) -> None:
+        """The turn is over: fill in its figures. `other_bytes`: what the other way keeps on the device [byte]."""
         if self._cuda:
             torch.cuda.synchronize(self.device)
-            turn.peak = float(torch.cuda.max_memory_allocated(self.device) - others)
+            turn.peak = float(torch.cuda.max_memory_allocated(self.device) - other_bytes)
         turn.processor = time.process_time() - self._processor
         turn.seconds = [self._between(*marks) for marks in pairwise(self._marks)]
         turn.losses = torch.stack(self._losses).tolist()
@@ -80,8 +80,8 @@ class Meter:
         return float(before.elapsed_time(after) / 1000 if self._cuda else after - before)
 
 
-def held(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> int:
-    """Bytes that a training keeps between steps: parameters, gradients where they are left, the optimizer's state."""
+def kept_bytes(parameters: Iterable[nn.Parameter], optimizer: Optimizer) -> int:
+    """Bytes that a training keeps on CUDA between steps: parameters, remaining gradients, and optimizer states."""
     kept = [tensor for item in parameters for tensor in (item, item.grad) if tensor is not None]
     kept += [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     return sum(tensor.nbytes for tensor in kept if tensor.is_cuda)

@@ -1,8 +1,9 @@
-"""`bench train`: what Lightning's Trainer, with all that a run hangs on it, adds to a training step.
+"""`bench train`: what Lightning's Trainer, with all callbacks of a run, adds to a training step.
 
-Two models of one seed see the same batches in one process: one in our Trainer, one in a loop written by hand. They take
-turns of a few steps; in every second round the other one begins. So both meet the same load of the machine. Knows turns
-and figures; what is trained is up to `train_subjects.py`, the loop to `plain_loop.py`. Prints nothing.
+Two models of the same seed see the same batches in one process: one in our Trainer, one in a loop written by hand. They
+take turns of a few steps, and in every second round the other one starts. So both meet the same load of the machine.
+Knows turns and figures. Knows nothing of what is trained (`train_subjects.py`), or of the loop (`plain_loop.py`).
+Prints nothing.
 """
 
 import statistics
@@ -16,58 +17,58 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from lit_pure.bench.memory import MIB
-from lit_pure.bench.plain_loop import HandLoop
+from lit_pure.bench.plain_loop import PlainLoop
 from lit_pure.bench.presets import NANO
-from lit_pure.bench.timing import Meter, Turn, held, order
-from lit_pure.bench.train_subjects import Subject, on_photographs, on_random_codes
+from lit_pure.bench.timing import Meter, Turn, kept_bytes, turns_in_order
+from lit_pure.bench.train_subjects import TrainSubject, on_photographs, on_random_codes
 from lit_pure.config.pure import PureExperiment
 from lit_pure.lit.callbacks.flops import peak_of
 from lit_pure.lit.callbacks.protocols import Work
 from lit_pure.lit.pure import ARModule
-from lit_pure.lit.trainer import watched
+from lit_pure.lit.trainer import make_trainer
 from lit_pure.runs import folder as runs
-from lit_pure.runs.resume import Place
+from lit_pure.runs.resume import RunPoint
 from lit_pure.runs.stop import Stopped
 
 TOLERANCE = {"cpu": 0.0, "cuda": 0.01}
-"""Largest relative difference of two losses: a GPU adds gradients in whatever order they come."""
+"""Largest relative difference of two losses: a GPU adds gradients in no fixed order."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way of training."""
+class WayResult:
+    """The figures of one way of training."""
 
     way: str
     ms_per_step: float
     """Median over all steps that count."""
     images_per_second: float
     tokens_per_second: float
-    """Without padding; from the median, as the share below."""
+    """Without padding; from the median step, as `mfu`."""
     mfu: float | None
-    """Model FLOP/s (`lit.callbacks.flops`) as a share of the device's peak, where that is known."""
+    """Model FLOP/s (`lit.callbacks.flops`) as a share of the device's peak, if that is known."""
     peak_mib: float | None
     """Of the device's tensors; None on a CPU."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came out."""
+    """The figures of both ways."""
 
     parameters: int
     tokens: int
-    """Of a step, without padding; the mean."""
+    """Mean of a step, without padding."""
     steps: int
-    """That count, of each way."""
-    rows: list[Row]
+    """Steps of each way that count."""
+    rows: list[WayResult]
     ratio: float
     """Median step of the Trainer over that of the loop by hand."""
     ratio_of_rounds: float
-    """All that passes in a round over the same; the median of the rounds."""
+    """Time of the Trainer in a round over that of the loop by hand; the median of the rounds."""
     lowest: float
     highest: float
     """Lowest and highest of a round."""
     ratio_of_processor_time: float
-    """The same of seconds that processors worked, which other programs hardly change."""
+    """The same ratio of processor time, which other programs hardly change."""
     first_loss: float
     last_loss: float
     difference: float
@@ -78,14 +79,14 @@ def compare(preset: str, experiment: PureExperiment, device: torch.device, round
     """Train both ways in turns.
 
     Args:
-        preset: of `presets.PRESETS`; says what the model is fed with.
-        experiment: made by `presets.subject`.
+        preset: of `presets.PRESETS`; decides the data.
+        experiment: from `presets.preset_experiment`.
         device: to train on.
-        rounds: that count; one more comes before them, to warm up.
+        rounds: that count; one more comes before them for warm-up.
         steps: of each way in a round.
 
     Raises:
-        ValueError: the losses differ, so that not the same was done.
+        ValueError: the losses differ, so the two ways did not do the same.
         Stopped: by a signal.
     """
     with tempfile.TemporaryDirectory(prefix="lit-pure-") as name:
@@ -93,47 +94,47 @@ def compare(preset: str, experiment: PureExperiment, device: torch.device, round
         make = (
             on_photographs(experiment, folder / "tokenizer") if preset == NANO else on_random_codes(experiment, device)
         )
-        turns = Turns(make, order(rounds), steps)
+        turns = TakeTurns(make, turns_in_order(rounds), steps)
         subject = make()
-        place = Place(folder / "bench" / "version_0")
-        place.folder.mkdir(parents=True)
+        point = RunPoint(folder / "bench" / "version_0")
+        point.folder.mkdir(parents=True)
         facts = runs.provenance(experiment.seed, {}, {}, ["lit-pure", "bench", "train"])
-        trainer = watched(experiment, subject.module, place, facts).trainer
+        trainer = make_trainer(experiment, subject.module, point, facts).trainer
         trainer.callbacks.append(turns)  # type: ignore[attr-defined]
         try:
             trainer.fit(subject.module, subject.data)
-        except Finished:
+        except AllTurnsDone:
             pass
-        except Stopped as stopped:  # what it saved goes with the folder
-            raise Stopped("stopped: there are figures only after the last round", stopped.status) from stopped
+        except Stopped as stopped:  # its checkpoint is removed with the folder
+            raise Stopped("stopped: figures exist only after the last round", stopped.status) from stopped
     parameters = sum(item.numel() for item in subject.module.backbone.parameters())
-    return summed_up(turns.done, turns.work, parameters, turns.peak_flops, TOLERANCE[device.type])
+    return summarize(turns.done, turns.work, parameters, turns.peak_flops, TOLERANCE[device.type])
 
 
-class Finished(Exception):
-    """All turns are over. An exception leaves the Trainer where it is: nobody wants its last checkpoint."""
+class AllTurnsDone(Exception):
+    """All turns are over. An exception ends the Trainer without a last checkpoint."""
 
 
-class Turns(Callback):
-    """Counts the Trainer's steps, and lets the loop by hand have its turns between them. The last of the callbacks."""
+class TakeTurns(Callback):
+    """Counts the Trainer's steps, and gives the loop by hand its turns in between. It must be the last callback."""
 
-    def __init__(self, make: Callable[[], Subject], turns: Sequence[Turn], steps: int) -> None:
-        """`make`: a model and data for the loop; the first of the turns is the Trainer's."""
+    def __init__(self, make: Callable[[], TrainSubject], turns: Sequence[Turn], steps: int) -> None:
+        """`make`: makes a model and data for the loop. The first of the turns is the Trainer's."""
         assert turns[0].way == "trainer"
         self.make, self.waiting, self.steps = make, list(turns), steps
         self.done: list[Turn] = []
         self.work: list[Work] = []
-        """Of each step, which is the same both ways."""
+        """Of each step; the same both ways."""
         self.peak_flops = 0.0
-        self._loop: HandLoop | None = None
+        self._loop: PlainLoop | None = None
         self._meter = Meter(torch.device("cpu"))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the other model, which is cut as the Trainer's is, and start the clock."""
+        """Make the other model, sharded as the Trainer's is, and start the clock."""
         assert isinstance(pl_module, ARModule)
         device, mesh, subject = trainer.strategy.root_device, pl_module.device_mesh, self.make()
-        pieces = None if mesh is None else mesh["data_parallel"]
-        self._loop = HandLoop(subject.module, subject.data, device, pieces)
+        shards = None if mesh is None else mesh["data_parallel"]
+        self._loop = PlainLoop(subject.module, subject.data, device, shards)
         self.peak_flops = pl_module.config.trainer.peak_flops or peak_of(trainer)
         self._meter = Meter(device)
         self._meter.begin()
@@ -141,37 +142,37 @@ class Turns(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """A step of the Trainer is over; where its turn is, too, the other way has its own."""
+        """A step of the Trainer is over; at the end of its turn, the other way has its own."""
         assert isinstance(pl_module, ARModule) and self._loop is not None
         self._meter.step(outputs["loss"].detach())
         self.work.append(pl_module.work)
         if len(self.work) % self.steps:
             return
-        self._over(held(self._loop.parameters, self._loop.optimizer))
+        self._end_turn(kept_bytes(self._loop.parameters, self._loop.optimizer))
         while self.waiting and self.waiting[0].way == "by hand":
-            self._by_hand(self._loop, held(pl_module.parameters(), trainer.optimizers[0]))
+            self._run_by_hand(self._loop, kept_bytes(pl_module.parameters(), trainer.optimizers[0]))
         if not self.waiting:
-            raise Finished
+            raise AllTurnsDone
         self._meter.begin()
 
-    def _by_hand(self, loop: HandLoop, others: int) -> None:
+    def _run_by_hand(self, loop: PlainLoop, other_bytes: int) -> None:
         """A turn of the loop."""
         self._meter.begin()
         for _ in range(self.steps):
             self._meter.step(loop.step())
-        self._over(others)
+        self._end_turn(other_bytes)
 
-    def _over(self, others: int) -> None:
-        """Close the turn that is under way. `others`: what the other way keeps on the device [byte]."""
+    def _end_turn(self, other_bytes: int) -> None:
+        """End the current turn. `other_bytes`: what the other way keeps on the device [byte]."""
         turn = self.waiting.pop(0)
-        self._meter.end(turn, others)
+        self._meter.end(turn, other_bytes)
         self.done.append(turn)
 
 
-def summed_up(
+def summarize(
     done: Sequence[Turn], work: Sequence[Work], parameters: int, peak_flops: float, tolerance: float
 ) -> Comparison:
-    """Figures of all turns. Raises ValueError where two losses differ by more than `tolerance`, relatively."""
+    """The figures of all turns. Raises ValueError if the relative difference of two losses exceeds `tolerance`."""
     trainer, by_hand = ([turn for turn in done if turn.way == way] for way in ("trainer", "by hand"))
     losses = [loss for turn in trainer for loss in turn.losses]
     difference = _difference(losses, [loss for turn in by_hand for loss in turn.losses], tolerance)
@@ -179,7 +180,7 @@ def summed_up(
     steps = sum(len(turn.seconds) for turn in counted[0])
     work = work[-steps:]
     each = Work(*(sum(values) / steps for values in zip(*map(astuple, work), strict=True)))
-    rows = [_row(turns, each, peak_flops) for turns in counted]
+    rows = [_way_result(turns, each, peak_flops) for turns in counted]
     pairs = list(zip(*counted, strict=True))
     of_rounds = [sum(one.seconds) / sum(other.seconds) for one, other in pairs]
     return Comparison(
@@ -198,10 +199,10 @@ def summed_up(
     )
 
 
-def _row(turns: Sequence[Turn], work: Work, peak_flops: float) -> Row:
+def _way_result(turns: Sequence[Turn], work: Work, peak_flops: float) -> WayResult:
     seconds = statistics.median(second for turn in turns for second in turn.seconds)
     peaks = [turn.peak for turn in turns if turn.peak is not None]
-    return Row(
+    return WayResult(
         way=turns[0].way,
         ms_per_step=1000 * seconds,
         images_per_second=work.images / seconds,
@@ -212,14 +213,14 @@ def _row(turns: Sequence[Turn], work: Work, peak_flops: float) -> Row:
 
 
 def _difference(trainer: Sequence[float], by_hand: Sequence[float], tolerance: float) -> float:
-    """The largest relative difference. Raises ValueError where it is above the tolerance, or a loss is no number."""
+    """The largest relative difference. Raises ValueError if it is above the tolerance, or a loss is NaN."""
     largest = 0.0
     for step, (one, other) in enumerate(zip(trainer, by_hand, strict=True)):
         difference = abs(one - other) / max(abs(other), 1e-30)
         if not difference <= tolerance:
             raise ValueError(
                 f"step {step}: the Trainer's loss is {one!r}, that of the loop by hand {other!r}; they do not do the "
-                "same, and nothing is compared: see whether both were changed (lit/ar.py, bench/by_hand.py)"
+                "same, so there is no comparison: check that both were changed (lit/pure.py, bench/plain_loop.py)"
             )
         largest = max(largest, difference)
     return largest

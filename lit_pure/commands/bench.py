@@ -67,8 +67,8 @@ def decode_command(arguments: argparse.Namespace) -> int:
     from lit_pure.config.pure import SamplingConfig
 
     sampling = SamplingConfig(window=arguments.window, quantize=arguments.quantize)
-    contest = decoding.Contest(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
-    rows = [vars(row) for row in contest.rows(engines, progress)]
+    contest = decoding.EngineBenchmark(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
+    rows = [vars(row) for row in contest.run(engines, progress)]
     show(rows)
     report: dict[str, Any] = {"preset": arguments.preset, **where_measured(where), "rows": rows}
     if where.type == "cuda":
@@ -93,9 +93,13 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
+    from lit_pure.families.pure.restorer import Restorer
     from lit_pure.families.table import restorer_of
 
-    rows = [vars(row) for row in compare(restorer_of(run).to(where), paths, windows, progress)]
+    restorer = restorer_of(run)
+    if not isinstance(restorer, Restorer):
+        raise ConfigError(f"{run.label} has no Jacobi engine; name a run of family pure")
+    rows = [vars(row) for row in compare(restorer.to(where), paths, windows, progress)]
     show(rows)
     write(arguments.json, {"run": run.label, "photos": len(paths), **where_measured(where), "rows": rows})
     return 0

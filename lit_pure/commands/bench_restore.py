@@ -67,12 +67,12 @@ def restore_command(arguments: argparse.Namespace) -> int:
 
     side = settings.data.size // settings.data.degradation.scale
     photos = squares(str(arguments.photos or SKIMAGE), side, arguments.repeat)
-    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device)
+    restorer = restorer_of(run, settings).to(device)
     cost = measure(restorer, photos, arguments.repeat, progress)
     where = where_measured(device)
     _show(run, cost, where["device"])
     changed = {"settings": arguments.set} if arguments.set else {}
-    write(target, {"run": run.label, **vars(cost), **where, **changed})
+    write(target, {"run": run.label, **cost.record(), **where, **changed})
     return 0
 
 
@@ -100,11 +100,11 @@ def _show(run: Run, cost: "Complexity", device: str) -> None:
     spread = f"lowest {cost.seconds_lowest:.3f}, highest {cost.seconds_highest:.3f}"
     print(f"{run.label}: {cost.seconds_per_image:.3f} s per picture of {size} (median; {spread}; {many})")
     print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in cost.stages.items()))
-    rounded = "" if cost.quantize == "none" else f" with weights in {cost.quantize}"
+    how = "".join(f"{key} {value}, " for key, value in cost.computing.items() if value != "none")
     memory = "" if cost.peak_mib is None else f", {cost.peak_mib:,.0f} MiB at most"
     print(
         f"{cost.tokens:,.0f} tokens, {cost.tokens_per_second:,.1f} a second, {cost.passes:,.0f} passes; "
-        f"engine {cost.engine}, {cost.dtype}{rounded}, on {device}{memory}"
+        f"{how}on {device}{memory}"
     )
     print("parameters: " + ", ".join(f"{name} {count:,}" for name, count in cost.parameters.items()))
     print(TIMED)

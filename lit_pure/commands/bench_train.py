@@ -8,7 +8,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from lit_pure.bench.presets import LARGE, NANO, PRESETS, subject
+from lit_pure.bench.presets import LARGE, NANO, PRESETS, preset_experiment
 from lit_pure.commands.figures import chosen_device, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, add_settings
 from lit_pure.commands.paths import require_places
@@ -90,7 +90,7 @@ def _experiment(arguments: argparse.Namespace) -> "PureExperiment":
         "trainer.peak_flops": arguments.peak_flops,
     }
     overrides = [f"{key}={value}" for key, value in flags.items() if value]
-    return subject(arguments.preset, [*overrides, *arguments.set], (arguments.rounds + 1) * arguments.steps)
+    return preset_experiment(arguments.preset, [*overrides, *arguments.set], (arguments.rounds + 1) * arguments.steps)
 
 
 def _tell(found: "Comparison", experiment: "PureExperiment", device: Any) -> None:

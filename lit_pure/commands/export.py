@@ -10,8 +10,8 @@ from pathlib import Path
 from lit_pure.commands.parsing import Subparsers, add, add_settings
 from lit_pure.commands.paths import require_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
-from lit_pure.config.pure import PureExperiment
 from lit_pure.families.settings import settings_of
+from lit_pure.families.table import family_of
 from lit_pure.runs import checkpoints
 from lit_pure.runs import folder as runs
 from lit_pure.runs.checkpoints import FOLDER, Checkpoint
@@ -57,14 +57,7 @@ def export_command(arguments: argparse.Namespace) -> int:
     if arguments.set:
         raise ConfigError(f"{COMMAND_LINE}: --set {arguments.set[0]} goes with --run; a checkpoint has no settings")
     run, checkpoint = _found(arguments.source)
-    experiment = run.experiment()
-    if not isinstance(experiment, PureExperiment):
-        raise ConfigError(
-            f"{run.label} is a run of family {experiment.family}: only checkpoints of pure runs can be exported; use "
-            "the weights of the finished run"
-        )
-    if experiment.adapter.kind != "none":
-        runs.require(run.provenance()["needs"]["start"])
+    family_of(run).check_export(run)
     from lit_pure.lit.export import export
 
     averaged = export(run, checkpoint.folder, out)

@@ -2,25 +2,17 @@
 
 import argparse
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, print_table
 from lit_pure.commands.paths import require_places
 from lit_pure.config.compose import ConfigError, compose
-from lit_pure.config.dem import DemExperiment
 from lit_pure.config.experiment import Experiment
-from lit_pure.config.pure import PureExperiment
-from lit_pure.config.tokenizer import TokenizerExperiment
-from lit_pure.planning.experiment import Words, setting_of, stored_bytes, vocabulary_file
+from lit_pure.families.table import family_of
 from lit_pure.planning.memory import CONTEXT, FRAGMENTATION, GB, PARTS, Memory
 from lit_pure.planning.remedies import Remedy, gpu_overrides, remedies
-from lit_pure.planning.setting import Setting
-from lit_pure.runs import folder as runs
-
-Needed = TypeVar("Needed", bound=Experiment)
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -36,19 +28,18 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def plan_command(arguments: argparse.Namespace) -> int:
     """Show how much memory a training needs per GPU, by part, whether it fits, and what would fit otherwise."""
     require_places({"--json": arguments.json})
-    experiment = compose(arguments.experiment, arguments.overrides)
-    if not isinstance(experiment, PureExperiment) or experiment.needs.weights:
-        what = "only samples" if isinstance(experiment, PureExperiment) else f"is of family {experiment.family}"
-        raise ConfigError(f"{experiment.name} {what}; plan is for the training of a backbone, for example pure/paper")
+    composed = compose(arguments.experiment, arguments.overrides)
+    family = family_of(composed)
+    experiment, measure = family.check_plan(composed), family.memory_setting
     gpus = _gpus(experiment, arguments.gpus)
     if not arguments.gpu_memory > 0:
         raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
     room = arguments.gpu_memory * GB
-    memory = Memory(_measure(experiment, gpus))
-    fits = memory.most <= room
+    memory = Memory(measure(experiment, gpus))
+    fits = memory.peak <= room
     _show(experiment, memory)
     _tell(memory, arguments.gpu_memory)
-    found = [] if fits else remedies(experiment, gpus, room, _measure)
+    found = [] if fits else remedies(experiment, gpus, room, measure)
     if found:
         _show_remedies(found, memory.setting.batch)
     # `auto` takes all GPUs that there are.
@@ -58,7 +49,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
     return 0 if fits else 1
 
 
-def _gpus(experiment: PureExperiment, asked: int | None) -> int:
+def _gpus(experiment: Experiment, asked: int | None) -> int:
     if asked is None:
         devices = experiment.trainer.devices
         count = int(devices) if devices.isdecimal() else len([item for item in devices.split(",") if item.isdecimal()])
@@ -70,32 +61,7 @@ def _gpus(experiment: PureExperiment, asked: int | None) -> int:
     return asked
 
 
-def _measure(experiment: PureExperiment, gpus: int) -> Setting:
-    """All that memory depends on; `needs` are looked up as a run would."""
-    needs = experiment.needs
-    if not needs.tokenizer:
-        raise ConfigError("needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano")
-    tokenizer = _needed(needs.tokenizer, "needs.tokenizer", TokenizerExperiment)
-    dem = _needed(needs.dem, "needs.dem", DemExperiment) if needs.dem else None
-    words = _words(vocabulary_file(experiment), tokenizer.vq.codes)
-    start = runs.newest_finished(needs.start) if needs.start else None
-    frozen = stored_bytes(start.weights) if start else None
-    return setting_of(experiment, tokenizer, dem, words, gpus, frozen or 2)
-
-
-_words = cache(Words.at)  # many settings are looked at, of one vocabulary and few needs
-
-
-@cache
-def _needed(name: str, key: str, family: type[Needed]) -> Needed:
-    run = runs.newest_finished(name)
-    experiment = run.experiment() if run else compose(name)
-    if not isinstance(experiment, family):
-        raise ConfigError(f"{key} = {name} is of family {experiment.family}; name another one")
-    return experiment
-
-
-def _show(experiment: PureExperiment, memory: Memory) -> None:
+def _show(experiment: Experiment, memory: Memory) -> None:
     """Parts down, moments across."""
     setting = memory.setting
     how = "a shard of the backbone on each" if setting.sharded else "the whole backbone on each"
@@ -104,8 +70,8 @@ def _show(experiment: PureExperiment, memory: Memory) -> None:
         f"a micro-batch of {setting.batch} samples of at most {setting.length:,} tokens, {setting.labels:,} of them "
         f"trained on; {setting.vocabulary:,} ids"
     )
-    if not (path := vocabulary_file(experiment)).is_file():
-        print(f"{path} does not exist yet: ids are counted as in the published vocabulary")
+    for note in setting.notes:
+        print(note)
     names = list(memory.moments)
     rows = [["", *names]]
     for part in PARTS[:-1]:
@@ -127,8 +93,8 @@ def _show(experiment: PureExperiment, memory: Memory) -> None:
 def _tell(memory: Memory, gpu_memory: float) -> None:
     setting, room = memory.setting, gpu_memory * GB
     fits = "fits" if memory.training <= room else "does not fit"
-    height = memory.height(decodes=False)
-    largest = memory.largest(room) or "none, not even one sample fits"
+    height = memory.peak_moment(decodes=False)
+    largest = memory.largest_batch(room) or "none, not even one sample fits"
     print(
         f"\ndata.batch_size={setting.batch} {fits}: {_gb(memory.training)} of {gpu_memory:g} GB, the peak in: {height}"
     )
@@ -156,16 +122,16 @@ def _gb(count: float) -> str:
     return f"{count / GB:.2f}" if count < 10 * GB else f"{count / GB:.1f}"
 
 
-def _report(experiment: PureExperiment, memory: Memory, room: float, found: Sequence[Remedy]) -> dict[str, Any]:
+def _report(experiment: Experiment, memory: Memory, room: float, found: Sequence[Remedy]) -> dict[str, Any]:
     """All figures in bytes."""
     setting = memory.setting
     return {
         "experiment": experiment.name,
         "gpus": setting.gpus,
         "gpu_memory": room,
-        "fits": memory.most <= room,
+        "fits": memory.peak <= room,
         "batch_size": setting.batch,
-        "largest": memory.largest(room),
+        "largest": memory.largest_batch(room),
         "tokens": setting.length,
         "labels": setting.labels,
         "vocabulary": setting.vocabulary,

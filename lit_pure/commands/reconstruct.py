@@ -10,13 +10,13 @@ from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, comma_list, whole_number
 from lit_pure.commands.paths import asked_photographs, asked_wrongly, require_folder, require_places
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
-from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.families.table import family_of
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
-    from lit_pure.restoring.reconstruct import Outcome, Reconstructions
+    from lit_pure.restoring.reconstruct import ReconstructedFile, Reconstructions
 
 MEASURED = "psnr,ssim"
 TILE = 512
@@ -68,7 +68,7 @@ def reconstruct_command(arguments: argparse.Namespace) -> int:
     """
     paths, keys = _checked(arguments)
     run = runs.require(arguments.run)
-    origin = _tokenizer_of(run)
+    origin = family_of(run).tokenizer_run(run)
     _check_tile(arguments.tile, origin)
     from lit_pure.metrics import files
     from lit_pure.metrics.rows import write_rows
@@ -81,18 +81,6 @@ def reconstruct_command(arguments: argparse.Namespace) -> int:
     how = {"run": run.label, "tokenizer": origin.label, "size": arguments.size, "tile": arguments.tile}
     write(arguments.json, {**how, **found.record(), **files.identity(keys)})
     return 1 if found.problems else 0
-
-
-def _tokenizer_of(run: Run) -> Run:
-    """The run itself, or the one whose tokenizer it was trained with. Raises ConfigError where it has none."""
-    experiment = run.experiment()
-    if isinstance(experiment, TokenizerExperiment):
-        return run
-    if not isinstance(experiment, PureExperiment):
-        family = f"{run.label} is a run of family {experiment.family}"
-        raise ConfigError(f"{family}, which has no tokenizer; name a tokenizer or a pure one")
-    needs = run.provenance()["needs"]
-    return _tokenizer_of(runs.require(needs["weights"])) if "weights" in needs else runs.require(needs["tokenizer"])
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]]:
@@ -115,9 +103,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]
 
 def _check_tile(tile: int, origin: Run) -> None:
     """Raises ConfigError where it cannot be cut into the tokenizer's cells."""
-    experiment = origin.experiment()
-    assert isinstance(experiment, TokenizerExperiment)
-    cell = experiment.vq.downsample
+    cell = origin.experiment_as(TokenizerExperiment).vq.downsample
     if tile != (near := max(2, round(tile / cell)) * cell):
         rule = f"is not a multiple, at least twice, of the {cell} px of a code"
         raise ConfigError(f"{COMMAND_LINE}: --tile {tile} {rule}; try {near}")
@@ -158,7 +144,7 @@ def _reconstructed(
     return found
 
 
-def _tell(outcome: "Outcome") -> None:
+def _tell(outcome: "ReconstructedFile") -> None:
     if outcome.scores:
         print(f"{outcome.name}: {', '.join(f'{key} {value:.4f}' for key, value in outcome.scores.items())}")
     for problem in outcome.problems:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
 from lit_pure.commands.paths import asked_photographs
-from lit_pure.config.experiment import ColorFix
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -17,7 +16,7 @@ from lit_pure.runs.folder import Run
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from lit_pure.restoring.folder import Outcome
+    from lit_pure.restoring.folder import RestoredFile
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
@@ -63,10 +62,10 @@ def restore_command(arguments: argparse.Namespace) -> int:
     require_writable(arguments.out)
     from lit_pure.families.table import restorer_of
 
-    restorer = restorer_of(run, settings.sampling, settings.restoring).to(device())
+    restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
-    outcomes: list[Outcome] = []
+    outcomes: list[RestoredFile] = []
     bar: tqdm[Any] = tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None)
     with bar:
 
@@ -99,7 +98,7 @@ class Bar:
         self.bar.update(made)
 
 
-def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
+def _conclude(outcomes: "list[RestoredFile]", out: Path) -> int:
     """Say what was done; the exit code."""
     failed = sum(outcome.picture is None for outcome in outcomes)
     before = sum(outcome.skipped for outcome in outcomes)
@@ -108,7 +107,7 @@ def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
     return 1 if failed else 0
 
 
-def _settings(run: Run, arguments: argparse.Namespace) -> PureExperiment:
+def _settings(run: Run, arguments: argparse.Namespace) -> RestoringExperiment:
     """The run's experiment with the flags laid over it. Raises ConfigError."""
     flags = {"restoring.color_fix": arguments.color_fix, "restoring.batch": arguments.batch}
     return settings_of(run, [*arguments.set, *(f"{key}={value}" for key, value in flags.items() if value is not None)])

@@ -3,14 +3,11 @@
 import argparse
 import logging
 import sys
-from importlib.util import find_spec
 
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.config.compose import ConfigError, compose, locate
-from lit_pure.config.experiment import Experiment
-from lit_pure.config.pure import PureExperiment
-from lit_pure.families.pure import start_check
-from lit_pure.families.pure.sequence.template import PERCEIVES
+from lit_pure.config.compose import ConfigError, compose
+from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.families.table import family_of
 from lit_pure.metrics.choice import choose_for_run
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import folder as runs
@@ -74,7 +71,7 @@ def _run(experiment: Experiment) -> Run:
 def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     """Refuse at once what would fail after minutes: missing weights, needs that do not exist or go in a circle."""
     needs, chain = experiment.needs, (*before, experiment.name)
-    if isinstance(experiment, PureExperiment):
+    if isinstance(experiment, RestoringExperiment):
         _check_metrics(experiment)
     if experiment.name in before:
         raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
@@ -84,38 +81,15 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     runs.refuse_training(experiment)
     if not before and experiment.trainer.resume not in (resume.AUTO, resume.NEVER):
         resume.check_named(experiment)
-    if isinstance(experiment, PureExperiment):
-        _check_pure(experiment)
-        if needs.start:
-            _check_start(experiment)
+    family_of(experiment).check(experiment)
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
             check_needs(compose(need), chain)
 
 
-def _check_start(experiment: PureExperiment) -> None:
-    """Refuse a start that is missing or does not fit, and adapters whose packages are not installed."""
-    start_check.check_start(start_check.require_start(experiment.needs.start), experiment)
-    kind = experiment.adapter.kind
-    wanted = {"none": (), "lora": ("peft",), "qlora": ("peft", "bitsandbytes")}[kind]
-    if lacking := " and ".join(name for name in wanted if find_spec(name) is None):
-        raise ConfigError(f"adapter.kind={kind} needs {lacking}; install it: pip install 'lit_pure[adapters]'")
-
-
-def _check_metrics(experiment: PureExperiment) -> None:
+def _check_metrics(experiment: RestoringExperiment) -> None:
     """Refuse what cannot be measured at the end."""
     try:
         choose_for_run(experiment)
     except MissingWeights as error:
         raise ConfigError(f"{error}; or run without it: evaluation.missing=skip") from error
-
-
-def _check_pure(experiment: PureExperiment) -> None:
-    """Refuse what the training of a backbone lacks."""
-    if not experiment.needs.tokenizer:
-        raise ConfigError("needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano")
-    if experiment.sequence.guidance_mode in PERCEIVES and not experiment.needs.dem:
-        mode = experiment.sequence.guidance_mode
-        raise ConfigError(f"needs.dem names no run; guidance mode {mode} needs its labels: take dem/bsds500/shipped")
-    if not locate(experiment.vocabulary.path).is_file():
-        raise ConfigError(f"vocabulary.path = {experiment.vocabulary.path}: no such file; see lit-pure vocabulary")

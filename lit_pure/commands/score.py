@@ -8,11 +8,9 @@ from typing import Any
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.paths import asked_photographs, require_places
-from lit_pure.config.compose import ConfigError
 from lit_pure.config.dem import DemExperiment
 from lit_pure.files.atomic import write_json
 from lit_pure.runs import folder as runs
-from lit_pure.runs.folder import Run
 
 SHIPPED = "dem/bsds500/shipped"
 """The estimator that comes with the project."""
@@ -29,16 +27,17 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def score_command(arguments: argparse.Namespace) -> int:
     """Score blur and noise of photographs from 0 to 1; higher is worse. Scores only order photographs."""
     require_places({"--json": arguments.json})
-    run, experiment = _estimator_run(arguments.run)
+    run = runs.require(arguments.run)
+    experiment = run.experiment_as(DemExperiment)
     paths = asked_photographs(arguments.photos)
     from tqdm import tqdm
 
+    from lit_pure.degradation.weights import load_dem
     from lit_pure.images.io import BadImage, read_image
-    from lit_pure.models import weights
 
     # Tiles as large as the LQ images that the thresholds come from.
     tile = experiment.data.size // experiment.data.degradation.scale
-    dem = weights.load_dem(run.weights).to(device())
+    dem = load_dem(run.weights).to(device())
     rows: list[dict[str, Any]] = []
     bad: list[str] = []
     for path in tqdm(paths, desc="scoring", unit=" photos", file=sys.stderr, disable=None, leave=False):
@@ -58,17 +57,6 @@ def score_command(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
         print(f"written: {arguments.json}")
     return 1 if bad else 0
-
-
-def _estimator_run(name: str) -> tuple[Run, DemExperiment]:
-    """The finished run, which must be one of an estimator, and its settings."""
-    run = runs.require(name)
-    experiment = run.experiment()
-    if not isinstance(experiment, DemExperiment):
-        raise ConfigError(
-            f"--run {name}: {run.label} is of family {experiment.family}; name a run of family dem, such as {SHIPPED}"
-        )
-    return run, experiment
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

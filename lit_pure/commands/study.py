@@ -67,8 +67,8 @@ def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
     """Make the runs that arms lack. Raises ValueError where one fails, MissingRun for a missing version."""
     from lit_pure.commands.run import check_needs
     from lit_pure.config.compose import compose
-    from lit_pure.launch.local import make_in_turn
-    from lit_pure.launch.tasks import Task, unmade
+    from lit_pure.launch.local import make_runs
+    from lit_pure.launch.tasks import Task, missing_needs
     from lit_pure.runs import folder as runs
     from lit_pure.study.jobs import lacking
 
@@ -78,8 +78,8 @@ def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
     experiments = [compose(run) for run in sorted(wanted)]
     for experiment in experiments:
         check_needs(experiment)
-    needs, waiting = unmade([Task(experiment) for experiment in experiments])
-    _, failed = make_in_turn([*needs, *waiting], say)
+    needs, waiting = missing_needs([Task(experiment) for experiment in experiments])
+    _, failed = make_runs([*needs, *waiting], say)
     if failed:
         raise ValueError("; ".join(f"{run} could not be made ({why})" for run, why in failed.items()))
 

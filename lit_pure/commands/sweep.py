@@ -12,8 +12,8 @@ from lit_pure.commands.parsing import Subparsers, add, say, whole_number
 from lit_pure.commands.run import check_needs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
 from lit_pure.launch import slurm
-from lit_pure.launch.local import make_in_turn
-from lit_pure.launch.tasks import Task, finished, members, unmade
+from lit_pure.launch.local import make_runs
+from lit_pure.launch.tasks import Task, find_finished, members, missing_needs
 from lit_pure.runs.folder import Run
 
 HERE, SLURM = "here", "slurm"
@@ -62,22 +62,22 @@ def sweep_command(arguments: argparse.Namespace) -> int:
     tasks = [Task(compose(member, overrides), overrides) for member in members(name)]
     for task in tasks:
         check_needs(task.experiment)
-    standing = {} if arguments.again else {task.name: run for task in tasks if (run := finished(task.experiment))}
+    standing = {} if arguments.again else {task.name: run for task in tasks if (run := find_finished(task.experiment))}
     for run in standing.values():
         # The output of a dry run can be given to sbatch, or to a shell.
         say(f"{'# ' * arguments.dry_run}using {run.label}, finished with these settings; --again runs it again")
-    needs, waiting = unmade([task for task in tasks if task.name not in standing])
+    needs, waiting = missing_needs([task for task in tasks if task.name not in standing])
     if request is not None and waiting:
         jobs = slurm.jobs(name, needs, waiting, request)
-        return _print(slurm.shown(jobs, slurm.folder_of(name))) if arguments.dry_run else _submit(name, jobs)
+        return _print(slurm.dry_run(jobs, slurm.folder_of(name))) if arguments.dry_run else _submit(name, jobs)
     if arguments.dry_run:
-        return _print(task.told for task in (*needs, *waiting))
+        return _print(task.shown for task in (*needs, *waiting))
     return _run([*needs, *waiting], [task.name for task in tasks], standing)
 
 
 def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str, Run]) -> int:
     """Make the waiting runs, then compare the variants."""
-    new, failed = make_in_turn(waiting, say)
+    new, failed = make_runs(waiting, say)
     made = {**standing, **new}
     _compare([made[name] for name in variants if name in made])
     for name, reason in failed.items():
@@ -105,7 +105,7 @@ def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:
         waits = f", after {' and '.join(ids[need] for need in job.needs)}" if job.needs else ""
         say(f"job {ids[job.name]}: {job.name}{waits}")
         for number, task in enumerate(job.tasks):
-            say(f"  task {number}: {task.told}")
+            say(f"  task {number}: {task.shown}")
     say(f"logs:    {folder}")
     say("look:    squeue --me")
     say(f"compare: lit-pure sweep {name}    (once they are done; it runs what is missing)")

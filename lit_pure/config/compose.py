@@ -19,30 +19,21 @@ from omegaconf.errors import OmegaConfBaseException
 from lit_pure.config.data import DegradationConfig
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.families import FAMILIES
-from lit_pure.config.mistakes import (
-    Layer,
-    find,
-    first_line,
-    flat,
-    source_of,
-    type_message,
-    unknown_keys,
-    unknown_message,
-)
+from lit_pure.config.layers import TEST_SETS, Layer, find, flat, nested, source_of, without_sets
+from lit_pure.config.mistakes import first_line, type_message, unknown_keys, unknown_message
 from lit_pure.config.ranges import violations
 
 PROJECT = Path(__file__).parents[2]
 COMMAND_LINE = "command line"
 DEGRADATION = "data.degradation"
 """Where experiments keep what a preset sets."""
-TEST_SETS = "data.test"
-"""Where experiments keep their test sets by name; null in place of one leaves that of a base out."""
 PRESETS = "data/degradation"
 """The folder of presets: NAME.yaml, a flat table of knobs of `DegradationConfig`."""
 NOT_PRESET = ("preset", "scale")
 """Knobs that a preset leaves alone: its own name, and what the model is made for."""
 
 Settings = TypeVar("Settings")
+E = TypeVar("E", bound=Experiment)
 
 
 class ConfigError(ValueError):
@@ -75,7 +66,18 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     return _checked(experiment, layers)
 
 
-def override(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
+    """What `compose` gives, of the family whose root dataclass is `kind`.
+
+    Raises ConfigError as `compose` does, and where the experiment is of another family.
+    """
+    experiment = compose(name, overrides)
+    if not isinstance(experiment, kind):
+        raise ConfigError(f"{name} is of family {experiment.family}; name one of family {kind.family}")
+    return experiment
+
+
+def override(experiment: E, overrides: Sequence[str]) -> E:
     """A copy with overrides such as "sampling.k=1" laid over it, checked as `compose` does. Raises ConfigError."""
     settings = OmegaConf.to_container(OmegaConf.structured(experiment))
     assert isinstance(settings, dict)
@@ -141,6 +143,11 @@ def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]
 def differences(found: Experiment, wanted: Experiment) -> list[str]:
     """What `changes` gives, each as "key: found -> wanted"."""
     return [f"{key}: {before} -> {after}" for key, (before, after) in changes(found, wanted).items()]
+
+
+def named_sets(file: str) -> list[str]:
+    """Names of the test sets that an experiment's file, or a base of it, sets or leaves out. Raises ConfigError."""
+    return [name for layer in _lineage(file, None) for name in find(layer.values, TEST_SETS) or {}]
 
 
 def experiment_names() -> list[str]:
@@ -245,7 +252,7 @@ def _with_presets(layers: Sequence[Layer], below: str) -> list[Layer]:
         if words:
             path = _preset_file(words[-1], f"{source}: {key}")
             defaults = {knob: value for knob, value in asdict(DegradationConfig()).items() if knob not in NOT_PRESET}
-            found += [Layer("default", _nested(defaults, below)), _preset(path, below)]
+            found += [Layer("default", nested(defaults, below)), _preset(path, below)]
         found += own
     return found
 
@@ -267,13 +274,7 @@ def _preset(path: Path, below: str) -> Layer:
     values = _load(path)
     if wrong := [key for key in NOT_PRESET if key in values]:
         raise ConfigError(f"{path}: {wrong[0]} = {values[wrong[0]]!r} is not for a preset to set; take it out")
-    return Layer(_shown(path), _nested(values, below))
-
-
-def _nested(values: dict[str, Any], below: str) -> dict[str, Any]:
-    for part in reversed(below.split(".") if below else []):
-        values = {part: values}
-    return values
+    return Layer(_shown(path), nested(values, below))
 
 
 def _shown(path: Path) -> str:
@@ -287,7 +288,7 @@ def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
             raise ConfigError(unknown_message(root, layer, key))
     merged = OmegaConf.structured(root)
     for layer in layers:
-        left_out = _without_sets(layer)
+        left_out = without_sets(layer)
         try:
             # Unsafe is what it overwrites, and that is ours; the other merge copies everything each time.
             merged = OmegaConf.unsafe_merge(merged, layer.values)
@@ -302,15 +303,6 @@ def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
         raise ConfigError(f"{source_of(layers, key)}: {key}: {first_line(error)}") from None
     assert isinstance(settings, root)
     return settings
-
-
-def _without_sets(layer: Layer) -> list[str]:
-    """Take the test sets out of a layer that it leaves out, `data: {test: {NAME: null}}`; their names."""
-    sets = find(layer.values, TEST_SETS)
-    names = [name for name, photos in sets.items() if photos is None] if isinstance(sets, dict) else []
-    for name in names:
-        del sets[name]
-    return names
 
 
 def _checked(settings: Settings, layers: Sequence[Layer]) -> Settings:

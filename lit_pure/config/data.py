@@ -123,6 +123,8 @@ SKIMAGE = "skimage"
 """The source that needs no download."""
 SHARDS = "shards"
 """Captions that lie in the shards."""
+SET_NAME = r"[\w-]+"
+"""What test sets may be called."""
 
 
 @dataclass
@@ -176,13 +178,13 @@ class DataConfig:
     def problems(self) -> Iterator[Problem]:
         if self.size % 32:
             yield "size", f"{self.size} is not a multiple of 32; try {max(32, round(self.size / 32) * 32)}"
-        if self.size % self.degradation.scale:
+        if self.degradation.scale > 0 and self.size % self.degradation.scale:
             yield "degradation.scale", f"{self.degradation.scale} does not divide data.size {self.size}"
         if self.train.lq:
             yield "train.lq", "is for val and test sets; what is trained on is degraded anew each time: leave it empty"
         if self.val.lq and not self.val.source:
             yield "val.source", "is empty, and a validation loss needs the HQ pictures of val.lq; name their folder"
-        if bad := [name for name in self.test if not re.fullmatch(r"[\w-]+", name)]:
+        if bad := [name for name in self.test if not re.fullmatch(SET_NAME, name)]:
             yield "test", f"set names {bad} may hold letters, digits, _ and - only"
 
     def without_hq(self, family: str) -> Iterator[Problem]:

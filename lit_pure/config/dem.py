@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lit_pure.config.experiment import Experiment, only_backbones_are_cut
+from lit_pure.config.experiment import Experiment, small_model_problems
 from lit_pure.config.knobs import Problem, knob
 
 
@@ -52,8 +52,7 @@ class DemExperiment(Experiment):
     """Architecture and losses."""
 
     def problems(self) -> Iterator[Problem]:
-        yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
-        yield from only_backbones_are_cut(self)
+        yield from small_model_problems(self)
         process = self.data.degradation
         second_blur = process.second_order_prob * process.second_blur_prob
         for key, ever in (("blur_prob", second_blur), ("noise_prob", process.second_order_prob)):

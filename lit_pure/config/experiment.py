@@ -65,7 +65,7 @@ class Experiment:
     """What every experiment has."""
 
     family: str = "pure"
-    """Which experiment this is: pure, tokenizer or dem."""
+    """The family that this experiment is one of; it decides which other keys there are."""
     name: str = ""
     """Set by the composer: the experiment's path below `experiments/`."""
     base: str = ""
@@ -112,6 +112,18 @@ class EvaluationConfig:
     """Test pictures of a set whose LQ and HQ are kept beside the restored one."""
 
 
-def only_backbones_are_cut(experiment: Experiment) -> Iterator[Problem]:
+@dataclass
+class RestoringExperiment(Experiment):
+    """What every experiment of a family has that restores pictures."""
+
+    restoring: RestoringConfig = field(default_factory=RestoringConfig)
+    """From squares to pictures."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Test and pictures."""
+
+
+def small_model_problems(experiment: Experiment) -> Iterator[Problem]:
+    """What a family refuses that is tested on HQ pictures, and whose model is too small to be cut into pieces."""
+    yield from ((f"data.{key}", problem) for key, problem in experiment.data.without_hq(experiment.family))
     if experiment.trainer.strategy == "fsdp":
         yield "trainer.strategy", f"= fsdp cuts backbones alone; a {experiment.family} is small: take ddp"

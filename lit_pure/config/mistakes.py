@@ -1,25 +1,19 @@
 """What is wrong in a layer of settings, who set it, and how that is told in a line with its remedy.
 
-Knows dotted keys, the schema's dataclasses and OmegaConf's errors. Knows nothing of where layers come from and in which
-order they lie (`compose.py`), nor of ranges (`ranges.py`).
+Knows the schema's dataclasses and OmegaConf's errors. Knows nothing of where layers come from and in which order they
+lie (`compose.py`), nor of ranges (`ranges.py`).
 """
 
 import difflib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-
-@dataclass(frozen=True)
-class Layer:
-    """One source of settings: an experiment file, a preset, or one override."""
-
-    source: str
-    values: dict[str, Any]
+from lit_pure.config.layers import Layer, find, flat
 
 
 def unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[str]:
@@ -80,32 +74,3 @@ def _culprit(root: type, layer: Layer) -> str:
 def first_line(error: Exception) -> str:
     """The error in one line."""
     return str(error).splitlines()[0]
-
-
-def find(values: Any, dotted: str) -> Any:
-    """The value at a dotted key, or None."""
-    for part in dotted.replace("[", ".").replace("]", "").split("."):
-        if isinstance(values, dict) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and part.isdigit() and int(part) < len(values):
-            values = values[int(part)]
-        else:
-            return None
-    return values
-
-
-def source_of(layers: Sequence[Layer], key: str) -> str:
-    """Who set `key` last."""
-    for layer in reversed(layers):
-        if find(layer.values, key) is not None:
-            return layer.source
-    return "default"
-
-
-def flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested dictionary."""
-    if isinstance(value, dict) and value:
-        for key, entry in value.items():
-            yield from flat(entry, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringConfig
+from lit_pure.config.experiment import RestoringConfig, RestoringExperiment
 from lit_pure.config.knobs import Problem, knob
 
 
@@ -38,7 +38,7 @@ class BackboneConfig:
     """Weight of the squared normaliser of the logits, which keeps these from drifting (Lumina-mGPT: 1e-5)."""
 
     def problems(self) -> Iterator[Problem]:
-        if self.width % (2 * self.heads):
+        if self.heads > 0 and self.width % (2 * self.heads):
             yield "heads", f"{self.heads} heads do not cut width {self.width} into even parts"
 
 
@@ -148,12 +148,12 @@ class RestorerConfig:
 
 
 @dataclass
-class PureExperiment(Experiment):
+class PureExperiment(RestoringExperiment):
     """Trains and tests PURE: perceive, understand, restore."""
 
     family: str = "pure"
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
-    """Ids."""
+    """Text, image codes and special tokens as ids."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
     """Prompt and answer."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
@@ -162,10 +162,6 @@ class PureExperiment(Experiment):
     """What of the transformer is trained: all of it, or small matrices beside it."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Decoding."""
-    restoring: RestoringConfig = field(default_factory=RestoringConfig)
-    """From squares to pictures."""
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Test and pictures."""
 
     def problems(self) -> Iterator[Problem]:
         kind = self.adapter.kind

@@ -6,7 +6,7 @@ Knows names, types, defaults and legal ranges (`knob`); the defaults are the pub
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lit_pure.config.experiment import Experiment, only_backbones_are_cut
+from lit_pure.config.experiment import Experiment, small_model_problems
 from lit_pure.config.knobs import Problem, knob
 
 
@@ -45,7 +45,7 @@ class VQConfig:
     def problems(self) -> Iterator[Problem]:
         if bad := [width for width in self.channels if width % 32]:
             yield "channels", f"{bad} are no multiples of 32, which group normalisation needs"
-        if self.downsample > 32 or 32 % self.downsample:
+        if not self.downsample or self.downsample > 32 or 32 % self.downsample:
             yield "channels", f"with stem {self.stem} make {self.downsample} px per code; it must divide 32"
 
 
@@ -58,5 +58,4 @@ class TokenizerExperiment(Experiment):
     """Architecture and losses."""
 
     def problems(self) -> Iterator[Problem]:
-        yield from ((f"data.{key}", problem) for key, problem in self.data.without_hq(self.family))
-        yield from only_backbones_are_cut(self)
+        yield from small_model_problems(self)

@@ -1,4 +1,4 @@
-"""The knobs of training: optimizer, adapters, and what is handed to Lightning's Trainer.
+"""The knobs of training: optimizer, schedule, and what is handed to Lightning's Trainer.
 
 Knows names, types, defaults and legal ranges (`knob`); the defaults are the paper's where it has a number. Imports no
 torch.

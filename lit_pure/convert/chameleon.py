@@ -165,7 +165,7 @@ def read_chameleon(folder: Path, vocabulary_file: Path, remedy: str) -> tuple[Ne
     if vocabulary.size == OFFICIAL_IDS:
         check_official_ids(Tokenizer.from_file(str(vocabulary_file)).get_vocab(with_added_tokens=True), vocabulary_file)
     state = from_chameleon(read_folder(folder, remedy), config, vocabulary.size, folder, remedy)
-    return weights.filled(lambda: NextTokenBackbone(config, vocabulary.size), state, folder), vocabulary
+    return weights.load_frozen(lambda: NextTokenBackbone(config, vocabulary.size), state, folder), vocabulary
 
 
 def refuse_other_vocabulary(ids: int, rows: int, source: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lit_pure.config.dem import DemConfig
 from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 
 TABLES = ("params", "params_ema")
@@ -42,7 +43,8 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
     Args:
         state: of the estimator, or of the whole network that contains it.
         config: the sizes.
-        source, remedy: for the error.
+        source: the file, for the error.
+        remedy: what to do about it, for the error.
 
     Raises:
         ValueError: naming what is missing, unknown or misshapen.
@@ -70,20 +72,18 @@ def read_deresnet(path: Path, config: DemConfig, remedy: str) -> DegradationEsti
     if isinstance(content, dict):
         content = next((content[name] for name in TABLES if name in content), content)
     state = from_deresnet(tensors(content, path, remedy), config, path, remedy)
-    return weights.filled(lambda: DegradationEstimator(config), state, path).float()
+    return weights.load_frozen(lambda: DegradationEstimator(config), state, path).float()
 
 
 def write_deresnet(path: Path, estimator: DegradationEstimator) -> None:
     """Write a file that `DEResNet.load_state_dict` takes (its `params`). Raises ValueError where that is impossible."""
     state = to_deresnet(estimator.state_dict(), estimator.config)
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({TABLES[0]: {name: item.detach().cpu() for name, item in state.items()}}, partial)
+        with whole_file(path) as partial:
+            torch.save({TABLES[0]: {name: item.detach().cpu() for name, item in state.items()}}, partial)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
-    partial.replace(path)
 
 
 def _official_name(name: str) -> str:

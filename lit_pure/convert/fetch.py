@@ -10,14 +10,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from lit_pure.config.compose import compose, save
-from lit_pure.config.dem import DemExperiment
 from lit_pure.config.experiment import Experiment, SourceConfig
-from lit_pure.config.pure import PureExperiment
-from lit_pure.config.tokenizer import TokenizerExperiment
-from lit_pure.files.atomic import write_json
+from lit_pure.convert.layouts import Files, layout_of
+from lit_pure.files.atomic import sha256, write_json
 from lit_pure.files.download import download
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -43,16 +41,6 @@ class Need:
     state: State
     note: str
     """What is wrong and what to do; empty where nothing is."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """A checkpoint's files on this machine."""
-
-    folder: Path
-    paths: list[Path]
-    vocabulary: Path | None
-    """None where there is none, or where it is still to be downloaded."""
 
 
 def needed(experiment: Experiment) -> list[Need]:
@@ -95,13 +83,13 @@ def _walk(name: str, found: dict[str, Need], before: tuple[str, ...]) -> None:
 def _looked_at(name: str, experiment: Experiment) -> Need:
     run = runs.newest_finished(name)
     if run is None:
-        return Need(name, experiment, None, "absent", runs.maker(name))
+        return Need(name, experiment, None, "absent", runs.make_command(name))
     from lit_pure.models import weights
 
     try:
-        return Need(name, experiment, run, "ok" if weights.check(run.weights) else "unchecked", "")
+        return Need(name, experiment, run, "ok" if weights.verify(run.weights) else "unchecked", "")
     except ValueError as error:
-        remedy = f"; or: {runs.maker(name)}" if runs.is_published(experiment) else ""
+        remedy = f"; or: {runs.make_command(name)}" if runs.is_published(experiment) else ""
         return Need(name, experiment, run, "damaged", f"{error}{remedy}")
 
 
@@ -118,7 +106,8 @@ def _imported(need: Need, folder: Path | None, command: Sequence[str]) -> Run:
         run.folder.mkdir(parents=True, exist_ok=True)
         if source.vocabulary and files.vocabulary is None:
             files = replace(files, vocabulary=_got(source.vocabulary, run.folder))
-        made = _converted(experiment, files, run, below)
+        remedy = f"download it again: {_page(source)}"
+        made = layout_of(experiment).read(experiment, files, run, below, remedy)
     except BaseException:
         if not run.finished:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -139,54 +128,8 @@ def _next(name: str) -> Run:
     return Run(runs.ROOT / name / f"version_{number}")
 
 
-def _converted(experiment: Experiment, files: Files, run: Run, below: dict[str, Run]) -> dict[str, Any]:
-    """Write the weights in our layout and their sizes into the experiment; what the summary says of them."""
-    from lit_pure.convert.chameleon import read_chameleon
-    from lit_pure.convert.deresnet import read_deresnet
-    from lit_pure.convert.llamagen import read_llamagen
-    from lit_pure.families.pure.weights import save_pure
-    from lit_pure.models import weights
-
-    layout, remedy = experiment.source.layout, f"download it again: {_page(experiment.source)}"
-    match experiment, layout:
-        case TokenizerExperiment(), "llamagen":
-            tokenizer = read_llamagen(files.paths[0], experiment.vq, remedy)
-            weights.save_tokenizer(run.weights, tokenizer)
-            return {"parameters": sum(item.numel() for item in tokenizer.parameters())}
-        case DemExperiment(), "deresnet":
-            from lit_pure.lit.dem import calibrate_imported
-
-            dem = read_deresnet(files.paths[0], experiment.dem, remedy)
-            calibrated_on = calibrate_imported(dem, experiment)
-            weights.save_dem(run.weights, dem)
-            return {"parameters": sum(item.numel() for item in dem.parameters()), "calibrated_on": calibrated_on}
-        case PureExperiment(), "chameleon":
-            assert files.vocabulary is not None, "the schema asks for one"
-            backbone, vocabulary = read_chameleon(files.folder, files.vocabulary, remedy)
-            _refuse_other_codes(vocabulary.codes, below.get("tokenizer"))
-            ours = experiment.backbone
-            sizes = replace(backbone.config, code_rows=ours.code_rows, loss_chunk=ours.loss_chunk)
-            backbone.config = experiment.backbone = sizes
-            save_pure(run.weights, backbone, vocabulary)
-            experiment.vocabulary.path = str(run.weights / "vocabulary.json")
-            return {"parameters": sum(item.numel() for item in backbone.parameters())}
-        case _:
-            raise ValueError(f"source.layout = {layout} is no layout for family {experiment.family}; leave it empty")
-
-
-def _refuse_other_codes(codes: int, tokenizer: Run | None) -> None:
-    experiment = tokenizer.experiment() if tokenizer else None
-    if tokenizer and isinstance(experiment, TokenizerExperiment) and experiment.vq.codes != codes:
-        raise ValueError(
-            f"{tokenizer.label} has {experiment.vq.codes:,} codes, the vocabulary {codes:,}; "
-            "set another needs.tokenizer"
-        )
-
-
 def _introduce(experiment: Experiment, run: Run, below: dict[str, Run], files: Files, command: Sequence[str]) -> None:
     """Write down what was imported, and from where."""
-    from lit_pure.files.atomic import sha256
-
     save(experiment, run.folder / "config.yaml")
     paths = [*files.paths, *([files.vocabulary] if files.vocabulary else [])]
     row = runs.provenance(experiment.seed, {role: need.label for role, need in below.items()}, {}, command)

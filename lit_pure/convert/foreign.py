@@ -28,7 +28,7 @@ def read_folder(folder: Path, remedy: str) -> dict[str, Tensor]:
     if any((folder / name).is_file() for name in (weights.SINGLE, weights.INDEX)):
         return weights.read_state(folder, remedy)
     if (folder / PICKLE_INDEX).is_file():
-        names = weights.indexed(folder / PICKLE_INDEX, remedy)
+        names = weights.files_in_index(folder / PICKLE_INDEX, remedy)
     elif (folder / PICKLE).is_file():
         names = [PICKLE]
     else:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
+from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
 
@@ -72,20 +73,18 @@ def read_llamagen(path: Path, config: VQConfig, remedy: str) -> VQTokenizer:
     # Like PURE: the model itself, even where the file also has averaged weights ("ema").
     inner = content["model"] if isinstance(content, dict) and "model" in content else content
     state = from_llamagen(tensors(inner, path, remedy), config, path, remedy)
-    return weights.filled(lambda: VQTokenizer(config), state, path).float()
+    return weights.load_frozen(lambda: VQTokenizer(config), state, path).float()
 
 
 def write_llamagen(path: Path, tokenizer: VQTokenizer) -> None:
     """Write a file that LlamaGen's and PURE's code read. Raises ValueError where it cannot be written."""
     state = to_llamagen(tokenizer.state_dict(), tokenizer.config)
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": {name: item.detach().cpu() for name, item in state.items()}}, partial)
+        with whole_file(path) as partial:
+            torch.save({"model": {name: item.detach().cpu() for name, item in state.items()}}, partial)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
-    partial.replace(path)
 
 
 def _encoder_names(config: VQConfig) -> list[str]:

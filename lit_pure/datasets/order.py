@@ -10,6 +10,8 @@ from torch.utils.data import Sampler
 
 Key = tuple[int, int]
 """(epoch, index): what a sampler yields and a data set takes."""
+CROP_DRAW, DEGRADATION_DRAW, CONDITION_DRAW = 0, 1, 2
+"""What a random draw is for: the last number of its seed [seed, epoch, index, purpose]."""
 
 
 class Stream(Sampler[Key]):

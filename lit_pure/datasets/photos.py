@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from lit_pure.config.data import SHARDS, PhotosConfig
 from lit_pure.datasets.captions.source import caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
-from lit_pure.datasets.order import Key
+from lit_pure.datasets.order import CROP_DRAW, Key
 from lit_pure.datasets.pairs import PhotoPair, find_pairs
 from lit_pure.images.io import BadImage
 
@@ -132,7 +132,7 @@ class Crops(Dataset[dict[str, Any]]):
         free_y, free_x = (extent // self._step(key) - side for extent in image.shape[1:])
         flip = False
         if self.training:
-            random = np.random.default_rng([self.seed, epoch, index, 0])
+            random = np.random.default_rng([self.seed, epoch, index, CROP_DRAW])
             top, left = int(random.integers(free_y + 1)), int(random.integers(free_x + 1))
             flip = bool(random.integers(2))
         else:

@@ -171,7 +171,8 @@ def ranking_loss(lower_B: Tensor, higher_B: Tensor, margin: float) -> Tensor:
     """Mean of max(0, lower - higher + margin): zero once the worse image scores higher by `margin`.
 
     Args:
-        lower_B, higher_B: scores of the less and of the more degraded image, of one shape.
+        lower_B: scores of the less degraded images, of any shape.
+        higher_B: scores of the more degraded images, of the same shape.
         margin: [0, 1].
     """
     return F.relu(lower_B - higher_B + margin).mean()

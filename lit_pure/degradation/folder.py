@@ -20,6 +20,7 @@ import yaml
 from torch import Tensor
 
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import SPREAD
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.files.atomic import write_whole
@@ -28,8 +29,8 @@ from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
 
-EPOCH, DEGRADATION_DRAW = 0, 1
-"""Epoch and purpose that seed the draws of a pair, beside seed and index; as for a test set in `lit/data.py`."""
+EPOCH = 0
+"""Seeds the draws of a pair, beside seed and index; as for a test set in `lit/data.py`."""
 RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
 SHOWN, SHOWN_SIDE = 6, 256
 """Pairs on the contact sheet, and the side of the part that is shown of each [HQ px]."""

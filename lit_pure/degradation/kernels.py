@@ -100,7 +100,8 @@ def draw_blur(
         max_size: largest size [px, odd, from 7].
         sinc_prob: probability of a sinc kernel; otherwise `shapes` with probabilities proportional to `odds`.
         sigma_range: lowest and highest standard deviation [px].
-        betag_range, betap_range: lowest and highest exponent of the generalised Gaussian and of the plateau kernels.
+        betag_range: lowest and highest exponent of the generalised Gaussian kernels.
+        betap_range: lowest and highest exponent of the plateau kernels.
     """
     size = _draw_size(rng, max_size)
     if rng.random() < sinc_prob:

@@ -1,30 +1,52 @@
-"""Which parts serve which family."""
+"""The table of families, and the questions that are asked of the family of a run or an experiment.
 
-from dataclasses import replace
+This is the one place that knows which families there are and which parts serve each: its experiment, restorer, weights,
+LightningModule, planner and words. Everything else asks here, or the object that it holds. Knows nothing of what a part
+does, and imports neither torch nor Lightning by itself. How an experiment's YAML finds its dataclass is
+`config/families.py`'s.
+"""
 
-from lit_pure.config.experiment import RestoringConfig
-from lit_pure.config.pure import PureExperiment, SamplingConfig
-from lit_pure.families.pure.build import _restorer
-from lit_pure.families.pure.restorer import Restorer
-from lit_pure.families.pure.weights import load_pure
-from lit_pure.models import weights
-from lit_pure.models.precision import prepare
-from lit_pure.runs import folder as runs
+from typing import TYPE_CHECKING
+
+from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.families.dem import Dem
+from lit_pure.families.family import Family, weights_run
+from lit_pure.families.pure.family import Pure
+from lit_pure.families.tokenizer import Tokenizer
 from lit_pure.runs.folder import Run
 
+if TYPE_CHECKING:
+    from lit_pure.restoring.contract import SquareRestorer
 
-def restorer_of(run: Run, sampling: SamplingConfig | None = None, restoring: RestoringConfig | None = None) -> Restorer:
-    """The restorer of a finished PURE run, with the tokenizer it was trained with.
+FAMILIES: dict[str, Family] = {"pure": Pure(), "tokenizer": Tokenizer(), "dem": Dem()}
 
-    `sampling` and `restoring` are the run's own where none are given. Raises ValueError for runs that restore nothing.
-    """
+
+def family_of(of: Experiment | Run) -> Family:
+    """The family of an experiment or a run."""
+    return FAMILIES[(of.experiment() if isinstance(of, Run) else of).family]
+
+
+def family_by_summary(run: Run) -> Family:
+    """The family of a finished run, by its summary alone, so that a configuration of another version serves as well."""
+    return FAMILIES[str(run.summary().get("family", Experiment.family))]
+
+
+def require_restoring(run: Run) -> RestoringExperiment:
+    """The experiment of a run that restores pictures. Raises ConfigError for any other."""
     experiment = run.experiment()
-    if not isinstance(experiment, PureExperiment):
-        raise ValueError(f"{run.label} is a run of family {experiment.family}, which restores nothing; name a pure one")
-    sampling, restoring = sampling or experiment.sampling, restoring or experiment.restoring
-    if experiment.needs.weights:
-        return restorer_of(runs.require(run.provenance()["needs"]["weights"]), sampling, restoring)
-    backbone, vocabulary = load_pure(run.weights)
-    prepare(backbone, sampling)
-    tokenizer = weights.load_tokenizer(runs.require(run.provenance()["needs"]["tokenizer"]).weights)
-    return _restorer(replace(experiment, sampling=sampling, restoring=restoring), tokenizer, backbone, vocabulary)
+    if not isinstance(experiment, RestoringExperiment):
+        raise family_of(experiment).restores_nothing(run)
+    return experiment
+
+
+def restorer_of(run: Run, settings: RestoringExperiment | None = None) -> "SquareRestorer":
+    """The restorer of a finished run, with the weights it was trained with, or samples from.
+
+    Args:
+        run: finished.
+        settings: its experiment with other settings (`settings_of`); its own without.
+
+    Raises ValueError where its weights are damaged, ConfigError for a run that restores nothing.
+    """
+    settings = settings or require_restoring(run)
+    return family_of(settings).restorer(weights_run(run), settings)

@@ -1,60 +1,80 @@
-"""Text files that are whole or absent: a reader, or a process that is killed, never meets half of one."""
+"""Files that are complete or absent: no reader sees half of one, and no killed process leaves half of one.
+
+Knows temporary names, renaming and digests. Knows nothing of what the files hold.
+"""
 
 import errno
 import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, text: str, errors: str = "strict") -> None:
-    """Write UTF-8 with line ends as they are; a file already there is replaced once all is written.
+@contextmanager
+def whole_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
+    """Give a temporary path to write to. It replaces `path` if nothing fails inside, and is removed otherwise.
 
     Args:
-        path: in an existing folder. Of a link, the file that it leads to is replaced, and the link stays.
-        text: the content.
-        errors: what becomes of characters that UTF-8 lacks, as `str.encode` takes it.
+        path: in an existing folder. A link is replaced, not followed.
+        partial: the temporary path, in the same folder: renaming across disks is not atomic. Without it, a hidden name
+            that no other process uses.
 
     Raises:
-        OSError: it cannot be written, or there is something that is no file, such as a device; nothing is left behind.
+        OSError: the file cannot be renamed.
     """
-    unfinished: Path | None = None
+    partial = partial or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        _require_file(path)  # renaming would put a file in place of /dev/null or of a folder's name
-        target = Path(os.path.realpath(path))
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")  # across disks, renaming is not atomic
-        unfinished.write_text(text, encoding="utf-8", errors=errors, newline="\n")
-        unfinished.replace(target)
-    except OSError as error:  # tell the file that was asked for, not the one in between
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        yield partial
+        partial.replace(path)
     finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str, errors: str = "strict") -> None:
+    """Write UTF-8 with line ends as they are; an existing file is replaced once all is written.
+
+    Args:
+        path: in an existing folder. A link stays, and the file it points to is replaced.
+        text: the content.
+        errors: how to encode characters that UTF-8 lacks, as in `str.encode`.
+
+    Raises:
+        OSError: the file cannot be written, or the path is not a regular file, for example a device. Nothing is left
+            behind.
+    """
+    try:
+        _require_file(path)  # renaming would put a file in place of /dev/null
+        with whole_file(Path(os.path.realpath(path))) as partial:
+            partial.write_text(text, encoding="utf-8", errors=errors, newline="\n")
+    except OSError as error:  # name the file that was asked for, not the temporary one
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _require_file(path: Path) -> None:
-    """OSError for what is there and is no plain file."""
+    """OSError for something that exists and is not a regular file."""
     try:
-        mode = path.stat().st_mode  # of what a link leads to
+        mode = path.stat().st_mode  # follows links
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "is no plain file, and is not replaced by one; name another", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file; it is left as it is; name another", str(path))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file that is either whole or absent."""
+    """Write an indented JSON file."""
     write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def require_writable(out: Path) -> None:
-    """Make a folder and try it. Raises OSError with the remedy where nothing can be written to it."""
+    """Make a folder and write a file to it as a test. Raises OSError with the remedy if that fails."""
     probe = out / f".probe.{os.getpid()}.tmp"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"written to find out whether it can be")
+        probe.write_bytes(b"a test whether files can be written here")
         probe.unlink()
     except OSError as error:
         reason = f"cannot be written to: {error.strerror or error}; choose another folder with --out"
@@ -62,6 +82,6 @@ def require_writable(out: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The digest of a file."""
+    """The SHA-256 digest of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from lit_pure.config.compose import ConfigError
+from lit_pure.families.table import family_by_summary
 from lit_pure.gallery.records import Scores, Words, read_answers, read_scores, words_about
 from lit_pure.images.files import list_images
+from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ, RECONSTRUCTED, RESTORED
 from lit_pure.metrics.rows import FILE as SCORES
 from lit_pure.runs.folder import Run
 
-LQ, BICUBIC, TRUTH = "LQ", "bicubic", "ground truth"
-"""The methods that every run brings with it."""
-MADE = ("restored", "reconstructed")
+MADE = (RESTORED, RECONSTRUCTED)
 """What a run calls the folder of the pictures that it made."""
 NAMED = 3
 """So many missing pictures are named, the others counted."""
@@ -61,7 +61,7 @@ class Gallery:
     @property
     def methods(self) -> list[str]:
         """Of all pictures, in the order to show them."""
-        shown = [LQ, BICUBIC, *self.rivals, TRUTH]
+        shown = [LQ, BICUBIC, *self.rivals, GROUND_TRUTH]
         return [method for method in shown if any(method in shot.pictures for shot in self.shots)]
 
 
@@ -81,7 +81,7 @@ def gather(runs: Sequence[Run], folders: Mapping[str, Path], sets: Sequence[str]
         ValueError: a file is damaged, or runs show different test pictures under one name.
     """
     labels = [run.label for run in runs]
-    doubled = [name for name in [*labels, *folders] if [*labels, *folders, LQ, BICUBIC, TRUTH].count(name) > 1]
+    doubled = [name for name in [*labels, *folders] if [*labels, *folders, LQ, BICUBIC, GROUND_TRUTH].count(name) > 1]
     if doubled:
         raise ConfigError(f"two methods are named {doubled[0]}; name each run once, and folders otherwise")
     chosen_sets, notes = _sets(runs, sets)
@@ -136,7 +136,10 @@ def _shots(test_set: str, runs: Sequence[Run], folders: Mapping[str, Path], seve
             raise ConfigError(f"--folder {name}: no picture is named as one of {test_set} ({example}, but {names[0]})")
     lq, truth = ([_by_name(run.folder / "images" / test_set / kind) for run in runs] for kind in ("lq", "hq"))
     scores = _all_scores(test_set, runs, places)
-    answers = {run.label: read_answers(run.folder / "images" / test_set / "answers.jsonl") for run in runs}
+    answers = {
+        run.label: (family_by_summary(run), read_answers(run.folder / "images" / test_set / "answers.jsonl"))
+        for run in runs
+    }
     for image in names:
         pictures = {method: files[image] for method, files in made.items() if image in files}
         for files in reversed(lq):
@@ -144,7 +147,7 @@ def _shots(test_set: str, runs: Sequence[Run], folders: Mapping[str, Path], seve
                 pictures[LQ] = pictures[BICUBIC] = files[image]
         for files in reversed(truth):
             if image in files:
-                pictures[TRUTH] = files[image]
+                pictures[GROUND_TRUTH] = files[image]
         figures = {method: rows[image] for method, rows in scores.items() if image in rows}
         yield Shot(test_set, image, pictures, figures, words_about(image, answers))
 

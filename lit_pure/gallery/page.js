@@ -113,8 +113,7 @@ function showWords(shot) {
       "div",
       { className: "said" },
       make("h3", {}, words.source),
-      make("p", { className: "degradation" }, words.degradation),
-      make("p", {}, words.caption),
+      ...Object.entries(words.lines).map(([name, text]) => make("p", { className: name }, text)),
     ),
   );
   $("words").replaceChildren(...blocks);

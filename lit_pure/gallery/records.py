@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_pure.families.family import Family
 from lit_pure.metrics.rows import KEYS, read_rows
 
 Scores = dict[str, float]
@@ -24,9 +25,8 @@ class Words:
 
     source: str
     """Label of a run, or `LABELS`."""
-    degradation: str
-    """Such as "Medium blur, small noise."; empty where there is none."""
-    caption: str
+    lines: Mapping[str, str]
+    """By name, for example `degradation` and `caption`, in the order to show them; none of them is empty."""
 
 
 def read_scores(path: Path, test_set: str | None = None) -> dict[str, dict[str, Scores]]:
@@ -78,25 +78,13 @@ def as_file(image: str) -> str:
     return image.replace("/", "_")
 
 
-def words_about(image: str, answers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Words]:
+def words_about(image: str, answers: Mapping[str, tuple[Family, Mapping[str, Mapping[str, Any]]]]) -> list[Words]:
     """What is held to be true of a picture, then what each model wrote; nothing of those that wrote nothing.
 
     Args:
         image: name of the picture.
-        answers: label of a run -> what `read_answers` gives.
+        answers: label of a run -> its family, and what `read_answers` gives.
     """
-    rows = {label: of_run[image] for label, of_run in answers.items() if image in of_run}
-    truths = [Words(LABELS, _text(row, "degradation (DEM)"), _text(row, "caption (source)")) for row in rows.values()]
-    written = [Words(label, _sentence(row), _text(row, "caption")) for label, row in rows.items()]
-    told = [words for words in truths if words.degradation or words.caption][:1]
-    return told + [words for words in written if words.degradation or words.caption]
-
-
-def _sentence(row: Mapping[str, Any]) -> str:
-    """The degradation as the model's answer has it; empty where it was not understood."""
-    blur, noise = _text(row, "blur"), _text(row, "noise")
-    return f"{blur.capitalize()} blur, {noise} noise." if blur and noise else ""
-
-
-def _text(row: Mapping[str, Any], key: str) -> str:
-    return str(row.get(key) or "")
+    rows = {label: family.read_words(of_run[image]) for label, (family, of_run) in answers.items() if image in of_run}
+    truths = [Words(LABELS, known) for known, _ in rows.values() if known][:1]
+    return truths + [Words(label, written) for label, (_, written) in rows.items() if written]

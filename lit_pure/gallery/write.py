@@ -19,10 +19,11 @@ from PIL import Image, features
 from torch import Tensor
 
 from lit_pure.files.atomic import write_whole
-from lit_pure.gallery.gather import BICUBIC, LQ, TRUTH, Gallery, Shot
+from lit_pure.gallery.gather import Gallery, Shot
 from lit_pure.gallery.page import PAGE, Packed, page
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, from_bytes, read_bytes, to_bytes
+from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ
 from lit_pure.metrics.table import METRICS
 
 LARGEST_WEBP = 16383
@@ -104,7 +105,7 @@ def _data(gallery: Gallery, shots: list[dict[str, Any]], comparisons: int) -> di
         "title": f"{', '.join(gallery.sets)}: {len(shots)} picture{'s' * (len(shots) != 1)}",
         "methods": gallery.methods,
         "rivals": rivals,
-        "reference": LQ if LQ in gallery.methods else TRUTH,
+        "reference": LQ if LQ in gallery.methods else GROUND_TRUTH,
         "metrics": [_metric(key) for key in gallery.metrics],
         "shots": shots,
         "seed": gallery.seed,
@@ -156,12 +157,12 @@ def _read(shot: Shot) -> tuple[dict[str, Tensor], list[str]]:
 def _shown(pictures: Mapping[str, Tensor]) -> Tensor:
     """Whose size the others are shown in: the ground truth, else the first that a method made."""
     made = [pixels for method, pixels in pictures.items() if method != LQ]
-    return pictures.get(TRUTH, made[0])
+    return pictures.get(GROUND_TRUTH, made[0])
 
 
 def _judged(here: Mapping[str, Any], rivals: list[str]) -> bool:
     """Whether a blind test can ask about these pictures: every rival is there, and what to hold it against."""
-    return all(rival in here for rival in rivals) and (LQ in here or TRUTH in here)
+    return all(rival in here for rival in rivals) and (LQ in here or GROUND_TRUTH in here)
 
 
 def _metric(key: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Suffixes: B images, 3 RGB, H height, W width.
 """
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
+
+from lit_pure.files.atomic import whole_file
 
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
@@ -111,15 +112,12 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
         raise ValueError(f"{path}: expected an image (3, H, W), found {tuple(image_3HW.shape)}")
     pixels_3HW = image_3HW if image_3HW.dtype == torch.uint8 else to_bytes(image_3HW.detach())
     picture = Image.fromarray(pixels_3HW.permute(1, 2, 0).contiguous().cpu().numpy())
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: renaming across disks is not atomic
     try:
-        picture.save(unfinished, format="PNG")
-        unfinished.replace(path)
+        with whole_file(path) as partial:
+            picture.save(partial, format="PNG")
     except OSError as error:
         remedy = "; free some space and repeat" if error.errno == errno.ENOSPC else ""
         raise OSError(error.errno, f"cannot write the picture: {error.strerror or error}{remedy}", str(path)) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Makes runs one after another on this machine, each in a process of its own, whatever becomes of the others.
+"""Makes runs one after another on this machine, each in its own process.
 
-So what one does, running out of memory included, leaves the others alone. Knows tasks, processes, signals, what a run
-leaves behind and what its exit status says. Imports no torch.
+So a run that fails, even by running out of memory, does not affect the others. Knows tasks, processes, signals, the
+files of a run and the meaning of its exit status. Imports no torch.
 """
 
 import ctypes
@@ -17,24 +17,24 @@ from typing import NoReturn, Self
 from lit_pure.launch.tasks import Task
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
-from lit_pure.runs.stop import STATUS, Stopped
+from lit_pure.runs.stop import EXIT_STATUS, Stopped
 
-HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""Signals that go to the running command. It has a session of its own, so the terminal's reach it through us, once."""
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that we pass on to the running command. It has its own session, so the terminal's do not reach it twice."""
 PR_SET_PDEATHSIG = 1
-"""Linux: which signal a process gets when the one that started it ends."""
-STOPPED = (128 + signal.SIGINT, STATUS)
-"""Exit statuses of a run that was told to stop."""
+"""Linux: the signal that a process gets when its parent ends."""
+STOPPED = (128 + signal.SIGINT, EXIT_STATUS)
+"""Exit statuses of a run that a signal stopped."""
 
 
-def make_in_turn(tasks: Sequence[Task], say: Callable[[str], None]) -> tuple[dict[str, Run], dict[str, str]]:
+def make_runs(tasks: Sequence[Task], report: Callable[[str], None]) -> tuple[dict[str, Run], dict[str, str]]:
     """Make the runs of tasks.
 
     Args:
-        tasks: those that others need come before them.
-        say: told which one begins.
+        tasks: a task comes after those that it needs.
+        report: called with a line when a task starts.
 
-    Returns: the runs that were made and why others were not, both by name.
+    Returns: the finished runs, and the reasons of failures, both by name.
 
     Raises Stopped or KeyboardInterrupt as a single run does, when a signal comes.
     """
@@ -45,41 +45,41 @@ def make_in_turn(tasks: Sequence[Task], say: Callable[[str], None]) -> tuple[dic
                 failed[task.name] = f"needs {lost[0]}, which failed"
                 continue
             before = [run for run in runs.versions(task.name) if run.finished]
-            say(f"\n[{number}/{len(tasks)}] {task.told}")
+            report(f"\n[{number}/{len(tasks)}] {task.shown}")
             sys.stdout.flush()
             status = processes.run(task.command)
-            if processes.told or status in STOPPED:
-                _stop(processes.told or status - 128, f"{task.name}, {len(tasks) - number} more not begun")
+            if processes.received or status in STOPPED:
+                _stop(processes.received or status - 128, f"{task.name}, {len(tasks) - number} more not started")
             new = [run for run in runs.versions(task.name) if run.finished and run not in before]
             if status or not new:
-                failed[task.name] = _why(status)
+                failed[task.name] = _reason(status)
             else:
                 made[task.name] = new[-1]
     return made, failed
 
 
 def _stop(number: int, where: str) -> NoReturn:
-    """End as a single run does that got this signal."""
+    """End as a single run does after this signal."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise Stopped(f"stopped by {signal.Signals(number).name} in {where}; the same command goes on")
+    raise Stopped(f"stopped by {signal.Signals(number).name} in {where}; the same command resumes")
 
 
-def _why(status: int) -> str:
+def _reason(status: int) -> str:
     if status < 0:
         return f"ended by {signal.Signals(-status).name}" + ("; out of memory?" if -status == signal.SIGKILL else "")
     return f"exit status {status}" if status else "it left no finished run"
 
 
 class Processes:
-    """A context in which `run` hands on the signals that come; `told` is the last one, 0 while there was none."""
+    """A context in which `run` forwards signals to its command; `received` is the last signal, 0 before the first."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.received = 0
         self._running: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._hand_on) for number in HANDED_ON}
+        self._before = {number: signal.signal(number, self._forward) for number in FORWARDED}
         return self
 
     def __exit__(
@@ -89,24 +89,24 @@ class Processes:
             signal.signal(number, handler)
 
     def run(self, command: Sequence[str]) -> int:
-        """The exit status of a command; minus the number of the signal that ended it, if one did."""
+        """Run a command; returns its exit status, or minus the number of the signal that ended it."""
         parent, libc = os.getpid(), ctypes.CDLL(None) if sys.platform == "linux" else None
 
         def end_with_parent() -> None:
             if libc is not None:
                 libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != parent:  # which ended before it was asked
+                if os.getppid() != parent:  # the parent ended before the call
                     os._exit(1)
 
         self._running = subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_parent)
-        if self.told:  # while it was being started
-            self._running.send_signal(self.told)
+        if self.received:  # during the start
+            self._running.send_signal(self.received)
         status = self._running.wait()
         self._running = None
         return status
 
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:
-        self.told = number
+    def _forward(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
         if self._running is not None:
             with suppress(ProcessLookupError):
                 self._running.send_signal(number)

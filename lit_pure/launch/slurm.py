@@ -1,14 +1,14 @@
 """Makes SLURM jobs of tasks and submits them through submitit.
 
-Knows what an experiment asks of a cluster, sbatch's options, and how submitit is told. Knows nothing of what a task
+Knows what an experiment asks of a cluster, sbatch's options, and submitit's parameters. Knows nothing of what a task
 does, and imports no torch.
 
-One job array runs the variants of a sweep, one job each run that they need and that is missing; the array waits for
-those. A task has one process per GPU, started by srun, so that Lightning finds its ranks in SLURM's variables. Each
-process becomes `lit-pure run ...` (exec) and is then no longer submitit's: SLURM's signals reach it as if srun had
-started it itself (where cgroups track processes, those of a child would not). The run saves and requeues its own job
-when SIGUSR1 comes; submitit, which would do so at SIGUSR2, never hears of it, and so it happens once. A requeued task
-is the same command again, which goes on.
+One job array runs the variants of a sweep. Each missing run that they need is its own job, and the array waits for
+those jobs. A task has one process per GPU, started by srun, so that Lightning finds its ranks in SLURM's variables.
+Each process becomes `lit-pure run ...` (exec), so that SLURM's signals reach it as if srun had started it (where
+cgroups track processes, they would not reach a child). The run saves and requeues its job when SIGUSR1 comes. submitit
+would do so at SIGUSR2, but never sees a signal, so the job is requeued once. A requeued task is the same command again,
+which resumes.
 """
 
 import os
@@ -28,81 +28,81 @@ from lit_pure.launch.tasks import Task
 from lit_pure.runs import folder as runs
 
 FOLDER = "slurm"
-"""Below the folder of runs: scripts, logs and what submitit keeps, a folder per sweep."""
+"""Below the folder of runs: scripts, logs and submitit's files, in a folder per sweep."""
 ON_GPUS = ("auto", "gpu", "cuda")
-"""Values of `trainer.accelerator` for which GPUs are asked for."""
+"""The values of `trainer.accelerator` that need GPUs."""
 SIGNAL = "USR1@120"
-"""What a run gets before its time is up, and how long before [s]; it saves, and requeues itself."""
-OURS = ("array", "error", "input", "output", "wrap", "nodes", "ntasks", "ntasks-per-node", "tasks-per-node")
-"""Options of sbatch that follow from the sweep, or have a word of their own."""
-HIDES = "gpus-per-task"
-"""The option that shows each process its own GPU alone, where Lightning counts those of the node."""
+"""The signal that a run gets before its time is up, and how long before [s]; the run saves and requeues itself."""
+RESERVED = ("array", "error", "input", "output", "wrap", "nodes", "ntasks", "ntasks-per-node", "tasks-per-node")
+"""Options of sbatch that follow from the sweep, or that have their own flag."""
+GPUS_PER_TASK = "gpus-per-task"
+"""Refused: it shows each process only its own GPU, but Lightning counts the GPUs of the node."""
 TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.IGNORECASE)
 MEMORY = re.compile(r"\d+[KMGT]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of the cluster; what is None follows from the experiment."""
+    """The resources to ask the cluster for; None takes them from the experiment."""
 
     nodes: int | None = None
     gpus_per_node: int | None = None
     cpus_per_task: int | None = None
     parallel: int | None = None
-    """Tasks of the array that may run at the same time; None: all."""
+    """Tasks of the array that may run at the same time; None means all."""
     options: Mapping[str, str | bool] = field(default_factory=dict)
-    """Further options of sbatch, by their long names; True is one without a value. They win over ours."""
+    """More options of sbatch, by their long names; True for one without a value. They override ours."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is submitted at once: an array where it has several tasks."""
+    """One submission; an array if it has several tasks."""
 
     name: str
     tasks: tuple[Task, ...]
     parameters: Mapping[str, Any]
-    """As submitit's SLURM executor takes them."""
+    """Those of submitit's SLURM executor."""
     needs: tuple[str, ...] = ()
-    """Names of the jobs that must come to a good end before."""
+    """Names of the jobs that must succeed before."""
 
 
 def option(text: str) -> tuple[str, str | bool]:
-    """KEY=VALUE or KEY as an option of sbatch. Raises ValueError for what is none, or follows from the sweep."""
+    """KEY=VALUE or KEY as an option of sbatch. Raises ValueError if it is none, or follows from the sweep."""
     key, equals, value = text.partition("=")
     key = key.removeprefix("--").replace("_", "-")
     if not re.fullmatch(r"[a-z][a-z0-9-]*", key) or (equals and not value.strip()) or "\n" in value:
-        raise ValueError(f"{text!r} is no option of sbatch; write for example qos=high, or exclusive")
-    if key in OURS:
+        raise ValueError(f"{text!r} is not an option of sbatch; write for example qos=high, or exclusive")
+    if key in RESERVED:
         raise ValueError(f"{key} follows from the sweep and its experiments, --nodes and --gpus-per-node")
-    if key == HIDES:
+    if key == GPUS_PER_TASK:
         raise ValueError(f"{key} hides the GPUs of a node from one another; take --gpus-per-node")
     return key, value if equals else True
 
 
 def require_tools(dry_run: bool) -> None:
-    """Raises ConfigError where submitit or SLURM is missing; nothing of SLURM's is needed to print."""
+    """Raises ConfigError if submitit or SLURM is missing; a dry run needs no SLURM."""
     if find_spec("submitit") is None:
         raise ConfigError("--launcher slurm needs submitit; install it: pip install 'lit_pure[slurm]'")
     absent = [name for name in ("sbatch", "srun") if shutil.which(name) is None]
     if absent and not dry_run:
         raise ConfigError(
-            f"--launcher slurm: there is no {absent[0]} on this machine; go to one that submits to the cluster, "
-            "or see what would be submitted: --dry-run"
+            f"--launcher slurm: this machine has no {absent[0]}; use one that submits to the cluster, "
+            "or print what would be submitted: --dry-run"
         )
 
 
 def jobs(name: str, needs: Sequence[Task], variants: Sequence[Task], request: Request) -> list[Job]:
-    """A job for each need, in order, and an array of the variants behind those that they need.
+    """A job for each need, in order, and an array of the variants that waits for them.
 
     Raises:
-        ConfigError: the variants want machines of different sizes, or no one knows how many devices.
+        ConfigError: the variants need different nodes or devices, or the number of devices is unknown.
     """
     sizes = {variant.name: _size(variant.experiment, request) for variant in variants}
     if len(set(sizes.values())) > 1:
         shown = "; ".join(f"{variant}: {nodes} x {processes}" for variant, (nodes, processes, _) in sizes.items())
         raise ConfigError(
             f"the variants of {name} ask for different nodes x devices ({shown}), and a job array has one size; "
-            "say --nodes and --gpus-per-node, or run them one by one"
+            "give --nodes and --gpus-per-node, or run them one by one"
         )
     own = replace(request, nodes=None, gpus_per_node=None, parallel=None)
     alone = [_job(need.name, [need], _size(need.experiment, own), own) for need in needs]
@@ -110,36 +110,36 @@ def jobs(name: str, needs: Sequence[Task], variants: Sequence[Task], request: Re
 
 
 def script(job: Job, folder: Path, ids: Mapping[str, str]) -> str:
-    """The text that sbatch gets, with the ids of the jobs that it waits for."""
+    """The script for sbatch, with the ids of the jobs that it waits for."""
     from submitit.slurm import slurm
 
     command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder.absolute()))}"
     array = len(job.tasks) if len(job.tasks) > 1 else None
-    return slurm._make_sbatch_string(command, folder, map_count=array, **_behind(job, ids))
+    return slurm._make_sbatch_string(command, folder, map_count=array, **_parameters(job, ids))
 
 
 def submit(job: Job, folder: Path, ids: Mapping[str, str]) -> str:
-    """Submit a job behind those whose ids are given; gives its own.
+    """Submit a job that waits for those whose ids are given; returns its own id.
 
     Raises:
-        ValueError: sbatch refused it; the message is sbatch's.
+        ValueError: sbatch refused it, with the message of sbatch.
     """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     executor = SlurmExecutor(folder)
-    executor.update_parameters(**_behind(job, ids))
+    executor.update_parameters(**_parameters(job, ids))
     try:
         with executor.batch():
-            made = [executor.submit(os.execv, task.command[0], task.command) for task in job.tasks]
+            submitted = [executor.submit(os.execv, task.command[0], task.command) for task in job.tasks]
     except (FailedJobError, FailedSubmissionError) as error:
-        said = [line.strip() for line in str(error).splitlines() if line.strip().startswith("sbatch")]
-        raise ValueError(f"{job.name} was not submitted: {'; '.join(said) or error}") from error
-    return str(made[0].job_id).partition("_")[0]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip().startswith("sbatch")]
+        raise ValueError(f"{job.name} was not submitted: {'; '.join(lines) or error}") from error
+    return str(submitted[0].job_id).partition("_")[0]
 
 
 def folder_of(name: str) -> Path:
-    """Where the scripts and logs of a sweep's jobs are."""
+    """The folder with the scripts and logs of a sweep's jobs."""
     return runs.ROOT / FOLDER / name
 
 
@@ -148,29 +148,29 @@ def _job(name: str, tasks: Sequence[Task], size: tuple[int, int, int], request: 
     options: dict[str, str | bool] = {"requeue": True, "signal": SIGNAL}
     if gpus and not request.options.keys() & {"gres", "gpus", "gpus-per-node"}:
         options["gpus-per-node"] = str(gpus)
-    # Since SLURM 22.05 srun does not know what sbatch was told of this; logs are continued when a job is requeued.
-    started = ["--open-mode=append"]
+    # A requeued job appends to its logs. Since SLURM 22.05, srun does not inherit --cpus-per-task from sbatch.
+    srun = ["--open-mode=append"]
     if "cpus-per-gpu" not in request.options:
         cpus = request.cpus_per_task or 1 + max(task.experiment.data.num_workers for task in tasks)
         options["cpus-per-task"] = str(cpus)
-        started.append(f"--cpus-per-task={request.options.get('cpus-per-task', cpus)}")
+        srun.append(f"--cpus-per-task={request.options.get('cpus-per-task', cpus)}")
     parameters = {
         "job_name": name,
         "nodes": nodes,
         "ntasks_per_node": processes,
         "array_parallelism": request.parallel or len(tasks),
         "stderr_to_stdout": True,
-        "time": None,  # submitit's is 5 minutes; None leaves it out
-        "wckey": None,  # submitit's is its own name, which a cluster may refuse
-        "srun_args": started,
+        "time": None,  # submitit's default is 5 minutes; None leaves it out
+        "wckey": None,  # submitit's default is its own name, which a cluster may refuse
+        "srun_args": srun,
         "additional_parameters": {**options, **request.options},
     }
-    placed = tuple(_placed(task, nodes, processes) for task in tasks)
-    return Job(name, placed, parameters, tuple(dict.fromkeys(need for task in tasks for need in task.needs)))
+    sized = tuple(_with_size(task, nodes, processes) for task in tasks)
+    return Job(name, sized, parameters, tuple(dict.fromkeys(need for task in tasks for need in task.needs)))
 
 
 def _size(experiment: Experiment, request: Request) -> tuple[int, int, int]:
-    """Nodes, processes on each, GPUs of each."""
+    """Nodes, processes per node, GPUs per node."""
     trainer = experiment.trainer
     gpus = trainer.accelerator in ON_GPUS
     if request.gpus_per_node and not gpus:
@@ -183,18 +183,18 @@ def _size(experiment: Experiment, request: Request) -> tuple[int, int, int]:
 
 
 def _devices(text: str) -> int:
-    """How many `trainer.devices` are; `auto` is one, since the cluster gives what is asked for."""
+    """The number of `trainer.devices`; `auto` is one, since a cluster gives only what it is asked for."""
     if text == "auto":
         return 1
     listed = [word for word in text.strip("[]").split(",") if word.strip()]
     number = len(listed) if "," in text or text.startswith("[") else int(text) if text.lstrip("-").isdigit() else 0
     if number < 1:
-        raise ConfigError(f"trainer.devices = {text}: how many to ask the cluster for? set a count, or --gpus-per-node")
+        raise ConfigError(f"trainer.devices = {text} is not a number of devices; set a count, or --gpus-per-node")
     return number
 
 
-def _placed(task: Task, nodes: int, processes: int) -> Task:
-    """The task with the size of its job in its command, so that Lightning counts as SLURM does."""
+def _with_size(task: Task, nodes: int, processes: int) -> Task:
+    """The task with the size of its job in its command, so that Lightning counts the same devices as SLURM."""
     trainer = task.experiment.trainer
     wanted = {"num_nodes": (trainer.num_nodes, nodes), "devices": (trainer.devices, str(processes))}
     more = tuple(f"trainer.{key}={value}" for key, (own, value) in wanted.items() if own != value)
@@ -203,8 +203,8 @@ def _placed(task: Task, nodes: int, processes: int) -> Task:
     return replace(task, experiment=compose(task.name, [*task.overrides, *more]), overrides=(*task.overrides, *more))
 
 
-def _behind(job: Job, ids: Mapping[str, str]) -> dict[str, Any]:
-    """The parameters of a job that waits for others, and is taken away where one of them fails."""
+def _parameters(job: Job, ids: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters of a job, which waits for those that it needs, and is cancelled if one of them fails."""
     if not job.needs:
         return dict(job.parameters)
     options = job.parameters["additional_parameters"]
@@ -213,7 +213,7 @@ def _behind(job: Job, ids: Mapping[str, str]) -> dict[str, Any]:
     return {**job.parameters, "additional_parameters": {**options, **waiting}}
 
 
-def shown(jobs: Sequence[Job], folder: Path) -> Iterator[str]:
+def dry_run(jobs: Sequence[Job], folder: Path) -> Iterator[str]:
     """What would be submitted: each script, and below it, as comments, the commands of its tasks."""
     ids = {job.name: str(number) for number, job in enumerate(jobs, 1)}
     for job in jobs:
@@ -221,5 +221,5 @@ def shown(jobs: Sequence[Job], folder: Path) -> Iterator[str]:
         for need in job.needs:
             yield f"# {ids[need]} stands for the number that SLURM will give the job {need}"
         for number, task in enumerate(job.tasks):
-            yield f"# task {number}: {task.told}"
+            yield f"# task {number}: {task.shown}"
         yield ""

@@ -1,4 +1,4 @@
-"""What a sweep comes to: the runs that are to be made, and those that stand already.
+"""The tasks of a sweep: which runs have to be made, and which are finished already.
 
 Knows experiments, their needs and run folders. Knows nothing of where a run is made (`local.py`, `slurm.py`).
 Imports no torch.
@@ -17,12 +17,12 @@ from lit_pure.runs.folder import Run
 from lit_pure.runs.resume import ELSEWHERE
 
 ANOTHER_BATCH = {"data.batch_size", "trainer.accumulate"}
-"""A training that goes on may change these on the way; a finished one with others is not the one that was asked for."""
+"""A resumed training may change these, but a finished run counts only if they are equal."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run to be made by `lit-pure run NAME KEY=VALUE ...`, in a process of its own."""
+    """One run to be made by `lit-pure run NAME KEY=VALUE ...`, in its own process."""
 
     experiment: Experiment
     overrides: tuple[str, ...] = ()
@@ -31,27 +31,27 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Of the experiment."""
+        """The name of the experiment."""
         return self.experiment.name
 
     @property
-    def told(self) -> str:
-        """The command, as one would type it."""
+    def shown(self) -> str:
+        """The command as one would type it."""
         return shlex.join(["lit-pure", "run", self.name, *self.overrides])
 
     @property
     def command(self) -> list[str]:
-        """The command, as it is executed. Unbuffered: what is written to a file can be read at once."""
+        """The command to execute. Its output is unbuffered, so that log files can be read at once."""
         return [sys.executable, "-u", "-m", "lit_pure", "run", self.name, *self.overrides]
 
 
 def members(name: str) -> list[str]:
     """The experiments of a sweep, as `compose` takes them.
 
-    A sweep is a file with `sweep:`, or a folder of experiments: every file in it, by name, numbers by their size.
+    A sweep is a file with `sweep:`, or a folder of experiments: all its files by name, with numbers sorted by value.
 
     Raises:
-        ConfigError: there is no such file or folder, or nothing in it.
+        ConfigError: no such file or folder exists, or it is empty.
     """
     names = experiment_names()
     folders = sorted({one.rpartition("/")[0] for one in names} - {""})
@@ -64,42 +64,42 @@ def members(name: str) -> list[str]:
     return [f"{name.removesuffix('.yaml')}/{label}" for label in grid(name)]
 
 
-def finished(experiment: Experiment) -> Run | None:
-    """The newest finished run of an experiment's name and settings, built on the runs it would be built on now."""
-    # Who samples takes all else from the run that it samples from.
+def find_finished(experiment: Experiment) -> Run | None:
+    """The newest finished run with an experiment's name and settings, built on the runs that a new one would use."""
+    # A sampling experiment takes everything else from the run whose weights it uses.
     kinds = ("weights",) if experiment.needs.weights else ("tokenizer", "dem")
     wanted = {kind: need for kind in kinds if (need := getattr(experiment.needs, kind))}
-    there = {kind: run.label for kind, need in wanted.items() if (run := runs.newest_finished(need))}
+    existing = {kind: run.label for kind, need in wanted.items() if (run := runs.newest_finished(need))}
     for run in reversed(runs.versions(experiment.name)):
-        if run.finished and there.keys() == wanted.keys() and _same(run, experiment, there):
+        if run.finished and existing.keys() == wanted.keys() and _same(run, experiment, existing):
             return run
     return None
 
 
-def unmade(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
-    """Tokenizers and DEMs to be made first, each once and behind its own needs; and the tasks, which name them."""
-    found: dict[str, Task] = {}
+def missing_needs(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
+    """Tokenizers and DEMs to make first, each once and after its own needs; and the tasks, which name them."""
+    first: dict[str, Task] = {}
 
-    def needing(task: Task) -> Task:
+    def with_needs(task: Task) -> Task:
         needs = task.experiment.needs
         wanted = () if needs.weights else (needs.tokenizer, needs.dem)
         missing = tuple(need for need in wanted if need and runs.newest_finished(need) is None)
         for need in missing:
-            if need not in found:
-                made = needing(Task(compose(need)))  # finds its own needs, which come before it
-                found[need] = made
+            if need not in first:
+                needed = with_needs(Task(compose(need)))  # adds its own needs, which come before it
+                first[need] = needed
         return replace(task, needs=missing)
 
-    waiting = [needing(task) for task in tasks]
-    return list(found.values()), waiting
+    waiting = [with_needs(task) for task in tasks]
+    return list(first.values()), waiting
 
 
 def _same(run: Run, experiment: Experiment, needs: dict[str, str]) -> bool:
-    """Whether a run was made with an experiment's settings, wherever it ran, on these runs."""
+    """Whether a run was made with an experiment's settings on these runs, on whatever machine."""
     try:
-        others = changes(run.experiment(), experiment).keys() - (ELSEWHERE - ANOTHER_BATCH)
-        return not others and needs.items() <= run.provenance()["needs"].items()
-    except (ValueError, OSError, KeyError):  # damaged: it does not serve
+        differing = changes(run.experiment(), experiment).keys() - (ELSEWHERE - ANOTHER_BATCH)
+        return not differing and needs.items() <= run.provenance()["needs"].items()
+    except (ValueError, OSError, KeyError):  # the run is damaged
         return False
 
 

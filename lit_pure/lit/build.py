@@ -1,6 +1,6 @@
-"""From an experiment to a finished run: where it stands, what it needs, training, test, summary.
+"""From an experiment to a finished run: its folder, what it needs, training, test, summary.
 
-Knows the order of a run. What is printed is up to the command line; what is logged goes through `logging`.
+Knows the order of these steps. Knows no family. It logs through `logging`; only the command line prints.
 """
 
 import logging
@@ -8,31 +8,25 @@ from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-from lightning import LightningModule, seed_everything
+from lightning import seed_everything
 
 from lit_pure.config.compose import save
-from lit_pure.config.experiment import Experiment
-from lit_pure.config.pure import PureExperiment
-from lit_pure.families.pure.weights import save_pure
+from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.files.atomic import write_json
-from lit_pure.lit.data import PhotoDataModule, Untouched
-from lit_pure.lit.dem import DemModule
-from lit_pure.lit.distributed.processes import Decision, agreed
-from lit_pure.lit.distributed.sharding import full_state
-from lit_pure.lit.modules import made_module
+from lit_pure.lit.data import Identity, PhotoDataModule
+from lit_pure.lit.distributed.processes import Decision, agree_on
+from lit_pure.lit.modules import build_module
 from lit_pure.lit.needs import provide
-from lit_pure.lit.pure import ARModule
+from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.summary import summary
-from lit_pure.lit.tokenizer import TokenizerModule
-from lit_pure.lit.trainer import Watched, watched
+from lit_pure.lit.trainer import RunTrainer, make_trainer
 from lit_pure.metrics import files
 from lit_pure.metrics.choice import choose_for_run, metrics_without_truth
 from lit_pure.metrics.rows import FILE, write_rows
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
 from lit_pure.runs.folder import Run
-from lit_pure.runs.resume import Place
+from lit_pure.runs.resume import RunPoint
 
 log = logging.getLogger(__name__)
 
@@ -40,96 +34,82 @@ log = logging.getLogger(__name__)
 def run(experiment: Experiment, command: Sequence[str]) -> Run:
     """Make what an experiment needs, train it unless it only samples, test it, write its summary.
 
-    A training that was stopped goes on where its newest complete checkpoint was written (`trainer.resume`).
+    A training that was stopped resumes from its newest complete checkpoint (`trainer.resume`).
 
-    Raises ValueError (MissingRun for `needs.weights`) before anything is trained where something is missing, and for
-    published weights, which are never trained.
+    Raises ValueError before anything is trained: MissingRun where `needs.weights` has no run, and for published
+    weights, which are never trained.
     """
     runs.refuse_training(experiment)
-    _tell_left_out(experiment)
-    with ExitStack() as held:
-        place = _found(experiment, held)
-        # Photographs are looked at before hours go into what is needed.
-        data = PhotoDataModule(experiment.data, experiment.seed, Untouched(), trains=not experiment.needs.weights)
-        pinned = Run(place.folder).provenance()["needs"] if place else {}
+    _log_left_out(experiment)
+    with ExitStack() as locks:
+        point = _find_run(experiment, locks)
+        # Photographs are checked before hours go into what is needed.
+        data = PhotoDataModule(experiment.data, experiment.seed, Identity(), trains=not experiment.needs.weights)
+        pinned = Run(point.folder).provenance()["needs"] if point else {}
         needs = provide(experiment, command, run, pinned)
         seed_everything(experiment.seed, workers=True, verbose=False)
-        module, data.transform = made_module(experiment, needs)
-        place = place or _begun(experiment, held)
+        module, data.transform = build_module(experiment, needs)
+        point = point or _start_run(experiment, locks)
         labels = {name: need.label for name, need in needs.items()}
         facts = runs.provenance(experiment.seed, labels, data.fingerprints(), command)
-        # Asked now, while the files are there that were just checked: what is deleted meanwhile costs no figure.
-        scores = module.scores if isinstance(module, ARModule | TokenizerModule) else None
+        # Read now, while the files exist that were just checked: one that is deleted meanwhile costs no figure.
+        scores = module.scores
         identity = files.identity(scores.metrics) if scores else {}
-        made = watched(experiment, module, place, resume.facts(place, facts))
-        trainer, folder = made.trainer, Run(place.folder)
+        made = make_trainer(experiment, module, point, resume.provenance(point, facts))
+        trainer, folder = made.trainer, Run(point.folder)
         if trainer.is_global_zero:
-            # Before the trainer would: what fails while it sets up is explained, too.
+            # Before the trainer would: a failure while it sets up is explained, too.
             made.provenance.write(folder.folder)
             save(experiment, folder.folder / "config.yaml")
-            log.info("run %s%s", folder.label, f", on from step {place.step}" if place.checkpoint else "")
+            log.info("run %s%s", folder.label, f", resumed from step {point.step}" if point.checkpoint else "")
         if not experiment.needs.weights:
-            _train(module, data, made, place)
+            _train(module, data, made, point)
         if experiment.data.test:
             trainer.test(module, data, verbose=False)
         if trainer.is_global_zero:
             if scores:
                 write_rows(folder.folder / FILE, scores.rows, scores.single)  # before anything that could fail
-            row = summary(experiment, module, data, trainer, made.training(), made.kept.written, identity)
+            row = summary(experiment, module, data, trainer, made.training_row(), made.saved.written, identity)
             write_json(folder.folder / "summary.json", row)
-        trainer.strategy.barrier()  # the others wait until it is finished
+        trainer.strategy.barrier()  # the other processes wait until it is finished
     return folder
 
 
-def _found(experiment: Experiment, held: ExitStack) -> Place | None:
-    """The run to go on with, the same on all processes."""
+def _find_run(experiment: Experiment, locks: ExitStack) -> RunPoint | None:
+    """The run to resume, the same on all processes."""
 
     def decide() -> Decision:
-        place = resume.found(experiment, held)
-        if place is None:
+        point = resume.find_run(experiment, locks)
+        if point is None:
             return {}
-        return {"folder": str(place.folder), "checkpoint": str(place.checkpoint), "step": str(place.step)}
+        return {"folder": str(point.folder), "checkpoint": str(point.checkpoint), "step": str(point.step)}
 
-    told = agreed(f"found {experiment.name}", experiment.trainer, decide)
-    return Place(Path(told["folder"]), Path(told["checkpoint"]), int(told["step"])) if told else None
+    agreed = agree_on(f"found {experiment.name}", experiment.trainer, decide)
+    return RunPoint(Path(agreed["folder"]), Path(agreed["checkpoint"]), int(agreed["step"])) if agreed else None
 
 
-def _begun(experiment: Experiment, held: ExitStack) -> Place:
+def _start_run(experiment: Experiment, locks: ExitStack) -> RunPoint:
     """A new run's folder, the same on all processes."""
 
     def decide() -> Decision:
-        return {"folder": str(resume.begun(experiment, held).folder)}
+        return {"folder": str(resume.start_run(experiment, locks).folder)}
 
-    return Place(Path(agreed(f"begun {experiment.name}", experiment.trainer, decide)["folder"]))
+    return RunPoint(Path(agree_on(f"begun {experiment.name}", experiment.trainer, decide)["folder"]))
 
 
-def _train(module: LightningModule, data: PhotoDataModule, made: Watched, place: Place) -> None:
-    """Train, and keep the weights: averaged ones where there are."""
+def _train(module: RunModule, data: PhotoDataModule, made: RunTrainer, point: RunPoint) -> None:
+    """Train, and save the weights: averaged ones where there are any."""
     trainer = made.trainer
-    # Read by our strategies, which load nothing but tensors, numbers and words.
-    trainer.fit(module, data, ckpt_path=place.checkpoint)
+    # Our strategies read the checkpoint; they load nothing but tensors, numbers and words.
+    trainer.fit(module, data, ckpt_path=point.checkpoint)
     with made.averaging.swapped() if made.averaging else nullcontext():
-        if isinstance(module, DemModule):
-            module.to(trainer.strategy.root_device)  # Lightning took it to the CPU when it was done
-            module.calibrate(data)
-        _save_weights(module, Run(place.folder), trainer.is_global_zero)
+        module.finish_training(data)
+        module.save_weights(Run(point.folder).weights, trainer.is_global_zero)
 
 
-def _save_weights(module: LightningModule, folder: Run, writes: bool) -> None:
-    """All processes come here, since a backbone may be cut into pieces; one writes."""
-    if isinstance(module, ARModule):
-        state = full_state(module.backbone)
-        if writes:
-            save_pure(folder.weights, module.backbone, module.restorer.assembler.vocabulary, state)
-    elif isinstance(module, TokenizerModule) and writes:
-        weights.save_tokenizer(folder.weights, module.tokenizer)
-    elif isinstance(module, DemModule) and writes:
-        weights.save_dem(folder.weights, module.dem)
-
-
-def _tell_left_out(experiment: Experiment) -> None:
-    """Raise what `choose_for_run` raises before hours go into a run, and say which metrics it will go without."""
-    if isinstance(experiment, PureExperiment):
+def _log_left_out(experiment: Experiment) -> None:
+    """Raise what `choose_for_run` raises before hours go into a run, and log which metrics are not measured."""
+    if isinstance(experiment, RestoringExperiment):
         choice = choose_for_run(experiment)
         for key, reason in choice.left_out.items():
             log.warning("%s is not measured: %s", key, reason)

@@ -1,7 +1,7 @@
-"""The LightningDataModule: crops on the processor, degradation and DEM scores on the device.
+"""The LightningDataModule: crops on the CPU, degradation and DEM scores on the device.
 
-Knows how photographs become batches and what is done to a batch once it is on the device. Knows nothing of tokens.
-Every random draw comes from (seed, epoch, sample index, purpose): the only state is how many samples were trained on.
+Knows how photographs become batches, and what happens to a batch on the device. Knows nothing of tokens. Every random
+draw comes from (seed, epoch, sample index, purpose), so the only state is the number of samples used for training.
 
 Shape legend: B batch, H W HQ [px], h w LQ [px].
 """
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.config.dem import Level
-from lit_pure.datasets.order import InOrder, Key, Stream
+from lit_pure.datasets.order import DEGRADATION_DRAW, InOrder, Key, Stream
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
@@ -29,22 +29,20 @@ from lit_pure.lit.callbacks.signals import leave_signals_to_the_main_process
 log = logging.getLogger(__name__)
 
 PIXELS = {"hq_3HW": "hq_B3HW", "lq_3hw": "lq_B3hw"}
-"""Pictures of an item, as bytes, and what they are called in a batch."""
+"""Key of a picture in an item, as bytes -> its key in a batch."""
 PREFETCH = 4
-"""Batches that each worker makes ahead: the time it takes to decode a photograph varies a lot."""
+"""Batches that each worker loads in advance: the time to decode a photograph varies a lot."""
 FORK = "fork" if sys.platform == "linux" else None
-"""How workers start. A fork server (Python 3.14's way) and its workers outlive a training that is killed."""
+"""How workers start. A fork server (the default of Python 3.14) and its workers outlive a training that is killed."""
 NAMED = 10
-"""Photographs of a set that are named on the terminal when they are left out."""
-DEGRADATION_DRAW, CONDITION_DRAW = 1, 2
-"""Purposes of random draws; 0 is the crop."""
+"""How many skipped photographs of a set are logged by name."""
 
 
 class Batch(TypedDict, total=False):
-    """A batch after `on_after_batch_transfer`; which keys exist beyond those of the crop depends on the transform."""
+    """A batch after `on_after_batch_transfer`. Which keys exist besides those of the crop depends on the transform."""
 
     hq_B3HW: Tensor
-    """Absent where a test set has LQ pictures only."""
+    """Missing if a test set has only LQ pictures."""
     caption: list[str]
     name: list[str]
     epoch: Tensor
@@ -58,7 +56,7 @@ class Batch(TypedDict, total=False):
 
 Generators = Sequence[np.random.Generator]
 Transform = Callable[[Batch, Generators], Batch]
-"""What is done to a batch on the device, with one generator per sample."""
+"""Changes a batch on the device, with one generator per sample."""
 
 
 def generators(seed: int, batch: Batch, purpose: int) -> list[np.random.Generator]:
@@ -67,7 +65,7 @@ def generators(seed: int, batch: Batch, purpose: int) -> list[np.random.Generato
     return [np.random.default_rng([seed, epoch, index, purpose]) for epoch, index in keys]
 
 
-class Untouched:
+class Identity:
     """Leaves a batch as it is."""
 
     def __call__(self, batch: Batch, rngs: Generators) -> Batch:
@@ -75,12 +73,12 @@ class Untouched:
 
 
 class DegradeAndScore:
-    """Adds `lq_B3hw`, unless the set has LQ pictures of its own, and, with a DEM, its `labels`.
+    """Adds `lq_B3hw`, unless the set has its own LQ pictures, and `labels` if there is a DEM.
 
     Args:
         config: how LQ pictures are made.
-        dem: who labels them; None leaves labels out.
-        tile: side of the LQ pictures that the DEM's thresholds come from [px].
+        dem: labels them; None adds no labels.
+        tile: side of the LQ pictures for which the DEM's thresholds were computed [px].
     """
 
     def __init__(self, config: DegradationConfig, dem: DegradationEstimator | None, tile: int = 0) -> None:
@@ -106,82 +104,84 @@ class DegradationPairs:
         return batch
 
 
-class Place:
-    """How far a training has come in its stream of samples, told in whole optimizer steps."""
+class StreamPosition:
+    """The position of a training in its stream of samples, which can be given after a whole optimizer step."""
 
     def __init__(self, samples: int = 0) -> None:
         self.samples = samples
-        """Taken by all processes together, those of the step that is under way included."""
+        """Used by all processes together, including those of the current step."""
         self._step, self._before = -1, samples
 
-    def take(self, samples: int, step: int) -> None:
-        """All processes took these for the step that follows `step` finished ones."""
+    def advance(self, samples: int, step: int) -> None:
+        """All processes together use these samples in the step after `step` finished ones."""
         if step != self._step:
             self._step, self._before = step, self.samples
         self.samples += samples
 
-    def after(self, steps: int) -> int:
-        """Samples of the first `steps` steps: gradients of half a step are lost, so its samples have to come again."""
+    def samples_after(self, steps: int) -> int:
+        """Samples of the first `steps` steps. The gradients of half a step are lost, so its samples come again."""
         return self._before if steps == self._step else self.samples
 
 
 class PhotoDataModule(LightningDataModule):
     """Crops of photographs for training, validation and any number of named test sets.
 
-    Training is one endless stream of samples. A checkpoint holds the place in it, counted in samples of finished
-    optimizer steps, so that a resumed run sees what the uninterrupted one would have seen, on any number of processes.
-    Gradients of a step that was half accumulated are lost: its samples come again, but Lightning goes on counting its
-    batches, so that the first step may take fewer of them.
+    Training is one endless stream of samples. A checkpoint holds the position in it, in samples of finished optimizer
+    steps, so that a resumed run sees the same samples as an uninterrupted one, on any number of processes. The
+    gradients of a half-accumulated step are lost: its samples come again, but Lightning continues to count its batches,
+    so the first step may take fewer of them.
     """
 
     def __init__(self, config: DataConfig, seed: int, transform: Transform, trains: bool = True) -> None:
-        """Raises ValueError where a set has no usable photograph; what only training looks at may be absent without."""
+        """Raises ValueError if a set has no usable photograph. Unless it `trains`, only the test sets must exist."""
         super().__init__()
         self.config, self.seed, self.transform = config, seed, transform
         self.sets = {"train": self._crops(config.train, True), "val": self._crops(config.val, False)} if trains else {}
         self.test = {name: self._crops(photos, False) for name, photos in sorted(config.test.items())}
         self.sets |= {f"test/{name}": crops for name, crops in self.test.items()}
         self.unreadable: set[str] = set()
-        self._place = Place()
+        self._position = StreamPosition()
         self.handed_over = 0.0
 
     @property
     def train(self) -> Crops:
-        """What is trained on."""
+        """The training set."""
         return self.sets["train"]
 
     @property
     def val(self) -> Crops:
-        """What is looked at while training."""
+        """The validation set."""
         return self.sets["val"]
 
     def fingerprints(self) -> dict[str, str]:
-        """What the sets were made of, by set."""
+        """The fingerprint of each set."""
         return {name: crops.fingerprint() for name, crops in self.sets.items()}
 
     def skipped(self) -> list[str]:
-        """Photographs that could not be used, so far, with reasons."""
+        """Photographs that could not be used so far, with reasons."""
         known = {f"{path}: {reason}" for crops in self.sets.values() for path, reason in crops.pairs.skipped}
         return sorted(known | {f"{name}: cannot be decoded" for name in self.unreadable})
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the stream of samples, and what they are drawn from; part of Lightning's checkpoint."""
+        """The position in the stream of samples, and the fingerprint of the set; part of Lightning's checkpoint."""
         if self.trainer is None or "train" not in self.sets:
             return {}
-        return {"samples": self._place.after(self.trainer.global_step), "fingerprint": self.train.fingerprint()}
+        samples = self._position.samples_after(self.trainer.global_step)
+        return {"samples": samples, "fingerprint": self.train.fingerprint()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where a checkpoint was written; warns where the photographs are not those of then."""
-        self._place = Place(int(state_dict["samples"]))
+        """Resume where a checkpoint was written; warns if the photographs differ from those of the checkpoint."""
+        self._position = StreamPosition(int(state_dict["samples"]))
         if "train" in self.sets and state_dict["fingerprint"] != self.train.fingerprint():
             log.warning(
-                "the training photographs are not those of the checkpoint: other samples follow than would have"
+                "the training photographs differ from those of the checkpoint: the next samples are not those of an "
+                "uninterrupted run"
             )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Without end, each epoch in a new order, from where the checkpoint was written."""
+        """An endless stream from the position of the checkpoint, each epoch in a new order."""
         rank, world = self._process()
-        stream = Stream(len(self.train), self.seed, self._place.samples, rank, world)
+        stream = Stream(len(self.train), self.seed, self._position.samples, rank, world)
         return self._loader(self.train, self.config.batch_size, stream)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -193,15 +193,15 @@ class PhotoDataModule(LightningDataModule):
         return [self._in_order(crops) for crops in self.test.values()]
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Note when the loader handed a batch over."""
+        """Note when the loader delivered a batch."""
         self.handed_over = time.perf_counter()
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Batch:
-        """Bytes to [0, 1], then the transform, on the device."""
+        """Convert bytes to [0, 1], then transform, on the device."""
         self._note_unreadable(batch["unreadable"])
         if self.trainer is not None and self.trainer.training:
-            self._place.take(len(batch["name"]) * self.trainer.world_size, self.trainer.global_step)
+            self._position.advance(len(batch["name"]) * self.trainer.world_size, self.trainer.global_step)
         ready: Batch = {key: value for key, value in batch.items() if key not in PIXELS}  # type: ignore[assignment]
         ready |= {PIXELS[key]: from_bytes(batch[key]) for key in PIXELS if key in batch}  # type: ignore[typeddict-item]
         return self.transform(ready, generators(self.seed, ready, DEGRADATION_DRAW))
@@ -236,7 +236,7 @@ class PhotoDataModule(LightningDataModule):
         )
 
     def _note_unreadable(self, joined: Sequence[str]) -> None:
-        """Name each photograph that could not be decoded, once."""
+        """Log each photograph that could not be decoded, once."""
         for name in {name for names in joined for name in names.split(";") if name} - self.unreadable:
             self.unreadable.add(name)
-            log.warning("skipped %s: it cannot be decoded; another photograph takes its place", name)
+            log.warning("skipped %s: it cannot be decoded; another photograph replaces it", name)

@@ -7,22 +7,26 @@ Shape legend: 2 factors (blur, noise), B images, N calibration images; 4 grades 
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from tqdm import tqdm
 
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.dem import LEVELS, DemExperiment
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, anchor_loss, ranking_loss
 from lit_pure.degradation.pipeline import degrade
+from lit_pure.degradation.weights import save_dem
 from lit_pure.images.io import from_bytes
-from lit_pure.lit.data import DEGRADATION_DRAW, Batch, PhotoDataModule, generators
+from lit_pure.lit.data import Batch, DegradationPairs, PhotoDataModule, Transform, generators
+from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
+from lit_pure.runs.folder import Run
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +35,18 @@ CALIBRATION_EPOCH = 1_000_000
 FACTORS = ("blur", "noise")
 
 
-class DemModule(LightningModule):
+def build(experiment: DemExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+    """The module of an experiment, and the pairs that it compares."""
+    return DemModule(experiment), DegradationPairs(experiment.data.degradation)
+
+
+class DemModule(RunModule):
     """Trains `DegradationEstimator` by ranking and anchor losses (MM-RealSR section 3.2), then calibrates it."""
 
     def __init__(self, config: DemExperiment) -> None:
         super().__init__()
         self.config = config
         self.dem = DegradationEstimator(config.dem)
-        self.shown: dict[str, Tensor] = {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Ranking and anchor loss of both factors."""
@@ -72,9 +80,15 @@ class DemModule(LightningModule):
         """AdamW, warm-up, cosine."""
         return configure(self.parameters(), self.config.optim, self.config.trainer.max_steps)
 
-    def calibrate(self, data: PhotoDataModule) -> None:
+    def finish_training(self, data: PhotoDataModule) -> None:
         """Set the label thresholds to the terciles of the scores on the training degradation."""
+        self.to(self.trainer.strategy.root_device)  # Lightning took it to the CPU when it was done
         calibrate(self.dem, self.config, data.train)
+
+    def save_weights(self, folder: Path, writes: bool) -> None:
+        """Both networks and the thresholds."""
+        if writes:
+            save_dem(folder, self.dem)
 
     def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config.dem

@@ -1,4 +1,4 @@
-"""The runs that an experiment builds on. Knows which are made where they are missing, and which never."""
+"""The runs that an experiment needs. Knows which of them are made if they are missing, and which never are."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from lit_pure.config.compose import compose, differences
 from lit_pure.config.experiment import Experiment
 from lit_pure.families.pure.start_check import require_start
-from lit_pure.lit.distributed.processes import started_together
+from lit_pure.lit.distributed.processes import count_launched
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import MissingRun, Run
 
@@ -18,13 +18,13 @@ Make = Callable[[Experiment, Sequence[str]], Run]
 
 
 def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: Mapping[str, str]) -> dict[str, Run]:
-    """The runs that an experiment builds on, by what they are needed for.
+    """The runs that an experiment needs, by their role.
 
     Args:
         experiment: its `needs` name them.
-        command: what the whole was started with.
-        make: makes a run of tokenizer or DEM where there is none; weights are never made.
-        pinned: labels of the runs that a run which goes on has used so far; they are used again.
+        command: the command line.
+        make: makes a missing run of tokenizer or DEM; weights are never made.
+        pinned: labels of the runs that a resumed run has used so far; they are used again.
     """
     wanted = {name: need for name, need in asdict(experiment.needs).items() if need}
     if "weights" in wanted:
@@ -45,7 +45,7 @@ def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: 
 
 
 def _check_same_task(experiment: Experiment, trained: Run) -> None:
-    """What weights were trained for cannot be changed by who samples from them."""
+    """Raises ValueError if an experiment that samples changes what its weights were trained for."""
     fixed = ("sequence.guidance_mode", "data.size", "data.degradation.scale")
     changed = [line for line in differences(trained.experiment(), experiment) if line.startswith(fixed)]
     if changed:
@@ -55,15 +55,15 @@ def _check_same_task(experiment: Experiment, trained: Run) -> None:
 def _existing_or_made(need: str, command: Sequence[str], make: Make) -> Run:
     found = runs.newest_finished(need)
     if found is None:
-        if (processes := started_together()) > 1:
-            # It has devices of its own, and would be made by each of them.
+        if (processes := count_launched()) > 1:
+            # Each process would make it, and the run may ask for other devices.
             raise MissingRun(
-                f"{need} is missing, and {processes} processes were started: make it first, {runs.maker(need)}"
+                f"{need} is missing, and {processes} processes were started: make it first, {runs.make_command(need)}"
             )
-        log.info("there is no finished run of %s yet: it is made first", need)
+        log.info("no finished run of %s exists yet: it is made first", need)
         return make(compose(need), command)
     log.info("using %s", found.label)
-    # Who names a version wants that one, whatever its settings.
+    # A version that is named is used with any settings.
     if need != found.label and (changed := differences(found.experiment(), compose(need))):
-        log.warning("%s was made with other settings than %s has now (%s)", found.label, need, "; ".join(changed))
+        log.warning("the settings of %s differ from those of %s now (%s)", found.label, need, "; ".join(changed))
     return found

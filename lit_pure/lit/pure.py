@@ -6,47 +6,60 @@ restorer, which is no submodule: optimizers, checkpoints and sharding never see 
 Shape legend: B batch, T sequence, N label positions, H W HQ [px], h w LQ [px] or grid of codes, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lit_pure.config.dem import Level
 from lit_pure.config.pure import PureExperiment
-from lit_pure.families.pure.restorer import Restorer, bicubic
+from lit_pure.datasets.order import CONDITION_DRAW
+from lit_pure.degradation.weights import load_dem
+from lit_pure.families.pure.build import lq_side, new_restorer
+from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import IGNORE, Sample
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
+from lit_pure.families.pure.weights import save_pure
 from lit_pure.images.geometry import resize
+from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
 from lit_pure.lit.callbacks.flops import transformer_training
 from lit_pure.lit.callbacks.protocols import Work
-from lit_pure.lit.data import CONDITION_DRAW, Batch, generators
-from lit_pure.lit.distributed.sharding import over_processes, prepare, processes, whole
+from lit_pure.lit.data import Batch, DegradeAndScore, Transform, generators
+from lit_pure.lit.distributed.sharding import full_state, gathered, prepare, sum_over_processes, world_size
+from lit_pure.lit.restoring import RestoringModule
+from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
-from lit_pure.lit.scores import Scores
-from lit_pure.metrics.choice import choose_for_run
-from lit_pure.models.adapters import multiplied
-from lit_pure.restoring.photo import Restoration
+from lit_pure.models.adapters import equivalent_parameters
+from lit_pure.restoring.contract import Restoration
+from lit_pure.runs.folder import Run
 
 KINDS = ("loss", "loss_text", "loss_image")
 """What is logged: mean cross entropies of all answer tokens, of words, and of image codes."""
 
 
-class ARModule(LightningModule):
+def build(experiment: PureExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+    """The module of an experiment, and what it wants done to a batch. Raises ValueError where labels are missing."""
+    dem = load_dem(needs["dem"].weights) if "dem" in needs else None
+    mode = experiment.sequence.guidance_mode
+    if dem is None and mode in PERCEIVES and "weights" not in needs:
+        raise ValueError(f"guidance mode {mode} needs labels: set needs.dem")
+    module = ARModule(experiment, new_restorer(experiment, needs))
+    return module, DegradeAndScore(experiment.data.degradation, dem, lq_side(experiment, needs))
+
+
+class ARModule(RestoringModule):
     """Trains the backbone of a `Restorer` to write degradation sentence, caption and HQ codes."""
 
+    config: PureExperiment
+    restorer: Restorer
+
     def __init__(self, config: PureExperiment, restorer: Restorer) -> None:
-        super().__init__()
-        self.config, self.restorer = config, restorer
+        super().__init__(config, restorer)
         self.backbone = restorer.backbone
-        self.choice = choose_for_run(config)
-        self.scores = Scores(sorted(config.data.test), self.choice.metrics, ["restored", "bicubic"], self.choice.border)
-        self.shown: dict[str, Tensor] = {}
-        self.answers: list[dict[str, str | None]] = []
-        self.entropy_Bhw = torch.empty(0)
         self.work = Work()
         self._prepared, self._whole = False, ExitStack()
         self._validated_23 = torch.zeros(2, 3)
@@ -63,17 +76,17 @@ class ARModule(LightningModule):
         self.restorer.tokenizer.to(self.device)
 
     def on_test_start(self) -> None:
-        """Bring the frozen tokenizer to the device; a test begins anew."""
+        """Bring the frozen tokenizer to the device, and the backbone's pieces together; a test begins anew."""
         self.restorer.tokenizer.to(self.device)
         self.scores.reset()
-        self._whole.enter_context(whole(self.backbone))
+        self._whole.enter_context(gathered(self.backbone))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy on the answer (paper equation 1)."""
         rngs = generators(self.config.seed, batch, CONDITION_DRAW)
         bare = [bool(rng.random() < self.config.sequence.condition_dropout) for rng in rngs]
         loss, found_23B, present = self._loss(batch, bare)
-        sums_3, counts_3 = over_processes(found_23B.sum(-1))
+        sums_3, counts_3 = sum_over_processes(found_23B.sum(-1))
         for name, mean, here in zip(KINDS, sums_3 / counts_3.clamp(min=1), present, strict=True):
             if here:
                 self.log(f"train/{name}", mean, prog_bar=name == "loss", batch_size=len(bare))
@@ -82,37 +95,34 @@ class ARModule(LightningModule):
     def on_validation_start(self) -> None:
         """Gather the backbone: how many passes decoding takes differs between processes."""
         self._validated_23 = torch.zeros(2, 3, device=self.device)
-        self._whole.enter_context(whole(self.backbone))
+        self._whole.enter_context(gathered(self.backbone))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The loss; the first pictures are restored and shown."""
         _, found_23B, _ = self._loss(batch, [False] * len(batch["name"]))
         # Samples are dealt out in order: one that is not this process's is there for all to take as many steps.
-        self._validated_23 += found_23B[..., batch["index"] % processes() == self.global_rank].sum(-1)
+        self._validated_23 += found_23B[..., batch["index"] % world_size() == self.global_rank].sum(-1)
         if batch_idx == 0:
-            self._restore(batch, self.config.evaluation.pictures)
+            self.restore_and_show(batch, self.config.evaluation.pictures)
 
     def on_validation_epoch_end(self) -> None:
         """Log means over all answer tokens of all processes; averaging them over these changes nothing."""
         self._whole.close()
-        sums_3, counts_3 = over_processes(self._validated_23)
+        sums_3, counts_3 = sum_over_processes(self._validated_23)
         for name, total, count in zip(KINDS, sums_3, counts_3.tolist(), strict=True):
             if count:
                 self.log(f"val/{name}", total / count, prog_bar=name == "loss", sync_dist=True)
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
-        restored = self._restore(batch, len(batch["name"]))
-        for method in ("restored", "bicubic"):
-            self.scores.update(dataloader_idx, method, self.shown[method], batch)
-        speed = restored[0].tokens_per_second
-        key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
-        self.log(key, speed, batch_size=len(restored), add_dataloader_idx=False, sync_dist=True)
-
     def on_test_epoch_end(self) -> None:
-        """Log the means, which are the same on all processes; averaging them over these changes nothing."""
+        """Log the means; the backbone may be cut again."""
         self._whole.close()
-        self.log_dict(self.scores.compute(), sync_dist=True)
+        super().on_test_epoch_end()
+
+    def save_weights(self, folder: Path, writes: bool) -> None:
+        """The backbone, gathered, and its vocabulary."""
+        state = full_state(self.backbone)
+        if writes:
+            save_pure(folder, self.backbone, self.restorer.assembler.vocabulary, state)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
@@ -151,7 +161,7 @@ class ARModule(LightningModule):
         lengths_B = rows_N.new_zeros(len(bare)).scatter_reduce(0, rows_N, places_N + 2, "amax")
         read_B = lengths_B.clamp(max=ids_BT.shape[1] - 1)
         self.work = self._work(read_B.tolist(), len(labels_N))
-        weight_N = (processes() / over_processes(kinds_3N[0].sum())).expand(len(labels_N))
+        weight_N = (world_size() / sum_over_processes(kinds_3N[0].sum())).expand(len(labels_N))
         hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
         loss, each_N = self.backbone.head(hidden_ND, labels_N, weight_N, config.loss_chunk, config.z_loss)
         found_23N = torch.stack([each_N.where(kinds_3N, 0), kinds_3N.float()])
@@ -160,35 +170,18 @@ class ARModule(LightningModule):
     def _work(self, lengths: list[int], labels: int) -> Work:
         """What a step over rows of so many tokens and labels takes; the frozen tokenizer is not counted."""
         config = self.backbone.config
-        blocks, head = multiplied(self.backbone.blocks), multiplied(self.backbone.head)
+        blocks, head = equivalent_parameters(self.backbone.blocks), equivalent_parameters(self.backbone.head)
         flops = transformer_training(blocks, lengths, config.layers, config.width, head, labels)
         return Work(len(lengths), sum(lengths), flops)
 
-    def _restore(self, batch: Batch, count: int) -> list[Restoration]:
-        """Restore the first pictures of a batch and keep what the callbacks show."""
-        lq_B3hw, names = batch["lq_B3hw"][:count], batch["name"][:count]
-        made = self.restorer.restore(lq_B3hw, names)
-        size = self.restorer.size
-        self.shown = {
-            "LQ": torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
-            "bicubic": bicubic(lq_B3hw, size),
-            "restored": torch.stack([restored.image_3HW for restored in made]),
-        }
-        self.entropy_Bhw = torch.stack([restored.entropy_hw for restored in made])
-        if "hq_B3HW" in batch:
-            self.shown["ground truth"] = batch["hq_B3HW"][:count]
+    def answer(self, restored: Restoration, batch: Batch, row: int) -> dict[str, str | None]:
+        """What the model wrote, beside the labels and the caption that it was, or would be, taught."""
         # Published weights are sampled from without a degradation estimator: no labels to show.
         perceives = self.restorer.assembler.mode in PERCEIVES and "labels" in batch
-        self.answers = [
-            {
-                "image": names[row],
-                "answer": restored.text,
-                "blur": restored.blur,
-                "noise": restored.noise,
-                "caption": restored.caption,
-                "degradation (DEM)": degradation_sentence(*batch["labels"][row]) if perceives else "",
-                "caption (source)": batch["caption"][row],
-            }
-            for row, restored in enumerate(made)
-        ]
-        return made
+        words = dict(restored.words)
+        return {
+            "answer": words.pop("text"),
+            **words,
+            DEM_DEGRADATION: degradation_sentence(*batch["labels"][row]) if perceives else "",
+            SOURCE_CAPTION: batch["caption"][row],
+        }

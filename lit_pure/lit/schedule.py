@@ -1,7 +1,7 @@
-"""The optimizer and its schedule, shared by all LightningModules.
+"""The optimizer and its schedule, for all LightningModules.
 
-Knows AdamW, whose moments may be kept in 8 bits, with linear warm-up and cosine decay (paper section 4.1). Knows
-nothing of what is trained.
+Knows AdamW, perhaps with 8-bit moments, linear warm-up and cosine decay (paper section 4.1). Knows nothing of what is
+trained.
 """
 
 import math
@@ -18,7 +18,7 @@ from lit_pure.config.training import OptimConfig
 
 
 def learning_rate(step: int, max_steps: int, config: OptimConfig) -> float:
-    """The learning rate of a step: linear from 0 to `lr` over the warm-up, then half a cosine down to `min_lr`."""
+    """The learning rate of a step: linear from 0 to `lr` during warm-up, then half a cosine down to `min_lr`."""
     warmup = config.warmup * max_steps
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)
@@ -27,10 +27,10 @@ def learning_rate(step: int, max_steps: int, config: OptimConfig) -> float:
 
 
 def configure(parameters: Iterable[nn.Parameter], config: OptimConfig, max_steps: int) -> OptimizerLRSchedulerConfig:
-    """AdamW and its schedule, stepped once per optimizer step, as Lightning takes them.
+    """AdamW and its schedule, which advances once per optimizer step, in Lightning's form.
 
-    Parameters that want no gradient are left out. Raises ValueError where 8 bits are wanted and torchao or a compiler
-    is missing.
+    Parameters without a gradient are left out. Raises ValueError if 8 bits are asked for, and torchao or a compiler is
+    missing.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     make = AdamW if config.states == "float32" else _adamw_8bit(trained)
@@ -40,10 +40,10 @@ def configure(parameters: Iterable[nn.Parameter], config: OptimConfig, max_steps
 
 
 def _adamw_8bit(trained: list[nn.Parameter]) -> Callable[..., Optimizer]:
-    """torchao's AdamW: a scale for each 256 numbers of a moment (arXiv 2110.02861), steps computed in float32.
+    """torchao's AdamW: one scale for 256 numbers of a moment (arXiv 2110.02861), and steps computed in float32.
 
-    Moments of parameters with fewer than 4096 numbers, or no multiple of 256 on a process, stay in float32. Its step is
-    compiled once for each shape of a parameter.
+    Moments of parameters with fewer than 4096 numbers, or without a multiple of 256 on a process, stay in float32. The
+    step is compiled once for each shape of a parameter.
     """
     try:
         from torchao.optim import AdamW8bit
@@ -51,13 +51,13 @@ def _adamw_8bit(trained: list[nn.Parameter]) -> Callable[..., Optimizer]:
         raise ValueError(
             f"optim.states=8bit needs torchao ({error}): pip install 'lit_pure[quantize]', or set optim.states=float32"
         ) from error
-    # Torch's cache of traced steps does not see how large a process's piece is: of two that hold 65 and 64 rows, one
+    # Torch's cache of traced steps ignores the size of a process's shard: of two processes with 65 and 64 rows, one
     # would get the step of the other and fail.
     functorch_config.enable_autograd_cache = False
     device = trained[0].device if trained else torch.device("cpu")
     try:
         torch.compile(torch.neg)(torch.zeros(1, device=device))
-    except Exception as error:  # whatever kind: torch has several
+    except Exception as error:  # torch raises errors of several kinds
         raise ValueError(
             f"optim.states=8bit compiles its step, and torch cannot compile for {device.type} here "
             f"({str(error).splitlines()[0]}): install a C++ compiler such as g++, or set optim.states=float32"

@@ -6,21 +6,31 @@ and an adversarial loss, which this one does not have.
 Shape legend: B batch, H W picture [px], h w grid of codes, N codes, M cells of a batch.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from lit_pure.config.tokenizer import TokenizerExperiment
-from lit_pure.lit.data import Batch
+from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
+from lit_pure.lit.data import Batch, Identity, Transform
+from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
+from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
+from lit_pure.runs.folder import Run
 
 
-class TokenizerModule(LightningModule):
+def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+    """The module of an experiment; its batches are as they are."""
+    return TokenizerModule(experiment), Identity()
+
+
+class TokenizerModule(RunModule):
     """Trains `VQTokenizer` to reconstruct photographs."""
 
     uses_N: Tensor
@@ -29,8 +39,7 @@ class TokenizerModule(LightningModule):
         super().__init__()
         self.config = config
         self.tokenizer = VQTokenizer(config.vq)
-        self.scores = Scores(sorted(config.data.test), ["psnr", "ssim"], ["reconstructed"])
-        self.shown: dict[str, Tensor] = {}
+        self.scores: Scores = Scores(sorted(config.data.test), ["psnr", "ssim"], [RECONSTRUCTED])
         self._seen_B3HW = torch.empty(0)
         # Part of checkpoints: which codes restart depends on it. The same on all processes.
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
@@ -64,7 +73,7 @@ class TokenizerModule(LightningModule):
         self.log("val/loss", loss, batch_size=len(codes_Bhw))
         self.log("val/psnr", (-10 * error_B.clamp_min(1e-10).log10()).mean(), batch_size=len(codes_Bhw), prog_bar=True)
         if batch_idx == 0:
-            self.shown = {"ground truth": batch["hq_B3HW"], "reconstructed": rebuilt_B3HW}
+            self.shown = {GROUND_TRUTH: batch["hq_B3HW"], RECONSTRUCTED: rebuilt_B3HW}
 
     def on_test_start(self) -> None:
         """A test begins anew."""
@@ -73,12 +82,17 @@ class TokenizerModule(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """PSNR and SSIM of the reconstruction (table 1)."""
         rebuilt_B3HW = self.tokenizer.decode(self.tokenizer.encode(batch["hq_B3HW"]))
-        self.scores.update(dataloader_idx, "reconstructed", rebuilt_B3HW, batch)
-        self.shown = {"ground truth": batch["hq_B3HW"], "reconstructed": rebuilt_B3HW}
+        self.scores.update(dataloader_idx, RECONSTRUCTED, rebuilt_B3HW, batch)
+        self.shown = {GROUND_TRUTH: batch["hq_B3HW"], RECONSTRUCTED: rebuilt_B3HW}
 
     def on_test_epoch_end(self) -> None:
         """Log the means, which are the same on all processes; averaging them over these changes nothing."""
         self.log_dict(self.scores.compute(), sync_dist=True)
+
+    def save_weights(self, folder: Path, writes: bool) -> None:
+        """The tokenizer."""
+        if writes:
+            weights.save_tokenizer(folder, self.tokenizer)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""

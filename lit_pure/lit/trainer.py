@@ -1,73 +1,71 @@
 """Lightning's Trainer for an experiment, with its loggers and callbacks.
 
-Knows what every training is watched by, and what only some are. Knows nothing of the order of a run (`build.py`).
+Knows the callbacks that every training has; those that show its pictures are the module's. Knows nothing of the order
+of a run (`build.py`).
 """
 
 import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_pure.config.experiment import EvaluationConfig, Experiment
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringExperiment
+from lit_pure.files.atomic import whole_file
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
-from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.ema import EMA
 from lit_pure.lit.callbacks.loss_history import LossHistory
-from lit_pure.lit.callbacks.metrics import RestorationMetrics
-from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
-from lit_pure.lit.callbacks.progress_bar import Progress
+from lit_pure.lit.callbacks.progress_bar import TrainingBar
 from lit_pure.lit.callbacks.provenance import Provenance
-from lit_pure.lit.callbacks.save_pictures import KeepPictures
-from lit_pure.lit.callbacks.seeding import Draws
-from lit_pure.lit.callbacks.signals import Stopping
-from lit_pure.lit.callbacks.skip_nonfinite import Guard
+from lit_pure.lit.callbacks.save_pictures import SavePictures
+from lit_pure.lit.callbacks.seeding import Seeding
+from lit_pure.lit.callbacks.signals import StopOnSignal
+from lit_pure.lit.callbacks.skip_nonfinite import SkipNonFinite
 from lit_pure.lit.callbacks.throughput import Throughput
-from lit_pure.lit.callbacks.watchdog import Heartbeat
+from lit_pure.lit.callbacks.watchdog import Watchdog
 from lit_pure.lit.distributed.strategies import strategy_of
-from lit_pure.lit.pure import ARModule
+from lit_pure.lit.run_module import RunModule
 from lit_pure.runs import checkpoints
-from lit_pure.runs.resume import Place
+from lit_pure.runs.resume import RunPoint
 
 CURVES = "metrics.csv"
 
 
 @dataclass
-class Watched:
-    """A Trainer, and those of its callbacks that are asked afterwards."""
+class RunTrainer:
+    """A Trainer, and those of its callbacks that are read afterwards."""
 
     trainer: Trainer
-    averaging: Averaging | None
+    averaging: EMA | None
     history: LossHistory
     throughput: Throughput
     provenance: Provenance
-    kept: KeepPictures
+    saved: SavePictures
 
-    def training(self) -> dict[str, float | int]:
-        """What the summary says of the training."""
+    def training_row(self) -> dict[str, float | int]:
+        """The training's part of the summary."""
         return {**self.history.row(), **self.throughput.row()}
 
 
-def watched(experiment: Experiment, module: LightningModule, place: Place, facts: Mapping[str, Any]) -> Watched:
-    """The Trainer of a run. `facts` is what its provenance tells."""
+def make_trainer(experiment: Experiment, module: RunModule, point: RunPoint, facts: Mapping[str, Any]) -> RunTrainer:
+    """The Trainer of a run; `facts` is its provenance."""
     config = experiment.trainer
-    sets, keep = sorted(experiment.data.test), _evaluation(experiment).keep
-    kept = KeepPictures(place.folder / "images", sets, keep)
+    sets, keep = sorted(experiment.data.test), _pictures_kept(experiment)
+    saved = SavePictures(point.folder / "images", sets, keep)
     history, throughput = LossHistory(), Throughput(config.peak_flops)
-    provenance = Provenance(facts, place.folder)
-    callbacks: list[Callback] = [LearningRateMonitor("step"), Progress(), Draws(experiment.seed)]
-    callbacks += [history, throughput, provenance, *_showing(sets, keep, module), kept]
-    guard = Guard(place.folder, config.max_skipped)
-    averaging = Averaging(experiment.optim.ema, guard) if experiment.optim.ema else None
+    provenance = Provenance(facts, point.folder)
+    callbacks: list[Callback] = [LearningRateMonitor("step"), TrainingBar(), Seeding(experiment.seed)]
+    callbacks += [history, throughput, provenance, *module.picture_callbacks(sets, keep), saved]
+    guard = SkipNonFinite(point.folder, config.max_skipped)
+    averaging = EMA(experiment.optim.ema, guard) if experiment.optim.ema else None
     every = config.save_every or config.val_every
-    saving = Checkpointing(place.folder / checkpoints.FOLDER, every, config.keep_last, config.keep_best)
-    callbacks += [guard, *([averaging] if averaging else []), saving, Stopping(saving), Heartbeat(config.timeout)]
+    saving = Checkpointing(point.folder / checkpoints.FOLDER, every, config.keep_last, config.keep_best)
+    callbacks += [guard, *([averaging] if averaging else []), saving, StopOnSignal(saving), Watchdog(config.timeout)]
     trainer = Trainer(
         max_steps=config.max_steps,
         val_check_interval=config.val_every * config.accumulate,
@@ -84,42 +82,33 @@ def watched(experiment: Experiment, module: LightningModule, place: Place, facts
         use_distributed_sampler=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        logger=_loggers(place),
+        logger=_loggers(point),
         callbacks=callbacks,
     )
-    return Watched(trainer, averaging, history, throughput, provenance, kept)
+    return RunTrainer(trainer, averaging, history, throughput, provenance, saved)
 
 
-def _evaluation(experiment: Experiment) -> EvaluationConfig:
-    return experiment.evaluation if isinstance(experiment, PureExperiment) else EvaluationConfig()
+def _pictures_kept(experiment: Experiment) -> int:
+    """Test pictures of a set whose LQ and HQ are kept beside the restored one."""
+    return (experiment.evaluation if isinstance(experiment, RestoringExperiment) else EvaluationConfig()).keep
 
 
-def _showing(sets: list[str], keep: int, module: LightningModule) -> list[Callback]:
-    """What is to be seen while it runs. Only the backbone answers; a tokenizer measures its own reconstructions."""
-    shown: list[Callback] = [ImageGrid(sets, keep)]
-    if isinstance(module, ARModule):
-        scores = module.scores
-        shown += [EntropyMap(sets, keep=keep), TextSamples(sets, keep)]
-        shown += [RestorationMetrics(scores.single, stages=["val"], border=scores.border, scorers=scores.scorers)]
-    return shown
-
-
-def _loggers(place: Place) -> list[Logger]:
-    """TensorBoard and CSV in the run's folder; of a run that goes on, without what came after its checkpoint."""
-    root, name = place.folder.parent.parent, place.folder.parent.name
-    version = int(place.folder.name.rpartition("_")[2])
+def _loggers(point: RunPoint) -> list[Logger]:
+    """TensorBoard and CSV in the run's folder; of a resumed run, without what came after its checkpoint."""
+    root, name = point.folder.parent.parent, point.folder.parent.name
+    version = int(point.folder.name.rpartition("_")[2])
     # A step is logged under the number of those before it.
-    board = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=place.step or None)
+    board = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=point.step or None)
     table = CSVLogger(root, name, version=version, flush_logs_every_n_steps=50)
-    if place.step:
-        _keep_curves(table, place)
+    if point.step:
+        _keep_curves(table, point)
     return [board, table]
 
 
 @rank_zero_only
-def _keep_curves(table: CSVLogger, place: Place) -> None:
-    """Lightning's logger removes the file of a run that it is to go on with."""
-    path, aside = place.folder / CURVES, place.folder / f"{CURVES}.before"
+def _keep_curves(table: CSVLogger, point: RunPoint) -> None:
+    """Keep the curves of a resumed run, whose file Lightning's logger removes."""
+    path, aside = point.folder / CURVES, point.folder / f"{CURVES}.before"
     if not aside.exists():  # else an earlier launch was killed below
         if not path.exists():
             return
@@ -127,13 +116,11 @@ def _keep_curves(table: CSVLogger, place: Place) -> None:
     with aside.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         # A row that was cut short by a full disk has no step.
-        rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < place.step]
+        rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < point.step]
         names = list(reader.fieldnames or ["step"])
     writer = table.experiment  # it removes the file now
-    partial = Path(f"{path}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(names)
         csv.DictWriter(file, names, extrasaction="ignore").writerows(rows)
     writer.metrics_keys = names
-    os.replace(partial, path)
     aside.unlink()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.pure import PureExperiment
+from lit_pure.config.experiment import RestoringExperiment
 from lit_pure.metrics import files, protocols
 from lit_pure.metrics.table import METRICS, info_of
 
@@ -77,7 +77,7 @@ def choose(
     return Choice(tuple(usable), labels, left_out, rules.border if rules else 0, protocol)
 
 
-def choose_for_run(experiment: PureExperiment) -> Choice:
+def choose_for_run(experiment: RestoringExperiment) -> Choice:
     """The metrics of a run: those of its protocol, then those that it names.
 
     Raises:
@@ -109,7 +109,7 @@ def choose_for_run(experiment: PureExperiment) -> Choice:
     return choice
 
 
-def metrics_without_truth(experiment: PureExperiment, choice: Choice) -> list[str]:
+def metrics_without_truth(experiment: RestoringExperiment, choice: Choice) -> list[str]:
     """The metrics that cannot measure any test set: they need true pictures, and no set has them."""
     sets = experiment.data.test.values()
     if not sets or any(photos.source or photos.meta_info for photos in sets):

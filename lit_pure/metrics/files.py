@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from lit_pure.files.download import digest, download, whole
+from lit_pure.files import atomic
+from lit_pure.files.download import checked_file, download
 from lit_pure.metrics.table import METRICS, WeightsFile, info_of
 
 State = Literal["present", "absent", "damaged"]
@@ -89,7 +90,7 @@ def sha256(file: WeightsFile) -> str:
 
 @lru_cache(maxsize=64)
 def _cached_digest(path: Path, size: int, changed: int) -> str:
-    return digest(path)
+    return atomic.sha256(path)
 
 
 def verify(key: str) -> None:
@@ -150,7 +151,7 @@ def _copy_from_folder(file: WeightsFile, path: Path, folder: Path, url: str) -> 
     if source is None:
         raise ValueError(f"{folder} does not contain {file.name}; get it: {url}")
     try:
-        with whole(path, file.sha256) as partial:
+        with checked_file(path, file.sha256) as partial:
             shutil.copyfile(source, partial)
     except ValueError as error:
         raise ValueError(f"{source} is damaged ({error}); get it again: {url}") from error

@@ -1,8 +1,8 @@
 """The parts of a decoder-only transformer: rotary positions, attention, gated feed-forward.
 
-Knows tensors and positions. Knows nothing of tokens, losses or sampling, nor of how a cache keeps what was read. Design
-as Chameleon's (arXiv 2405.09818): RMSNorm before each part, LayerNorm on queries and keys per head before the rotation,
-SwiGLU, no biases in projections.
+Knows tensors and positions. Knows nothing of tokens, losses or sampling, or how a cache stores keys and values. The
+design is Chameleon's (arXiv 2405.09818): RMSNorm before each part, LayerNorm on queries and keys per head before the
+rotation, SwiGLU, no biases in projections.
 
 Shape legend: B rows, T positions, H heads, d head channels, D width.
 """
@@ -22,7 +22,7 @@ Angles = tuple[Tensor, Tensor]
 
 
 def attend_causally(q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
-    """Each position sees itself and what stands before it."""
+    """Each position sees itself and all positions before it."""
     q, k, v = (part.transpose(1, 2) for part in (q_BTHd, k_BTHd, v_BTHd))
     return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
@@ -36,13 +36,13 @@ def rotary(positions_BT: Tensor, head_channels: int, theta: float) -> Angles:
 
 
 def rotate(x_BTHd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of channels (i, i + d/2) by its position's angle; more dimensions may lead."""
+    """Rotate each pair of channels (i, i + d/2) by the angle of its position; more leading dimensions are allowed."""
     left, right = x_BTHd.chunk(2, dim=-1)
     return (x_BTHd * cos + torch.cat([-right, left], dim=-1) * sin).to(x_BTHd.dtype)
 
 
 class Attention(nn.Module):
-    """Causal self-attention; q and k are normalised per head with weights that all heads share."""
+    """Causal self-attention; q and k are normalised per head, and all heads share the weights of the norm."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -77,21 +77,21 @@ class Block(nn.Module):
         self.attention_norm, self.ffn_norm = (nn.RMSNorm(config.width, eps=config.norm_eps) for _ in range(2))
         self.attention, self.ffn = Attention(config), FeedForward(config)
         self.dropout = config.dropout
-        self.learn: Learn = Block.compute
-        """How `compute` runs where gradients are wanted: who trains may have it compiled, or computed once more."""
+        self.train_forward: TrainForward = Block.compute
+        """Runs `compute` where gradients are needed; training may replace it by a compiled or checkpointed version."""
 
     def forward(self, x_BTD: Tensor, angles: Angles, mix: Mix | None = None) -> Tensor:
-        """`mix` decides what each position sees; without it, itself and what stands before it."""
+        """`mix` decides what each position sees; without it, attention is causal."""
         if mix is None and torch.is_grad_enabled():
-            return self.learn(self, x_BTD, angles)
+            return self.train_forward(self, x_BTD, angles)
         return self.compute(x_BTD, angles, mix or attend_causally)
 
     def compute(self, x_BTD: Tensor, angles: Angles, mix: Mix = attend_causally) -> Tensor:
-        """What the block is."""
+        """The block's computation."""
         mixed = self.attention(self.attention_norm(x_BTD), angles, mix)
         x_BTD = x_BTD + F.dropout(mixed, self.dropout, self.training)
         return x_BTD + F.dropout(self.ffn(self.ffn_norm(x_BTD)), self.dropout, self.training)
 
 
-Learn = Callable[[Block, Tensor, Angles], Tensor]
+TrainForward = Callable[[Block, Tensor, Angles], Tensor]
 """A block's causal pass: block, x (B, T, D), angles -> (B, T, D)."""

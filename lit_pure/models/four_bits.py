@@ -1,6 +1,6 @@
 """A frozen matrix in 4 bits.
 
-Knows bitsandbytes, and is imported only where that is needed. Knows nothing of adapters or of backbones.
+Knows bitsandbytes, and is imported only where 4 bits are needed. Knows nothing of adapters or backbones.
 
 Shape legend: O I output and input channels of a matrix.
 """
@@ -14,21 +14,21 @@ from bitsandbytes.nn.modules import Linear4bit, Params4bit
 from torch import Tensor, nn
 
 BLOCK = 64
-"""Weights that have one scale."""
+"""Weights that share one scale."""
 
 
 class FourBitLinear(Linear4bit):
     """bitsandbytes' NF4 (arXiv 2305.14314) with blocks of `BLOCK` weights, whose scales are kept in 8 bits.
 
-    It computes in the numbers that torch's own matrices would. In state dicts it does not appear: who reads one makes
-    the same matrices from the same start.
+    It computes in the dtype that `nn.Linear` would. State dicts do not hold it: the loader builds the same
+    matrices from the same start.
     """
 
     def __init__(self, matrix: nn.Linear) -> None:
-        """Rounds the weight of `matrix`, which has no bias and stays as it is.
+        """Round the weight of `matrix`, which has no bias and stays as it is.
 
-        Raises ValueError where a block would go over the end of a row: on a processor, bitsandbytes 0.50 gives other
-        numbers back than it took.
+        Raises ValueError where a block would cross the end of a row: on the CPU, bitsandbytes 0.50 then returns
+        different numbers than it was given.
         """
         if matrix.in_features % BLOCK:
             raise ValueError(
@@ -43,15 +43,15 @@ class FourBitLinear(Linear4bit):
         self.to(matrix.weight.device)  # rounds
 
     def forward(self, x: Tensor) -> Tensor:
-        """Theirs keeps to the dtype of its first input, and repacks its weights on processors that have AVX512-BF16."""
+        """Replaces that of bitsandbytes, which keeps the dtype of its first input and repacks for AVX512-BF16."""
         device = x.device.type
         if torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
-        assert self.quant_state is not None, "it is rounded when it is made"
+        assert self.quant_state is not None, "__init__ rounds the weight"
         return matmul_4bit(x, self.weight, quant_state=self.quant_state)
 
-    def dequantised(self) -> Tensor:
-        """The matrix (O, I) that it stands for, in the dtype that it was made from."""
+    def dequantize(self) -> Tensor:
+        """The matrix (O, I) that the 4 bits stand for, in the dtype of the original one."""
         return dequantize_4bit(self.weight.data, self.quant_state)
 
     def _save_to_state_dict(self, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""Cross entropy against a large head without ever holding all logits.
+"""Cross entropy against a large head without holding all logits at one time.
 
 Knows hidden states, a head and integer labels. Knows nothing of what the labels mean.
 
@@ -13,7 +13,7 @@ from torch import Tensor
 ROWS = 64
 """Positions whose normalisers are computed at one time: torch copies their logits for it."""
 WORDS = 4096
-"""Words whose gradients are added at one time where the sum is in float32 and the products are not."""
+"""Words whose gradients are added at one time if the sum is in float32 and the products are not."""
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -41,8 +41,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     grad_hidden[part] = slope_CV @ words_VD
                 if grad_head is not None:
                     _add_product(grad_head, slope_CV, hidden_CD)
-                del slope_CV  # or it would stand beside the next one
-        # No input and no output, so not for `save_for_backward`; this way they can be let go of.
+                del slope_CV  # or it would exist beside the next one
+        # Neither inputs nor outputs, so not for `save_for_backward`; as an attribute they can be freed.
         ctx.gradients = [grad_hidden, None if grad_head is None else grad_head.to(head_VD.dtype)]
         ctx.mark_non_differentiable(loss_N)
         return ((loss_N + z * normaliser_N.square()) * weight_N).sum(), loss_N
@@ -51,14 +51,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> Any:
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
-            raise RuntimeError("linear_cross_entropy goes backward once: its gradients are scaled where they lie")
+            raise RuntimeError("linear_cross_entropy goes backward only once: its gradients are scaled in place")
         return *(None if item is None else item.mul_(grad) for item in gradients), None, None, None, None
 
 
 def _computing(head_VD: Tensor) -> torch.dtype:
-    """Numbers that products are formed in: the head's own, or bfloat16 under autocast to it.
+    """The dtype of the products: the head's own, or bfloat16 under autocast to bfloat16.
 
-    Not float16: gradients are formed before the loss is scaled, and would vanish in it.
+    Never float16: gradients are formed before the loss is scaled, and would underflow.
     """
     kind = head_VD.device.type
     bfloat16 = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
@@ -66,7 +66,7 @@ def _computing(head_VD: Tensor) -> torch.dtype:
 
 
 def _logits(hidden_CD: Tensor, head_VD: Tensor, labels_C: Tensor, loss_C: Tensor, normaliser_C: Tensor) -> Tensor:
-    """Fill in losses and normalisers; the logits in float32."""
+    """The logits in float32; fills in losses and normalisers."""
     logits_CV = (hidden_CD @ head_VD.T).float()
     for rows, piece in zip(logits_CV.split(ROWS), normaliser_C.split(ROWS), strict=True):
         piece.copy_(rows.logsumexp(-1))
@@ -75,7 +75,7 @@ def _logits(hidden_CD: Tensor, head_VD: Tensor, labels_C: Tensor, loss_C: Tensor
 
 
 def _slope(logits_CV: Tensor, labels_C: Tensor, weight_C: Tensor, normaliser_C: Tensor, z: float) -> Tensor:
-    """d loss / d logits = weight ((1 + 2 z normaliser) softmax - one-hot), made in place of the logits."""
+    """d loss / d logits = weight ((1 + 2 z normaliser) softmax - one-hot), computed in place of the logits."""
     slope_CV = logits_CV.sub_(normaliser_C[:, None]).exp_()
     if z:
         slope_CV.mul_(1 + 2 * z * normaliser_C[:, None])
@@ -84,7 +84,7 @@ def _slope(logits_CV: Tensor, labels_C: Tensor, weight_C: Tensor, normaliser_C: 
 
 
 def _add_product(total_VD: Tensor, slope_CV: Tensor, hidden_CD: Tensor) -> None:
-    """total += slope^T hidden without another tensor as large as the total, which is float32."""
+    """total += slope^T hidden, without another tensor as large as the float32 total."""
     if slope_CV.dtype == total_VD.dtype:
         torch.addmm(total_VD, slope_CV.T, hidden_CD, out=total_VD)
         return
@@ -95,34 +95,34 @@ def _add_product(total_VD: Tensor, slope_CV: Tensor, hidden_CD: Tensor) -> None:
 def linear_cross_entropy(
     hidden_ND: Tensor, head_VD: Tensor, labels_N: Tensor, weight_N: Tensor, chunk: int, z: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum of cross entropies (differentiable, once), and each position's own, detached.
+    """The weighted sum of cross entropies (differentiable once), and the cross entropy of each position, detached.
 
-    With logits = hidden head^T and normaliser = log sum exp of a position's logits, a position's loss is
-    normaliser - logits[label] + z normaliser^2; the last part, the z-loss, keeps logits from drifting (PaLM,
-    arXiv 2204.02311, section 5). Sums and normalisers are float32, products in the head's numbers, or bfloat16 under
-    autocast to it.
+    With logits = hidden head^T and normaliser = log sum exp of a position's logits, the loss of a position is
+    normaliser - logits[label] + z normaliser^2. The last part, the z-loss, keeps logits from drifting (PaLM,
+    arXiv 2204.02311, section 5). Sums and normalisers are float32; products have the dtype of the head, or bfloat16
+    under autocast to bfloat16.
 
-    Memory beside what goes in [byte], to the byte as torch's CPU allocator counts it, where hidden and head both want
+    Memory beside the inputs [byte], exactly as torch's CPU allocator counts it, if hidden and head both need
     gradients; C = min(chunk, N), R = min(ROWS, C):
 
-        gradients   N D (bytes of hidden's numbers) + V D 4    bfloat16 heads: + V D 2 at the end, when C V is gone
+        gradients   N D (bytes of hidden's dtype) + V D 4      bfloat16 heads: + V D 2 at the end, when C V is free
         logits      C V 4 + max(R V 4 + R 8, C D 4)            products in bfloat16: C V 4 + C V 2
         positions   N 8
         copies      0                                          float32 under autocast to bfloat16: V D 2 + C D 2
 
     That is 0.46 GB at 8,430 positions, 73,728 words and width 4096 in float32, and 1.21 GB for the head's gradient, as
-    much as the head. The length of the sequences that the positions are taken from is not in it.
+    much as the head. The length of the sequences that hold the positions does not matter.
 
     Args:
-        hidden_ND: any float; what the head sees at label positions.
-        head_VD: one row a word.
+        hidden_ND: hidden states at label positions, any float dtype.
+        head_VD: one row per word.
         labels_N: integers below V.
         weight_N: float32, constant.
         chunk: positions whose logits exist at one time.
         z: weight of the z-loss.
 
     Returns:
-        The loss () with z-loss, and the cross entropies (N,) without, both float32.
+        The loss () with z-loss, and the cross entropies (N,) without it, both float32.
     """
     result: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_ND, head_VD, labels_N, weight_N, chunk, z

@@ -1,7 +1,7 @@
 """The next-token backbone: integers in, hidden states and logits out.
 
-Knows how blocks are stacked, trained in one pass and fed step by step with a cache. Knows no vocabulary: only how many
-rows the embedding has. At the default config it is PURE's 7.08B transformer.
+Knows how blocks are stacked, trained in one pass, and fed step by step with a cache. Knows no vocabulary, only the
+number of rows of the embedding. The default config is PURE's 7.08B transformer.
 
 Shape legend: B rows, R rows of all caches, T positions, D width, V vocabulary, N rows that belong together.
 """
@@ -18,13 +18,13 @@ from lit_pure.models.cache import KVCache
 from lit_pure.models.losses import linear_cross_entropy
 
 INITIAL_STD = 0.02
-"""Standard deviation of fresh weights, Chameleon's."""
+"""Standard deviation of initial weights, as Chameleon's."""
 
 
 class Head(nn.Linear):
-    """From hidden states to logits, or straight to the loss, which never holds all logits.
+    """From hidden states to logits, or directly to the loss, which never holds all logits.
 
-    Both ways go through the module's call: what cuts parameters into pieces gathers them there.
+    Both ways go through the module's call, because FSDP gathers the parameters there.
     """
 
     @overload
@@ -62,7 +62,7 @@ class NextTokenBackbone(nn.Module):
         self.apply(_initialise)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
-        """Hidden states (B, T, D) after the last norm, each of what stands at or before it; for training."""
+        """Hidden states (B, T, D) after the last norm, under causal attention; for training."""
         positions_1T = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
         angles = rotary(positions_1T, self._head_channels, self.config.rope_theta)
         x_BTD = self.embed(ids_BT)
@@ -71,35 +71,33 @@ class NextTokenBackbone(nn.Module):
         return self.norm(x_BTD)
 
     def logits(self, ids_BT: Tensor) -> Tensor:
-        """Logits (B, T, V) of every position: for short sequences and tests; training asks the head for the loss."""
+        """Logits (B, T, V) of every position, for short sequences and tests; training gets its loss from the head."""
         return self.head(self(ids_BT))
 
     def feed(self, ids_RT: Tensor, caches: Sequence[KVCache]) -> Tensor:
-        """Let each row read ids after what its cache holds; hidden states (R, T, D).
+        """Read ids in each row behind the positions in its cache; hidden states (R, T, D).
 
-        The rows of the caches, one after the other, are the rows of `ids_RT`. Keys and values are stored, but rows do
-        not grow until `KVCache.take` says how many of the ids are theirs; so feeding twice changes nothing.
+        The rows of the caches, one after the other, are the rows of `ids_RT`. Keys and values are stored, but a row
+        grows only when `KVCache.commit` says how many of the ids it keeps. So feeding twice changes nothing.
         """
-        visits = [cache.visit(ids_RT.shape[1]) for cache in caches]
-        sizes = [len(visit.positions_BT) for visit in visits]
-        angles = rotary(
-            torch.cat([visit.positions_BT for visit in visits]), self._head_channels, self.config.rope_theta
-        )
+        steps = [cache.begin_step(ids_RT.shape[1]) for cache in caches]
+        sizes = [len(step.positions_BT) for step in steps]
+        angles = rotary(torch.cat([step.positions_BT for step in steps]), self._head_channels, self.config.rope_theta)
         x_RTD = self.embed(ids_RT)
         for layer, block in enumerate(self.blocks):
 
             def mix(q: Tensor, k: Tensor, v: Tensor, layer: int = layer) -> Tensor:
-                parts = zip(visits, *(part.split(sizes) for part in (q, k, v)), strict=True)
-                return torch.cat([visit.attend(layer, *part) for visit, *part in parts])
+                parts = zip(steps, *(part.split(sizes) for part in (q, k, v)), strict=True)
+                return torch.cat([step.attend(layer, *part) for step, *part in parts])
 
             x_RTD = block(x_RTD, angles, mix)
         return self.norm(x_RTD)
 
     @torch.no_grad()
-    def start_rows_from(self, rows_N: Tensor, vectors_NC: Tensor, generator: torch.Generator) -> None:
-        """Let rows of embedding and head start as random projections of unit vectors, so that near ones start near.
+    def init_rows_from(self, rows_N: Tensor, vectors_NC: Tensor, generator: torch.Generator) -> None:
+        """Initialise rows of embedding and head as random projections of unit vectors: near vectors give near rows.
 
-        Each matrix has its own projection; entries keep the standard deviation of the usual start.
+        Each matrix has its own projection. The standard deviation of the entries is `INITIAL_STD`, as of all weights.
         """
         for matrix_VD in (self.embed.weight, self.head.weight):
             projection_CD = torch.randn(vectors_NC.shape[1], matrix_VD.shape[1], generator=generator)

@@ -1,7 +1,7 @@
-"""In which numbers a backbone decodes: its dtype, and weights rounded to 8 bits.
+"""The dtype in which a backbone decodes, and weights rounded to 8 bits.
 
-Knows which parts of a backbone may be rounded. The rounding itself is torchao's. For sampling only: a backbone that is
-prepared here is not trained any more.
+Knows which parts of a backbone may be rounded; torchao does the rounding. For sampling only: a backbone prepared here
+cannot be trained any more.
 """
 
 import torch
@@ -14,9 +14,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def prepare(backbone: NextTokenBackbone, config: SamplingConfig) -> NextTokenBackbone:
-    """Cast the backbone and round the matrices of its blocks, as configured, in place.
+    """Cast the backbone and round the matrices of its blocks in place, as configured.
 
-    Embedding, norms and head stay as they are: the head decides entropies. Raises ValueError where torchao is missing.
+    Embedding, norms and head are not rounded: the head decides the entropies. Raises ValueError if torchao is missing.
     """
     if config.dtype != "stored":
         backbone.to(DTYPES[config.dtype])

@@ -1,8 +1,8 @@
 """The visual tokenizer: LlamaGen's VQ model (arXiv 2406.06525), every size in the config.
 
-Knows pictures and codes: `(B, 3, H, W)` in [0, 1] <-> `(B, h, w)` integers; the network's own range [-1, 1] stays in
-here. Knows nothing of ids or sequences. With the default config it is LlamaGen's VQ-8; `stem > 1` folds blocks of
-pixels into channels first, because convolutions at full resolution are what makes a small tokenizer slow.
+Knows pictures and codes: `(B, 3, H, W)` in [0, 1] <-> `(B, h, w)` integers. The network's own range [-1, 1] stays
+inside. Knows nothing of ids or sequences. The default config is LlamaGen's VQ-8. `stem > 1` first folds blocks of
+pixels into channels, because convolutions at full resolution make a small tokenizer slow.
 
 Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N codes, C channels.
 """
@@ -17,7 +17,7 @@ from lit_pure.config.tokenizer import VQConfig
 
 
 class ResBlock(nn.Module):
-    """GroupNorm, swish, 3x3 convolution, twice, beside a shortcut."""
+    """GroupNorm, swish and 3x3 convolution, twice, with a shortcut."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Upsample(nn.Module):
 
 
 def _level(channels_in: int, channels_out: int, blocks: int, attention: bool) -> list[nn.Module]:
-    """Residual blocks of one resolution, each followed by attention where asked."""
+    """Residual blocks of one resolution, each followed by attention if asked."""
     layers: list[nn.Module] = []
     for index in range(blocks):
         layers.append(ResBlock(channels_in if index == 0 else channels_out, channels_out))
@@ -122,7 +122,7 @@ def make_decoder(config: VQConfig) -> nn.Sequential:
 
 
 class VQTokenizer(nn.Module):
-    """Pictures to codes and back, with an L2-normalised codebook."""
+    """Encodes pictures as codes and decodes them, with an L2-normalised codebook."""
 
     def __init__(self, config: VQConfig) -> None:
         super().__init__()
@@ -145,11 +145,11 @@ class VQTokenizer(nn.Module):
                 f"a picture of {height}x{width} px cannot be cut into codes of {self.downsample} px; pad it"
             )
         z_BDhw = self.to_code(self.encoder(image_B3HW * 2 - 1))
-        # Not in what autocast computed it in: bfloat16 cannot tell neighbouring codes apart.
+        # Not in the dtype of autocast: bfloat16 cannot distinguish neighbouring codes.
         return F.normalize(z_BDhw.movedim(1, -1).to(self.codebook_ND.dtype), dim=-1)
 
     def nearest(self, latents_BhwD: Tensor) -> Tensor:
-        """The code of the nearest entry; on the unit sphere the nearest is the one with the largest cosine."""
+        """The code of the nearest entry, which on the unit sphere has the largest cosine."""
         with torch.autocast(latents_BhwD.device.type, enabled=False):
             return (latents_BhwD @ F.normalize(self.codebook_ND, dim=-1).T).argmax(-1)
 
@@ -175,19 +175,19 @@ class VQTokenizer(nn.Module):
         return (pixels_B3HW + 1) / 2
 
     def forward(self, image_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Reconstruction (B, 3, H, W), codes (B, h, w), codebook loss and commitment loss (both unweighted)."""
+        """Reconstruction (B, 3, H, W), codes (B, h, w), codebook loss and commitment loss (both without weight)."""
         latents_BhwD = self.latents(image_B3HW)
         codes_Bhw = self.nearest(latents_BhwD)
         chosen_BhwD = self.lookup(codes_Bhw)
         codebook_loss = F.mse_loss(chosen_BhwD, latents_BhwD.detach())
         commit_loss = F.mse_loss(latents_BhwD, chosen_BhwD.detach())
-        # Straight-through: forward takes the code, backward passes to the encoder.
+        # Straight-through: forward uses the code, backward passes the gradient to the encoder.
         straight_BhwD = latents_BhwD + (chosen_BhwD - latents_BhwD).detach()
         return self.render(straight_BhwD), codes_Bhw, codebook_loss, commit_loss
 
     @torch.no_grad()
     def restart(self, unused_N: Tensor, latents_MD: Tensor, generator: torch.Generator) -> int:
-        """Move unused codes (True in `unused_N`) onto random encoder outputs; returns how many."""
+        """Move unused codes (True in `unused_N`) to random encoder outputs; returns their number."""
         where = unused_N.nonzero().flatten()
         picks = torch.randint(len(latents_MD), (len(where),), generator=generator)
         self.codebook_ND[where] = latents_MD[picks.to(latents_MD.device)]

@@ -1,15 +1,17 @@
 """Weights on disk: safetensors with a config.json beside them.
 
-Knows the kinds of weights we publish (tokenizer, dem, pure, and a restorer made of two of them), how to read and write
-each strictly, and how to tell whether they are still what was written. Knows nothing of training. No pickle is read.
+Knows how to read and write weights of any kind strictly, and how to verify that they are unchanged. Of the kinds that
+we publish it knows the tokenizer's; the estimator's is in `degradation/weights.py`, a family's own in its folder. Knows
+nothing of training. Reads no pickle.
 
-What is large is written as several files with an index, as Hugging Face does. Reading maps the files into memory:
-tensors become the model's own without a copy, in the dtype they were stored in.
+Large weights become several files with an index, as on Hugging Face. Reading maps the files into memory: the model
+takes the tensors without a copy, in the dtype in which they were stored.
 """
 
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,101 +23,87 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lit_pure.config.dem import DemConfig
-from lit_pure.config.pure import BackboneConfig, RestorerConfig
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.degradation.dem import DegradationEstimator
-from lit_pure.files.atomic import sha256, write_json
+from lit_pure.files.atomic import sha256, whole_file, write_json
 from lit_pure.models.vq import VQTokenizer
 
-Config = TypeVar("Config", VQConfig, DemConfig, BackboneConfig, RestorerConfig)
+Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 LARGEST_FILE = 5_000_000_000
-"""Bytes; above it the weights become several files."""
-AGAIN = "make the run again or name another one"
-"""What to do about our own files; foreign ones have another remedy."""
+"""Larger weights become several files [byte]."""
+REMEDY = "make the run again or name another one"
+"""For errors in our own files; foreign files have another remedy."""
 
 
 def save_tokenizer(folder: Path, model: VQTokenizer) -> None:
     """Write a visual tokenizer."""
-    _save(folder, "tokenizer", asdict(model.config), model.state_dict())
+    save(folder, "tokenizer", asdict(model.config), model.state_dict())
 
 
 def load_tokenizer(folder: Path) -> VQTokenizer:
     """Read a visual tokenizer, frozen, in float32. Raises ValueError naming folder and remedy."""
-    config = _config(folder, "tokenizer", VQConfig)
-    return filled(lambda: VQTokenizer(config), read_state(folder), folder).float()
-
-
-def save_dem(folder: Path, model: DegradationEstimator) -> None:
-    """Write a degradation estimator with its thresholds."""
-    _save(folder, "dem", asdict(model.config), model.state_dict())
-
-
-def load_dem(folder: Path) -> DegradationEstimator:
-    """Read a degradation estimator, frozen, in float32. Raises ValueError naming folder and remedy."""
-    config = _config(folder, "dem", DemConfig)
-    return filled(lambda: DegradationEstimator(config), read_state(folder), folder).float()
+    config = read_config(folder, "tokenizer", VQConfig)
+    return load_frozen(lambda: VQTokenizer(config), read_state(folder), folder).float()
 
 
 def save_rounded(source: Path, out: Path, dtype: torch.dtype) -> None:
-    """Write a folder of weights again in `dtype`, half the size of float32 in float16.
+    """Copy a folder of weights, cast to `dtype`; float16 takes half the size of float32.
 
-    Raises ValueError where a number is too large for it, or what reading and writing raise.
+    Raises ValueError where a number is too large for `dtype`, or reading or writing fails.
     """
     stored, state = _description(source), read_state(source)
     rounded = {name: item.to(dtype) if item.is_floating_point() else item for name, item in state.items()}
     if wrong := [name for name, item in rounded.items() if not item.isfinite().all()]:
-        raise ValueError(f"{source}: {wrong[0]} holds numbers that {dtype} cannot; choose another")
+        raise ValueError(f"{source}: {wrong[0]} has numbers too large for {dtype}; choose another dtype")
     beside = [path.name for path in source.glob("*.json") if path.name not in ("config.json", INDEX)]
     out.mkdir(parents=True, exist_ok=True)
     for name in beside:
         shutil.copyfile(source / name, out / name)
-    _save(out, stored["kind"], stored["config"], rounded, sorted(beside))
+    save(out, stored["kind"], stored["config"], rounded, sorted(beside))
 
 
-def check(folder: Path) -> bool:
-    """Whether the files are those that were written: True where their digests agree, False where none were recorded.
+def verify(folder: Path) -> bool:
+    """Compare the files with their recorded digests: True if they agree, False if no digests were recorded.
 
     Raises ValueError naming a file that is missing, incomplete or changed.
     """
     recorded: dict[str, str] = _description(folder).get("sha256", {})
     for path in (folder / name for name in sorted({*weight_files(folder), *recorded})):
         if not path.is_file():
-            raise ValueError(f"{path} is missing; {AGAIN}")
+            raise ValueError(f"{path} is missing; {REMEDY}")
         if path.suffix == ".safetensors":
             _refuse_incomplete(path)
         if recorded and sha256(path) != recorded.get(path.name):
-            raise ValueError(f"{path} is not what was written (its sha256 differs); {AGAIN}")
+            raise ValueError(f"{path} is not what was written (its sha256 differs); {REMEDY}")
     return bool(recorded)
 
 
-def weight_files(folder: Path, remedy: str = AGAIN) -> list[str]:
-    """The names of a folder's safetensors files, from its index where it has one. Raises ValueError without any."""
+def weight_files(folder: Path, remedy: str = REMEDY) -> list[str]:
+    """The names of a folder's safetensors files, from its index if it has one. Raises ValueError if there are none."""
     if (folder / INDEX).is_file():
-        return indexed(folder / INDEX, remedy)
+        return files_in_index(folder / INDEX, remedy)
     if not (folder / SINGLE).is_file():
         raise ValueError(f"{folder / SINGLE} is missing; {remedy}")
     return [SINGLE]
 
 
-def indexed(path: Path, remedy: str) -> list[str]:
-    """The files that an index names. Raises ValueError where it cannot be read, or one is missing."""
+def files_in_index(path: Path, remedy: str) -> list[str]:
+    """The files that an index names. Raises ValueError where it cannot be read or a file is missing."""
     try:
         names = sorted(
             {Path(name).name for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is no index of weight files ({error}); {remedy}") from error
+        raise ValueError(f"{path} is not an index of weight files ({error}); {remedy}") from error
     if missing := [name for name in names if not (path.parent / name).is_file()]:
         raise ValueError(f"{path.parent} lacks {', '.join(missing)}, which {path.name} names; {remedy}")
     return names
 
 
-def read_state(folder: Path, remedy: str = AGAIN) -> dict[str, Tensor]:
-    """All tensors of a folder's safetensors files, mapped rather than read. Raises ValueError naming the file."""
+def read_state(folder: Path, remedy: str = REMEDY) -> dict[str, Tensor]:
+    """All tensors of a folder's safetensors files, mapped into memory. Raises ValueError naming the file."""
     state: dict[str, Tensor] = {}
     for path in (folder / name for name in weight_files(folder, remedy)):
         try:
@@ -125,10 +113,10 @@ def read_state(folder: Path, remedy: str = AGAIN) -> dict[str, Tensor]:
     return state
 
 
-def filled(make: Callable[[], Model], state: Mapping[str, Tensor], source: Path) -> Model:
-    """The model with a state's tensors as its own, frozen and in evaluation. Raises ValueError where they misfit.
+def load_frozen(make: Callable[[], Model], state: Mapping[str, Tensor], source: Path) -> Model:
+    """A model whose tensors are those of `state`, frozen and in evaluation mode. Raises ValueError if they do not fit.
 
-    It is built without memory, so that nothing exists twice.
+    It is built on the meta device, so that no tensor exists twice.
     """
     with torch.device("meta"):
         model = make()
@@ -136,31 +124,29 @@ def filled(make: Callable[[], Model], state: Mapping[str, Tensor], source: Path)
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{source / SINGLE} does not fit its config.json: {' '.join(str(error).split())}") from error
-    assert not any(item.is_meta for item in [*model.parameters(), *model.buffers()]), "a buffer that is not saved"
+    assert not any(item.is_meta for item in [*model.parameters(), *model.buffers()]), "a buffer that state dicts lack"
     return model.requires_grad_(False).eval()
 
 
 def write_state(folder: Path, state: Mapping[str, Tensor], largest: int | None = None) -> list[str]:
     """Write tensors as one file, or several with an index; returns the names of the safetensors files.
 
-    Files that stood there are replaced only once all new ones are whole. Raises ValueError where it cannot be done.
+    Existing files are replaced only once all new ones are complete. Raises ValueError where that fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plan = split_torch_state_dict_into_shards(dict(state), max_shard_size=largest or LARGEST_FILE)
     names = sorted(plan.filename_to_tensors)
-    partials = {name: folder / f"{name}.partial" for name in names}
     try:
-        for name, partial in partials.items():
-            part = {key: state[key].detach().cpu().contiguous() for key in plan.filename_to_tensors[name]}
-            save_file(part, partial, metadata={"format": "pt"})
-            partial.chmod(0o644)  # safetensors makes it readable to its owner alone
+        with ExitStack() as files:
+            for name in names:
+                # One name for all processes: the next attempt overwrites what a killed one left, which may be large.
+                partial = files.enter_context(whole_file(folder / name, folder / f"{name}.partial"))
+                part = {key: state[key].detach().cpu().contiguous() for key in plan.filename_to_tensors[name]}
+                save_file(part, partial, metadata={"format": "pt"})
+                partial.chmod(0o644)  # safetensors lets only the owner read it
     except (OSError, SafetensorError) as error:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
         size = sum(item.numel() * item.element_size() for item in state.values()) / 1e9
         raise ValueError(f"{folder} cannot be written ({error}); make room, {size:.2f} GB are needed") from error
-    for name, partial in partials.items():
-        partial.replace(folder / name)
     if plan.is_sharded:
         write_json(folder / INDEX, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
     else:
@@ -170,7 +156,7 @@ def write_state(folder: Path, state: Mapping[str, Tensor], largest: int | None =
     return names
 
 
-def _save(
+def save(
     folder: Path,
     kind: str,
     config: dict[str, Any],
@@ -188,11 +174,11 @@ def _description(folder: Path) -> dict[str, Any]:
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {AGAIN}") from error
+        raise ValueError(f"{path} cannot be read ({error}); {REMEDY}") from error
     return stored
 
 
-def _config(folder: Path, kind: str, schema: type[Config]) -> Config:
+def read_config(folder: Path, kind: str, schema: type[Config]) -> Config:
     stored = _description(folder)
     if stored.get("kind") != kind:
         raise ValueError(
@@ -204,9 +190,9 @@ def _config(folder: Path, kind: str, schema: type[Config]) -> Config:
 
 
 def _refuse_incomplete(path: Path) -> None:
-    """A safetensors file says in its head how long it is; opening compares."""
+    """Open a safetensors file, which compares its length with the one in its header."""
     try:
         with safe_open(path, framework="pt"):
             pass
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} is incomplete ({error}); {AGAIN}") from error
+        raise ValueError(f"{path} is incomplete ({error}); {REMEDY}") from error

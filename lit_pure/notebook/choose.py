@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lit_pure.config.compose import changes
-from lit_pure.config.pure import PureExperiment
+from lit_pure.families.table import family_of, require_restoring
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import MissingRun, Run
 
@@ -44,12 +44,11 @@ def chosen_restorer(name: str = "") -> Run:
     """
     if name:
         run = runs.require(name)
-        if not isinstance(experiment := run.experiment(), PureExperiment):
-            raise ValueError(f"{run.label} is of family {experiment.family}, which restores nothing; name a pure one")
+        require_restoring(run)
         return run
     listed = [runs.require(item) for item in _from_environment()]
     for run in listed or _oldest_first()[::-1]:
-        if isinstance(run.experiment(), PureExperiment):
+        if family_of(run).restores:
             return run
     raise MissingRun("there is no finished run that restores pictures; make one with: make exp NAME=demo")
 

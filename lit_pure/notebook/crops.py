@@ -17,7 +17,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lit_pure.images.color import luma
-from lit_pure.notebook.entrants import BICUBIC, RESTORED, Entrant, kept_by_any, other_pictures
+from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ, RESTORED
+from lit_pure.notebook.entrants import Entrant, kept_by_any, other_pictures
 from lit_pure.notebook.style import DPI, HIGHLIGHT, WIDTH, Panel, axes, draw_panel, styled
 
 
@@ -92,7 +93,7 @@ def side_by_side(all_of_them: Mapping[str, Entrant], name: str, box: Box | None 
     box = box or busiest(whole_3HW, min(size) * 3 // 8)
     if min(box.top, box.left) < 0 or box.top + box.height > size[0] or box.left + box.width > size[1]:
         raise ValueError(f"{box} does not lie in the picture of {size[0]} x {size[1]} px")
-    parts = {"LQ": lq_3hw, **shown, "ground truth": hq_3HW}
+    parts = {LQ: lq_3hw, **shown, GROUND_TRUTH: hq_3HW}
     panels = [Panel(label, box.cut(picture, size)) for label, picture in parts.items() if picture is not None]
     left_out = [label for label in found if label not in shown]
     note = f"; other pictures, left out: {', '.join(left_out)}" if left_out else ""

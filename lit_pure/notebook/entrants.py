@@ -16,12 +16,12 @@ from torch import Tensor
 
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import read_bytes, read_image
+from lit_pure.images.labels import BICUBIC, RESTORED
 from lit_pure.metrics.rows import FILE, KEYS, read_rows
 from lit_pure.metrics.table import info_or_plain
 from lit_pure.notebook.style import GREY, color_of
 from lit_pure.runs.folder import Run
 
-BICUBIC, RESTORED = "bicubic", "restored"
 SAME = 1e-3
 """Bicubic scores of one picture that differ by more, relatively, are of different LQ pictures."""
 

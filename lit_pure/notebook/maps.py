@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.families.pure.sampling.logits import dynamic_k
 from lit_pure.images.color import luma
+from lit_pure.images.labels import RESTORED
 from lit_pure.images.maps import dark_map
 from lit_pure.notebook.style import (
     COLORS,
@@ -55,7 +56,7 @@ def entropy(subject: Subject, answer: Answer) -> Figure:
     entropy_hw = answer.entropy_hw.cpu()
     limits = range_of(entropy_hw)
     figure, places = axes(1, 3, WIDTH, 3.6)
-    draw_panel(places[0], Panel("restored", answer.image_3ss))
+    draw_panel(places[0], Panel(RESTORED, answer.image_3ss))
     draw_panel(places[1], Panel("entropy over it", over_picture(entropy_hw, answer.image_3ss, *limits)))
     title = f"entropy of each code: mean {float(entropy_hw.mean()):.2f} nats"
     draw_map(places[2], entropy_hw, title, f"nats (at most {ceiling:.1f})", limits, colors=DARK_IS_HIGH)

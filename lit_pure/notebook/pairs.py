@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lit_pure.images.labels import GROUND_TRUTH
 from lit_pure.metrics.table import MetricInfo, info_or_plain
 from lit_pure.notebook.entrants import Entrant, kept_by_any, together
 from lit_pure.notebook.style import FAINT, INK, WIDTH, Panel, axes, draw_map, draw_panel, styled
@@ -85,7 +86,7 @@ def extremes(first: Entrant, second: Entrant, metric: str, count: int = 2, test_
                 Panel(f"{one.label}\n{info.label} {info.rounded(row[name])}", picture, "not kept", frame)
                 for one, name, picture, frame in zip((first, second), ("first", "second"), made, frames, strict=True)
             ),
-            Panel("ground truth", hq_3HW, "not kept"),
+            Panel(GROUND_TRUTH, hq_3HW, "not kept"),
         ]
         for place, panel in zip(line, panels, strict=False):
             draw_panel(place, _without_note(panel))

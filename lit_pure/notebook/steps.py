@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from lit_pure.config.dem import LEVELS
 from lit_pure.degradation.kernels import DELTA, Kernel
 from lit_pure.degradation.pipeline import Degradation, Noise, Resize, stages
+from lit_pure.images.labels import GROUND_TRUTH
 from lit_pure.notebook.style import COLORS, INK, WIDTH, Panel, axes, draw_panel, sheet, styled
 from lit_pure.notebook.subject import Subject
 
@@ -53,7 +54,7 @@ def after_each_step(subject: Subject) -> Figure:
     if subject.degradation is None or subject.hq_3HW is None:
         return sheet([Panel("LQ, as given", subject.lq_3hw)], 1)
     words = in_words(subject.degradation)
-    panels = [Panel("ground truth", subject.hq_3HW, f"{subject.hq_3HW.shape[2]} x {subject.hq_3HW.shape[1]} px")]
+    panels = [Panel(GROUND_TRUTH, subject.hq_3HW, f"{subject.hq_3HW.shape[2]} x {subject.hq_3HW.shape[1]} px")]
     for step, image_3yx in stages(subject.hq_3HW, subject.degradation, subject.scale):
         if step in words and words[step] != LEFT_OUT:
             number = len(panels)

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from lit_pure.config.dem import Level
 from lit_pure.config.experiment import Experiment
-from lit_pure.config.pure import PureExperiment, SamplingConfig
+from lit_pure.config.pure import SamplingConfig
+from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.degradation.pipeline import Degradation, apply, draw
+from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sampling.decode import Decoded
-from lit_pure.families.table import restorer_of
-from lit_pure.images.colorfix import fix_colors
+from lit_pure.families.table import require_restoring, restorer_of
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, from_bytes, read_image
-from lit_pure.lit.data import DEGRADATION_DRAW, Batch, generators
-from lit_pure.models import weights
+from lit_pure.lit.data import Batch, generators
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -153,20 +153,18 @@ def ask(subject: Subject, sampling: SamplingConfig | None = None) -> Answer:
     device = next(own.backbone.parameters()).device
     with torch.inference_mode():
         enlarged_B3ss = resize(subject.lq_3hw[None].to(device), own.size, own.size)
-        decoded = asked.answer(enlarged_B3ss, [subject.name])
-        made_B3ss = own.tokenizer.decode(decoded.codes_Bhw)
-        fixed_B3ss = fix_colors(made_B3ss, enlarged_B3ss, own.restoring.color_fix)
-        lq_codes_hw = own.tokenizer.encode(enlarged_B3ss)[0]
-    return Answer(sampling, decoded, fixed_B3ss[0].clamp(0, 1).cpu(), lq_codes_hw)
+        lq_codes_Bhw = own.tokenizer.encode(enlarged_B3ss)
+        decoded = asked.answer(lq_codes_Bhw, [subject.name])
+        [restored] = asked.restorations(enlarged_B3ss, decoded, own.restoring.color_fix)
+    return Answer(sampling, decoded, restored.image_3HW.clamp(0, 1).cpu(), lq_codes_Bhw[0])
 
 
 def _subject(
     run: Run, name: str, lq_3hw: Tensor, hq_3HW: Tensor | None, degradation: Degradation | None, caption: str
 ) -> Subject:
-    experiment = run.experiment()
-    if not isinstance(experiment, PureExperiment):
-        raise ValueError(f"{run.label} is of family {experiment.family}, which restores nothing; name a pure one")
-    restorer = restorer_of(run)
+    experiment, restorer = require_restoring(run), restorer_of(run)
+    if not isinstance(restorer, Restorer):
+        raise ValueError(f"{run.label} is of family {experiment.family}, whose answers are not tokens; name a pure one")
     if torch.accelerator.is_available():
         restorer = restorer.to(torch.accelerator.current_accelerator() or torch.device("cpu"))
     scale = experiment.data.degradation.scale
@@ -180,7 +178,7 @@ def _judge(run: Run, lq_3hw: Tensor) -> Judgement | None:
         return None
     source = runs.require(name)
     known = source.experiment().data
-    dem: DegradationEstimator = weights.load_dem(source.weights)
+    dem: DegradationEstimator = load_dem(source.weights)
     scores_B2 = dem.score(lq_3hw[None], known.size // known.degradation.scale)
     [levels] = dem.labels(scores_B2)
     (blur, noise), (low, high) = scores_B2[0].tolist(), dem.thresholds_22.tolist()

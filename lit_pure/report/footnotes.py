@@ -56,7 +56,7 @@ def notes(
         yield from _interval_notes(layout, placed)
     if searched:
         for row, name in missing_runs(layout):
-            yield f"{row}: no finished run of {name}; make it with: {runs.maker(name)}"
+            yield f"{row}: no finished run of {name}; make it with: {runs.make_command(name)}"
 
 
 _APART = {

@@ -11,13 +11,12 @@ from typing import Any
 
 import yaml
 
+from lit_pure.families.table import family_by_summary
 from lit_pure.metrics import rows
 from lit_pure.runs.folder import COMPLEXITY, Run
 
 BICUBIC = "bicubic_"
 """Prefix of the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
-OWN = {"tokenizer": "reconstructed", "dem": "estimated"}
-"""What a family does with a test picture, where it does not restore it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class RunResult:
 
 def method_of(run: Run) -> str:
     """The name of the run's own pictures in `scores.csv` and in tables."""
-    return OWN.get(str(run.summary().get("family")), "restored")
+    return family_by_summary(run).method
 
 
 def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:

@@ -1,8 +1,8 @@
-"""The checkpoints of a run, as they lie on disk: which are complete, which is the newest, which go.
+"""The checkpoints of a run on disk: which are complete, which is the newest, which are removed.
 
-Knows folders `step=00000015` and the mark `complete.json`, which is written last of all: it names each file of the
-checkpoint with its size. A folder without the mark, or with files of other sizes, is what a killed process left; it is
-no checkpoint. Knows nothing of what the files hold, and imports no torch.
+Knows folders `step=00000015` and the mark `complete.json`, which is written last and names each file of the checkpoint
+with its size. A folder without the mark, or with files of other sizes, was left by a killed process and is not a
+checkpoint. Knows nothing of what the files hold, and imports no torch.
 """
 
 import json
@@ -13,39 +13,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = "checkpoints"
-"""Where a run folder has them."""
+"""The folder of checkpoints in a run folder."""
 COMPLETE = "complete.json"
-"""The mark: step, epoch, val/loss where it is known, number of processes, and the files with their sizes [bytes]."""
+"""The mark: step, epoch, val/loss if known, number of processes, and the files with their sizes [byte]."""
 SCORE = "val/loss"
-"""What the best checkpoint has least of."""
+"""The best checkpoint has the lowest."""
 _PATTERN = "step=*"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete one."""
+    """A complete checkpoint."""
 
     folder: Path
     step: int
-    """Optimizer steps that are done."""
+    """Finished optimizer steps."""
     score: float | None = None
-    """Loss of the validation at this step; None where there was none, or it is not finite."""
+    """The validation loss at this step; None without a validation, or if it is not finite."""
 
 
 def path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step is, below a run's folder of checkpoints."""
+    """The folder of a step's checkpoint, below a run's folder of checkpoints."""
     return folder / f"step={step:08d}"
 
 
 def read(folder: Path) -> Checkpoint | None:
-    """The checkpoint in a folder `step=...`; None where it is not complete."""
+    """The checkpoint in a folder `step=...`; None if it is not complete."""
     try:
         mark = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
         whole = all((folder / name).stat().st_size == size for name, size in mark["files"].items())
         score = mark.get(SCORE)
         known = isinstance(score, float) and math.isfinite(score)
         return Checkpoint(folder, int(mark["step"]), score if known else None) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no mark, or half of one
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the mark is missing or damaged
         return None
 
 
@@ -61,40 +61,40 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def clear_incomplete(folder: Path) -> list[Path]:
-    """Remove what killed processes left below a folder of checkpoints; gives what was removed.
+    """Remove what killed processes left below a folder of checkpoints; returns what was removed.
 
-    Nobody may be writing there.
+    No process may be writing there.
     """
-    left = [each for each in sorted(folder.glob(_PATTERN)) if each.is_dir() and read(each) is None]
-    for each in left:
+    incomplete = [each for each in sorted(folder.glob(_PATTERN)) if each.is_dir() and read(each) is None]
+    for each in incomplete:
         remove(each)
-    return left
+    return incomplete
 
 
 def prune(folder: Path, keep_last: int, keep_best: int) -> list[Path]:
-    """Remove complete checkpoints but the newest and those of the lowest score; gives what was removed.
+    """Remove complete checkpoints except the newest and those with the lowest scores; returns what was removed.
 
     Args:
         folder: a run's folder of checkpoints.
-        keep_last: newest that stay, at least 1.
-        keep_best: of those with a score, how many stay; of equal ones the newest.
+        keep_last: how many of the newest to keep, at least 1.
+        keep_best: how many of those with a score to keep; of equal scores the newest.
     """
     found = complete(folder)
-    stay = {*_newest(found, keep_last), *_best(found, keep_best)}
-    gone = [checkpoint.folder for checkpoint in found if checkpoint not in stay]
-    for each in gone:
+    kept = {*_newest(found, keep_last), *_best(found, keep_best)}
+    removed = [checkpoint.folder for checkpoint in found if checkpoint not in kept]
+    for each in removed:
         remove(each)
-    return gone
+    return removed
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint, its mark first: one that is half removed is not complete. Raises OSError."""
+    """Remove a checkpoint, its mark first, so that a half-removed one is not complete. Raises OSError."""
     (folder / COMPLETE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _newest(found: Sequence[Checkpoint], count: int) -> Sequence[Checkpoint]:
-    assert count >= 1, "a run without any checkpoint cannot go on"
+    assert count >= 1, "a run without any checkpoint cannot be resumed"
     return found[-count:]
 
 

@@ -1,8 +1,8 @@
-"""Run folders: where they are, which are finished, what they say of themselves.
+"""Run folders: where they are, which are finished, and what their files say.
 
-Knows `runs/<experiment>/version_N/` with `config.yaml`, `provenance.json` and `summary.json`; a run is finished once
-its summary stands. Some finished runs are shipped with the project, in `data/runs/<experiment>/shipped/`, and serve
-where there is no own one. Knows nothing of models, and imports no torch, so that reports are quick.
+Knows `runs/<experiment>/version_N/` with `config.yaml`, `provenance.json` and `summary.json`. A run is finished once
+its summary exists. Some finished runs are shipped with the project, in `data/runs/<experiment>/shipped/`; they are used
+where the user has no run. Knows nothing of models, and imports no torch, so that reports are quick.
 """
 
 import json
@@ -14,26 +14,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lit_pure.config.compose import PROJECT, ConfigError, compose, load
 from lit_pure.config.experiment import Experiment
 
 ROOT = Path("runs")
-"""Where runs are kept, below the working directory."""
+"""The folder of runs, below the working directory."""
 SHIPPED_ROOT = PROJECT / "data" / "runs"
-"""Where the finished runs are that come with the project."""
+"""The folder of the shipped runs."""
 SHIPPED = "shipped"
-"""In place of version_N: the run that came with the project."""
+"""The name of a shipped run, in place of version_N."""
 COMPLEXITY = "complexity.json"
-"""What one restoration costs, where `lit-pure bench restore` measured it."""
+"""The cost of one restoration, as `lit-pure bench restore` measured it."""
 PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
 _VERSION = re.compile(r"version_(\d+)")
 _EITHER = re.compile(r"version_\d+|shipped")
 
 
+Kind = TypeVar("Kind", bound=Experiment)
+
+
 class MissingRun(ValueError):
-    """A run that another one needs is not there; the message says which command makes it."""
+    """A needed run is missing; the message names the command that makes it."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run is complete."""
         return (self.folder / "summary.json").is_file()
 
     @property
     def shipped(self) -> bool:
-        """Whether the run came with the project."""
+        """Whether the run is shipped with the project."""
         return self.folder.is_relative_to(SHIPPED_ROOT)
 
     @property
@@ -66,20 +69,28 @@ class Run:
         return self.folder / "weights"
 
     def summary(self) -> dict[str, Any]:
-        """The flat row of figures. Raises ValueError where the file is damaged."""
+        """The flat row of figures. Raises ValueError if the file is damaged."""
         return _read_json(self.folder / "summary.json")
 
     def provenance(self) -> dict[str, Any]:
-        """Where the run came from; `needs` holds the runs it was built on, to the version."""
+        """Where the run comes from; `needs` names the runs that it was built on, with their versions."""
         return _read_json(self.folder / "provenance.json")
 
     def needs(self) -> dict[str, str]:
-        """The runs that stand beside its weights, by role; what training started from is part of these."""
+        """The runs that its weights need, by role; without the start of training, which is part of the weights."""
         return {role: need for role, need in self.provenance()["needs"].items() if role != "start"}
 
     def experiment(self) -> Experiment:
         """The resolved configuration."""
         return load(self.folder / "config.yaml")
+
+    def experiment_as(self, kind: type[Kind]) -> Kind:
+        """The same, of the family that is wanted. Raises ConfigError where it is of another one."""
+        experiment = self.experiment()
+        if not isinstance(experiment, kind):
+            wanted = f"name a run of family {kind.family}"
+            raise ConfigError(f"{self.label} is a run of family {experiment.family}; {wanted}")
+        return experiment
 
 
 def versions(name: str) -> list[Run]:
@@ -91,7 +102,9 @@ def versions(name: str) -> list[Run]:
 
 
 def newest_finished(name: str) -> Run | None:
-    """The newest finished run of an experiment, else its shipped one; `name/version_3` and `name/shipped` name one."""
+    """The newest finished run of an experiment, else its shipped one. `name/version_3` and `name/shipped` ask for one
+    run.
+    """
     head, _, last = name.rpartition("/")
     if _EITHER.fullmatch(last):
         candidates = [Run((SHIPPED_ROOT if last == SHIPPED else ROOT) / head / last)]
@@ -101,45 +114,46 @@ def newest_finished(name: str) -> Run | None:
 
 
 def require(name: str) -> Run:
-    """The newest finished run of an experiment, named as it is or by its folder (`runs/demo/version_0/`, as shells
-    complete it). Raises MissingRun naming the command that makes it.
+    """As `newest_finished`; the name may also be a folder (`runs/demo/version_0/`, as shells complete it).
+
+    Raises MissingRun naming the command that makes the run.
     """
     name = name.rstrip("/").removeprefix(f"{ROOT}/")
     run = newest_finished(name)
     if run is None:
-        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: {maker(name)}")
+        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: {make_command(name)}")
     return run
 
 
 def experiment_of(name: str) -> str:
-    """The experiment of a run's name, which may end in a version."""
+    """The experiment in a run's name, which may end in a version."""
     head, _, last = name.rpartition("/")
     return head if _EITHER.fullmatch(last) else name
 
 
-def maker(name: str) -> str:
+def make_command(name: str) -> str:
     """The command that makes a run: published weights are imported, everything else is trained."""
     experiment = experiment_of(name)
     return f"lit-pure weights {experiment}" if _imports(experiment) else f"make exp NAME={experiment}"
 
 
 def _imports(name: str) -> bool:
-    """Whether an experiment's file, as it stands, has published weights."""
+    """Whether an experiment's file names published weights."""
     try:
         return is_published(compose(name))
-    except ConfigError:  # a run of a file that is gone, or of a sweep
+    except ConfigError:  # the run of a removed file, or of a sweep
         return False
 
 
 def is_published(experiment: Experiment) -> bool:
-    """Whether its weights are imported. Who samples from published weights inherits their source, and needs its own."""
+    """Whether the weights are imported. A sampling experiment inherits `source` but has `needs.weights`."""
     return bool(experiment.source.layout) and not experiment.needs.weights
 
 
 def refuse_training(experiment: Experiment) -> None:
-    """Raises MissingRun where an experiment's weights are published: they are imported, never trained."""
+    """Raises MissingRun if an experiment's weights are published: they are imported, never trained."""
     if is_published(experiment):
-        # Who only has such a base inherits its source, and nothing is imported under that name.
+        # An experiment with such a base inherits its source, but nothing is imported under its own name.
         owner = experiment.name if _imports(experiment.name) else experiment.base
         raise MissingRun(
             f"{experiment.name} has the published weights of {experiment.source.repo}, which are not trained here; "
@@ -154,10 +168,10 @@ def finished() -> list[Run]:
 
 
 def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], command: Sequence[str]) -> dict[str, Any]:
-    """Where a run comes from: git state, versions, command, seed, runs needed, dataset fingerprints."""
+    """Where a run comes from: git state, versions, command, seed, needed runs, dataset fingerprints."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["lit-pure", *command[1:]],  # whatever the path of the program was
+        "command": ["lit-pure", *command[1:]],  # without the path of the program
         "seed": seed,
         "needs": needs,
         "dataset": dataset,
@@ -166,7 +180,7 @@ def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], comman
 
 
 def surroundings(checkout: Path = PROJECT) -> dict[str, Any]:
-    """What code something is made with: git state of a checkout, versions of Python, system and packages."""
+    """The code in use: git state of a checkout, versions of Python, system and packages."""
     return {
         "git": _git_state(checkout),
         "python": sys.version.split()[0],
@@ -176,7 +190,7 @@ def surroundings(checkout: Path = PROJECT) -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
-    from importlib import metadata  # slow, and refusals come through here
+    from importlib import metadata  # slow, and not needed where an experiment is refused
 
     try:
         return metadata.version(name)
@@ -185,7 +199,7 @@ def _version(name: str) -> str | None:
 
 
 def _git_state(checkout: Path) -> dict[str, Any]:
-    """Commit and whether the tree was changed; empty outside a checkout."""
+    """The commit, and whether the tree differs from it; empty outside a checkout."""
     try:
         commit, status = (
             subprocess.run(["git", "-C", str(checkout), *words], capture_output=True, text=True, timeout=20, check=True)
@@ -200,7 +214,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     remedy = "remove the run folder, or make the run again"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # the second includes what is no UTF-8
+    except (OSError, ValueError, RecursionError) as error:  # a ValueError also where it is not UTF-8
         raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} cannot be read (keys and values expected, found {content!r:.40}); {remedy}")

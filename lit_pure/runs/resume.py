@@ -1,4 +1,4 @@
-"""Which run a launch goes on with, and from where.
+"""Which run a launch resumes, and from which checkpoint.
 
 Knows run folders, their settings and their complete checkpoints, and keeps two launches out of one folder. Knows
 nothing of what is trained, and imports no torch.
@@ -21,9 +21,9 @@ from lit_pure.runs.folder import Run
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-"""In a run folder: held by the process that writes to it, let go by the system when that ends, however it ends."""
+"""In a run folder: locked by the process that writes to it. The system unlocks it when that process ends."""
 AUTO, NEVER = "auto", "never"
-"""Values of `trainer.resume` that name no run."""
+"""The values of `trainer.resume` that name no run."""
 ELSEWHERE = {
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "timeout", "compile")),
     *(f"trainer.{name}" for name in ("activation_checkpointing", "accumulate", "peak_flops", "resume")),
@@ -31,55 +31,58 @@ ELSEWHERE = {
     *(f"data.{name}" for name in ("batch_size", "eval_batch_size", "num_workers")),
     "backbone.loss_chunk",
 }
-"""Settings that say where and how a training runs, not what is learned: they may change on the way."""
+"""Settings of where and how a training runs, not of what is learned: a resumed run may change them."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A run folder, and the checkpoint in it to go on from."""
+class RunPoint:
+    """A run folder, and the checkpoint in it to resume from."""
 
     folder: Path
     checkpoint: Path | None = None
+    """None in a new run."""
     step: int = 0
-    """Optimizer steps that are done."""
+    """Finished optimizer steps."""
 
 
-def found(experiment: Experiment, held: ExitStack) -> Place | None:
-    """The run to go on with, as `trainer.resume` says, held until `held` is closed; None begins a new one.
+def find_run(experiment: Experiment, locks: ExitStack) -> RunPoint | None:
+    """The run that `trainer.resume` asks for, locked until `locks` is closed; None asks for a new run.
 
-    `auto` takes the newest unfinished run of the same settings that has a complete checkpoint and is not being written
-    to by another process, unless a newer one of the same settings came to its end.
+    `auto` takes the newest unfinished run of the same settings that has a complete checkpoint and that no other process
+    writes to, unless a newer run of the same settings is finished.
 
     Raises:
-        ConfigError: a run was named that cannot be gone on with.
+        ConfigError: the named run cannot be resumed.
     """
     wanted = experiment.trainer.resume
     if wanted == NEVER or experiment.needs.weights:
         return None
     if wanted != AUTO:
-        return _named(experiment, held)
+        return _find_named(experiment, locks)
     for run in reversed(runs.versions(experiment.name)):
         checkpoint = checkpoints.newest(run.folder / checkpoints.FOLDER)
         if not run.finished and checkpoint is None:
             continue
-        others = _others(run, experiment)
-        if run.finished and not others:
+        differing = _differences(run, experiment)
+        if run.finished and not differing:
             return None
         if run.finished or checkpoint is None:
             continue
-        if others:
+        if differing:
             log.info(
-                "%s is unfinished, but of other settings (%s): it is left as it is", run.label, "; ".join(others[:3])
+                "%s is unfinished, but its settings differ (%s): it is left as it is",
+                run.label,
+                "; ".join(differing[:3]),
             )
-        elif _hold(run, held):
-            return Place(run.folder, checkpoint.folder, checkpoint.step)
+        elif _lock(run, locks):
+            return RunPoint(run.folder, checkpoint.folder, checkpoint.step)
         else:
-            log.info("%s is being trained by another process: a new run begins", run.label)
+            log.info("another process is training %s: a new run starts", run.label)
     return None
 
 
-def begun(experiment: Experiment, held: ExitStack) -> Place:
-    """A new run folder, held until `held` is closed. Two launches at one time get two."""
+def start_run(experiment: Experiment, locks: ExitStack) -> RunPoint:
+    """A new run folder, locked until `locks` is closed. Two launches at the same time get two folders."""
     parent = runs.ROOT / experiment.name
     parent.mkdir(parents=True, exist_ok=True)
     number = max((int(run.folder.name.rpartition("_")[2]) for run in runs.versions(experiment.name)), default=-1) + 1
@@ -90,46 +93,48 @@ def begun(experiment: Experiment, held: ExitStack) -> Place:
         except FileExistsError:
             number += 1
             continue
-        _hold(Run(folder), held)
-        return Place(folder)
+        _lock(Run(folder), locks)
+        return RunPoint(folder)
 
 
 def check_named(experiment: Experiment) -> tuple[Run, checkpoints.Checkpoint]:
-    """The run that `trainer.resume` names, and its newest checkpoint. Raises ConfigError where it cannot go on."""
+    """The run that `trainer.resume` names, and its newest checkpoint. Raises ConfigError if it cannot be resumed."""
     name = experiment.trainer.resume.rstrip("/").removeprefix(f"{runs.ROOT}/")
     run = Run(runs.ROOT / name)
-    said = f"trainer.resume = {experiment.trainer.resume}"
+    setting = f"trainer.resume = {experiment.trainer.resume}"
     if runs.experiment_of(name) != experiment.name or not run.folder.is_dir():
         known = ", ".join(item.label for item in runs.versions(experiment.name)) or "no runs of it"
-        raise ConfigError(f"{said}: no such run of {experiment.name}; there are {known}; or take auto, or never")
+        raise ConfigError(f"{setting}: no such run of {experiment.name}; there are {known}; or take auto, or never")
     if run.finished:
-        raise ConfigError(f"{said}: that run came to its end; take trainer.resume=never for a new one")
+        raise ConfigError(f"{setting}: that run is finished; take trainer.resume=never for a new one")
     checkpoint = checkpoints.newest(run.folder / checkpoints.FOLDER)
     if checkpoint is None:
-        raise ConfigError(f"{said}: it has no complete checkpoint; take trainer.resume=never for a new run")
-    if others := _others(run, experiment):
-        raise ConfigError(f"{said}: its settings are others ({'; '.join(others)}); take them, or trainer.resume=never")
+        raise ConfigError(f"{setting}: it has no complete checkpoint; take trainer.resume=never for a new run")
+    if differing := _differences(run, experiment):
+        raise ConfigError(
+            f"{setting}: its settings differ ({'; '.join(differing)}); take them, or trainer.resume=never"
+        )
     return run, checkpoint
 
 
-def facts(place: Place, told: Mapping[str, Any]) -> dict[str, Any]:
-    """What provenance tells of a run: of one that goes on its beginning, and each launch that went on with it."""
-    if place.checkpoint is None:
-        return dict(told)
-    before = Run(place.folder).provenance()
-    again = {name: told[name] for name in ("started", "command", "git", "python", "platform", "packages")}
-    return before | {"continued": [*before.get("continued", []), {"step": place.step, **again}]}
+def provenance(point: RunPoint, launch: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance of a run: of a new one that of this launch; of a resumed one its own, with this launch added."""
+    if point.checkpoint is None:
+        return dict(launch)
+    before = Run(point.folder).provenance()
+    added = {name: launch[name] for name in ("started", "command", "git", "python", "platform", "packages")}
+    return before | {"continued": [*before.get("continued", []), {"step": point.step, **added}]}
 
 
-def _named(experiment: Experiment, held: ExitStack) -> Place:
+def _find_named(experiment: Experiment, locks: ExitStack) -> RunPoint:
     run, checkpoint = check_named(experiment)
-    if not _hold(run, held):
-        raise ConfigError(f"{run.label} is being trained by another process; wait for it, or stop it")
-    return Place(run.folder, checkpoint.folder, checkpoint.step)
+    if not _lock(run, locks):
+        raise ConfigError(f"another process is training {run.label}; wait for it, or stop it")
+    return RunPoint(run.folder, checkpoint.folder, checkpoint.step)
 
 
-def _others(run: Run, experiment: Experiment) -> list[str]:
-    """Settings of a run that are not the experiment's and change what is learned, each as "key: its -> wanted"."""
+def _differences(run: Run, experiment: Experiment) -> list[str]:
+    """The settings of a run that differ from the experiment's and change what is learned, each as "key: its -> new"."""
     try:
         before = run.experiment()
     except (ConfigError, ValueError, OSError):
@@ -138,20 +143,20 @@ def _others(run: Run, experiment: Experiment) -> list[str]:
     return [line for line in differences(before, experiment) if line.partition(":")[0] in learned]
 
 
-def _hold(run: Run, held: ExitStack) -> bool:
-    """Whether this process may write to a run; the claim ends with `held`, or with the process."""
+def _lock(run: Run, locks: ExitStack) -> bool:
+    """Lock a run for this process; False if another process has it. The lock ends with `locks`, or with the process."""
     try:
         import fcntl
-    except ImportError:  # no such system here: nobody is kept out
+    except ImportError:  # this system has no such locks
         return True
-    file: IO[str] = open(run.folder / LOCK, "a")  # noqa: SIM115  it stays open as long as it is held
+    file: IO[str] = open(run.folder / LOCK, "a")  # noqa: SIM115  it stays open as long as the lock
     try:
-        # A record lock: processes that were forked, such as the loader's, do not hold it when this one is killed.
+        # A record lock: forked processes, such as a loader's workers, do not keep it when this one is killed.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         file.close()
         return False
     except OSError as error:  # a file system without locks
         log.debug("%s cannot be locked: %s", run.folder, os.strerror(error.errno or 0))
-    held.callback(file.close)
+    locks.callback(file.close)
     return True

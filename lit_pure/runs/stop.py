@@ -1,4 +1,4 @@
-"""The end of a process that was asked to stop: the signals, what is told, the exit status, SLURM's queue.
+"""How a process ends that was asked to stop: signals, message, exit status, SLURM's queue.
 
 Knows nothing of what is stopped, and imports no torch.
 """
@@ -14,48 +14,48 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 
-STATUS = 143
-"""Exit status of a process that was stopped: 128 + SIGTERM, as shells count."""
-REQUEUES = "SIGUSR1"
-"""What SLURM sends before the time is up, where it is told to (`--signal=USR1@300`): the job goes back to its queue."""
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", REQUEUES) if hasattr(signal, name))
-"""That ask a process to stop."""
+EXIT_STATUS = 143
+"""Exit status of a stopped process: 128 + SIGTERM, as in shells."""
+REQUEUE_SIGNAL = "SIGUSR1"
+"""SLURM sends it before the time is up, if asked to (`--signal=USR1@300`): the job goes back into the queue."""
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", REQUEUE_SIGNAL) if hasattr(signal, name))
+"""The signals that ask a process to stop."""
 
-GOES_ON = "the last complete checkpoint stands, and the same command goes on from it"
+RESUMES = "the last complete checkpoint is kept; the same command resumes from it"
 LOST_WORKER = "DataLoader worker"
-"""What torch's error begins with where a data worker was killed; it comes wherever the main process is just then."""
+"""The beginning of torch's error for a killed data worker, which may be raised anywhere in the main process."""
 
 
 class Stopped(SystemExit):
-    """Ends this process on purpose. `message` is told in one line; of several processes only the first has one."""
+    """Ends this process on purpose. `message` is one line to print; of several processes only the first has one."""
 
-    def __init__(self, message: str = "", status: int = STATUS) -> None:
+    def __init__(self, message: str = "", status: int = EXIT_STATUS) -> None:
         super().__init__(status)
         self.message, self.status = message, status
 
 
 def first_process() -> bool:
-    """Whether this is the first process of a launch, or the only one."""
+    """Whether this process is the first or the only one of a launch."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 @contextmanager
-def stopping_at_once() -> Iterator[None]:
-    """Where nothing can be saved, the signals end what is done here with `Stopped`; files that are half made go."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may listen
+def stop_at_once() -> Iterator[None]:
+    """A stop signal raises `Stopped` inside, for work that saves nothing; half-written files are removed."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         yield
         return
     here = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != here:  # a process that was forked: whoever forked it does the rest
-            os._exit(STATUS)
+        if os.getpid() != here:  # a forked process: its parent does the rest
+            os._exit(EXIT_STATUS)
         name, first = signal.Signals(number).name, first_process()
-        if name == REQUEUES and first:
+        if name == REQUEUE_SIGNAL and first:
             requeue()
-        raise Stopped(f"stopped by {name}; what was finished stays" if first else "")
+        raise Stopped(f"stopped by {name}; finished work is kept" if first else "")
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -64,7 +64,7 @@ def stopping_at_once() -> Iterator[None]:
 
 
 def requeue() -> None:
-    """Put this process's SLURM job back into its queue; nothing outside SLURM. Warns where it cannot be done."""
+    """Put this process's SLURM job back into its queue. Does nothing outside SLURM; warns if it fails."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return
@@ -76,6 +76,6 @@ def requeue() -> None:
     except (OSError, subprocess.SubprocessError) as error:
         problem = str(error)
     if problem:
-        log.warning("job %s did not go back into the queue (%s); submit it again: it goes on", job, problem)
+        log.warning("job %s did not go back into the queue (%s); submit it again: it resumes", job, problem)
     else:
         log.info("job %s is back in the queue", job)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.settings import settings_of
+from lit_pure.families.table import family_of
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
@@ -72,7 +72,7 @@ def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
             if name not in bases:
                 continue
             seeds = arm.seeds or len(plan.seeds)
-            if place >= (seeds if arm.method == "restore" else 1):
+            if place >= (seeds if bases[name].seed else 1):  # where nothing is drawn, one is as good as all
                 continue
             for pictures in sets.values():
                 # What is shown is shown with one seed.
@@ -86,8 +86,10 @@ class _Basis:
 
     run: Run | None
     depends: dict[str, Any]
-    sampling: dict[str, Any]
-    """Without its seed; empty where nothing is drawn."""
+    seed: str
+    """The knob that takes the seed; empty where nothing is drawn."""
+    maps: bool
+    """Whether its restorations have maps."""
 
 
 def _basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _Basis:
@@ -95,29 +97,32 @@ def _basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _Basis:
     depends: dict[str, Any] = {"method": arm.method}
     if arm.method == "reconstruct":
         assert run is not None
-        if not isinstance(run.experiment(), TokenizerExperiment):
+        if family_of(run).tokenizer_run(run) != run:
             raise ConfigError(f"arms.{name}.run = {run.label}: {arm.method} takes a tokenizer; name the run of one")
         depends["weights"] = _weights(run)
     if arm.method != "restore":
-        return _Basis(run, depends, {})
+        return _Basis(run, depends, "", False)
     assert run is not None
-    needs = run.provenance()["needs"]
-    made = settings_of(run, (*plan.settings, *arm.settings))
-    restoring = {key: value for key, value in asdict(made.restoring).items() if key != "batch"}
-    depends |= {"weights": _weights(run), "tokenizer": _weights(runs.require(needs["tokenizer"]))}
-    depends |= {"restoring": restoring, "words": arm.words}
+    family, made = family_of(run), settings_of(run, (*plan.settings, *arm.settings))
+    depends |= {role: _weights(one) for role, one in family.weights(run).items()}
+    depends |= {section: asdict(getattr(made, section)) for section in family.changeable}
+    depends["restoring"].pop("batch")  # which changes no picture
+    depends["words"] = arm.words
     if arm.words == "given":
-        depends["dem"] = _weights(runs.require(needs["dem"]))
-    return _Basis(run, depends, asdict(made.sampling))
+        depends |= {role: _weights(one) for role, one in family.words_given_by(run).items()}
+    return _Basis(run, depends, family.seed, bool(family.maps))
 
 
 def _job(plan: StudyConfig, name: str, basis: _Basis, pictures: Pictures, seed: int) -> Job:
     arm, run = plan.arms[name], basis.run
-    drawn = arm.method == "restore"
     # Entropy costs nothing, and a job that has it serves studies of it, too.
-    metrics = (*(key for key in plan.metrics if key not in ENTROPY), *(ENTROPY if drawn else ()))
-    settings = (*plan.settings, *arm.settings, f"sampling.seed={seed}") if drawn else ()
-    depends = {**basis.depends, **({"sampling": {**basis.sampling, "seed": seed}} if drawn else {})}
+    metrics = (*(key for key in plan.metrics if key not in ENTROPY), *(ENTROPY if basis.maps else ()))
+    settings = (*plan.settings, *arm.settings) if arm.method == "restore" else ()
+    depends = basis.depends
+    if basis.seed:
+        section, _, knob = basis.seed.partition(".")
+        settings = (*settings, f"{basis.seed}={seed}")
+        depends = {**depends, section: {**depends[section], knob: seed}}
     identity = {**depends, **({"run": run.label} if run else {}), **pictures.identity, "metrics": list(metrics)}
     return Job(name, pictures, seed, arm.method, run, settings, arm.words == "given", metrics, identity)
 

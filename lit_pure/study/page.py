@@ -1,6 +1,7 @@
-"""The page of a study: question, answers, tables, pictures, and how all of it is made again.
+"""The page of a study: the question, what was learned, the claims, pictures, all figures, and how to make it again.
 
-Knows Markdown and where pictures lie. What the scores say is `claims.py`'s, tables are `tables.py`'s.
+Knows Markdown, the order of a page and where pictures lie. Does not know what scores say (`claims.py`), nor how a
+table is filled (`tables.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,12 @@ from lit_pure.images.maps import maps_beside
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import score_files
-from lit_pure.study.claims import ClaimResult, Scores, judge_claims
+from lit_pure.study.claims import Scores, judge_claims
 from lit_pure.study.jobs import Job, lacking
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
-from lit_pure.study.tables import beside_published, every_arm, label_of, number, span
+from lit_pure.study.tables import beside_published, claims_table, every_arm
 from lit_pure.study.workers import is_finished, shown_folder
 
 
@@ -34,18 +35,21 @@ def write_page(
     out: Path,
     folder: Path,
 ) -> Path:
-    """Write `out/NAME.md` and its pictures from what is finished.
+    """Write `out/NAME.md` and its pictures from the finished jobs.
 
     Args:
         name: of the study.
         command: makes the same page.
         plan: the study.
-        jobs: all of its jobs; those that are not finished are left out, and named.
+        jobs: all of its jobs; unfinished ones are left out of the tables and listed at the top.
         sets: its sets.
-        out: where scores are kept.
-        folder: where pictures to show are.
+        out: the folder of kept scores.
+        folder: the folder of the pictures to show.
 
-    Raises OSError where it cannot be written, ValueError where scores are damaged.
+    Returns:
+        The path of the page.
+
+    Raises OSError where the page cannot be written, ValueError where kept scores are damaged.
     """
     scores: dict[tuple[str, str], list[Mapping[str, Scored]]] = {}
     undone = [f"{arm} (there is no run of {run} yet)" for arm, run in lacking(plan).items()]
@@ -55,45 +59,41 @@ def write_page(
         else:
             undone.append(job.label)
     counted = [on for on, pictures in sets.items() if not pictures.config.shown]
-    parts = [f"# {plan.title}", plan.question.strip(), f"Made again by `{command}`."]
-    if undone:
-        parts.append("Not done yet: " + "; ".join(undone) + ".")
-    parts += ["## Answers", *_answers(plan, scores, counted)] if plan.claims else []
-    parts += ["What we read in this:", "\n".join(f"- {finding}" for finding in plan.findings)] if plan.findings else []
-    parts += ["## Figures"]
-    if plan.layout:
-        parts.append(render(beside_published(plan, LAYOUTS[plan.layout], scores, counted), "md"))
-    parts += [render(every_arm(plan, scores, on), "md") for on in counted]
-    parts.append(
-        "Means over pictures, each picture's score its mean over seeds, with 95 % intervals of the studentized "
-        "bootstrap over pictures in brackets; ± is half of how far the means of single seeds lie apart."
-    )
+    parts = [f"# {plan.title}", plan.question.strip()]
+    parts += ["Not done yet: " + "; ".join(undone) + "."] if undone else []
+    parts += ["## What was learned", _listed(plan.findings)] if plan.findings else []
+    parts += ["## Claims", *_claims(plan, scores, counted)] if plan.claims else []
     if pictures := _pictures(name, plan, jobs, sets, out, folder):
-        parts += ["## Pictures", *pictures]
-    parts += ["## How", *_how(plan, jobs, sets), *(f"- {remark}" for remark in plan.remarks)]
+        parts += ["## Pictures", "Each strip opens in its full size.", *pictures]
+    parts += ["## All scores", *_tables(plan, scores, counted)]
+    again = f"`{command}` makes this page again, and computes only what is missing."
+    parts += ["## How it was made", again, _listed([*_how(jobs, sets), *plan.remarks])]
     path = out / f"{name}.md"
-    path.write_text("\n\n".join(part.strip() for part in parts).replace("\n\n- ", "\n- ") + "\n", encoding="utf-8")
+    path.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
     return path
 
 
-def _answers(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]:
-    source = [f"What is claimed is {plan.source}."] if plan.source else []
-    lines = [f"- {_told(one)}" for one in judge_claims(plan.parsed_claims(), scores, sets)]
-    return [*source, "\n".join(lines) or "Nothing is done yet."]
+def _listed(items: Sequence[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
 
 
-def _told(one: ClaimResult) -> str:
-    """A verdict in a line."""
-    claim, metric = one.claim, one.claim.metric
-    beyond = f" by at least {claim.by:g}" if claim.by else ""
-    if claim.by < 0:
-        beyond = f", or worse by at most {-claim.by:g}"
-    seeds = f"{one.seeds[0]} and {one.seeds[1]} seeds"
-    return (
-        f"**{label_of(metric)}: {claim.better} better than {claim.than}{beyond}** ({one.on}): {one.answer}; "
-        f"{claim.better} - {claim.than} = {number(metric, one.difference.mean, '+')}"
-        f"{span(metric, one.difference, '+')}, better on {one.wins} of {one.difference.n} pictures; {seeds}."
+def _claims(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]:
+    """Where the claims come from, and a table of them."""
+    source = [f"The claims are {plan.source}."] if plan.source else []
+    found = judge_claims(plan.parsed_claims(), scores, sets)
+    return [*source, render(claims_table(found), "md") if found else "No claim can be checked yet."]
+
+
+def _tables(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]:
+    """Every arm on every set, then the rows that are like published ones beside those."""
+    tables = [render(every_arm(plan, scores, on), "md") for on in sets]
+    meaning = (
+        "A figure is the mean over pictures; a picture's score is its mean over seeds. In brackets: the 95 % interval "
+        "of the studentized bootstrap over pictures. Behind ±: half the distance between the highest and the lowest "
+        "mean of a single seed."
     )
+    beside = [render(beside_published(plan, LAYOUTS[plan.layout], scores, sets), "md")] if plan.layout else []
+    return [meaning, *tables, *beside]
 
 
 def _pictures(
@@ -119,23 +119,21 @@ def _pictures(
             grid = maps_beside(columns, "entropy", maps[-1][None], "nats") if with_map else labelled_grid(columns)
             file = out / f"{name}_{pair.name}.png"
             write_png(file, grid)
-            lines.append(f"![{pair.name}: {', '.join(columns)}]({file.name})")
+            lines.append(f"[![{pair.name}: {', '.join(columns)}]({file.name})]({file.name})")
     return lines
 
 
-def _how(plan: StudyConfig, jobs: Sequence[Job], sets: Mapping[str, Pictures]) -> list[str]:
-    """Sets, arms and runs, for who wants to do it otherwise."""
+def _how(jobs: Sequence[Job], sets: Mapping[str, Pictures]) -> list[str]:
+    """Sets, arms and runs, a line each."""
     lines = []
     for on, pictures in sets.items():
         known = pictures.identity
         made = f"; the same pairs: `{pictures.command}`" if pictures.command else ""
-        lines.append(f"- set `{on}`: {known['pictures']} pictures, {known['how']}{made}")
-    told: dict[str, str] = {}
+        lines.append(f"set `{on}`: {known['pictures']} pictures, {known['how']}{made}")
+    arms: dict[str, str] = {}
     for job in jobs:
         run = f" of `{job.run.label}`" if job.run else ""
         words = ", words given" if job.given_words else ""
-        settings = [item for item in job.settings if not item.startswith("sampling.seed=")]
-        told[job.arm] = f"- arm `{job.arm}`: {job.method}{run}{words}" + (
-            f"; `{' '.join(settings)}`" if settings else ""
-        )
-    return ["\n".join([*lines, *told.values()])]
+        settings = " ".join(item for item in job.settings if not item.startswith("sampling.seed="))
+        arms[job.arm] = f"arm `{job.arm}`: {job.method}{run}{words}" + (f"; `{settings}`" if settings else "")
+    return [*lines, *arms.values()]

@@ -11,16 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.settings import settings_of
-from lit_pure.families.table import restorer_of
+from lit_pure.families.table import family_of, restorer_of
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import from_bytes, read_bytes, to_bytes, write_png
 from lit_pure.metrics.score import Scorer, score_bytes
 from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
+from lit_pure.restoring.contract import CellMap, SquareRestorer
 from lit_pure.restoring.reconstruct import CodeUse, reconstruct
-from lit_pure.study.given_words import told
+from lit_pure.restoring.tiled import restore_photo
 from lit_pure.study.jobs import Job
 from lit_pure.study.plan import ENTROPY
 from lit_pure.study.score_files import Scored
@@ -43,38 +43,38 @@ def perform(job: Job, pair: PicturePair, shown: Path | None) -> Scored:
         ValueError: a file cannot be read, or the pair's sizes do not go together.
     """
     hq_3HW = read_bytes(pair.hq)
-    made_3HW, entropy_hw, cell = _made(job, pair, hq_3HW)
+    made_3HW, entropy = _made(job, pair, hq_3HW)
     scorers = [_scorer(key) for key in job.metrics if key not in ENTROPY]
     scores, _ = score_bytes(scorers, made_3HW, hq_3HW, torch.device("cpu"))
-    if entropy_hw is not None and set(ENTROPY) & set(job.metrics):
-        scores |= correlations(hq_3HW, entropy_hw, cell)
+    if entropy is not None and set(ENTROPY) & set(job.metrics):
+        scores |= correlations(hq_3HW, entropy.values_hw.float().cpu(), entropy.cell)
     if shown is not None:
         shown.mkdir(parents=True, exist_ok=True)
-        if entropy_hw is not None:
-            torch.save(entropy_hw, shown / f"{pair.name}.pt")
+        if entropy is not None:
+            torch.save(entropy.values_hw.float().cpu(), shown / f"{pair.name}.pt")
         write_png(shown / f"{pair.name}.png", made_3HW)
     crc32 = f"{zlib.crc32(made_3HW.contiguous().numpy().tobytes()):08x}"
     return Scored(crc32, {key: scores.get(key, math.nan) for key in job.metrics})
 
 
-def _made(job: Job, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, Tensor | None, int]:
-    """The picture (3, H, W), uint8; where one was sampled, its entropy by cell, and a cell's side [px]."""
+def _made(job: Job, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
+    """The picture (3, H, W), uint8; where it has one, the map of its entropy."""
     if job.method == "reconstruct":
         tokenizer = _tokenizer(job)
-        return reconstruct(tokenizer, hq_3HW, CodeUse(tokenizer.config.codes), TILE), None, 0
+        return reconstruct(tokenizer, hq_3HW, CodeUse(tokenizer.config.codes), TILE), None
     lq_3hw = read_bytes(pair.lq)
     height, width = hq_3HW.shape[-2:]
     scale, rest = divmod(width, lq_3hw.shape[-1])
     if rest or (height, width) != tuple(side * scale for side in lq_3hw.shape[-2:]):
         raise ValueError(f"{pair.hq} is {height} x {width} px, no whole number of times as large as {pair.lq}")
     if job.method == "bicubic":
-        return to_bytes(resize(from_bytes(lq_3hw[None]), height, width)[0]), None, 0
+        return to_bytes(resize(from_bytes(lq_3hw[None]), height, width)[0]), None
     assert job.run is not None
     restorer = _restorer(job)
-    words = told(job.run, lq_3hw, hq_3HW) if job.given_words else None
+    given = family_of(job.run).given_words(job.run, lq_3hw, hq_3HW) if job.given_words else None
     # The file's name decides the noise, as in `lit-pure restore`, which makes the same picture.
-    made = restorer.restore_photo(from_bytes(lq_3hw), pair.lq.name, scale, told=words)
-    return made.pixels_3HW, made.entropy_hw.float().cpu(), restorer.tokenizer.downsample
+    made = restore_photo(restorer, from_bytes(lq_3hw), pair.lq.name, scale, given=given)
+    return made.pixels_3HW, made.maps.get("entropy")
 
 
 @cache
@@ -83,11 +83,10 @@ def _scorer(key: str) -> Scorer:
 
 
 @lru_cache(maxsize=1)
-def _restorer(job: Job) -> Restorer:
+def _restorer(job: Job) -> SquareRestorer:
     """The model of the job at hand; a process does one job after the other."""
     assert job.run is not None
-    settings = settings_of(job.run, job.settings)
-    return restorer_of(job.run, settings.sampling, settings.restoring)
+    return restorer_of(job.run, settings_of(job.run, job.settings))
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
-"""The tables of a study's page: every arm with intervals, and ours beside the rows that a paper published.
+"""The tables of a study's page: claims, every arm with intervals, and ours beside the rows that a paper published.
 
-Knows what stands where. Knows nothing of how scores were made, nor of the page around the tables.
+Knows rows and columns. Does not know how scores were made, nor the page around the tables.
 """
 
 import math
@@ -12,9 +12,12 @@ from lit_pure.report.assemble import keys
 from lit_pure.report.layouts import Layout
 from lit_pure.report.published import PublishedTable, load
 from lit_pure.report.table import Cell, Row, Table, mark_best
-from lit_pure.study.claims import Scores, mean, spread
-from lit_pure.study.plan import ENTROPY, StudyConfig
+from lit_pure.study.claims import ClaimResult, Scores, mean, spread
+from lit_pure.study.plan import ENTROPY, Claim, StudyConfig
 from lit_pure.study.score_files import Scored
+
+GLUE = "\u00a0"
+"""A space at which no line is broken."""
 
 
 def label_of(metric: str) -> str:
@@ -28,8 +31,29 @@ def number(metric: str, value: float, sign: str = "") -> str:
 
 
 def span(metric: str, one: Interval, sign: str = "") -> str:
-    """The ends of an interval in brackets; nothing where there is none."""
-    return f" ({number(metric, one.low, sign)} .. {number(metric, one.high, sign)})" if one.known else ""
+    """The ends of an interval in brackets, which a narrow column does not break; nothing where there is none."""
+    return f" ({number(metric, one.low, sign)}{GLUE}..{GLUE}{number(metric, one.high, sign)})" if one.known else ""
+
+
+def claims_table(found: Sequence[ClaimResult]) -> Table:
+    """A row for each claim and set: its answer, and the difference that decides it."""
+    rows = []
+    for one in found:
+        metric = one.claim.metric
+        difference = number(metric, one.difference.mean, "+") + span(metric, one.difference, "+")
+        cells = (difference, f"{one.wins} of {one.difference.n}", f"{one.seeds[0]}, {one.seeds[1]}")
+        rows.append(Row((_in_words(one.claim), one.on, one.answer), tuple(Cell(text) for text in cells)))
+    title = "Difference: the first arm minus the second, mean over pictures, with its 95 % interval"
+    return Table(
+        title, ("claim", "set", "answer"), dict.fromkeys(("difference", "better on", "seeds"), ""), (tuple(rows),)
+    )
+
+
+def _in_words(claim: Claim) -> str:
+    beyond = (
+        f" by at least {claim.by:g}" if claim.by > 0 else f", or worse by at most {-claim.by:g}" if claim.by else ""
+    )
+    return f"{label_of(claim.metric)}: {claim.better} better than {claim.than}{beyond}"
 
 
 def every_arm(plan: StudyConfig, scores: Scores, on: str) -> Table:

@@ -24,5 +24,5 @@ def test_absent_basicsr_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> Non
         load_basicsr()
 
 
-def test_importing_the_file_imports_nothing_slow() -> None:
+def test_importing_basicsr_import_imports_nothing_slow() -> None:
     assert not {"torch", "torchvision", "basicsr"} & set(vars(basicsr_import))

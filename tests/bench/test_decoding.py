@@ -10,8 +10,8 @@ import torch
 
 from lit_pure.__main__ import main
 from lit_pure.bench import decoding
-from lit_pure.bench.decoding import Contest, Preset, floor_seconds, make_grammar, make_prompt
-from lit_pure.bench.reference import ReferenceLoop, upstream
+from lit_pure.bench.decoding import EngineBenchmark, Preset, floor_seconds, make_grammar, make_prompt
+from lit_pure.bench.reference import ReferenceLoop, make_chameleon
 from lit_pure.config.pure import BackboneConfig, SamplingConfig
 from lit_pure.families.pure.sampling.decode import decode
 
@@ -19,8 +19,8 @@ CPU = torch.device("cpu")
 SMALL = Preset(BackboneConfig(width=32, layers=2, heads=4, ffn=48, dropout=0.0), 4)
 
 
-def contest(sampling: SamplingConfig, preset: Preset = SMALL) -> Contest:
-    made = Contest(preset, CPU, sampling, batch=1)
+def contest(sampling: SamplingConfig, preset: Preset = SMALL) -> EngineBenchmark:
+    made = EngineBenchmark(preset, CPU, sampling, batch=1)
     torch.nn.init.normal_(made.backbone.head.weight, std=1.0)  # far from uniform, or rounding would choose
     return made
 
@@ -29,23 +29,21 @@ def contest(sampling: SamplingConfig, preset: Preset = SMALL) -> Contest:
 def test_with_top_1_the_reference_loop_and_our_engines_agree_on_every_code(guidance: float) -> None:
     made = contest(SamplingConfig(top_k="fixed", k=1, guidance=guidance))
     prompt, lq_codes_hw = make_prompt(made.grammar, 0)
-    codes_hw, forwards = ReferenceLoop(upstream(made.backbone), made.grammar, made.sampling)(prompt)
+    codes_hw, forwards = ReferenceLoop(make_chameleon(made.backbone), made.grammar, made.sampling)(prompt)
     ours = decode(made.backbone, [prompt], made.grammar, made.sampling, [0], lq_codes_hw[None])
     assert torch.equal(ours.codes_Bhw[0], codes_hw)
     assert forwards == 2 * (4 * 5 - 1) and ours.passes == 4 * 4
 
 
-def test_the_reference_s_rule_is_the_paper_s() -> None:
-    loop = ReferenceLoop(upstream(contest(SamplingConfig()).backbone), make_grammar(4), SamplingConfig())
+def test_the_reference_loop_s_choice_of_k_is_the_paper_s() -> None:
+    loop = ReferenceLoop(make_chameleon(contest(SamplingConfig()).backbone), make_grammar(4), SamplingConfig())
     assert [loop._k(entropy) for entropy in (0, 2, 4, 5, 6)] == [14, 96, 539, 1000, 1462]
 
 
-def test_rows_add_up() -> None:
+def test_figures_of_bench_decode_agree_with_each_other() -> None:
     made = contest(SamplingConfig(window=4))
     told: dict[str, list[int]] = {}
-    rows = {
-        row.engine: row for row in made.rows(decoding.ENGINES, lambda name, total: told.setdefault(name, []).append)
-    }
+    rows = {row.engine: row for row in made.run(decoding.ENGINES, lambda name, total: told.setdefault(name, []).append)}
     assert list(rows) == ["reference", "plain", "jacobi"]
     for name, row in rows.items():
         assert row.tokens == 20
@@ -57,10 +55,10 @@ def test_rows_add_up() -> None:
     assert rows["jacobi"].passes < 16
 
 
-def test_the_7b_floor_is_that_of_the_reference_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_floor_of_seconds_of_7b_is_that_of_the_reference_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     """17.5 GB per pass with guidance at 512 x 512 in bfloat16, by hand: 13.09 of weights, 3.33 and 1.09 of cache."""
     monkeypatch.setattr(decoding, "random_backbone", meta_backbone)
-    made = Contest(decoding.PRESETS["7b"], CPU, SamplingConfig(), batch=1)
+    made = EngineBenchmark(decoding.PRESETS["7b"], CPU, SamplingConfig(), batch=1)
     assert floor_seconds(made, 1e9) / 4096 == pytest.approx(17.5, rel=0.01)
 
 
@@ -85,7 +83,7 @@ print(*figures, peak.mib())
 """
 
 
-def test_the_peak_sees_what_was_held_and_forgets_it() -> None:
+def test_the_peak_memory_of_a_contest_sees_what_was_held_and_forgets_it() -> None:
     """In a process of its own: what other tests let go would be taken again, and seen by nobody."""
     said = subprocess.run([sys.executable, "-c", HOLDS], capture_output=True, text=True, check=True).stdout.split()
     if "None" in said:
@@ -94,7 +92,7 @@ def test_the_peak_sees_what_was_held_and_forgets_it() -> None:
     assert held - before > 90 and held - after > 80
 
 
-def test_the_command_writes_json(
+def test_bench_decode_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(decoding.PRESETS, "tiny", SMALL)
@@ -109,7 +107,9 @@ def test_the_command_writes_json(
     ("flags", "named"),
     [(["--engines", "plane"], "plane"), (["--batch", "0"], "--batch 0"), (["--preset", "7b"], "CUDA")],
 )
-def test_mistakes_are_told_at_once(flags: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_bench_decode_s_flags_are_refused_at_once(
+    flags: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if "7b" in flags and torch.cuda.is_available():
         pytest.skip("here the preset runs")
     assert main(["bench", "decode", *flags]) == 2

@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_command_prints_and_writes_a_row_per_size(
+def test_bench_degrade_prints_and_writes_a_row_per_size(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "degrade.json"
@@ -39,7 +39,9 @@ def test_command_prints_and_writes_a_row_per_size(
     assert "ratio" in capsys.readouterr().out
 
 
-def test_both_pipelines_degrade_every_batch_and_the_bar_is_told(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_degrade_gives_every_batch_to_both_pipelines_and_reports_progress(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     degrade = BasicsrPipeline.degrade
     monkeypatch.setattr(
@@ -65,17 +67,19 @@ def test_both_pipelines_degrade_every_batch_and_the_bar_is_told(photos: Path, mo
         (["--photos", __file__], "is a file; name its folder"),
     ],
 )
-def test_mistakes_are_refused(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_bench_degrade_s_flags_are_refused(
+    flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["bench", "degrade", *flags]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_photographs_that_are_too_small_are_named(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_degrade_names_photographs_that_are_too_small(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "degrade", "--sizes", "128x1", "--photos", str(photos)]) == 1
     assert "shorter than 128" in capsys.readouterr().err
 
 
-def test_composition_draws_from_the_global_generators() -> None:
+def test_basicsr_s_pipeline_draws_from_the_global_generators() -> None:
     hq_B3HW = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     results = []
     for seed in (0, 0, 1):

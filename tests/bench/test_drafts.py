@@ -10,7 +10,7 @@ from lit_pure.__main__ import main
 from lit_pure.images.io import write_png
 
 
-def test_drafts_are_compared_on_photographs(house: Path, tmp_path: Path) -> None:
+def test_bench_drafts_compares_first_guesses_on_photographs(house: Path, tmp_path: Path) -> None:
     for number in range(2):
         picture = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(number))
         write_png(tmp_path / f"{number}.png", picture)
@@ -27,7 +27,9 @@ def test_drafts_are_compared_on_photographs(house: Path, tmp_path: Path) -> None
         assert row["passes"] < cells and row["fewer"] == pytest.approx(cells / row["passes"])
 
 
-def test_what_cannot_be_compared_is_named(house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_drafts_names_what_it_cannot_compare(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_png(tmp_path / "small.png", torch.rand(3, 10, 10))
     assert main(["bench", "drafts", str(tmp_path), "--run", "demo"]) == 1
     assert "smaller than 24 x 24 px" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def parameters(folder: Path) -> int:
     return total
 
 
-def test_what_is_timed_is_the_restoration_of_the_restorer(restorer: Restorer) -> None:
+def test_bench_restore_times_the_restorer_s_own_restoration(restorer: Restorer) -> None:
     lq_3hw = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(0))
     timing, pixels_3ss = restored(restorer, lq_3hw, "a.png")
     assert torch.equal(pixels_3ss, to_bytes(restorer.restore(lq_3hw[None], ["a.png"])[0].image_3HW))
@@ -61,14 +61,18 @@ def test_what_is_timed_is_the_restoration_of_the_restorer(restorer: Restorer) ->
     )  # so the name, which decides the noise, is passed on
 
 
-def test_medians_are_of_the_restorations_after_the_first(restorer: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_medians_of_bench_restore_leave_out_the_first_restoration(
+    restorer: Restorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     seconds = iter([100.0, 1.0, 8.0, 2.0])
 
     def fake(restorer: Restorer, lq_3hw: torch.Tensor, name: str, progress: object) -> tuple[Timing, torch.Tensor]:
         seen.append(name)
         one = next(seconds)
-        return Timing({"encode": one, "text": one, "codes": 3 * one, "decode": 0.0, "colors": one}, 40, 9), lq_3hw
+        return Timing(
+            {"encode": one, "text": one, "codes": 3 * one, "decode": 0.0, "colors": one}, 40, 9, 4 * one
+        ), lq_3hw
 
     monkeypatch.setattr(restoring, "restored", fake)
     told: list[int] = []
@@ -81,16 +85,19 @@ def test_medians_are_of_the_restorations_after_the_first(restorer: Restorer, mon
     assert sum(told) == 4 * (3 + 12 * 13 + 1)  # the bar ends where it should: `start h w`, rows with newlines, end
 
 
-def test_the_clock_is_read_when_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_restore_reads_the_clock_when_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: order.append(f"wait for {device}"))
     monkeypatch.setattr(restoring.time, "perf_counter", lambda: order.append("read") or float(len(order) ** 2))
     lap = restoring._Laps(torch.device("cuda"))
-    assert (lap(), lap()) == (12, 20)  # read at 4, 16, 36
-    assert order == ["wait for cuda", "read"] * 3
+    lap("encode")
+    lap("text", 5.0)
+    lap("codes")
+    assert lap.stages == {"encode": 12, "text": 5, "codes": 43}  # read at 4, 16, 36, 64
+    assert order == ["wait for cuda", "read"] * 4
 
 
-def test_the_command_measures_and_counts(demo: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_restore_measures_times_and_counts_parameters(demo: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "restore", "--repeat", "2"]) == 0
     written = json.loads((demo.folder / runs.COMPLEXITY).read_text())
     tokenizer = runs.require(demo.provenance()["needs"]["tokenizer"])
@@ -107,7 +114,7 @@ def test_the_command_measures_and_counts(demo: Run, capsys: pytest.CaptureFixtur
     assert "demo/version_0" in printed and "Not timed" in printed
 
 
-def test_settings_and_photographs_of_ones_own(demo: Run, tmp_path: Path) -> None:
+def test_bench_restore_takes_settings_and_photographs(demo: Run, tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0)))
     file = tmp_path / "cost.json"
     flags = ["--photos", str(tmp_path), "--repeat", "1", "--json", str(file)]
@@ -134,12 +141,14 @@ def test_settings_and_photographs_of_ones_own(demo: Run, tmp_path: Path) -> None
         (["--run", "nothing"], "there is no finished run"),
     ],
 )
-def test_mistakes_are_refused(house: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_bench_restore_s_flags_are_refused(
+    house: Path, flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["bench", "restore", *flags]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_a_folder_that_is_not_ours_to_write_to(
+def test_bench_restore_refuses_a_run_folder_that_it_must_not_write_to(
     demo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(runs, "SHIPPED_ROOT", tmp_path)
@@ -152,13 +161,15 @@ def test_a_folder_that_is_not_ours_to_write_to(
     assert "cannot be written" in (told := capsys.readouterr().err) and "--json FILE" in told
 
 
-def test_photographs_that_cannot_serve_are_named(demo: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_restore_names_photographs_that_it_cannot_use(
+    demo: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_png(tmp_path / "small.png", torch.rand(3, 10, 30))
     assert main(["bench", "restore", "--photos", str(tmp_path)]) == 1
     assert "small.png: smaller than 24 x 24 px" in capsys.readouterr().err
 
 
-def test_the_middle_of_the_first_photographs(tmp_path: Path) -> None:
+def test_bench_restore_takes_the_middle_of_the_first_photographs(tmp_path: Path) -> None:
     for name, side in (("b", 7), ("a", 5)):
         write_png(tmp_path / f"{name}.png", torch.arange(side**2).view(1, side, side).expand(3, -1, -1).byte())
     [(name, a_3hw), (_, b_3hw)] = squares(str(tmp_path), 3, 5)

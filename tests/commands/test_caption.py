@@ -60,7 +60,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def test_llava_describes_a_folder(
+def test_caption_describes_a_folder_with_llava(
     caption: Caption, folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert caption() == 0
@@ -76,7 +76,7 @@ def test_llava_describes_a_folder(
     assert [source(folder / line["image"], torch.empty(0)) for line in found] == [line["caption"] for line in found]
 
 
-def test_pixels_describe_whole_photographs(folder: Path, tmp_path: Path) -> None:
+def test_caption_describes_whole_photographs_from_pixels(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "pixels.jsonl"
     assert main(["caption", str(folder), "--source", "pixels", "--out", str(out)]) == 0
     assert lines(out) == [
@@ -84,7 +84,7 @@ def test_pixels_describe_whole_photographs(folder: Path, tmp_path: Path) -> None
     ]
 
 
-def test_sub_folders_are_described_too(folder: Path) -> None:
+def test_caption_describes_photographs_of_sub_folders(folder: Path) -> None:
     (folder / "u").mkdir()
     (folder / ".hidden").mkdir()
     for place in ("u", ".hidden"):
@@ -97,7 +97,7 @@ def test_sub_folders_are_described_too(folder: Path) -> None:
     assert len(lines(folder / "captions.jsonl")) == 6
 
 
-def test_a_stopped_call_goes_on_where_it_was(
+def test_caption_that_is_stopped_resumes_where_it_was(
     caption: Caption, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert caption("--out", str(folder / "whole.jsonl")) == 0
@@ -123,7 +123,9 @@ def test_a_stopped_call_goes_on_where_it_was(
     assert capsys.readouterr().out == f"{path}: 5 of 5 photographs have captions, 2 of them from an earlier call\n"
 
 
-def test_a_finished_folder_loads_no_model(caption: Caption, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caption_loads_no_model_for_a_finished_folder(
+    caption: Caption, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert caption() == 0
     before = (folder / "captions.jsonl").read_text()
     monkeypatch.setattr(Llava, "__init__", None)
@@ -131,7 +133,7 @@ def test_a_finished_folder_loads_no_model(caption: Caption, folder: Path, monkey
     assert (folder / "captions.jsonl").read_text() == before
 
 
-def test_a_killed_process_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_caption_that_is_killed_resumes_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for seed in range(40):
@@ -153,7 +155,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path) -> None:
     assert path.read_text() == (folder / "whole.jsonl").read_text()
 
 
-def test_bad_photographs_are_named_and_the_rest_go_on(
+def test_caption_names_bad_photographs_and_describes_the_rest(
     caption: Caption, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:300])
@@ -214,7 +216,9 @@ def test_another_model_prompt_or_source_does_not_continue_a_file(
     assert (folder / "captions.jsonl").read_bytes() == before
 
 
-def test_a_malformed_line_is_named(caption: Caption, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_caption_names_a_malformed_line_of_its_file(
+    caption: Caption, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert caption() == 0
     path = folder / "captions.jsonl"
     content = path.read_text().split("\n")
@@ -224,7 +228,7 @@ def test_a_malformed_line_is_named(caption: Caption, folder: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("name", ["llava-hf/llava-1.5-7b-hf", "./no/such/folder"])
-def test_absent_weights_are_told_in_one_line(
+def test_caption_without_weights_is_one_line_of_error(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from huggingface_hub import constants
@@ -253,7 +257,9 @@ def test_absent_weights_are_told_in_one_line(
         (["photos", "--source", "words"], "invalid choice: 'words'"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_loaded(flags: list[str], reason: str, folder: Path) -> None:
+def test_mistakes_in_caption_s_flags_are_refused_before_anything_is_loaded(
+    flags: list[str], reason: str, folder: Path
+) -> None:
     (folder.parent / "empty").mkdir()
     code = (
         "import sys; from lit_pure.__main__ import main\n"

@@ -1,12 +1,16 @@
 """The entry of the command line: which command is meant, and the message for an unknown one."""
 
+import subprocess
+import sys
+
 import pytest
 
+from lit_pure import __version__
 from lit_pure.__main__ import COMMANDS, main
 
 
 @pytest.mark.parametrize("words", [["nonsense", "run"], ["--traceback", "nonsense"], ["nonsense"]])
-def test_a_word_that_is_no_command_is_told_all_that_are(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_refused_with_all_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(words)
     told = capsys.readouterr().err
@@ -20,3 +24,18 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert stopped.value.code == 0
     assert all(name in told for name in COMMANDS)
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"lit-pure {__version__}\n"
+
+
+def test_asking_for_the_version_imports_no_command() -> None:
+    code = (
+        "import sys; from lit_pure.__main__ import parser; parser(['--version']); "
+        "sys.exit('lit_pure.commands.run' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -67,17 +67,19 @@ def same(state: dict[str, torch.Tensor], model: NextTokenBackbone) -> bool:
 
 
 @pytest.mark.parametrize("name", ["demo", "demo/version_1", "runs/demo/version_1/"])
-def test_the_newest_complete_checkpoint_of_a_run(trained: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_takes_the_newest_complete_checkpoint_of_a_run(
+    trained: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     cut_short = checkpoint(trained, 30, backbone(3)) / "__0_0.distcp"
     cut_short.write_bytes(cut_short.read_bytes()[:-1])
     assert main(["export", name, "out"]) == 0
     assert capsys.readouterr().out == "out: the weights of demo/version_1 after step 20\n"
     loaded, vocabulary = load_pure(Path("out"))
     assert same(loaded.state_dict(), backbone(2)) and vocabulary.size == len(loaded.embed.weight)
-    assert weights.check(Path("out")), "with digests, as a finished run's"
+    assert weights.verify(Path("out")), "with digests, as a finished run's"
 
 
-def test_one_checkpoint_by_its_folder(trained: Path, tmp_path: Path) -> None:
+def test_export_takes_one_checkpoint_by_its_folder(trained: Path, tmp_path: Path) -> None:
     for number, place in enumerate(("runs/demo/version_1/checkpoints/step=00000010/", tmp_path / trained)):
         if number:
             place = f"{place}/checkpoints/step=00000010"
@@ -85,33 +87,33 @@ def test_one_checkpoint_by_its_folder(trained: Path, tmp_path: Path) -> None:
         assert same(load_file(f"out{number}/model.safetensors"), backbone(1))
 
 
-def test_an_unfinished_newer_run_without_checkpoints_is_passed_over(trained: Path) -> None:
+def test_export_passes_over_a_newer_run_without_checkpoints(trained: Path) -> None:
     shutil.copytree(trained, "runs/demo/version_2")
     shutil.rmtree("runs/demo/version_2/checkpoints")
     assert main(["export", "demo", "out"]) == 0
 
 
-def test_averages_take_the_place_of_weights(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_takes_averaged_weights_where_there_are_some(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint(trained, 40, backbone(4), backbone(5))
     assert main(["export", "demo", "out"]) == 0
     assert "the averaged weights of demo/version_1 after step 40" in capsys.readouterr().out
     assert same(load_file("out/model.safetensors"), backbone(5))
 
 
-def test_it_is_one_file_however_large(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exported_weights_are_one_file_however_large(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "LARGEST_FILE", 10_000)
     assert main(["export", "demo", "out"]) == 0
     assert [path.name for path in Path("out").glob("*.safetensors*")] == ["model.safetensors"]
 
 
-def test_numbers_stay_as_they_were_stored(trained: Path) -> None:
+def test_exported_weights_keep_their_dtype(trained: Path) -> None:
     checkpoint(trained, 40, backbone(4).bfloat16())
     assert main(["export", "demo", "out"]) == 0
     assert {item.dtype for item in load_file("out/model.safetensors").values()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize(("change", "name"), [("backbone.width=64", "blocks.0."), ("backbone.layers=2", "blocks.1.")])
-def test_a_checkpoint_of_other_settings_is_refused(
+def test_export_refuses_a_checkpoint_of_other_settings(
     trained: Path, capsys: pytest.CaptureFixture[str], change: str, name: str
 ) -> None:
     save(compose("demo", [*SMALL, change]), trained / "config.yaml")
@@ -120,7 +122,7 @@ def test_a_checkpoint_of_other_settings_is_refused(
     assert not Path("out").exists()
 
 
-def test_it_is_what_a_finished_run_keeps(house: Path) -> None:
+def test_exported_weights_are_those_that_a_finished_run_keeps(house: Path) -> None:
     run = Run(Path("runs/demo/version_0"))
     assert main(["export", "demo", str(house / "exported")]) == 0
     kept, found = (load_file(folder / "model.safetensors") for folder in (run.weights, house / "exported"))
@@ -142,7 +144,7 @@ def test_it_is_what_a_finished_run_keeps(house: Path) -> None:
         (["adapted", "out"], "no finished run runs/pure/start"),
     ],
 )
-def test_what_is_not_there_is_refused_before_torch_is_imported(trained: Path, words: list[str], said: str) -> None:
+def test_export_refuses_missing_runs_before_torch_is_imported(trained: Path, words: list[str], said: str) -> None:
     (trained / "checkpoints/step=00000030").mkdir()
     (trained.parent / "version_2").mkdir()
     adapted = demo()
@@ -161,7 +163,7 @@ def test_what_is_not_there_is_refused_before_torch_is_imported(trained: Path, wo
     assert re.search(said, done.stderr), done.stderr
 
 
-def test_adapters_are_merged_into_what_they_stand_beside(trained: Path) -> None:
+def test_export_merges_adapters_into_their_backbone(trained: Path) -> None:
     pytest.importorskip("peft")
     start = Run(Path("runs/pure/start/version_0"))
     save_pure(start.weights, backbone(7), Vocabulary.from_file(locate(demo().vocabulary.path)))
@@ -184,13 +186,13 @@ def test_adapters_are_merged_into_what_they_stand_beside(trained: Path) -> None:
     torch.testing.assert_close(found.logits(ids_BT), model.eval().logits(ids_BT))
 
 
-def test_a_run_is_passed_on_with_rounded_weights_and_the_settings_asked_for(house: Path, tmp_path: Path) -> None:
+def test_export_writes_a_run_with_rounded_weights_and_the_settings_asked_for(house: Path, tmp_path: Path) -> None:
     out = tmp_path / "shipped"
     changes = ["--set", "sampling.guidance=1.5", "restoring.overlap=0.25"]
     assert main(["export", "demo", str(out), "--run", "float16", *changes]) == 0
     made, source = runs.Run(out), runs.require("demo")
     assert made.finished and made.summary() == source.summary() and made.provenance() == source.provenance()
-    assert weights.check(made.weights)
+    assert weights.verify(made.weights)
     backbone, _ = load_pure(made.weights)
     original, _ = load_pure(source.weights)
     for (name, rounded), exact in zip(backbone.state_dict().items(), original.state_dict().values(), strict=True):
@@ -200,16 +202,18 @@ def test_a_run_is_passed_on_with_rounded_weights_and_the_settings_asked_for(hous
     assert main(["export", "demo", str(tmp_path / "other"), "--run", "float16", "--set", "seed=3"]) == 2
 
 
-def test_settings_go_with_a_run_alone(house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_refuses_settings_without_the_run_flag(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["export", "demo", str(tmp_path / "x"), "--set", "sampling.k=1"]) == 2
     assert "goes with --run" in capsys.readouterr().err
 
 
-def test_numbers_too_large_for_the_type_are_refused(tmp_path: Path) -> None:
+def test_export_refuses_weights_too_large_for_the_dtype(tmp_path: Path) -> None:
     model = VQTokenizer(VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=40))
     with torch.no_grad():
         model.codebook_ND[0, 0] = 1e6
     weights.save_tokenizer(tmp_path / "a", model)
-    with pytest.raises(ValueError, match="codebook_ND holds numbers that torch.float16 cannot"):
+    with pytest.raises(ValueError, match="codebook_ND has numbers too large for torch.float16"):
         weights.save_rounded(tmp_path / "a", tmp_path / "b", torch.float16)
     assert not (tmp_path / "b").exists()

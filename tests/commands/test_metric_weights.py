@@ -50,7 +50,9 @@ def table(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     return [[cell for cell in line.split("  ") if cell] for line in lines]
 
 
-def test_list_says_what_lacks_and_touches_nothing(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_metrics_list_names_absent_files_and_touches_nothing(
+    hub: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["weights", "metrics", "--list"]) == 0
     head, *rows = table(capsys)
     assert [cell.strip() for cell in head] == HEAD
@@ -69,7 +71,9 @@ def test_list_says_what_lacks_and_touches_nothing(hub: Path, capsys: pytest.Capt
     assert not hub.exists()
 
 
-def test_what_is_absent_or_damaged_is_fetched(hub: Path, downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_metrics_fetches_absent_and_damaged_files(
+    hub: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = ["weights", "metrics", "--metrics", "dists,lpips-vgg", "--from", str(downloads)]
     assert main(command) == 0
     said = capsys.readouterr().out
@@ -87,7 +91,7 @@ def test_what_is_absent_or_damaged_is_fetched(hub: Path, downloads: Path, capsys
     assert said.count("fetched") == 1 and said.count("present") == 3
 
 
-def test_one_file_that_cannot_be_had_does_not_keep_the_others(
+def test_a_metric_file_that_cannot_be_fetched_does_not_stop_the_others(
     hub: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (downloads / "vgg16-397923af.pth").write_text("damaged")
@@ -99,7 +103,7 @@ def test_one_file_that_cannot_be_had_does_not_keep_the_others(
     assert [path.name for path in hub.rglob("*.p*")] == ["DISTS_weights-f5e65c96.pth"]
 
 
-def test_a_file_that_cannot_be_written_does_not_keep_the_others(
+def test_a_metric_file_that_cannot_be_written_does_not_stop_the_others(
     hub: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.mkdir(parents=True)
@@ -110,7 +114,7 @@ def test_a_file_that_cannot_be_written_does_not_keep_the_others(
     assert [path.name for path in hub.rglob("*.p*")] == ["DISTS_weights-f5e65c96.pth"]
 
 
-def test_without_a_network_the_remedy_is_told(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_metrics_without_a_network_names_the_remedy(hub: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "metrics", "--protocol", "osediff"]) == 1
     said = capsys.readouterr()
     assert said.err.startswith(
@@ -135,7 +139,9 @@ def test_without_a_network_the_remedy_is_told(hub: Path, capsys: pytest.CaptureF
         (["demo", "--metrics", "fid"], "are for `lit-pure weights metrics`, without an experiment"),
     ],
 )
-def test_mistakes_are_refused(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_weights_metrics_are_refused(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     try:
         assert main(["weights", *arguments]) == 2
     except SystemExit as refused:  # argparse's own
@@ -143,12 +149,12 @@ def test_mistakes_are_refused(arguments: list[str], words: str, capsys: pytest.C
     assert words in capsys.readouterr().err
 
 
-def test_metrics_without_files(capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_metrics_says_which_metrics_need_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "metrics", "--metrics", "psnr,ssim"]) == 0
     assert capsys.readouterr().out == "these metrics need no weights\n"
 
 
-def test_looking_takes_no_torch(tmp_path: Path) -> None:
+def test_weights_metrics_list_imports_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys; from lit_pure.__main__ import main\n"
         "assert main(['weights', 'metrics', '--list']) == 0\n"

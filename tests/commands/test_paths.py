@@ -52,7 +52,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("one/new.JPG", ".JPG is for pictures"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_refused(name: str, words: str, here: Path) -> None:
+def test_an_output_file_that_cannot_be_written_is_refused(name: str, words: str, here: Path) -> None:
     with pytest.raises(ConfigError) as told:
         require_places({"--json": None, "--csv": Path(name)})
     assert f"--csv {name} cannot be written: {words}" in str(told.value)
@@ -64,7 +64,7 @@ def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
         require_places({"--json": Path("one/x"), "--csv": Path("again/x")})
 
 
-def test_what_can_be_written_passes(here: Path) -> None:
+def test_output_paths_that_can_be_written_are_accepted(here: Path) -> None:
     require_places({"--json": Path("new.json"), "--csv": Path("plain.csv"), "--out": here / "one" / "x.csv"})
     for out in ("one", "new", "new/deep"):
         require_folder("--out", Path(out))
@@ -72,7 +72,7 @@ def test_what_can_be_written_passes(here: Path) -> None:
     require_pictures("--photos", None)
 
 
-def test_a_folder_without_permission_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_folder_without_permission_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "one")  # permissions do not keep root out
     with pytest.raises(ConfigError, match="one is not writable"):
         require_places({"--csv": Path("one/x.csv")})
@@ -81,7 +81,7 @@ def test_a_folder_without_permission_is_refused(here: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("words", REFUSALS, ids=" ".join)
-def test_refused_before_anything_slow_is_imported(words: list[str], here: Path) -> None:
+def test_bad_paths_are_refused_before_anything_slow_is_imported(words: list[str], here: Path) -> None:
     """Not even a run is looked for: there is none here. An empty hub folder: LPIPS has no weights."""
     code = (
         "import sys; from lit_pure.__main__ import main; assert main(sys.argv[1:]) == 2; "
@@ -104,18 +104,18 @@ def test_whole_numbers_lie_between_their_ends(text: str, number: int | None) -> 
         parse(text)
 
 
-def test_lists_have_commas_and_name_something() -> None:
+def test_comma_lists_drop_repetitions_and_must_not_be_empty() -> None:
     assert comma_list("a, b,,a") == ["a", "b"]
     with pytest.raises(argparse.ArgumentTypeError, match="',' names nothing"):
         comma_list(",")
 
 
-def test_words_stand_left_and_figures_right(capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_tables_align_words_left_and_figures_right(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([["name", "n", ""], ["a", "100", "x"], ["longer", "2", ""]], figures=[1])
     assert capsys.readouterr().out.splitlines() == ["name      n", "a       100  x", "longer    2"]
 
 
-def test_what_a_terminal_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_a_terminal_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)
     say("PSNR ↑ \udcff")

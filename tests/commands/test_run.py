@@ -53,7 +53,7 @@ def bad_folder(folder: Path) -> Path:
     return folder
 
 
-def test_the_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
+def test_run_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
     for need in ("tokenizer/nano", "dem/nano"):
         assert (house / "runs" / need / "version_0" / "weights" / "model.safetensors").is_file()
     folder = house / "runs" / "demo" / "version_0"
@@ -68,7 +68,7 @@ def test_the_demo_makes_what_it_needs_and_explains_itself(house: Path) -> None:
     assert len(list((folder / "images" / "demo" / "restored").glob("*.png"))) == 2
 
 
-def test_the_summary_is_flat_and_has_every_figure(house: Path) -> None:
+def test_the_summary_of_a_run_is_flat_and_has_every_figure(house: Path) -> None:
     summary = newest("demo").summary()
     for metric in ("psnr", "ssim", "niqe"):
         assert np.isfinite([summary[f"test/demo/{metric}"], summary[f"test/demo/bicubic_{metric}"]]).all()
@@ -110,7 +110,7 @@ def test_metrics_that_cannot_be_measured_are_refused_before_anything_is_made_or_
     assert runs.versions("demo") == before
 
 
-def test_a_run_goes_on_without_the_metrics_that_lack_weights_and_says_so(
+def test_a_run_continues_without_the_metrics_that_lack_weights_and_says_so(
     house: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
@@ -124,7 +124,7 @@ def test_a_run_goes_on_without_the_metrics_that_lack_weights_and_says_so(
     assert all(f"{key} is not measured" in caplog.text for key in identity["left_out"])
 
 
-def test_what_happens_to_a_metrics_file_after_the_start_costs_no_figure(
+def test_digests_of_metric_weights_are_taken_once_at_the_start_of_a_run(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
@@ -218,18 +218,18 @@ def test_a_guidance_ablation_changes_prompt_and_answer(house: Path, mode: str) -
     assert ("Perceive" in prompt) == (mode in ("perception", "full"))
     assert ("nderstand" in prompt) == (mode in ("understanding", "full"))
     answer = restorer.restore(torch.rand(1, 3, 24, 24), ["x"])[0]
-    assert (answer.text == "") == (mode == "none")
+    assert (answer.words["text"] == "") == (mode == "none")
 
 
 def test_fresh_weights_depend_on_the_seed_alone(house: Path) -> None:
-    from lit_pure.families.pure.build import _new_restorer
+    from lit_pure.families.pure.build import new_restorer
 
     needs, made = {"tokenizer": newest("tokenizer/nano")}, []
     for seed, before in ((0, 1), (0, 100), (1, 1)):
         torch.rand(before)
         experiment = compose("demo", [f"seed={seed}"])
         assert isinstance(experiment, PureExperiment)
-        made.append(_new_restorer(experiment, needs).backbone.blocks[0].ffn.up.weight)
+        made.append(new_restorer(experiment, needs).backbone.blocks[0].ffn.up.weight)
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
@@ -385,7 +385,7 @@ def test_a_run_on_nothing_usable_is_refused_and_leaves_no_summary(
     assert newest("demo").label == "demo/version_0"
 
 
-def test_damaged_weights_are_named(house: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_damaged_weights_of_a_run_are_named(house: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shutil.copytree(house / "runs" / "demo" / "version_0", house / "runs" / "demo" / "version_9")
     path = house / "runs" / "demo" / "version_9" / "weights" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
@@ -414,7 +414,7 @@ def test_errors_are_one_line_unless_the_traceback_is_asked_for(
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
-def test_stopping_is_calm(
+def test_an_interrupted_run_ends_with_status_130_and_one_line(
     signal: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -433,7 +433,7 @@ def test_stopping_is_calm(
         ("vocabulary.path=nowhere.json", "vocabulary.path = nowhere.json: no such file"),
     ],
 )
-def test_what_a_training_lacks_is_told_before_anything_is_made(
+def test_a_missing_need_or_vocabulary_of_a_training_is_named_in_one_line(
     house: Path, capsys: pytest.CaptureFixture[str], change: str, words: str
 ) -> None:
     assert main(["run", "demo", change]) == 2
@@ -441,13 +441,13 @@ def test_what_a_training_lacks_is_told_before_anything_is_made(
     assert words in said and len(said.splitlines()) == 1
 
 
-def test_labels_of_another_degradation_are_warned_of(house: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from lit_pure.families.pure.build import _tile
+def test_an_estimator_of_another_degradation_is_warned_of(house: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from lit_pure.families.pure.build import lq_side
 
     needs = {"dem": newest("dem/nano")}
     for overrides, warned in (([], False), (["data.degradation.preset=seesr"], True)):
         experiment = compose("demo", overrides)
         assert isinstance(experiment, PureExperiment)
         caplog.clear()
-        assert _tile(experiment, needs) == 96 // 4
+        assert lq_side(experiment, needs) == 96 // 4
         assert ("dem/nano/version_0 was calibrated on another degradation" in caplog.text) == warned

@@ -10,8 +10,8 @@ import torch
 
 from lit_pure.__main__ import main
 from lit_pure.config.dem import LEVELS
+from lit_pure.degradation.weights import load_dem
 from lit_pure.images.io import read_image, write_png
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 
 
@@ -27,11 +27,11 @@ def photos(house: Path) -> Path:
     return folder
 
 
-def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_prints_the_estimator_s_scores(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["score", str(photos), "--run", "dem/nano", "--json", "scores.json"]) == 1, "one file is no picture"
     shown = capsys.readouterr().out
-    dem = weights.load_dem(runs.require("dem/nano").weights)
+    dem = load_dem(runs.require("dem/nano").weights)
     report = json.loads(Path("scores.json").read_text())
     assert [Path(row["photo"]).name for row in report["photos"]] == ["large.png", "small.png"]
     for row in report["photos"]:
@@ -46,7 +46,9 @@ def test_scores_are_those_of_the_estimator(photos: Path, capsys: pytest.CaptureF
     assert main(["score", str(photos / "small.png")]) == 0, "the shipped estimator serves by default"
 
 
-def test_wrong_runs_are_refused_before_torch(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_score_refuses_missing_runs_and_other_families_before_torch_is_imported(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["score", "photo.png", "--run", "dem/paper"]) == 2
     assert "there is no finished run runs/dem/paper" in capsys.readouterr().err
     assert main(["score", "photo.png", "--run", "tokenizer/nano"]) == 2

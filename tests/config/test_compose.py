@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.config.compose import ConfigError, compose, differences, grid, load, save
+from lit_pure.config.compose import ConfigError, compose, compose_as, differences, grid, load, save
+from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
 
 PROBE = """
 import sys
@@ -42,9 +44,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pure(name: str, *overrides: str) -> PureExperiment:
-    experiment = compose(name, overrides)
-    assert isinstance(experiment, PureExperiment)
-    return experiment
+    return compose_as(PureExperiment, name, overrides)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,17 @@ def pure(name: str, *overrides: str) -> PureExperiment:
         (["nosuch"], ["command line", "nosuch", "key=value"]),
         (["data.size=100"], ["data.size", "100", "try 96"]),
         (["data=3"], ["command line", "data = 3"]),
+        (["data.degradation.scale=0"], ["command line", "data.degradation.scale = 0 is below 1"]),
+        (["backbone.heads=0"], ["command line", "backbone.heads = 0 is below 1"]),
         (["sampling.top_k=maybe"], ["sampling.top_k", "maybe", "dynamic"]),
         (["base=nowhere"], ["nowhere", "there are"]),
         (["evaluation.metrics=[psnr,lpipz]"], ["evaluation.metrics", "lpipz"]),
         (["data.degradation.preset=sesr"], ["command line", "data.degradation.preset", "sesr", "did you mean seesr?"]),
     ],
 )
-def test_a_mistake_is_refused_without_torch(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+def test_a_mistake_in_a_setting_is_refused_without_torch(
+    arguments: list[str], words: list[str], tmp_path: Path
+) -> None:
     command = [sys.executable, "-c", PROBE, "run", "demo", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -75,12 +79,12 @@ def test_a_mistake_is_refused_without_torch(arguments: list[str], words: list[st
         assert word in done.stderr
 
 
-def test_the_nearest_experiment_is_named(house: Path) -> None:
+def test_a_misspelled_experiment_is_refused_with_the_nearest_name(house: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean root"):
         compose("rot")
 
 
-def test_bases_files_and_command_line_in_this_order(house: Path) -> None:
+def test_settings_come_from_bases_then_files_then_the_command_line(house: Path) -> None:
     assert pure("child").seed == 1
     assert pure("child").sampling.k == 6
     assert pure("child", "sampling.k=7").sampling.k == 7
@@ -107,7 +111,7 @@ def test_a_sweep_is_the_product_of_its_lists(house: Path) -> None:
     assert chosen.name == "grid/k=50,seed=4" and pure("grid").sampling.k == 5
 
 
-def test_a_variant_that_is_none_and_a_setting_that_a_sweep_varies_are_refused(house: Path) -> None:
+def test_an_unknown_variant_and_a_setting_that_a_sweep_varies_are_refused(house: Path) -> None:
     with pytest.raises(ConfigError, match=r"grid.yaml has no variant 'k=2'; it has k=1,seed=3, "):
         compose("grid/k=2")
     with pytest.raises(ConfigError, match=r"command line: seed=7 is what grid.yaml varies"):
@@ -129,18 +133,33 @@ def test_a_variant_that_is_none_and_a_setting_that_a_sweep_varies_are_refused(ho
         ("twice", "twice.yaml: not valid YAML"),
     ],
 )
-def test_a_bad_file_is_named(house: Path, name: str, words: str) -> None:
+def test_a_bad_experiment_file_is_named(house: Path, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         compose(name)
 
 
-def test_all_problems_come_at_once(house: Path) -> None:
+def test_an_experiment_of_another_family_than_asked_for_is_refused(house: Path) -> None:
+    assert compose_as(TokenizerExperiment, "tok", ["seed=7"]) == compose("tok", ["seed=7"])
+    assert compose_as(Experiment, "root").family == "pure"
+    with pytest.raises(ConfigError, match="^tok is of family tokenizer; name one of family pure$"):
+        compose_as(PureExperiment, "tok")
+    with pytest.raises(ConfigError, match="no key vq.code .*; did you mean vq.codes"):
+        compose_as(PureExperiment, "tok", ["vq.code=2"])
+
+
+def test_a_tokenizer_without_levels_or_stem_is_refused(house: Path) -> None:
+    for setting, words in {"vq.stem=0": "vq.stem = 0 is below 1", "vq.channels=[]": "make 0 px per code"}.items():
+        with pytest.raises(ConfigError, match=words):
+            compose("tok", [setting])
+
+
+def test_all_problems_of_an_experiment_are_named_at_once(house: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         compose("root", ["seed=-1", "optim.lr=.nan", "sampling.k_min=30", "sampling.k_max=20"])
     assert all(word in str(caught.value) for word in ("seed = -1", "optim.lr = nan", "sampling.k_min 30"))
 
 
-def test_a_set_added_by_name_is_checked(house: Path) -> None:
+def test_a_test_set_added_on_the_command_line_is_checked(house: Path) -> None:
     assert set(pure("root", "data.test.b.crops=2").data.test) == {"a", "b"}
     with pytest.raises(ConfigError, match=r"data.test.b.crops = 0 is below 1"):
         compose("root", ["data.test.b.crops=0"])
@@ -148,7 +167,7 @@ def test_a_set_added_by_name_is_checked(house: Path) -> None:
         compose("root", ["data.test.b.crop=2"])
 
 
-def test_nothing_behind_the_equals_sign_is_the_empty_text() -> None:
+def test_a_setting_without_a_value_is_the_empty_text() -> None:
     assert compose("pure/paper", ["data.test.ost_val.lq=", "needs.dem="]).data.test["ost_val"].lq == ""
     with pytest.raises(ConfigError, match="trainer.max_steps"):
         compose("demo", ["trainer.max_steps="])

@@ -130,13 +130,13 @@ def composed(name: str, *overrides: str) -> DegradationConfig:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_values_are_the_published_ones(name: str) -> None:
+def test_degradation_presets_have_the_published_values(name: str) -> None:
     found = asdict(degradation(name))
     assert found["preset"] == name
     assert {key: found[key] for key in PUBLISHED[name]} == PUBLISHED[name]
 
 
-def test_realesrgan_is_what_stands_where_nothing_is_named() -> None:
+def test_the_default_degradation_is_realesrgan() -> None:
     assert degradation("realesrgan") == DegradationConfig()
     written = yaml.safe_load((SHIPPED / "realesrgan.yaml").read_text())
     assert {"preset", "scale", *written} == set(asdict(DegradationConfig()))
@@ -144,7 +144,7 @@ def test_realesrgan_is_what_stands_where_nothing_is_named() -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("experiment", ["pure/nano", "tokenizer/nano", "dem/nano"])
-def test_every_family_takes_every_preset(path: Path, experiment: str) -> None:
+def test_every_family_takes_every_degradation_preset(path: Path, experiment: str) -> None:
     if (experiment, path.stem) == ("dem/nano", "bicubic"):
         with pytest.raises(ConfigError, match="there is nothing to estimate"):
             composed(experiment, "data.degradation.preset=bicubic")
@@ -163,25 +163,25 @@ def test_a_preset_lies_below_its_own_file_and_above_the_files_before(house: Path
     assert other == degradation("realesrgan_light", ["jpeg_range2=[70,80]"])
 
 
-def test_switching_leaves_nothing_of_the_preset_before(house: Path) -> None:
+def test_another_preset_leaves_nothing_of_the_one_before(house: Path) -> None:
     for name in ("bicubic", "realesrgan", "mine"):
         assert composed("child", f"data.degradation.preset={name}") == degradation(name)
     assert composed("scaled", "data.degradation.preset=seesr").scale == 2
 
 
-def test_the_command_line_wins_in_any_order(house: Path) -> None:
+def test_the_command_line_overrides_a_preset_in_any_order(house: Path) -> None:
     words = ["data.degradation.preset=bicubic", "data.degradation.jpeg_prob2=1"]
     assert composed("child", *words) == composed("child", *words[::-1]) == degradation("bicubic", ["jpeg_prob2=1"])
     assert composed("child", "data.degradation.preset=bicubic", "data.degradation.preset=seesr").preset == "seesr"
 
 
-def test_a_file_of_ones_own(house: Path) -> None:
+def test_a_preset_may_be_a_file_of_ones_own(house: Path) -> None:
     assert degradation("mine").noise_range == (5, 6)
     assert degradation(str(house / "data/degradation/mine.yaml")).noise_range == (5, 6)
     assert composed("root", "data.degradation.preset=data/degradation/mine.yaml").noise_range == (5, 6)
 
 
-def test_what_is_saved_is_not_expanded_again(house: Path) -> None:
+def test_a_saved_preset_is_not_expanded_again(house: Path) -> None:
     experiment = compose("child", ["data.degradation.preset=mine", "data.degradation.noise_range=[7,8]"])
     save(experiment, house / "config.yaml")
     (house / "data/degradation/mine.yaml").unlink()
@@ -215,13 +215,15 @@ def test_what_is_saved_is_not_expanded_again(house: Path) -> None:
         ("root", ["data.degradation.preset=wrong_chain.yaml"], ["wrong_chain.yaml: ", "preset = 'seesr'"]),
     ],
 )
-def test_a_mistake_names_its_place(house: Path, name: str, overrides: list[str], words: list[str]) -> None:
+def test_a_mistake_in_a_preset_names_its_file_and_key(
+    house: Path, name: str, overrides: list[str], words: list[str]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         compose(name, overrides)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_a_mistake_in_a_knob_is_told_without_what_it_lies_in(house: Path) -> None:
+def test_a_mistake_in_a_preset_alone_is_named_without_data_degradation(house: Path) -> None:
     with pytest.raises(ConfigError, match=r"^command line: no key jpeg_rang .*; did you mean jpeg_range\?$"):
         degradation("seesr", ["jpeg_rang=[1,2]"])
     with pytest.raises(ConfigError, match=r"^command line: jpeg_range = \[95.0, 30.0\] runs backwards"):
@@ -234,7 +236,7 @@ def many(name: str) -> list[Degradation]:
     return [draw(config, rng) for _ in range(1000)]
 
 
-def test_bicubic_is_pillows_reduction() -> None:
+def test_the_bicubic_preset_is_pillow_s_reduction() -> None:
     photo_HW3 = photographs.astronaut()[:256, :192]
     # One channel at a time in floating point, for Pillow rounds pictures of bytes between its two passes.
     channels = [Image.fromarray(photo_HW3[..., channel].astype(np.float32)) for channel in range(3)]
@@ -246,7 +248,7 @@ def test_bicubic_is_pillows_reduction() -> None:
         assert np.abs(lq_3hw - exact_3hw.clip(0, 255)).max() < 0.51
 
 
-def test_light_is_one_stage() -> None:
+def test_the_realesrgan_light_preset_has_one_stage() -> None:
     drawn = many("realesrgan_light")
     for one in drawn:
         assert one.quality1 is None and one.resize2 is None and one.blur2 == DELTA and one.noise2.strength == 0
@@ -263,7 +265,7 @@ def test_light_is_one_stage() -> None:
         assert stats.binomtest(sum(happened), len(happened), share).pvalue > 1e-3, share
 
 
-def test_seesr_draws_kernels_of_all_sizes_for_both_blurs_and_the_sinc() -> None:
+def test_the_seesr_preset_draws_kernels_of_all_sizes_for_both_blurs_and_the_sinc() -> None:
     drawn = many("seesr")
     for kernels in ([one.blur1 for one in drawn], [one.blur2 for one in drawn], [one.sinc for one in drawn]):
         assert {kernel.size for kernel in kernels if kernel != DELTA} == set(range(7, 22, 2))

@@ -63,7 +63,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("norm_rows", [1, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_there_and_back_is_the_identity(norm_rows: int, dtype: torch.dtype) -> None:
+def test_a_chameleon_folder_converted_there_and_back_is_the_same(norm_rows: int, dtype: torch.dtype) -> None:
     model = upstream().to(dtype)
     config = backbone_config(model.config.to_dict(), HERE)
     theirs = without_vq(model.state_dict(), norm_rows)
@@ -73,7 +73,7 @@ def test_there_and_back_is_the_identity(norm_rows: int, dtype: torch.dtype) -> N
 
 
 @pytest.mark.parametrize("kind", ["one safetensors", "safetensors in shards", "one bin", "bin in shards", "pure"])
-def test_logits_of_a_folder_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
+def test_logits_of_a_chameleon_folder_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
     model, folder = upstream(), tmp_path / "c"
     folder.mkdir()
     shard: int | str = 20_000 if "shards" in kind else "5GB"
@@ -96,7 +96,9 @@ def test_logits_of_a_folder_are_those_of_transformers(tmp_path: Path, kind: str)
 
 
 @pytest.mark.parametrize("shard", [5_000_000_000, 20_000])
-def test_what_we_write_transformers_reads(tmp_path: Path, shard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformers_reads_the_chameleon_folder_that_we_write(
+    tmp_path: Path, shard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lit_pure.models.weights.LARGEST_FILE", shard)
     torch.manual_seed(0)
     backbone = NextTokenBackbone(BackboneConfig(32, 2, 4, 48, rope_theta=500.0), VOCABULARY.size).eval()
@@ -109,7 +111,7 @@ def test_what_we_write_transformers_reads(tmp_path: Path, shard: int, monkeypatc
     assert same(again.state_dict(), backbone.state_dict()) and vocabulary.codes == 40
 
 
-def test_every_misfit_is_refused_by_name() -> None:
+def test_every_misfit_of_a_chameleon_folder_is_refused_by_name() -> None:
     config = BackboneConfig(32, 2, 4, 48)
     state = without_vq(upstream().state_dict(), 1)
     del state["model.layers.1.mlp.up_proj.weight"]
@@ -125,7 +127,7 @@ def test_every_misfit_is_refused_by_name() -> None:
         from_chameleon({}, config, VOCABULARY.size, HERE, "")
 
 
-def test_norms_that_differ_per_head_are_refused_by_name() -> None:
+def test_norms_that_differ_between_heads_are_refused_by_name() -> None:
     state = upstream(shared_norms=False).state_dict()
     with pytest.raises(ValueError, match=r"layers\.0\.self_attn\.k_norm\.bias.*differ per head \(8 in all\)"):
         from_chameleon(state, BackboneConfig(32, 2, 4, 48), VOCABULARY.size, HERE, "")
@@ -145,7 +147,7 @@ def test_norms_that_differ_per_head_are_refused_by_name() -> None:
         ({"hidden_size": None}, "has no hidden_size"),
     ],
 )
-def test_what_we_cannot_represent_is_refused(change: dict[str, Any], words: str) -> None:
+def test_a_chameleon_config_that_we_cannot_represent_is_refused(change: dict[str, Any], words: str) -> None:
     theirs = {**SHAPES, "vocab_size": 9, "num_key_value_heads": 4, "hidden_act": "silu", "rms_norm_eps": 1e-5, **change}
     with pytest.raises(ValueError, match=f"^config.json.*{words}"):
         backbone_config(theirs, Path("config.json"))
@@ -197,7 +199,7 @@ def test_ids_against_the_published_layout_are_refused(name: str, token: int) -> 
     assert name in str(refusal.value) or "codes from 8192 on" in str(refusal.value)
 
 
-def test_the_official_size_is_the_one_that_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_official_ids_are_compared_at_the_official_size_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     upstream().save_pretrained(tmp_path)
     VOCABULARY.save(tmp_path / "v.json")
     monkeypatch.setattr(chameleon, "OFFICIAL_IDS", VOCABULARY.size)

@@ -54,7 +54,7 @@ def described() -> Described:
     return model
 
 
-def test_it_computes_what_is_described(described: Described, tmp_path: Path) -> None:
+def test_a_read_deresnet_computes_what_its_description_does(described: Described, tmp_path: Path) -> None:
     lq_B3hw = torch.rand(3, 3, 20, 13)
     whole = {f"de_net.{name}": item for name, item in described.state_dict().items()}
     other = {"conv_first.weight": torch.zeros(2, 3), "am_list.0.fc.0.bias": torch.zeros(5)}
@@ -71,7 +71,7 @@ def test_it_computes_what_is_described(described: Described, tmp_path: Path) -> 
             assert ours.thresholds_22.isnan().all() and not ours.training
 
 
-def test_the_default_is_the_published_size() -> None:
+def test_the_default_estimator_has_the_published_size() -> None:
     """64-64-64-128, two blocks each, halved once; 36,928 = 64 * 64 * 9 + 64 numbers in a convolution of 64."""
     with torch.device("meta"):
         written = to_deresnet(DegradationEstimator(DemConfig()).state_dict(), DemConfig())
@@ -82,7 +82,7 @@ def test_the_default_is_the_published_size() -> None:
     assert written["body.1.6.weight"].shape == (128, 64, 3, 3) and "body.1.8.conv2.bias" in written
 
 
-def test_there_and_back_is_bit_exact(described: Described, tmp_path: Path) -> None:
+def test_a_deresnet_converted_there_and_back_is_bit_exact(described: Described, tmp_path: Path) -> None:
     theirs = described.state_dict()
     ours = from_deresnet(theirs, SMALL, Path("a.pth"), "")
     assert ours.keys() == DegradationEstimator(SMALL).state_dict().keys()
@@ -98,7 +98,7 @@ def test_there_and_back_is_bit_exact(described: Described, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("prefix", ["", "de_net."])
-def test_every_misfit_is_refused_by_name(described: Described, prefix: str) -> None:
+def test_every_misfit_of_a_deresnet_file_is_refused_by_name(described: Described, prefix: str) -> None:
     state = {f"{prefix}{name}": item for name, item in described.state_dict().items()}
     state[f"{prefix}conv_first.1.weight"] = torch.zeros(7, 3, 3, 3)
     state[f"{prefix}fc_degree.2.0.weight"] = state.pop(f"{prefix}body.0.0.conv1.bias")
@@ -110,7 +110,7 @@ def test_every_misfit_is_refused_by_name(described: Described, prefix: str) -> N
     )
 
 
-def test_what_is_no_estimator_is_refused(tmp_path: Path) -> None:
+def test_estimators_without_an_official_layout_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="have no official layout; use 1 and 2"):
         key_table(DemConfig(features=[4], blocks=[1], downscales=[4]))
     torch.save({"params": {"conv_first.weight": torch.zeros(2)}}, tmp_path / "esrgan.pth")

@@ -22,6 +22,7 @@ from lit_pure.convert.chameleon import write_chameleon
 from lit_pure.convert.deresnet import to_deresnet
 from lit_pure.convert.llamagen import write_llamagen
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.table import restorer_of
 from lit_pure.images.io import read_image, write_png
@@ -80,7 +81,9 @@ def stored(folder: Path) -> dict[str, Tensor]:
     return weights.read_state(folder)
 
 
-def test_the_list_before_and_after(house: Path, downloads: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_list_shows_what_is_absent_before_and_sound_after_an_import(
+    house: Path, downloads: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["weights", "pure/official", "--list"]) == 0
     before = capsys.readouterr().out
     assert before.count("absent") == 2 and "lit-pure weights tokenizer/official" in before
@@ -94,7 +97,7 @@ def test_the_list_before_and_after(house: Path, downloads: Path, capsys: pytest.
     ]
 
 
-def test_what_is_imported_is_an_ordinary_finished_run(imported: Path, downloads: Path) -> None:
+def test_imported_weights_are_an_ordinary_finished_run(imported: Path, downloads: Path) -> None:
     run = runs.require("pure/official")
     assert run.label == "pure/official/version_0" and run.finished
     experiment = run.experiment()
@@ -113,7 +116,7 @@ def test_what_is_imported_is_an_ordinary_finished_run(imported: Path, downloads:
     assert torch.equal(ours["embed.weight"], theirs["model.embed_tokens.weight"])
 
 
-def test_it_restores_and_is_sampled_from_without_training_data(
+def test_imported_weights_restore_and_are_sampled_from_without_training_data(
     imported: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     restored = restorer_of(runs.require("pure/official")).restore(torch.rand(1, 3, 16, 16), ["a"])[0]
@@ -133,7 +136,7 @@ def test_it_restores_and_is_sampled_from_without_training_data(
     assert capsys.readouterr().out.count("agrees") == 2
 
 
-def test_it_is_never_trained(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_with_published_weights_is_never_trained(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "pure/official"]) == 2
     assert "import them with: lit-pure weights pure/official" in capsys.readouterr().err
     assert main(["run", "ablations/guidance/none", "base=pure/official"]) == 2
@@ -160,7 +163,7 @@ def test_damaged_weights_are_seen_and_mended_where_they_stand(
     assert path.read_bytes() == good and len(runs.versions("tokenizer/official")) == 1
 
 
-def test_there_and_back_gives_the_published_files(imported: Path, downloads: Path) -> None:
+def test_imported_weights_converted_back_are_the_published_files(imported: Path, downloads: Path) -> None:
     assert main(["convert", "pure/official", "--out", "back"]) == 0
     theirs, again = stored(downloads / "PURE"), stored(imported / "back")
     assert theirs.keys() == again.keys() and all(torch.equal(theirs[key], again[key]) for key in theirs)
@@ -171,7 +174,7 @@ def test_there_and_back_gives_the_published_files(imported: Path, downloads: Pat
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_who_samples_gets_the_weights_and_what_they_were_built_on(house: Path, downloads: Path) -> None:
+def test_a_sampling_experiment_imports_its_weights_and_what_they_were_built_on(house: Path, downloads: Path) -> None:
     assert main(["weights", "ablations/sampling/top1", "base=pure/official", "--from", str(downloads)]) == 0
     made = [run.label for run in runs.finished()]
     assert made == ["pure/official/version_0", "tokenizer/official/version_0"]
@@ -186,13 +189,15 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     return lines[0]
 
 
-def test_without_a_network_one_line_says_what_to_do(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_import_without_a_network_says_in_one_line_what_to_do(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = refused(capsys, ["weights", "tokenizer/official"])
     assert "https://huggingface.co/FoundationVision/LlamaGen cannot be downloaded" in words
     assert "put vq_ds8_c2i.pt into a folder and give it: --from FOLDER" in words
 
 
-def test_bad_folders_are_named(
+def test_folders_that_lack_published_files_are_named(
     house: Path, downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "is not a folder" in refused(capsys, ["weights", "pure/official", "--from", "nowhere"])
@@ -206,7 +211,7 @@ def test_bad_folders_are_named(
     assert [run.label for run in runs.finished()] == ["tokenizer/official/version_0"], "what was imported stays"
 
 
-def test_an_import_that_dies_is_not_finished(
+def test_an_import_that_fails_leaves_no_finished_run(
     house: Path, downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(downloads, tmp_path / "broken")
@@ -223,7 +228,7 @@ def test_an_import_that_dies_is_not_finished(
     assert runs.require("pure/official").label == "pure/official/version_0"
 
 
-def test_a_small_disk_is_refused_before_anything_is_written(
+def test_an_import_on_a_small_disk_is_refused_before_anything_is_written(
     house: Path, downloads: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(house)._replace(free=1000)
@@ -301,7 +306,7 @@ def hub(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield address
 
 
-def test_downloads_take_only_what_is_needed(
+def test_an_import_downloads_only_the_files_it_needs(
     house: Path, downloads: Path, hub: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = refused(capsys, ["weights", "tokenizer/official", "source.repo=gone/away"])
@@ -319,7 +324,7 @@ def test_downloads_take_only_what_is_needed(
     assert digests["text_tokenizer.json"] == expected and "pytorch_model.bin" not in digests
 
 
-def test_trained_needs_name_their_command(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_needs_that_must_be_trained_name_their_command(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "demo"]) == 1
     shown = capsys.readouterr().out
     assert "make exp NAME=tokenizer/nano" in shown and "dem/bsds500/shipped" in shown
@@ -368,7 +373,7 @@ def test_an_estimator_is_imported_calibrated_and_converted_back(
     (house / "downloads" / "MMRealSRGAN.pth").write_bytes(released)
     assert main(["weights", "dem/official", "--from", "downloads"]) == 0
     run = runs.require("dem/official")
-    summary, estimator = run.summary(), weights.load_dem(run.weights)
+    summary, estimator = run.summary(), load_dem(run.weights)
     assert summary["calibrated_on"] == "skimage" and summary["source"] == "TencentARC/MM-RealSR@v1.0.0"
     assert compose("dem/official").data.train.source != "skimage" == run.experiment().data.train.source
     assert summary["parameters"] == sum(item.numel() for item in estimator.parameters())

@@ -26,7 +26,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_payload_is_refused_and_never_run(tmp_path: Path, zipped: bool) -> None:
+def test_code_in_a_pickle_is_refused_and_never_run(tmp_path: Path, zipped: bool) -> None:
     witness, path = tmp_path / "it ran", tmp_path / "vq.pt"
     content = {"model": {"a": torch.zeros(1)}, "args": Payload(witness)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
@@ -49,7 +49,7 @@ def test_an_unreadable_pickle_is_named(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_arguments_of_a_training_beside_the_model_are_no_code(tmp_path: Path) -> None:
+def test_a_pickle_with_training_arguments_beside_the_model_is_read(tmp_path: Path) -> None:
     torch.save({"model": STATE, "args": argparse.Namespace(lr=1e-4, note="x")}, tmp_path / "vq.pt")
     assert read_pickle(tmp_path / "vq.pt", "")["model"].keys() == STATE.keys()
     torch.save({"model": STATE, "args": argparse.Namespace(bad=Payload(tmp_path / "it ran"))}, tmp_path / "vq.pt")
@@ -65,7 +65,7 @@ def test_older_pickles_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("safe", [True, False])
 @pytest.mark.parametrize("shard", [10_000, 900])
-def test_folders_of_every_kind_are_read(tmp_path: Path, safe: bool, shard: int) -> None:
+def test_foreign_folders_of_every_kind_are_read(tmp_path: Path, safe: bool, shard: int) -> None:
     save_torch_state_dict(STATE, tmp_path, safe_serialization=safe, max_shard_size=shard)
     found = read_folder(tmp_path, "")
     assert found.keys() == STATE.keys() and all(torch.equal(found[key], STATE[key]) for key in STATE)
@@ -84,11 +84,11 @@ def test_a_missing_shard_and_a_truncated_one_are_named(tmp_path: Path, safe: boo
         read_folder(tmp_path, "download it again")
 
 
-def test_what_holds_no_weights_is_named(tmp_path: Path) -> None:
+def test_a_file_or_folder_without_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"contains no weights \(looked for model\.safetensors, .*; download it again"):
         read_folder(tmp_path, "download it again")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weights": 1}))
-    with pytest.raises(ValueError, match="is no index of weight files"):
+    with pytest.raises(ValueError, match="is not an index of weight files"):
         read_folder(tmp_path, "")
     (tmp_path / "model.safetensors.index.json").unlink()
     torch.save([1, 2], tmp_path / "pytorch_model.bin")

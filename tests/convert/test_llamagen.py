@@ -61,7 +61,7 @@ def described() -> dict[str, Shape]:
     return found | {"quantize.embedding.weight": (16384, 8), "quantize.codebook_used": (65536,)}
 
 
-def test_the_default_is_vq8_as_described() -> None:
+def test_the_default_tokenizer_is_llamagen_s_vq8() -> None:
     expected = described()
     shortcuts = {name.split(".res")[0] for name in expected if "nin_shortcut" in name}
     assert shortcuts == {f"{half}.conv_blocks.{level}" for half in ("encoder", "decoder") for level in (1, 3)}
@@ -75,7 +75,7 @@ def test_the_default_is_vq8_as_described() -> None:
     assert halves == [pytest.approx(28.56e6, abs=5e3), pytest.approx(41.42e6, abs=5e3)]
 
 
-def test_a_written_file_is_read_as_the_same_tokenizer(tmp_path: Path) -> None:
+def test_a_written_llamagen_file_is_read_as_the_same_tokenizer(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tokenizer = VQTokenizer(SMALL).eval()
     write_llamagen(tmp_path / "vq.pt", tokenizer)
@@ -92,7 +92,7 @@ def test_a_written_file_is_read_as_the_same_tokenizer(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["vq.pt"]
 
 
-def test_every_misfit_is_refused_by_name() -> None:
+def test_every_misfit_of_a_llamagen_file_is_refused_by_name() -> None:
     state = to_llamagen(VQTokenizer(SMALL).state_dict(), SMALL)
     state["quant_conv.weight"] = torch.zeros(7, 8, 1, 1)
     state["encoder.extra"] = state.pop("decoder.mid.1.q.bias")
@@ -105,6 +105,6 @@ def test_every_misfit_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("change", [{"stem": 4}, {"attention": False}])
-def test_what_has_no_official_layout_is_refused(change: dict[str, Any]) -> None:
+def test_a_tokenizer_without_an_official_layout_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="has no official layout; LlamaGen's has stem 1 and attention true"):
         key_table(VQConfig(channels=[32, 32], **change))

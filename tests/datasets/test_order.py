@@ -19,14 +19,14 @@ def test_every_epoch_has_every_sample_once_in_an_order_of_its_own() -> None:
     assert take(30, Stream(10, seed=3)) == keys != take(30, Stream(10, seed=4))
 
 
-def test_a_stream_goes_on_anywhere() -> None:
+def test_a_stream_can_start_at_any_sample() -> None:
     keys = take(40, Stream(7, seed=0))
     for start in (1, 6, 7, 20):
         assert take(40 - start, Stream(7, seed=0, start=start)) == keys[start:]
 
 
 @pytest.mark.parametrize(("length", "world"), [(10, 2), (10, 3), (2, 5)])
-def test_a_step_takes_the_same_samples_on_any_number_of_processes(length: int, world: int) -> None:
+def test_a_training_step_takes_the_same_samples_on_any_number_of_processes(length: int, world: int) -> None:
     alone = take(12 * world, Stream(length, seed=3, start=4))
     ranks = [take(12, Stream(length, seed=3, start=4, rank=rank, world=world)) for rank in range(world)]
     assert [ranks[place % world][place // world] for place in range(12 * world)] == alone
@@ -41,7 +41,7 @@ def test_in_order_all_processes_take_equally_many_steps(length: int, world: int)
     assert dealt[length:] == [(0, index % length) for index in range(length, len(dealt))]
 
 
-def test_orders_refuse() -> None:
+def test_orders_refuse_empty_sets_and_impossible_starts_and_ranks() -> None:
     for order in (Stream(1, seed=0), InOrder(1)):
         assert next(iter(order)) == (0, 0)
     with pytest.raises(ValueError, match="0 crops"):

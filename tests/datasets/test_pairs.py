@@ -38,7 +38,7 @@ def config(folder: Path, **changes: Any) -> PhotosConfig:
     return PhotosConfig(**{"source": str(folder / "hq"), "lq": str(folder / "lq"), **changes})
 
 
-def test_both_crops_show_the_same_place(folder: Path) -> None:
+def test_both_crops_of_a_pair_show_the_same_place(folder: Path) -> None:
     crops = Crops(config(folder, crops=5), SIZE, seed=0, training=False)
     assert len(crops) == 15 and crops.pairs.ratio == RATIO
     places = set()
@@ -74,7 +74,7 @@ def test_lq_alone_has_no_hq_and_no_words_about_it(folder: Path) -> None:
         Crops(config(folder, source=""), 2 * SIZE, seed=0, training=False, scale=RATIO // 2)
 
 
-def test_misfits_are_skipped_with_their_reasons(folder: Path) -> None:
+def test_pairs_that_do_not_fit_are_skipped_with_their_reasons(folder: Path) -> None:
     save(folder / "hq" / "alone.png")
     save(folder / "hq" / "odd.png")
     save(folder / "lq" / "odd.png", 13, 16)
@@ -97,7 +97,7 @@ def test_misfits_are_skipped_with_their_reasons(folder: Path) -> None:
     }
 
 
-def test_names_that_two_files_of_a_side_have_are_skipped(folder: Path) -> None:
+def test_pairs_whose_name_is_not_unique_are_skipped(folder: Path) -> None:
     save(folder / "lq" / "a.jpg", 12, 16)
     save(folder / "hq" / "b.jpg")
     pairs = find_pairs(config(folder), SIZE, RATIO)
@@ -112,7 +112,7 @@ def test_names_that_two_files_of_a_side_have_are_skipped(folder: Path) -> None:
     }
 
 
-def test_sets_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_sets_of_pairs_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ratio 4 of the pairs does not divide data.size 30"):
         find_pairs(config(folder), 30, RATIO)
     with pytest.raises(ValueError, match="absent: no such folder"):
@@ -142,7 +142,7 @@ def test_a_damaged_half_costs_the_pair_and_another_takes_its_place(folder: Path,
     assert torch.equal(item["hq_3HW"][:, ::RATIO, ::RATIO], item["lq_3hw"])
 
 
-def test_the_fingerprint_covers_both_sides(folder: Path) -> None:
+def test_the_fingerprint_of_pairs_covers_both_sides(folder: Path) -> None:
     def found(**changes: str) -> str:
         return Crops(config(folder, **changes), SIZE, seed=0, training=False).fingerprint()
 
@@ -153,7 +153,7 @@ def test_the_fingerprint_covers_both_sides(folder: Path) -> None:
     assert found() not in prints and found(lq="") in prints
 
 
-def test_the_published_real_photographs(shared: Path) -> None:
+def test_the_published_realsr_pairs_fit_each_other(shared: Path) -> None:
     """RealSR as StableSR published it: 100 pairs of 512 and 128 px; a photograph shrunk is near its LQ partner."""
     real = PhotosConfig(source=str(shared / "realsr" / "test_HR"), lq=str(shared / "realsr" / "test_LR"))
     crops = Crops(real, 512, seed=0, training=False)

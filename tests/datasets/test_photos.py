@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_an_item(folder: Path) -> None:
+def test_a_crop_has_pixels_a_name_its_place_in_the_order_and_a_caption(folder: Path) -> None:
     crops = Crops(PhotosConfig(source=str(folder), crops=2), SIZE, seed=1, training=True)
     item = crops[3, 5]
     assert len(crops) == 6
@@ -75,7 +75,7 @@ def test_fixed_crops_are_spread_and_the_first_is_the_centre(folder: Path) -> Non
     assert torch.equal(single[0, 0]["hq_3HW"], crops[0, 0]["hq_3HW"]) and single[0, 0]["name"] == "a"
 
 
-def test_a_photo_of_exactly_the_crop_size(tmp_path: Path) -> None:
+def test_a_photo_of_exactly_the_crop_size_is_taken_whole(tmp_path: Path) -> None:
     save(tmp_path / "a.png", SIZE, SIZE)
     for training in (True, False):
         crops = Crops(PhotosConfig(source=str(tmp_path), crops=3), SIZE, seed=0, training=training)
@@ -94,7 +94,7 @@ def test_damaged_photos_are_replaced_and_named(folder: Path) -> None:
         Crops(PhotosConfig(source=str(folder)), SIZE, seed=1, training=True)[0, 1]
 
 
-def test_a_sidecar_must_have_every_photo(folder: Path) -> None:
+def test_a_caption_file_must_have_every_photo(folder: Path) -> None:
     sidecar = folder / "captions.jsonl"
     sidecar.write_text('{"image": "a.png", "caption": "first"}\n{"image": "b", "caption": "second"}\n')
     config = PhotosConfig(source=str(folder), captions=str(sidecar))

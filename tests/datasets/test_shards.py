@@ -34,7 +34,7 @@ def words(photo: Photo) -> str:
     return "" if photo.label == "a" else f"Ein Bild,\n genannt {photo.label} \u00e4."
 
 
-def test_bytes_names_sizes_and_captions_come_back(photos: list[Photo], tmp_path: Path) -> None:
+def test_shards_give_back_bytes_names_sizes_and_captions(photos: list[Photo], tmp_path: Path) -> None:
     made = write_shards(photos, tmp_path / "out", shard_bytes=3000, caption=words)
     assert [path.name for path in made] == [f"{number:06d}.tar" for number in range(len(made))] and len(made) > 1
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*(path.name for path in made), INDEX]
@@ -48,7 +48,7 @@ def test_bytes_names_sizes_and_captions_come_back(photos: list[Photo], tmp_path:
     assert pickle.loads(pickle.dumps(found)) == found
 
 
-def test_gnu_tar_reads_them_and_ours_reads_gnu_tar(photos: list[Photo], tmp_path: Path) -> None:
+def test_gnu_tar_reads_our_shards_and_we_read_those_of_gnu_tar(photos: list[Photo], tmp_path: Path) -> None:
     write_shards(photos, tmp_path / "out", caption=words)
     (tmp_path / "unpacked").mkdir()
     subprocess.run(["tar", "xf", tmp_path / "out" / "000000.tar", "-C", tmp_path / "unpacked"], check=True)
@@ -80,7 +80,7 @@ def test_no_shard_exceeds_its_size_but_by_a_photograph_that_does(photos: list[Ph
         assert filled <= limit or len(members) == 1
 
 
-def test_the_index_is_made_once_and_again_when_the_shards_change(
+def test_the_index_of_shards_is_made_once_and_again_when_they_change(
     photos: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -127,7 +127,7 @@ def test_packing_removes_an_index_of_ours_even_if_it_tells_of_the_same_state(
     ]
 
 
-def test_an_index_of_an_older_layout_is_made_again(photos: list[Photo], tmp_path: Path) -> None:
+def test_a_shard_index_of_an_older_layout_is_made_again(photos: list[Photo], tmp_path: Path) -> None:
     (shard,) = write_shards(photos, tmp_path / "out")
     new = (tmp_path / "out" / INDEX).read_text()
     old = {"layout": "lit-pure-shards-1", "shards": {shard.name: shard.stat().st_size}, "photos": []}
@@ -156,7 +156,7 @@ def test_an_empty_caption_beside_a_picture_is_a_missing_one(photos: list[Photo],
         Crops(PhotosConfig(source=str(tmp_path / "out"), captions="shards"), SIZE, seed=1, training=True)
 
 
-def test_where_no_index_can_be_kept_it_is_made_each_time(
+def test_where_no_shard_index_can_be_kept_it_is_made_each_time(
     photos: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "out"
@@ -195,7 +195,7 @@ def test_a_damaged_index_or_shard_is_refused_by_name(photos: list[Photo], tmp_pa
             read_shards(out)
 
 
-def test_files_that_are_no_pictures_are_skipped_with_a_reason(tmp_path: Path) -> None:
+def test_members_of_shards_that_are_no_pictures_are_skipped_with_a_reason(tmp_path: Path) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (64, 64)).save(picture, "PNG")
     (tmp_path / "out").mkdir()
@@ -229,7 +229,7 @@ def test_a_shard_that_got_shorter_gives_a_bad_image(photos: list[Photo], tmp_pat
         found[0].read()
 
 
-def test_writing_refuses_and_leaves_nothing_behind(photos: list[Photo], tmp_path: Path) -> None:
+def test_writing_shards_that_fails_leaves_nothing_behind(photos: list[Photo], tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ValueError, match="no photographs to write"):
         write_shards([], out)
@@ -246,7 +246,7 @@ def test_writing_refuses_and_leaves_nothing_behind(photos: list[Photo], tmp_path
         write_shards(photos[:-1], out)
 
 
-def test_dots_in_names_would_end_webdataset_keys(tmp_path: Path) -> None:
+def test_dots_in_names_are_replaced_since_they_would_end_webdataset_keys(tmp_path: Path) -> None:
     save(tmp_path / "photos" / "v1.2" / "a.b.png")
     photos = find_photos(PhotosConfig(source=str(tmp_path / "photos")), SIZE).found
     write_shards(photos, tmp_path / "out", caption=lambda photo: "words")
@@ -254,7 +254,7 @@ def test_dots_in_names_would_end_webdataset_keys(tmp_path: Path) -> None:
     assert (found.name, found.caption()) == ("v1.2/a_b.png", "words")
 
 
-def test_crops_are_those_of_the_folder_and_captions_lie_beside(photos: list[Photo], tmp_path: Path) -> None:
+def test_crops_of_shards_are_those_of_the_folder_with_captions_beside(photos: list[Photo], tmp_path: Path) -> None:
     write_shards(photos, tmp_path / "out", caption=lambda photo: f"It is {photo.label}.")
     folder, sharded = (
         Crops(PhotosConfig(source=str(tmp_path / name), captions=captions), SIZE, seed=1, training=True)

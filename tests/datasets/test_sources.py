@@ -36,7 +36,7 @@ def reasons(config: PhotosConfig) -> dict[str, str]:
     return {path.name: reason for path, reason in find_photos(config, SIZE).skipped}
 
 
-def test_skimage_photos_are_all_there() -> None:
+def test_all_photos_of_scikit_image_are_found() -> None:
     photos = find_photos(PhotosConfig(), 128)
     assert [photo.name for photo in photos.found] == list(SKIMAGE_PHOTOS) and photos.skipped == []
     large = find_photos(PhotosConfig(), 512)
@@ -44,7 +44,7 @@ def test_skimage_photos_are_all_there() -> None:
     assert all("shorter than 512" in reason for _, reason in large.skipped) and len(large.skipped) == 5
 
 
-def test_names_choose_and_typos_are_met_with_near_names() -> None:
+def test_names_choose_photos_and_typos_are_refused_with_the_nearest() -> None:
     chosen = find_photos(PhotosConfig(names=["rocket", "chelsea"]), 128).found
     assert [photo.label for photo in chosen] == ["chelsea", "rocket"]
     with pytest.raises(ValueError, match="chelsae.*near: chelsea"):
@@ -65,7 +65,7 @@ def test_sub_folders_and_links_are_looked_into_once_and_hidden_files_never(folde
     assert names(PhotosConfig(source=str(folder), names=["0000001"])) == ["0001000/0000001.png"]
 
 
-def test_bad_files_are_skipped_with_a_reason(folder: Path) -> None:
+def test_bad_photos_are_skipped_with_a_reason(folder: Path) -> None:
     (folder / "text.png").write_text("no picture")
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
     save(folder / "small.png", 16, 64)
@@ -76,7 +76,7 @@ def test_bad_files_are_skipped_with_a_reason(folder: Path) -> None:
     assert found["gone.png"] == "no such file"
 
 
-def test_none_left_names_the_reasons(folder: Path) -> None:
+def test_a_source_without_usable_photos_is_refused_with_the_reasons(folder: Path) -> None:
     with pytest.raises(ValueError, match="a.png: 48 x 64 px, shorter than 512"):
         find_photos(PhotosConfig(source=str(folder)), 512)
     with pytest.raises(ValueError, match="no such folder"):
@@ -113,7 +113,7 @@ def test_a_size_in_the_list_spares_opening_the_file(folder: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "line", ["000 100 (720,1280,3)", "b.png (0,64,3)", "b.png (48x64)", "b.png (48,64,3) 1", "\xff"]
 )
-def test_a_bad_line_is_refused_with_its_number(folder: Path, line: str) -> None:
+def test_a_bad_line_of_a_list_is_refused_with_its_number(folder: Path, line: str) -> None:
     (folder / "list.txt").write_bytes(f"a.png\n\n{line}\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"list.txt, line 3: .*expected a line like"):
         find_photos(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt")), SIZE)

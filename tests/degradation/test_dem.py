@@ -33,7 +33,7 @@ def estimator() -> DegradationEstimator:
     return DegradationEstimator(TINY)
 
 
-def test_scores_of_any_size(estimator: DegradationEstimator) -> None:
+def test_the_estimator_scores_images_of_any_size_by_two_separate_networks(estimator: DegradationEstimator) -> None:
     scores_B2 = estimator(torch.rand(5, 3, 24, 17))
     assert scores_B2.shape == (5, 2) and scores_B2.min() > 0 and scores_B2.max() < 1
     blur, noise = (next(net.parameters()) for net in estimator.nets)
@@ -59,31 +59,31 @@ def test_a_photograph_scores_the_mean_of_its_tiles(
     torch.testing.assert_close(estimator.score(flat_3hw[None], 40)[0], estimator(torch.stack(narrow)).mean(0))
 
 
-def test_a_batch_scores_as_its_images_do_alone(estimator: DegradationEstimator) -> None:
+def test_the_estimator_scores_a_batch_as_its_images_alone(estimator: DegradationEstimator) -> None:
     lq_B3hw = torch.rand(3, 3, 33, 40)
     alone = torch.cat([estimator.score(lq_3hw[None], 16) for lq_3hw in lq_B3hw])
     torch.testing.assert_close(estimator.score(lq_B3hw, 16), alone)
     torch.testing.assert_close(estimator.score(lq_B3hw[..., :33], 33), estimator(lq_B3hw[..., :33]))
 
 
-def test_default_has_the_published_layers() -> None:
+def test_the_default_estimator_has_the_published_layers() -> None:
     net = DegradationEstimator(DemConfig()).nets[0]
     convolutions = [tuple(m.weight.shape[:2]) + m.stride for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
     assert len(convolutions) == 1 + 8 * 2 + 1
     assert convolutions.count((128, 64, 2, 2)) == 1 and convolutions[-1] == (128, 128, 1, 1)
 
 
-def test_ranking_loss_in_closed_form() -> None:
+def test_the_ranking_loss_has_its_closed_form() -> None:
     lower, higher = torch.tensor([0.2, 0.5, 0.9]), torch.tensor([0.6, 0.52, 0.4])
     assert ranking_loss(lower, higher, 0.05).item() == pytest.approx((0 + 0.03 + 0.55) / 3)
 
 
-def test_anchor_loss_in_closed_form() -> None:
+def test_the_anchor_loss_has_its_closed_form() -> None:
     clean, worst = torch.tensor([0.0, 0.2]), torch.tensor([1.0, 0.6])
     assert anchor_loss(clean, worst).item() == pytest.approx(0.02 + 0.08)
 
 
-def test_terciles_become_levels(estimator: DegradationEstimator) -> None:
+def test_terciles_of_scores_become_levels(estimator: DegradationEstimator) -> None:
     scores_N2 = torch.stack([torch.linspace(0, 1, 301), torch.linspace(0.4, 0.7, 301).flip(0)], dim=1)
     estimator.calibrate(scores_N2)
     torch.testing.assert_close(estimator.thresholds_22, torch.tensor([[1 / 3, 2 / 3], [0.5, 0.6]]))
@@ -93,14 +93,14 @@ def test_terciles_become_levels(estimator: DegradationEstimator) -> None:
     assert max(counts) - min(counts) <= 2
 
 
-def test_thresholds_are_saved(estimator: DegradationEstimator) -> None:
+def test_thresholds_of_levels_are_saved_with_the_estimator(estimator: DegradationEstimator) -> None:
     estimator.calibrate(torch.rand(30, 2))
     other = DegradationEstimator(TINY)
     other.load_state_dict(estimator.state_dict())
     assert torch.equal(other.thresholds_22, estimator.thresholds_22)
 
 
-def test_labels_and_calibration_refuse(estimator: DegradationEstimator) -> None:
+def test_an_uncalibrated_estimator_and_too_few_scores_are_refused(estimator: DegradationEstimator) -> None:
     with pytest.raises(ValueError, match="call calibrate"):
         estimator.labels(torch.rand(2, 2))
     for bad in (torch.rand(2, 2), torch.rand(8, 3), torch.full((8, 2), torch.nan)):
@@ -108,7 +108,7 @@ def test_labels_and_calibration_refuse(estimator: DegradationEstimator) -> None:
             estimator.calibrate(bad)
 
 
-def test_pairs_differ_in_one_factor(hq_B3HW: Tensor) -> None:
+def test_training_pairs_differ_in_one_factor(hq_B3HW: Tensor) -> None:
     config = DegradationConfig()
     pairs = training_pairs(hq_B3HW, config, keys(0, 1, 2))
     assert pairs.lq_24B3hw.shape == (2, 4, 3, 3, 24, 16)
@@ -121,7 +121,7 @@ def test_pairs_differ_in_one_factor(hq_B3HW: Tensor) -> None:
         torch.testing.assert_close(pairs.lq_24B3hw[1, grade, 1], expected, atol=1.01 / 255, rtol=0)
 
 
-def test_pairs_depend_on_their_own_key_only(hq_B3HW: Tensor) -> None:
+def test_training_pairs_depend_on_their_own_key_only(hq_B3HW: Tensor) -> None:
     config = DegradationConfig()
     together, alone = training_pairs(hq_B3HW, config, keys(0, 1, 2)), training_pairs(hq_B3HW[2:], config, keys(2))
     assert torch.equal(together.lq_24B3hw[:, :, 2:], alone.lq_24B3hw)
@@ -138,7 +138,9 @@ def test_grades_are_the_scores_of_each_network(estimator: DegradationEstimator, 
         torch.testing.assert_close(scores_24B[factor, 1], estimator(pairs.lq_24B3hw[factor, 1])[:, factor])
 
 
-def test_it_learns(estimator: DegradationEstimator, hq_B3HW: Tensor) -> None:
+def test_the_estimator_learns_to_order_images_and_to_separate_anchors(
+    estimator: DegradationEstimator, hq_B3HW: Tensor
+) -> None:
     """A few steps order the images and pull the anchors apart."""
     config = replace(DegradationConfig(), jpeg_range=(80.0, 95.0), jpeg_range2=(80.0, 95.0))
     pairs = training_pairs(hq_B3HW.repeat(3, 1, 1, 1), config, keys(*range(9)))

@@ -89,7 +89,7 @@ def test_a_pair_is_the_whole_photograph_and_its_numbers_make_it_again(photos: Pa
     assert len({json.dumps(line["degradation"]) for line in lines}) == 3
 
 
-def test_squares_are_those_of_a_test_set(photos: Path, tmp_path: Path) -> None:
+def test_degrade_makes_the_squares_of_a_test_set(photos: Path, tmp_path: Path) -> None:
     made(photos, tmp_path / "out", Recipe(KNOBS, seed=3, size=32, crops=3))
     config = DataConfig(size=32, degradation=KNOBS, eval_batch_size=2)
     config.test = {"one": PhotosConfig(source=str(photos), crops=3)}
@@ -121,7 +121,9 @@ def test_resized_squares_are_the_centre_of_the_whole(photos: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("bad", ["broken", "small", "absent"])
-def test_what_cannot_be_done_is_named_and_changes_nothing_else(bad: str, photos: Path, tmp_path: Path) -> None:
+def test_degrade_names_bad_photographs_and_degrades_the_others_as_without_them(
+    bad: str, photos: Path, tmp_path: Path
+) -> None:
     paths = sorted(photos.iterdir())
     list(degrade_files(plan_pairs(paths, 2), tmp_path / "good", Recipe(KNOBS, size=32, crops=2)))
     if bad == "broken":
@@ -139,7 +141,7 @@ def test_what_cannot_be_done_is_named_and_changes_nothing_else(bad: str, photos:
     assert [line["index"] for line in records(tmp_path / "out")] == [0, 1, 4, 5]
 
 
-def test_what_could_not_be_done_is_done_once_it_can(photos: Path, tmp_path: Path) -> None:
+def test_degrade_makes_a_pair_once_its_photograph_is_repaired(photos: Path, tmp_path: Path) -> None:
     made(photos, tmp_path / "good", Recipe(KNOBS))
     whole = (photos / "b.png").read_bytes()
     (photos / "b.png").write_bytes(b"")
@@ -174,7 +176,7 @@ def stop_at(stop: int, half: bool, photos: Path, out: Path, recipe: Recipe, monk
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("stop", range(9))
-def test_wherever_it_is_stopped_it_ends_the_same(
+def test_degrade_ends_the_same_wherever_it_is_stopped(
     stop: int, half: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each pair two pictures and a line are written."""
@@ -185,7 +187,7 @@ def test_wherever_it_is_stopped_it_ends_the_same(
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_stopped_in_two_lines_nothing_finished_is_made_again(
+def test_degrade_that_was_stopped_twice_makes_no_finished_pair_again(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, out = Recipe(KNOBS), tmp_path / "out"
@@ -195,7 +197,7 @@ def test_stopped_in_two_lines_nothing_finished_is_made_again(
     assert [line["index"] for line in records(out)] == [0, 1, 2]
 
 
-def test_a_picture_that_is_gone_is_made_again(photos: Path, tmp_path: Path) -> None:
+def test_degrade_makes_a_removed_picture_again(photos: Path, tmp_path: Path) -> None:
     made(photos, tmp_path / "out", Recipe(KNOBS))
     before = content(tmp_path / "out")
     (tmp_path / "out" / "lq" / "b.png").unlink()
@@ -212,7 +214,9 @@ def test_a_picture_that_is_gone_is_made_again(photos: Path, tmp_path: Path) -> N
         (Recipe(KNOBS, size=32), "made with size None, not 32"),
     ],
 )
-def test_other_settings_are_refused(recipe: Recipe, words: str, photos: Path, tmp_path: Path) -> None:
+def test_degrade_refuses_other_settings_in_the_same_folder(
+    recipe: Recipe, words: str, photos: Path, tmp_path: Path
+) -> None:
     made(photos, tmp_path / "out", Recipe(KNOBS))
     before = content(tmp_path / "out")
     with pytest.raises(ValueError, match=words):
@@ -220,7 +224,9 @@ def test_other_settings_are_refused(recipe: Recipe, words: str, photos: Path, tm
     assert content(tmp_path / "out") == before
 
 
-def test_other_photographs_are_refused_and_further_ones_are_added(photos: Path, tmp_path: Path) -> None:
+def test_degrade_adds_further_photographs_and_refuses_those_that_shift_its_numbers(
+    photos: Path, tmp_path: Path
+) -> None:
     made(photos, tmp_path / "out", Recipe(KNOBS))
     write_png(photos / "d.png", photograph(40, 40, 7))
     assert [outcome.skipped for outcome in made(photos, tmp_path / "out", Recipe(KNOBS))] == [True, True, True, False]
@@ -229,7 +235,7 @@ def test_other_photographs_are_refused_and_further_ones_are_added(photos: Path, 
         made(photos, tmp_path / "out", Recipe(KNOBS))
 
 
-def test_pictures_of_others_are_left_alone(photos: Path, tmp_path: Path) -> None:
+def test_degrade_leaves_pictures_that_it_did_not_make(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "hq").mkdir(parents=True)
     (tmp_path / "out" / "hq" / "a.png").write_bytes(b"mine")
     with pytest.raises(ValueError, match="contains pictures without degradation.yaml"):
@@ -238,14 +244,14 @@ def test_pictures_of_others_are_left_alone(photos: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["", "[", "seed: 0\n", "3"])
-def test_damaged_settings_are_named(text: str, photos: Path, tmp_path: Path) -> None:
+def test_degrade_names_a_damaged_record_of_settings(text: str, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "degradation.yaml").write_text(text)
     with pytest.raises(ValueError, match="degradation.yaml: is damaged; choose another"):
         made(photos, tmp_path / "out", Recipe(KNOBS))
 
 
-def test_names_and_numbers_follow_the_sorted_names() -> None:
+def test_pairs_are_named_and_numbered_by_the_sorted_names() -> None:
     paths = [Path("y/b.png"), Path("x/c.png"), Path("y/a.png"), Path("y/a.jpg")]
     pairs = plan_pairs(paths, 1)
     assert [(pair.name, pair.index) for pair in pairs] == [("a.jpg", 0), ("a.png", 1), ("b", 2), ("c", 3)]
@@ -256,7 +262,7 @@ def test_names_and_numbers_follow_the_sorted_names() -> None:
         plan_pairs([Path("x/a.png"), Path("y/a.png")], 1)
 
 
-def test_the_sheet_shows_matching_places(tmp_path: Path) -> None:
+def test_the_sheet_of_pairs_shows_matching_places(tmp_path: Path) -> None:
     """Ten bicubic pairs of different sizes; six are shown, and what is shown of both is the same place."""
     (tmp_path / "in").mkdir()
     for number in range(10):
@@ -275,7 +281,9 @@ def test_the_sheet_shows_matching_places(tmp_path: Path) -> None:
     assert torch.equal(pictures_3HW[:, 5 * 66 : 5 * 66 + 64, 66:130], last_3HW[:, 36:100, 12:76])
 
 
-def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_degrade_command_reports_pairs_problems_and_other_settings(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "new" / "out"
     words = ["degrade", str(photos), str(out), "--preset", "bicubic", "--scale", "2", "--size", "32", "--seed", "5"]
     assert main(words) == 0
@@ -307,7 +315,9 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["in", "in/a.png"], ["OUT in/a.png is a file"]),
     ],
 )
-def test_a_mistake_is_refused_without_torch(arguments: list[str], words: list[str], photos: Path) -> None:
+def test_a_mistake_in_degrade_s_flags_is_refused_without_torch(
+    arguments: list[str], words: list[str], photos: Path
+) -> None:
     command = [sys.executable, "-c", PROBE, "degrade", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=photos.parent)
     assert done.returncode == 2, done.stderr

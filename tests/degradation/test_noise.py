@@ -13,7 +13,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_gaussian_is_normal_with_its_sigma() -> None:
+def test_gaussian_noise_is_normal_with_its_sigma() -> None:
     flat = torch.full((3, 64, 64), 0.5)
     noise = (add_gaussian(flat, 20.0, False, generator()) - flat) * 255
     assert noise.std().item() == pytest.approx(20, rel=0.02)
@@ -29,7 +29,7 @@ def test_gray_noise_is_shared_by_the_channels(hq_B3HW: Tensor, add: object) -> N
     assert noise.std() > 1e-3
 
 
-def test_poisson_variance_is_brightness_over_photons() -> None:
+def test_the_variance_of_poisson_noise_is_brightness_over_photons() -> None:
     levels = torch.tensor([51.0, 102.0, 204.0]) / 255
     columns = levels.repeat_interleave(200).expand(3, 200, 600)  # 3 levels: 4 photons
     noise = add_poisson(columns, 0.5, False, generator()) - columns
@@ -39,7 +39,7 @@ def test_poisson_variance_is_brightness_over_photons() -> None:
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_poisson_equals_basicsr_in_distribution(basicsr: None, hq_B3HW: Tensor, gray: bool) -> None:
+def test_poisson_noise_is_distributed_as_basicsr_s(basicsr: None, hq_B3HW: Tensor, gray: bool) -> None:
     from basicsr.data.degradations import generate_poisson_noise_pt
 
     image = hq_B3HW[0]
@@ -51,7 +51,7 @@ def test_poisson_equals_basicsr_in_distribution(basicsr: None, hq_B3HW: Tensor, 
     assert stats.ks_2samp(ours, theirs, method="asymp").pvalue > 0.01
 
 
-def test_gray_poisson_takes_the_brightness_of_the_luma() -> None:
+def test_gray_poisson_noise_takes_the_brightness_of_the_luma() -> None:
     color = torch.tensor([0.8, 0.2, 0.6])[:, None, None].expand(3, 200, 200)
     noise = (add_poisson(color, 1.0, True, generator()) - color)[0]
     luma = sum(weight * value for weight, value in zip(LUMA, (0.8, 0.2, 0.6), strict=True))  # one level: one photon
@@ -59,7 +59,7 @@ def test_gray_poisson_takes_the_brightness_of_the_luma() -> None:
 
 
 @pytest.mark.parametrize("add", [add_gaussian, add_poisson])
-def test_generator_decides(hq_B3HW: Tensor, add: object) -> None:
+def test_noise_depends_on_its_generator_alone(hq_B3HW: Tensor, add: object) -> None:
     first, again = (add(hq_B3HW[0], 2.0, False, generator()) for _ in range(2))  # type: ignore[operator]
     other = add(hq_B3HW[0], 2.0, False, torch.Generator().manual_seed(1))  # type: ignore[operator]
     assert torch.equal(first, again) and not torch.equal(first, other)

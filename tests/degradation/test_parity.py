@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_pure.bench.basicsr_pipeline import BasicsrPipeline, Plan, draw_plan, plan_of
-from lit_pure.config.data import KERNELS, RESIZE_MODES, DegradationConfig
+from lit_pure.config.data import KERNELS, RESIZE_MODES, SKIMAGE, DegradationConfig, PhotosConfig
+from lit_pure.datasets.sources import find_photos
 from lit_pure.degradation.filters import convolve, sharpen
 from lit_pure.degradation.jpeg import jpeg
 from lit_pure.degradation.kernels import Kernel
@@ -33,20 +34,18 @@ LIMIT = 2e-3
 """Of the range of a pixel; rounding alone makes 1e-6."""
 SIZES = [(321, 321), (61, 83), (33, 12)]
 """Of crops [px]: large, odd, and smaller than the kernels."""
-FEW = 20
-"""Photographs whose PSNR the normal tests compare; the slow one takes all."""
-
 sizes = pytest.mark.parametrize("size", SIZES)
 
 
-@pytest.fixture(scope="session")
-def photos(shared: Path) -> list[Path]:
-    return sorted((shared / "bsds500" / "test").glob("*.jpg"))
+def photos(*names: str) -> list[Path]:
+    """Those inside scikit-image, which everybody has."""
+    return [photo.path for photo in find_photos(PhotosConfig(source=SKIMAGE, names=[*names]), least_side=128).found]
 
 
 @pytest.fixture(scope="session")
-def photo_3HW(photos: list[Path]) -> Tensor:
-    return read_image(photos[7])
+def photo_3HW() -> Tensor:
+    (path,) = photos("coffee")
+    return read_image(path)
 
 
 def crop(photo_3HW: Tensor, size: tuple[int, int]) -> Tensor:
@@ -60,7 +59,7 @@ def largest(found: Tensor, expected: Tensor) -> float:
 
 @sizes
 @pytest.mark.parametrize("shape", KERNELS)
-def test_blur(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], shape: str) -> None:
+def test_blur_equals_basicsr_s(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], shape: str) -> None:
     from basicsr.utils.img_process_util import filter2D
 
     image = crop(photo_3HW, size)
@@ -71,7 +70,7 @@ def test_blur(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], shape: st
 
 @sizes
 @pytest.mark.parametrize("omega", [math.pi / 5, 2.0, math.pi])
-def test_sinc(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], omega: float) -> None:
+def test_sinc_filter_equals_basicsr_s(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], omega: float) -> None:
     from basicsr.data.degradations import circular_lowpass_kernel
     from basicsr.utils.img_process_util import filter2D
 
@@ -82,7 +81,7 @@ def test_sinc(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], omega: fl
 
 
 @pytest.mark.parametrize("size", [(321, 321), (61, 83), (27, 130)])
-def test_unsharp_mask(basicsr: None, photo_3HW: Tensor, size: tuple[int, int]) -> None:
+def test_unsharp_mask_equals_basicsr_s(basicsr: None, photo_3HW: Tensor, size: tuple[int, int]) -> None:
     from basicsr.utils.img_process_util import USMSharp
 
     image = crop(photo_3HW, size)
@@ -91,7 +90,7 @@ def test_unsharp_mask(basicsr: None, photo_3HW: Tensor, size: tuple[int, int]) -
 
 @sizes
 @pytest.mark.parametrize("mode", RESIZE_MODES)
-def test_resize(photo_3HW: Tensor, size: tuple[int, int], mode: str) -> None:
+def test_resizes_equal_torch_s_interpolation(photo_3HW: Tensor, size: tuple[int, int], mode: str) -> None:
     image = crop(photo_3HW, size)
     for factor in (0.15, 0.77, 1.0, 1.31):
         resize = Resize(factor, mode)  # type: ignore[arg-type]
@@ -103,7 +102,9 @@ def test_resize(photo_3HW: Tensor, size: tuple[int, int], mode: str) -> None:
 
 @sizes
 @pytest.mark.parametrize("quality", [30.0, 61.7, 95.0])
-def test_jpeg(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], quality: float) -> None:
+def test_jpeg_equals_basicsr_s_but_for_rounding(
+    basicsr: None, photo_3HW: Tensor, size: tuple[int, int], quality: float
+) -> None:
     from basicsr.utils.diffjpeg import DiffJPEG
 
     image = crop(photo_3HW, size)
@@ -115,7 +116,7 @@ def test_jpeg(basicsr: None, photo_3HW: Tensor, size: tuple[int, int], quality: 
 @sizes
 @pytest.mark.parametrize("gray", [False, True])
 @pytest.mark.parametrize(("kind", "strength"), [("gaussian", 20.0), ("poisson", 1.7)])
-def test_noise_of_the_same_field(
+def test_noise_of_the_same_field_equals_basicsr_s(
     basicsr: None, photo_3HW: Tensor, size: tuple[int, int], kind: str, strength: float, gray: bool
 ) -> None:
     from basicsr.data import degradations
@@ -236,11 +237,12 @@ def assert_same_psnr(found: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Non
     assert abs(found.mean()) < 0.15 and 0 < error < 0.05
 
 
-def test_psnr_is_that_of_basicsr(basicsr: None, photos: list[Path]) -> None:
-    assert_same_psnr(differences(photos[:: len(photos) // FEW], draws=1, side=128))
+def test_psnr_of_degraded_photographs_is_that_of_basicsr(basicsr: None) -> None:
+    assert_same_psnr(differences(photos(), draws=3, side=128))
 
 
 @pytest.mark.slow
-def test_psnr_of_all_photographs_is_that_of_basicsr(basicsr: None, photos: list[Path]) -> None:
-    assert len(photos) == 200
-    assert_same_psnr(differences(photos, draws=4, side=192))
+def test_psnr_of_two_hundred_degraded_photographs_is_that_of_basicsr(basicsr: None, shared: Path) -> None:
+    paths = sorted((shared / "bsds500" / "test").glob("*.jpg"))
+    assert len(paths) == 200
+    assert_same_psnr(differences(paths, draws=4, side=192))

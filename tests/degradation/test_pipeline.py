@@ -32,7 +32,7 @@ def drawn() -> list[Degradation]:
     return [draw(CONFIG, rng) for _ in range(2000)]
 
 
-def test_result_is_a_small_picture_of_255_levels(hq_B3HW: Tensor) -> None:
+def test_a_degraded_picture_is_small_and_has_256_levels(hq_B3HW: Tensor) -> None:
     lq_B3hw, degradations = degrade(hq_B3HW, CONFIG, keys(0, 1, 2))
     assert lq_B3hw.shape == (3, 3, 24, 16) and lq_B3hw.dtype == torch.float32 and len(degradations) == 3
     assert lq_B3hw.min() >= 0 and lq_B3hw.max() <= 1
@@ -41,7 +41,7 @@ def test_result_is_a_small_picture_of_255_levels(hq_B3HW: Tensor) -> None:
     assert np.corrcoef(small.flatten(), lq_B3hw.flatten())[0, 1] > 0.5
 
 
-def test_a_key_gives_the_same_image_in_any_batch_and_order(hq_B3HW: Tensor) -> None:
+def test_a_key_gives_the_same_degraded_image_in_any_batch_and_order(hq_B3HW: Tensor) -> None:
     batch, degradations = degrade(hq_B3HW, CONFIG, keys(5, 6, 7))
     order = [2, 0, 1]
     shuffled, _ = degrade(hq_B3HW[order], CONFIG, keys(7, 5, 6))
@@ -52,7 +52,7 @@ def test_a_key_gives_the_same_image_in_any_batch_and_order(hq_B3HW: Tensor) -> N
     assert not torch.equal(degrade(hq_B3HW[1:2], CONFIG, keys(8))[0], alone)
 
 
-def test_threads_and_layout_change_no_bit(hq_B3HW: Tensor) -> None:
+def test_threads_and_memory_layout_change_no_bit_of_a_degraded_image(hq_B3HW: Tensor) -> None:
     """At odd sides, the second image of a batch stands at an address that is not aligned."""
     config = replace(CONFIG, scale=1)
     batch = F.interpolate(hq_B3HW, (131, 131), mode="bilinear").repeat(2, 1, 1, 1)
@@ -70,7 +70,9 @@ def test_threads_and_layout_change_no_bit(hq_B3HW: Tensor) -> None:
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
-def test_steps_see_one_thread_and_an_aligned_copy(hq_B3HW: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_of_degradation_see_one_thread_and_an_aligned_copy(
+    hq_B3HW: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both change how products of matrices are rounded, in a few pixels of a few sizes: too rare to test by results."""
     seen: list[tuple[int, int, bool]] = []
 
@@ -103,13 +105,13 @@ def test_stages_end_with_what_apply_gives_and_change_where_a_step_happens(hq_B3H
     assert set(list(pictures)[8:-1]) == {"JPEG 2", "final size", "final sinc"}
 
 
-def test_degradation_is_plain_numbers() -> None:
+def test_a_drawn_degradation_is_plain_numbers() -> None:
     degradation = draw(CONFIG, np.random.default_rng(3))
     stored = json.loads(json.dumps(asdict(degradation)))
     assert stored["blur1"]["shape"] == degradation.blur1.shape and stored["noise2"]["seed"] == degradation.noise2.seed
 
 
-def test_any_size_works() -> None:
+def test_pictures_of_any_size_are_degraded_at_the_smallest_factors() -> None:
     config = replace(CONFIG, resize_range=(0.01, 0.02), resize_prob=(0.0, 1.0, 0.0))
     for size in (4, 32):
         hq_83HW = torch.rand(8, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -117,7 +119,7 @@ def test_any_size_works() -> None:
         assert lq_B3hw.shape[-1] == size // 4 and lq_B3hw.isfinite().all()
 
 
-def test_wrong_arguments_are_refused(hq_B3HW: Tensor) -> None:
+def test_degrade_refuses_wrong_shapes_and_numbers_of_generators(hq_B3HW: Tensor) -> None:
     with pytest.raises(ValueError, match="multiples of 4"):
         degrade(hq_B3HW[..., :-1], CONFIG, keys(0, 1, 2))
     with pytest.raises(ValueError, match="2 random generators for 3 images"):
@@ -128,7 +130,7 @@ def test_wrong_arguments_are_refused(hq_B3HW: Tensor) -> None:
         degrade(hq_B3HW[0], CONFIG, keys(0, 1, 2))
 
 
-def test_undegraded_image_is_only_resized(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
+def test_a_degradation_without_steps_only_resizes(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
     """With everything off but the sizes and a JPEG of quality 100, what is left is two interpolations."""
     base = drawn[0]
     none = replace(
@@ -152,7 +154,7 @@ def test_undegraded_image_is_only_resized(hq_B3HW: Tensor, drawn: list[Degradati
     torch.testing.assert_close(apply(gray[0], none, 4), expected[0], atol=4 / 255, rtol=0)
 
 
-def test_steps_equal_basicsr_without_noise(basicsr: None, hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
+def test_degradation_without_noise_equals_basicsr_s(basicsr: None, hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
     large = F.interpolate(hq_B3HW, scale_factor=2, mode="bilinear")  # mirroring in basicsr needs more than 10 px
     orders, reference = set(), BasicsrPipeline()
     for degradation in drawn[:8]:
@@ -165,7 +167,7 @@ def test_steps_equal_basicsr_without_noise(basicsr: None, hq_B3HW: Tensor, drawn
     assert orders == {True, False}
 
 
-def test_noise_and_its_seed_matter(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
+def test_a_degraded_image_depends_on_the_noise_and_its_seed(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
     base = replace(drawn[0], noise1=replace(drawn[0].noise1, kind="gaussian", strength=30.0))
     other = replace(base, noise1=replace(base.noise1, seed=base.noise1.seed + 1))
     silent = replace(base, noise1=replace(base.noise1, strength=0.0))
@@ -196,7 +198,7 @@ def enlarges(resize: Resize) -> str:
         (lambda d: d.final_mode, dict.fromkeys(RESIZE_MODES, 1 / 3)),
     ],
 )
-def test_probabilities(
+def test_choices_of_a_degradation_have_their_probabilities(
     drawn: list[Degradation], choose: Callable[[Degradation], object], odds: dict[object, float]
 ) -> None:
     counts = Counter(map(choose, drawn))
@@ -226,14 +228,14 @@ def sigmas(kernel: Kernel) -> list[float]:
         (lambda d: [d.sinc.omega] if d.sinc != DELTA else [], math.pi / 3, math.pi),
     ],
 )
-def test_numbers_are_uniform(
+def test_numbers_of_a_degradation_are_uniform_in_their_ranges(
     drawn: list[Degradation], values: Callable[[Degradation], list[float]], low: float, high: float
 ) -> None:
     numbers = [number for degradation in drawn for number in values(degradation)]
     assert len(numbers) > 300 and stats.kstest(numbers, stats.uniform(low, high - low).cdf).pvalue > 0.01
 
 
-def test_autocast_changes_nothing(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
+def test_autocast_changes_nothing_of_a_degraded_image(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:
     for degradation in drawn[:4]:
         expected = apply(hq_B3HW[0], degradation, 4)
         with torch.autocast("cpu", torch.bfloat16):

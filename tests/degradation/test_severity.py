@@ -31,7 +31,7 @@ def base() -> Degradation:
     )
 
 
-def test_blur_ends(base: Degradation) -> None:
+def test_blur_of_severity_0_is_none_and_of_1_the_strongest(base: Degradation) -> None:
     none, worst = with_blur(base, CONFIG, 0.0), with_blur(base, CONFIG, 1.0)
     assert none.blur1 == none.blur2 == none.sinc == worst.sinc == DELTA
     assert (worst.blur1.sigma_x, worst.blur1.sigma_y, worst.blur2.sigma_x) == (3.0, 3.0, 1.5)
@@ -39,7 +39,7 @@ def test_blur_ends(base: Degradation) -> None:
     assert replace(worst, blur1=base.blur1, blur2=base.blur2, sinc=base.sinc) == base
 
 
-def test_noise_ends(base: Degradation) -> None:
+def test_noise_of_severity_0_is_none_and_of_1_the_strongest(base: Degradation) -> None:
     none, worst = with_noise(base, CONFIG, 0.0), with_noise(base, CONFIG, 1.0)
     assert none.noise1.strength == none.noise2.strength == 0
     assert (worst.noise1.strength, worst.noise2.strength) == (30.0, 2.5)
@@ -50,7 +50,7 @@ def test_noise_ends(base: Degradation) -> None:
     assert replace(worst, noise1=restored[0], noise2=restored[1]) == base
 
 
-def test_gradients_fall_with_blur(base: Degradation, hq_B3HW: Tensor) -> None:
+def test_gradients_of_a_picture_fall_with_the_severity_of_blur(base: Degradation, hq_B3HW: Tensor) -> None:
     silent = with_noise(base, CONFIG, 0.0)
     energy = torch.stack(
         [apply(hq_B3HW[0], with_blur(silent, CONFIG, s), 4).diff(dim=-1).square().mean() for s in SEVERITIES]
@@ -58,13 +58,13 @@ def test_gradients_fall_with_blur(base: Degradation, hq_B3HW: Tensor) -> None:
     assert (energy.diff() < 0).all() and energy[-1] < energy[0] / 2
 
 
-def test_distance_to_silence_grows_with_noise(base: Degradation, hq_B3HW: Tensor) -> None:
+def test_a_picture_leaves_its_silent_twin_with_the_severity_of_noise(base: Degradation, hq_B3HW: Tensor) -> None:
     images = [apply(hq_B3HW[0], with_noise(base, CONFIG, s), 4) for s in SEVERITIES]
     distance = torch.stack([(image - images[0]).square().mean() for image in images])
     assert (distance.diff() > 0).all()
 
 
-def test_without_a_second_stage_the_first_alone_varies(base: Degradation, hq_B3HW: Tensor) -> None:
+def test_severity_without_a_second_stage_varies_the_first_alone(base: Degradation, hq_B3HW: Tensor) -> None:
     """`draw` leaves a second stage out so; the severities still order images."""
     config = replace(CONFIG, second_order_prob=0.0, jpeg_prob2=0.0)
     drawn = draw(config, np.random.default_rng(0))
@@ -77,7 +77,7 @@ def test_without_a_second_stage_the_first_alone_varies(base: Degradation, hq_B3H
     assert (half - clean).square().mean() * 2 < (worst - clean).square().mean()
 
 
-def test_steps_that_never_happen_stay_out(base: Degradation) -> None:
+def test_severity_adds_no_step_that_the_process_never_draws(base: Degradation) -> None:
     config = replace(CONFIG, blur_prob=0.0, noise_prob=0.0)
     silent = replace(base, blur1=DELTA, noise1=replace(base.noise1, strength=0.0))
     blurred, noisy = with_blur(silent, config, 1.0), with_noise(silent, config, 1.0)
@@ -87,7 +87,7 @@ def test_steps_that_never_happen_stay_out(base: Degradation) -> None:
 
 
 @pytest.mark.parametrize("severity", [-0.1, 1.1, float("nan")])
-def test_out_of_range_is_refused(base: Degradation, severity: float) -> None:
+def test_a_severity_out_of_range_is_refused(base: Degradation, severity: float) -> None:
     for change in (with_blur, with_noise):
         with pytest.raises(ValueError, match="give 0"):
             change(base, CONFIG, severity)

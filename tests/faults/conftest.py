@@ -25,7 +25,7 @@ class Ended:
     """How a launch ended; a list has one entry per process."""
 
     statuses: list[int]
-    told: list[list[str]]
+    printed: list[list[str]]
     """Lines on standard error."""
     reports: list[dict[str, Any]]
     """Empty where a process wrote none."""
@@ -91,15 +91,15 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Settings], E
         if key not in known:
             folder = str(tmp_path_factory.mktemp("straight"))
             known[key] = launch(replace(settings, folder=folder, fault="", environment={}))
-            assert not any(known[key].statuses), known[key].told
+            assert not any(known[key].statuses), known[key].printed
         return known[key]
 
     return look
 
 
-def goes_on(settings: Settings, straight: Callable[[Settings], Ended], step: int, **changes: Any) -> None:
-    """The same command, without harm this time, goes on after `step` and comes to what it would have come to."""
+def resumes(settings: Settings, straight: Callable[[Settings], Ended], step: int, **changes: Any) -> None:
+    """The same command, without harm this time, resumes after `step` and comes to the same result."""
     ended = launch(replace(settings, fault="", **changes))
-    assert ended.statuses == [0] * settings.world, ended.told
+    assert ended.statuses == [0] * settings.world, ended.printed
     assert [report["from"] for report in ended.reports] == [step] * settings.world
     assert ended.weights() == straight(settings).weights()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lit_pure.runs import checkpoints
-from tests.faults.conftest import Ended, goes_on, launch
+from tests.faults.conftest import Ended, launch, resumes
 from tests.faults.train import Settings
 
 Straight = Callable[[Settings], Ended]
@@ -24,7 +24,7 @@ def test_killed_while_saving_the_half_written_folder_is_ignored_and_cleared(
     half = checkpoints.path(folder, 4)
     assert list(half.glob("*.distcp")), "its tensors are there"
     assert ended.last is not None and ended.last.step == 2
-    goes_on(here, straight, 2)
+    resumes(here, straight, 2)
     assert checkpoints.read(half) is None
 
 
@@ -32,18 +32,18 @@ def test_where_a_file_cannot_grow_training_goes_on_and_the_last_checkpoint_stand
     here: Settings, straight: Straight
 ) -> None:
     ended = launch(replace(here, fault="full_disk", steps=(2,)))
-    assert ended.statuses == [0], ended.told
+    assert ended.statuses == [0], ended.printed
     assert ended.last is not None and ended.last.step == 2
-    warnings = [line for line in ended.told[0] if "could not be written" in line]
-    assert len(warnings) == 2 and all("step=00000002 stands" in line for line in warnings)
+    warnings = [line for line in ended.printed[0] if "could not be written" in line]
+    assert len(warnings) == 2 and all("step=00000002 is kept" in line for line in warnings)
     assert ended.weights() == straight(here).weights()
-    goes_on(here, straight, 2)
+    resumes(here, straight, 2)
 
 
 def test_a_signal_on_a_full_disk_says_that_nothing_was_saved(here: Settings) -> None:
     ended = launch(replace(here, fault="full_disk_and_term", steps=(2,)))
     assert ended.statuses == [1] and ended.last is not None and ended.last.step == 2
-    assert ended.told[0][-1].startswith("error: ") and "step=00000002 stands" in ended.told[0][-1]
+    assert ended.printed[0][-1].startswith("error: ") and "step=00000002 is kept" in ended.printed[0][-1]
 
 
 def test_on_a_disk_that_is_full_training_goes_on_and_with_more_room_so_does_the_same_command(
@@ -54,10 +54,10 @@ def test_on_a_disk_that_is_full_training_goes_on_and_with_more_room_so_does_the_
     ended = launch(replace(here, room="200k"))
     if ended.statuses == [77]:
         pytest.skip("this system lets nobody but root mount a file system")
-    assert ended.statuses == [0], ended.told
-    warnings = [line for line in ended.told[0] if "could not be written" in line]
+    assert ended.statuses == [0], ended.printed
+    warnings = [line for line in ended.printed[0] if "could not be written" in line]
     assert len(warnings) == 2 and all("No space left on device" in line for line in warnings)
     folder = Path(here.folder) / checkpoints.FOLDER
     folder.rmdir()  # what was mounted on it is gone with the process
     folder.with_name("left").rename(folder)
-    goes_on(here, straight, 2)
+    resumes(here, straight, 2)

@@ -1,6 +1,5 @@
 """SIGTERM and SIGUSR1 in the middle of a step."""
 
-import signal
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Ended, goes_on, launch
+from tests.faults.conftest import Ended, launch, resumes
 from tests.faults.train import Settings
 
 Straight = Callable[[Settings], Ended]
-SAVED = "stopped by {} after step {}; saved; the same command goes on"
+SAVED = "stopped by {} after step {}; saved; the same command resumes"
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -22,9 +21,9 @@ def test_a_signal_saves_the_step_under_way_and_the_same_command_goes_on(
     here = replace(here, accumulate=accumulate)
     ended = launch(replace(here, fault="term", steps=(4,)))
     assert ended.statuses == [143]
-    assert ended.told[0][-1] == SAVED.format("SIGTERM", 5)
+    assert ended.printed[0][-1] == SAVED.format("SIGTERM", 5)
     assert ended.last is not None and ended.last.step == 5, "which is not one that is saved anyway"
-    goes_on(here, straight, 5)
+    resumes(here, straight, 5)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
@@ -32,22 +31,24 @@ def test_of_two_processes_both_stop_whichever_got_the_signal(here: Settings, str
     here = replace(here, world=2, strategy=strategy)
     ended = launch(replace(here, fault="usr1", rank=1, steps=(2,)))
     assert ended.statuses == [143, 143]
-    assert ended.told[0] == [SAVED.format("SIGUSR1", 3)] and not ended.told[1]
-    goes_on(here, straight, 3)
+    assert ended.printed[0] == [SAVED.format("SIGUSR1", 3)] and not ended.printed[1]
+    resumes(here, straight, 3)
 
 
-def test_a_second_signal_ends_it_at_once_even_where_python_does_not_run(here: Settings, straight: Straight) -> None:
+def test_a_second_signal_ends_training_at_once_even_where_python_does_not_run(
+    here: Settings, straight: Straight
+) -> None:
     ended = launch(replace(here, fault="term_twice"))
     assert ended.statuses == [143]
-    assert "stopped at once by a second signal, SIGTERM; the last complete checkpoint stands" in ended.told[0]
-    goes_on(here, straight, 2)
+    assert "stopped at once by a second signal, SIGTERM; the last complete checkpoint is kept" in ended.printed[0]
+    resumes(here, straight, 2)
 
 
 def test_a_signal_to_the_whole_group_leaves_the_workers_at_their_work(here: Settings, straight: Straight) -> None:
     here = replace(here, workers=2)
     ended = launch(replace(here, fault="term_group", steps=(2,)))
-    assert ended.statuses == [143] and ended.told[0][-1] == SAVED.format("SIGTERM", 3)
-    goes_on(here, straight, 3)
+    assert ended.statuses == [143] and ended.printed[0][-1] == SAVED.format("SIGTERM", 3)
+    resumes(here, straight, 3)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_before_its_time_is_up_a_job_goes_back_into_the_queue(
     ended = launch(replace(here, fault=fault, environment=slurm(scontrol, **job)))
     assert ended.statuses == [143] and ended.last is not None and ended.last.step == 4
     assert (scontrol.read_text() if scontrol.exists() else None) == asked
-    refused = any("did not go back into the queue (no such job)" in line for line in ended.told[0])
+    refused = any("did not go back into the queue (no such job)" in line for line in ended.printed[0])
     assert refused == (job.get("SLURM_JOB_ID") == "13")
 
 
@@ -92,6 +93,8 @@ def test_one_of_two_processes_asks_for_the_queue(here: Settings, scontrol: Path)
     assert ended.statuses == [143, 143] and scontrol.read_text() == "requeue 11\n"
 
 
-def test_the_numbers_of_signals_order_a_stop_before_a_requeue() -> None:
-    """Processes agree on the larger one: who asks for an end gets one."""
-    assert signal.SIGTERM > signal.SIGUSR1
+def test_where_one_process_is_to_end_and_the_other_to_be_queued_again_both_end(here: Settings, scontrol: Path) -> None:
+    job = slurm(scontrol, SLURM_JOB_ID="11")
+    ended = launch(replace(here, world=2, fault="usr1_or_term", rank=None, environment=job, strategy="ddp"))
+    assert ended.statuses == [143, 143] and ended.told[0][-1] == SAVED.format("SIGTERM", 4)
+    assert not scontrol.exists(), "who asks for an end gets one"

@@ -26,7 +26,7 @@ def seven(here: Settings) -> Settings:
 
 def test_seven_photographs_on_two_processes_score_as_on_one(seven: Settings) -> None:
     alone = launch(seven, uneven.main)
-    assert alone.statuses == [0], alone.told
+    assert alone.statuses == [0], alone.printed
     expected = alone.reports[0]
     assert {"val/loss", "val/psnr"} <= expected["val"].keys()
     assert sorted(image for method, image, _ in expected["rows"] if method == "restored") == [
@@ -34,7 +34,7 @@ def test_seven_photographs_on_two_processes_score_as_on_one(seven: Settings) -> 
     ]
     for strategy in ("ddp", "fsdp"):
         shared = launch(replace(seven, world=2, strategy=strategy), uneven.main)
-        assert shared.statuses == [0, 0], shared.told
+        assert shared.statuses == [0, 0], shared.printed
         first, second = shared.reports
         assert first["val"] == second["val"]
         assert first["val"] == pytest.approx(expected["val"], rel=1e-4)

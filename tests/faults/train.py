@@ -33,9 +33,9 @@ from lit_pure.commands import run
 from lit_pure.config.training import TrainerConfig
 from lit_pure.datasets.order import Stream
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
-from lit_pure.lit.callbacks.signals import Stopping, leave_signals_to_the_main_process
-from lit_pure.lit.callbacks.skip_nonfinite import Guard
-from lit_pure.lit.callbacks.watchdog import Heartbeat
+from lit_pure.lit.callbacks.signals import StopOnSignal, leave_signals_to_the_main_process
+from lit_pure.lit.callbacks.skip_nonfinite import SkipNonFinite
+from lit_pure.lit.callbacks.watchdog import Watchdog
 from lit_pure.lit.distributed.strategies import strategy_of
 from lit_pure.runs import checkpoints
 
@@ -50,8 +50,8 @@ class Settings:
     folder: str
     fault: str = ""
     """A method of `Faults`."""
-    rank: int = 0
-    """The process that it happens to."""
+    rank: int | None = 0
+    """The process that it happens to; None: all of them."""
     steps: tuple[int, ...] = (3,)
     """Steps it happens in: that many are finished."""
     max_steps: int = 6
@@ -107,9 +107,13 @@ class Faults:
         os.kill(os.getpid(), signal.SIGUSR1)
         return loss
 
+    def usr1_or_term(self, module: "Small", loss: Tensor) -> Tensor:
+        """One process is to go back into the queue, all others are to end."""
+        return self.term(module, loss) if module.global_rank else self.usr1(module, loss)
+
     def term_twice(self, module: "Small", loss: Tensor) -> Tensor:
         """The second one while the main thread is deaf, as in a call of C++ that does not come back."""
-        stopping = next(item for item in module.trainer.callbacks if isinstance(item, Stopping))  # type: ignore[attr-defined]
+        stopping = next(item for item in module.trainer.callbacks if isinstance(item, StopOnSignal))  # type: ignore[attr-defined]
         stopping.together = 0.0
         os.kill(os.getpid(), signal.SIGTERM)
         while not stopping._signal:
@@ -179,7 +183,8 @@ class Small(LightningModule):
         loss = (self.seen + batch["x"]).square().mean()
         self.losses.append(loss.item())
         settings = self.settings
-        if self.global_rank == settings.rank and self.global_step in settings.steps and hasattr(Faults, settings.fault):
+        meant = settings.rank in (None, self.global_rank) and self.global_step in settings.steps
+        if meant and hasattr(Faults, settings.fault):
             self.trainer.strategy.settle_saving()  # what came before is on the disk
             return getattr(Faults(), settings.fault)(self, loss)  # type: ignore[no-any-return]
         return loss
@@ -228,7 +233,7 @@ def fit(settings: Settings) -> int:
     folder = Path(settings.folder)
     torch.manual_seed(0)
     found = checkpoints.newest(folder / checkpoints.FOLDER)
-    guard = Guard(folder, settings.limit)
+    guard = SkipNonFinite(folder, settings.limit)
     saving = Checkpointing(folder / checkpoints.FOLDER, settings.every, keep_last=settings.keep, keep_best=0)
     config = TrainerConfig(
         accelerator="cpu", devices=str(settings.world), strategy=settings.strategy, timeout=settings.timeout
@@ -245,7 +250,7 @@ def fit(settings: Settings) -> int:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[guard, saving, Stopping(saving), Heartbeat(settings.timeout, settings.grace)],
+        callbacks=[guard, saving, StopOnSignal(saving), Watchdog(settings.timeout, settings.grace)],
     )
     module = Small(settings)
     try:

@@ -16,8 +16,8 @@ from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import Assembler
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.lit.callbacks.metrics import RestorationMetrics
-from lit_pure.lit.callbacks.skip_nonfinite import Guard
-from lit_pure.lit.callbacks.watchdog import Heartbeat
+from lit_pure.lit.callbacks.skip_nonfinite import SkipNonFinite
+from lit_pure.lit.callbacks.watchdog import Watchdog
 from lit_pure.lit.data import DegradeAndScore, PhotoDataModule
 from lit_pure.lit.distributed.strategies import strategy_of
 from lit_pure.lit.pure import ARModule
@@ -49,7 +49,7 @@ def main(settings: Settings) -> int:
     backbone = NextTokenBackbone(config.backbone, vocabulary.size)
     assembler = Assembler(vocabulary, "none", 32, 20)
     module = ARModule(config, Restorer(tokenizer, backbone, assembler, SamplingConfig(max_text=4), size=96, scale=4))
-    callbacks: list[Callback] = [RestorationMetrics(["psnr"], stages=["val"]), Guard(folder, 1), Heartbeat(30.0)]
+    callbacks: list[Callback] = [RestorationMetrics(["psnr"], stages=["val"]), SkipNonFinite(folder, 1), Watchdog(30.0)]
     trainer = Trainer(
         max_steps=STEPS, val_check_interval=STEPS, check_val_every_n_epoch=None, log_every_n_steps=1,
         accelerator="cpu", devices=settings.world, strategy=strategy_of(config.trainer), num_sanity_val_steps=0,

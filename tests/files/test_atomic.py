@@ -5,7 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.files.atomic import write_whole
+from lit_pure.files.atomic import whole_file, write_whole
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, named: bool) -> None:
+    path = tmp_path / "a.bin"
+    partial = tmp_path / "a.bin.partial" if named else None
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), whole_file(path, partial) as written:
+        written.write_bytes(b"half")
+        assert path.read_bytes() == b"old" and written.parent == tmp_path
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    with whole_file(path, partial) as written:
+        written.write_bytes(b"new")
+        assert partial in (None, written)
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -15,7 +31,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == "zwei \u00e4\r\n".encode() and list(tmp_path.iterdir()) == [path]
 
 
-def test_what_stood_there_stays_where_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_old_file_stays_where_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, "one")
     with pytest.raises(UnicodeEncodeError):
@@ -31,12 +47,12 @@ def test_what_stood_there_stays_where_writing_fails(tmp_path: Path, monkeypatch:
     assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
 
 
-def test_names_that_are_no_utf8_are_written_as_they_are(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_written_as_they_are(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.txt", "caf\udce9", errors="surrogateescape")
     assert (tmp_path / "a.txt").read_bytes() == b"caf\xe9"
 
 
-def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+def test_writing_to_a_link_writes_its_file_and_keeps_the_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     real, link, open_end = tmp_path / "there" / "real.txt", tmp_path / "link.txt", tmp_path / "open.txt"
     real.write_text("one")
@@ -49,7 +65,7 @@ def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["new.txt", "real.txt"]
 
 
-def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+def test_what_is_not_a_regular_file_is_not_replaced(tmp_path: Path) -> None:
     pipe, link, folder, loop = (tmp_path / name for name in ("pipe", "link", "folder", "loop"))
     os.mkfifo(pipe)
     link.symlink_to(pipe)
@@ -64,7 +80,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert not Path(os.devnull).is_file()
 
 
-def test_a_missing_folder_is_told_by_the_name_asked_for(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_whole(tmp_path / "nowhere" / "a.txt", "one")
     assert caught.value.filename == str(tmp_path / "nowhere" / "a.txt")

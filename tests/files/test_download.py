@@ -38,10 +38,12 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     [
         ("/chunk", "the answer is broken: IncompleteRead.*; try again"),
         ("/words", "the answer is broken: BadStatusLine.*; try again"),
-        ("/two words", "it is no address: .*; check it"),
+        ("/two words", "it is not a valid URL: .*; check it"),
     ],
 )
-def test_an_answer_that_is_none_is_an_error_of_the_network(end: str, words: str, address: str, tmp_path: Path) -> None:
+def test_a_malformed_answer_of_a_server_is_an_error_of_the_network(
+    end: str, words: str, address: str, tmp_path: Path
+) -> None:
     with pytest.raises(OSError, match=words):
         download(address + end, tmp_path / "file")
     assert not list(tmp_path.iterdir())

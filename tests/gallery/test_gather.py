@@ -31,10 +31,10 @@ def test_methods_pictures_figures_and_words(house):
         "cold/version_0": {"psnr": 21.0, "niqe": 5.0},
         "bicubic": {"psnr": 19.0, "niqe": 9.5},
     }
-    sources = [(words.source, words.degradation) for words in shot.words]
+    sources = [(words.source, words.lines.get("degradation", "")) for words in shot.words]
     assert sources[0] == ("labels (DEM) and caption (source)", "Medium blur, large noise.")
     assert sources[1:] == [(f"{name}/version_0", "Small blur, large noise.") for name in ("warm", "cold")]
-    assert shot.words[0].caption == "Part 1 of a photograph."
+    assert shot.words[0].lines["caption"] == "Part 1 of a photograph."
 
 
 def test_figures_of_a_folder_that_evaluate_scored(house):

@@ -89,7 +89,7 @@ def test_text_is_data_and_never_markup(house):
     folder = make_folder(house / "theirs", "green")
     result = parsed(written(house, "warm", folders={NASTY: folder}))
     assert NASTY in result.data["rivals"]
-    assert result.data["shots"][0]["words"][1]["caption"] == NASTY
+    assert result.data["shots"][0]["words"][1]["lines"]["caption"] == NASTY
     scripts = [attributes for tag, attributes in result.tags if tag == "script"]
     pictures = sum(len(shot["pictures"]) for shot in result.data["shots"])
     assert len(scripts) == pictures + 2  # the data and the page's own

@@ -6,7 +6,7 @@ import torch
 from lit_pure.images.color import NOT_MEASURED, heatmap, luma
 
 
-def test_luma_weights() -> None:
+def test_luma_has_the_weights_of_bt_601() -> None:
     primaries_3HW = torch.eye(3)[:, None]
     torch.testing.assert_close(luma(primaries_3HW)[0], torch.tensor([0.299, 0.587, 0.114]))
     torch.testing.assert_close(luma(torch.ones(2, 3, 4, 5)), torch.ones(2, 4, 5))
@@ -31,7 +31,7 @@ def test_heatmap_clamps_enlarges_and_marks_nan() -> None:
     assert torch.equal(picture_3hw[:, 1, 9], torch.full((3,), NOT_MEASURED))
 
 
-def test_heatmap_refuses() -> None:
+def test_heatmap_refuses_an_empty_range_and_what_is_no_map() -> None:
     with pytest.raises(ValueError, match="empty"):
         heatmap(torch.zeros(2, 2), low=1, high=1)
     with pytest.raises(ValueError, match="map"):

@@ -41,7 +41,7 @@ def test_wavelet_is_scipy_s_a_trous_decomposition_up_to_the_border() -> None:
     assert (fixed - restored).abs().max() > 1e-3
 
 
-def test_low_frequencies_keep_constants() -> None:
+def test_low_frequencies_of_a_constant_picture_are_the_picture() -> None:
     torch.testing.assert_close(low_frequencies(torch.full((1, 3, 9, 5), 0.3)), torch.full((1, 3, 9, 5), 0.3))
 
 
@@ -55,17 +55,17 @@ def test_adain_takes_mean_and_deviation_of_each_channel() -> None:
 
 
 @pytest.mark.parametrize("method", ["wavelet", "adain"])
-def test_colours_stay_in_range_also_without_details(method: str) -> None:
+def test_fixed_colours_stay_in_range_also_without_details(method: str) -> None:
     for restored in (torch.full((1, 3, 20, 20), 0.2), torch.rand(1, 3, 20, 20)):
         fixed = fix_colors(restored, torch.ones(1, 3, 20, 20), method)
         assert fixed.isfinite().all() and 0 <= fixed.min() and fixed.max() <= 1
 
 
-def test_none_is_the_picture_itself() -> None:
+def test_color_fix_none_returns_the_picture_itself() -> None:
     restored = picture(0, 0, 1)
     assert fix_colors(restored, picture(1, 0, 1), "none") is restored
 
 
-def test_pictures_of_different_size_are_refused() -> None:
+def test_color_fix_refuses_pictures_of_different_sizes() -> None:
     with pytest.raises(ValueError, match="differ"):
         fix_colors(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 9), "wavelet")

@@ -10,7 +10,7 @@ import pytest
 from lit_pure.images.files import images_below, list_images
 
 
-def test_list_images(tmp_path: Path) -> None:
+def test_list_images_takes_pictures_by_extension_and_no_folders(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "c.webp", "notes.txt", "d.Tiff"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
@@ -21,7 +21,7 @@ def test_list_images(tmp_path: Path) -> None:
         list_images(tmp_path / "absent")
 
 
-def test_images_below(tmp_path: Path) -> None:
+def test_images_below_looks_into_folders_once_and_into_hidden_ones_never(tmp_path: Path) -> None:
     for name in ("b/c/1.PNG", "b/2.webp", "a.jpg", "notes.txt", ".hidden/3.png", "b/.4.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -32,7 +32,7 @@ def test_images_below(tmp_path: Path) -> None:
     assert images_below(tmp_path / "absent") == []
 
 
-def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.png", "locked/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -29,7 +29,7 @@ def test_resize_to_its_own_size_changes_nothing() -> None:
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 16])
 @pytest.mark.parametrize(("height", "width"), [(23, 31), (2, 40), (9, 3)])
-def test_a_part_is_that_part_of_the_whole_enlarged_picture(scale: int, height: int, width: int) -> None:
+def test_enlarging_a_part_gives_that_part_of_the_enlarged_picture(scale: int, height: int, width: int) -> None:
     image_3hw = noise(3, height, width).double()  # torch's own weights are off by 3e-6 in float32
     whole_3HW = resize(image_3hw[None], height * scale, width * scale)[0]
     random = torch.Generator().manual_seed(1)
@@ -39,7 +39,7 @@ def test_a_part_is_that_part_of_the_whole_enlarged_picture(scale: int, height: i
         torch.testing.assert_close(part_3HW, whole_3HW[:, top : top + 17, left : left + 24], atol=1e-12, rtol=0)
 
 
-def test_a_part_outside_is_refused() -> None:
+def test_enlarging_a_part_outside_the_picture_is_refused() -> None:
     with pytest.raises(ValueError, match="no part"):
         enlarge_part(noise(3, 5, 7), 4, 20, 0, 8, 8)
     with pytest.raises(ValueError, match="enlarged 0 times"):
@@ -55,7 +55,7 @@ def test_padding_repeats_the_edge_and_is_undone() -> None:
     assert torch.equal(unpad(square_3HW, 5, 7), image_3HW)
 
 
-def test_impossible_sizes_are_refused() -> None:
+def test_resizing_padding_and_cutting_refuse_impossible_sizes() -> None:
     image_3HW = noise(3, 5, 7)
     with pytest.raises(ValueError, match="batch"):
         resize(image_3HW, 4, 4)
@@ -65,3 +65,9 @@ def test_impossible_sizes_are_refused() -> None:
         pad_to_square(image_3HW, 6)
     with pytest.raises(ValueError, match="cannot cut"):
         unpad(image_3HW, 6, 7)
+
+
+def test_resize_is_torch_s_bicubic_with_antialias() -> None:
+    lq_B3hw = torch.rand(2, 3, 16, 16)
+    expected = torch.nn.functional.interpolate(lq_B3hw, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
+    assert torch.equal(resize(lq_B3hw, 64, 64), expected)

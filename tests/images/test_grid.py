@@ -6,7 +6,7 @@ import torch
 from lit_pure.images.grid import GAP, HEADER, labelled_grid
 
 
-def test_every_picture_stands_where_its_column_says() -> None:
+def test_every_picture_of_a_grid_is_below_its_label() -> None:
     left, right = torch.rand(3, 3, 8, 40), torch.rand(3, 3, 8, 40)
     grid = labelled_grid({"left": left, "right": right})
     assert grid.shape == (3, HEADER + 3 * (8 + GAP), 2 * (40 + GAP))
@@ -17,7 +17,7 @@ def test_every_picture_stands_where_its_column_says() -> None:
     assert float(grid[:, :HEADER, : 40 + GAP].max()) > 0.5, "the label is drawn"
 
 
-def test_columns_of_other_sizes_are_resized_and_uneven_ones_refused() -> None:
+def test_a_grid_resizes_smaller_columns_and_refuses_uneven_ones() -> None:
     assert labelled_grid({"a": torch.rand(1, 3, 8, 8), "b": torch.rand(1, 3, 4, 4)}).shape[2] == 2 * (8 + GAP)
     with pytest.raises(ValueError, match=r"columns of \[1, 2\] pictures"):
         labelled_grid({"a": torch.rand(1, 3, 8, 8), "b": torch.rand(2, 3, 8, 8)})

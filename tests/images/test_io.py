@@ -29,7 +29,7 @@ def test_png_round_trip_is_exact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr"])
-def test_every_mode_is_read_as_pillow_shows_it(mode: str, tmp_path: Path) -> None:
+def test_pictures_of_every_mode_are_read_as_pillow_shows_them(mode: str, tmp_path: Path) -> None:
     path = tmp_path / ("a.tif" if mode in ("CMYK", "YCbCr") else "a.png")
     source = picture().convert(mode)
     source.save(path)
@@ -59,7 +59,7 @@ def test_big_endian_sixteen_bit_is_not_swapped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", [np.array([[70000]], np.int32), np.array([[0.5]], np.float32)])
-def test_values_without_an_agreed_range_are_refused(values: Any, tmp_path: Path) -> None:
+def test_pictures_whose_values_have_no_agreed_range_are_refused(values: Any, tmp_path: Path) -> None:
     Image.fromarray(values).save(tmp_path / "a.tif")
     with pytest.raises(BadImage, match="8 or 16 bits"):
         read_image(tmp_path / "a.tif")
@@ -93,12 +93,12 @@ def test_exif_rotation_turns_pixels_and_size(name: str, orientation: int, turns:
     np.testing.assert_allclose(image_3HW.numpy(), expected, atol=0.05)  # JPEG and WebP lose a little
 
 
-def test_one_pixel(tmp_path: Path) -> None:
+def test_a_picture_of_one_pixel_is_written_and_read(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", torch.zeros(3, 1, 1))
     assert read_image(tmp_path / "a.png").tolist() == [[[0.0]]] * 3
 
 
-def test_bad_files_name_themselves_in_one_line(tmp_path: Path) -> None:
+def test_bad_picture_files_are_named_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello\n" * 20)
     (tmp_path / "empty.jpg").write_bytes(b"")
     for name in ("text.png", "empty.jpg", "absent.png"):
@@ -111,7 +111,7 @@ def test_bad_files_name_themselves_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp", "a.bmp"])
-def test_truncated_files_are_refused_though_the_header_is_fine(name: str, tmp_path: Path) -> None:
+def test_truncated_pictures_are_refused_though_the_header_is_fine(name: str, tmp_path: Path) -> None:
     picture(64, 64).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) * 2 // 3])
@@ -131,7 +131,9 @@ def test_to_bytes_rounds_clamps_and_refuses() -> None:
         to_bytes(every)
 
 
-def test_disk_full_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_on_a_full_disk_is_an_error_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_png(tmp_path / "a.png", torch.ones(3, 4, 4))
     save = Image.Image.save
 
@@ -147,7 +149,7 @@ def test_disk_full_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert read_image(tmp_path / "a.png").min() == 1  # the old picture survives
 
 
-def test_write_refuses_batches(tmp_path: Path) -> None:
+def test_write_png_refuses_batches(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\(1, 3, 4, 4\)"):
         write_png(tmp_path / "a.png", torch.zeros(1, 3, 4, 4))
     with pytest.raises(OSError, match="No such file"):
@@ -155,7 +157,7 @@ def test_write_refuses_batches(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16"])
-def test_bytes_are_those_of_the_floats(mode: str, tmp_path: Path) -> None:
+def test_read_bytes_gives_what_read_image_gives_as_bytes(mode: str, tmp_path: Path) -> None:
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     source = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 109) if mode == "I;16" else picture()
     (source if mode == "I;16" else source.convert(mode)).save(path)

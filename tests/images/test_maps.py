@@ -8,13 +8,13 @@ from lit_pure.images.grid import GAP, HEADER
 from lit_pure.images.maps import BAR, LEGEND, dark_map, maps_beside
 
 
-def test_the_higher_the_darker() -> None:
+def test_a_map_is_darker_where_its_numbers_are_higher() -> None:
     """The order of figure 3 in arXiv 2503.11073."""
     brightness = luma(dark_map(torch.linspace(0, 8, 20)[None], 0, 8))[0]
     assert bool((brightness.diff() < 0).all())
 
 
-def test_each_number_covers_its_part_of_the_picture() -> None:
+def test_each_number_of_a_map_covers_its_part_of_the_picture() -> None:
     maps = torch.tensor([[[0.0, 1.0], [2.0, 3.0]], [[3.0, 2.0], [1.0, 0.0]]])
     pictures = torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
     figure = maps_beside({"restored": pictures}, "entropy", maps, "nats")
@@ -26,7 +26,7 @@ def test_each_number_covers_its_part_of_the_picture() -> None:
     assert torch.equal(second[:, :, 60 + GAP : 120 + GAP], drawn.flip(1, 2)), "one range for all maps"
 
 
-def test_the_legend_goes_from_the_highest_down_to_the_lowest() -> None:
+def test_the_legend_of_a_map_goes_from_the_highest_down_to_the_lowest() -> None:
     figure = maps_beside({"x": torch.zeros(1, 3, 64, 64)}, "map", torch.tensor([[[2.0, 4.0]]]), "nats", (1.0, 5.0))
     bar = figure[:, HEADER : HEADER + 64, -LEGEND + 2 : -LEGEND + 2 + BAR]
     torch.testing.assert_close(bar[:, [0, -1], 0], dark_map(torch.tensor([[5.0], [1.0]]), 1, 5)[:, :, 0])

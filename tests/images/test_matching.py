@@ -20,7 +20,7 @@ def folder(name: str, *files: str) -> Path:
     return path
 
 
-def test_names_without_extension_decide() -> None:
+def test_pictures_match_by_their_names_without_extension() -> None:
     pred = folder("pred", "b.png", "a.png", "extra.png", "notes.txt", "._a.png")
     target = folder("target", "a.jpg", "b.PNG", "lonely.png")
     other = folder("other", "a.webp", "b.png", "lonely.png")
@@ -37,7 +37,7 @@ def test_names_without_extension_decide() -> None:
     }
 
 
-def test_of_two_namesakes_none_is_guessed() -> None:
+def test_of_two_pictures_with_one_name_none_is_guessed() -> None:
     matches = match([folder("pred", "a.png", "a.jpg", "b.png"), folder("target", "a.png", "b.png")])
     assert list(matches.found) == ["b"]
     reasons = {str(path): reason for path, reason in matches.left_out}
@@ -46,7 +46,7 @@ def test_of_two_namesakes_none_is_guessed() -> None:
     assert "target/a.png" in reasons
 
 
-def test_endings_are_ignored_only_when_given() -> None:
+def test_endings_of_names_are_ignored_only_when_given() -> None:
     pred, target = folder("pred", "a_LR4_x4.png", "b_LR4.png", "_x4.png"), folder("target", "a_HR.png", "b.png")
     assert list(match([pred, target], ["_LR4", "_x4", "_LR4_x4", "_HR"]).found) == ["a", "b"]
     assert match([pred], ["_x4"]).found.keys() == {"a_LR4", "b_LR4", "_x4"}, "something of a name stays"
@@ -62,7 +62,9 @@ def test_endings_are_ignored_only_when_given() -> None:
         (["a", "b", "other"], ["a-sr", "b-sr", "c-sr"], "-sr"),
     ],
 )
-def test_where_nothing_fits_the_endings_that_would_are_told(pred: list[str], target: list[str], endings: str) -> None:
+def test_where_no_names_match_the_endings_that_would_help_are_suggested(
+    pred: list[str], target: list[str], endings: str
+) -> None:
     folders = [folder(name, *(f"{stem}.png" for stem in stems)) for name, stems in (("p", pred), ("t", target))]
     with pytest.raises(ValueError, match=f"give --ignore-suffix {endings}$") as told:
         match(folders)
@@ -71,20 +73,20 @@ def test_where_nothing_fits_the_endings_that_would_are_told(pred: list[str], tar
 
 
 @pytest.mark.parametrize(("pred", "target"), [(["cat", "dog"], ["sun", "moon"]), (["x_1", "x_3"], ["x_2", "x_4"])])
-def test_endings_that_explain_nothing_are_not_told(pred: list[str], target: list[str]) -> None:
+def test_endings_that_would_not_help_are_not_suggested(pred: list[str], target: list[str]) -> None:
     folders = [folder(name, *(f"{stem}.png" for stem in stems)) for name, stems in (("p", pred), ("t", target))]
     with pytest.raises(ValueError, match=r"rename the files of one folder.*with --ignore-suffix$"):
         match(folders)
 
 
-def test_what_restore_writes_beside_its_pictures_is_no_result() -> None:
+def test_maps_that_restore_writes_beside_its_pictures_are_not_matched() -> None:
     pred = folder("pred", "a.png", "a.json", "a_entropy.png", "b_entropy.png", "c.png", "c_entropy.png")
     matches = match([pred])
     assert matches.maps == 1, "a_entropy.png alone has its picture and its description beside it"
     assert set(matches.found) == {"a", "b_entropy", "c", "c_entropy"}
 
 
-def test_folders_without_pictures() -> None:
+def test_matching_refuses_folders_without_usable_pictures() -> None:
     with pytest.raises(ValueError, match="absent: no such folder"):
         match([Path("absent")])
     outer = folder("outer")

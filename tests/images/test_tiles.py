@@ -29,7 +29,7 @@ def test_tiles_reach_from_edge_to_edge_evenly_and_overlap_enough(length: int, ov
 
 @pytest.mark.parametrize("overlap", [0, 5, 16])
 @pytest.mark.parametrize("length", LENGTHS)
-def test_weights_add_up_to_one_at_every_pixel(length: int, overlap: int) -> None:
+def test_weights_of_tiles_add_up_to_one_at_every_pixel(length: int, overlap: int) -> None:
     cover = Cover(length, 32, overlap)
     total = torch.zeros(length)
     for start, weight_l in zip(cover.starts, cover.weights_nl, strict=True):
@@ -38,7 +38,7 @@ def test_weights_add_up_to_one_at_every_pixel(length: int, overlap: int) -> None
     assert cover.weights_nl.min() >= 0 and cover.weights_nl.max() <= 1
 
 
-def test_neighbours_fade_along_a_raised_cosine() -> None:
+def test_neighbouring_tiles_fade_along_a_raised_cosine() -> None:
     first_l, second_l = Cover(56, 32, 8).weights_nl
     expected_8 = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(8) + 0.5) / 8)
     torch.testing.assert_close(second_l[:8], expected_8)
@@ -46,7 +46,7 @@ def test_neighbours_fade_along_a_raised_cosine() -> None:
     assert torch.equal(first_l[:24], torch.ones(24))
 
 
-def test_impossible_covers_are_refused() -> None:
+def test_tiles_that_cannot_cover_a_picture_are_refused() -> None:
     for numbers in ((0, 32, 4), (10, 32, 17), (10, 32, -1)):
         with pytest.raises(ValueError, match="at most half"):
             Cover(*numbers)
@@ -90,7 +90,7 @@ def test_a_picture_beyond_memory_is_a_memory_error() -> None:
         Canvas(Cover(10**8, 32, 8), Cover(10**8, 32, 8))
 
 
-def test_maps_are_averaged_where_they_overlap() -> None:
+def test_maps_are_averaged_where_tiles_overlap() -> None:
     whole = MeanMap(2, 5)
     whole.add(0, 0, torch.full((2, 3), 1.0))
     whole.add(0, 2, torch.full((2, 3), 3))

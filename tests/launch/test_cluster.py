@@ -18,7 +18,7 @@ from tests.launch.cluster import Refused, indexes, parsed
         ("--gpus-per-node=a100:4 --nodes=2-4", {"gpus-per-node": "a100:4", "nodes": "2-4"}),
     ],
 )
-def test_takes_what_slurm_takes(line: str, options: dict[str, str]) -> None:
+def test_the_double_of_slurm_takes_what_slurm_takes(line: str, options: dict[str, str]) -> None:
     assert parsed(f"#!/bin/bash\n\n#SBATCH {line}\nsrun true\n#SBATCH --nonsense\n") == options
 
 
@@ -40,10 +40,10 @@ def test_takes_what_slurm_takes(line: str, options: dict[str, str]) -> None:
         ("#!/bin/sh\n#SBATCH --comment='open", "Unmatched quote"),
     ],
 )
-def test_refuses_what_slurm_refuses(script: str, words: str) -> None:
+def test_the_double_of_slurm_refuses_what_slurm_refuses(script: str, words: str) -> None:
     with pytest.raises(Refused, match=words):
         parsed(script)
 
 
-def test_elements_of_an_array() -> None:
+def test_the_double_of_slurm_counts_the_elements_of_an_array() -> None:
     assert indexes("0-3%2") == [0, 1, 2, 3] and indexes("1,4-8:2") == [1, 4, 6, 8]

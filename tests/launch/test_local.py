@@ -21,12 +21,12 @@ sys.exit(40 + len(seen))
 """
 
 
-def test_the_status_is_the_commands_own() -> None:
+def test_a_local_launch_returns_the_command_s_own_status() -> None:
     with Processes() as processes:
         assert processes.run([sys.executable, "-c", "raise SystemExit(3)"]) == 3
         assert processes.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]) == -9
         assert processes.run(["true"]) == 0
-        assert not processes.told
+        assert not processes.received
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
@@ -36,7 +36,7 @@ def test_a_signal_reaches_the_command_once_and_is_remembered(tmp_path: Path, nam
     teller = f"import os; open({str(fifo)!r}).close(); os.kill({os.getpid()}, {int(getattr(signal, name))})"
     with Processes() as processes, subprocess.Popen([sys.executable, "-c", teller]):
         assert processes.run([sys.executable, "-c", WAITS, name, str(fifo)]) == 41
-        assert processes.told == getattr(signal, name)
+        assert processes.received == getattr(signal, name)
     assert signal.getsignal(getattr(signal, name)) == before
 
 

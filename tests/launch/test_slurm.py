@@ -54,7 +54,7 @@ def test_the_shipped_ablations_are_one_array_that_waits_for_what_they_need(
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
-def test_options_say_what_is_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sbatch_options_are_those_asked_for(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finish("tok"), finish("est")
     words = ["--partition=gpu", "--account=lab", "--time=2-12", "--mem=64G", "--nodes=2", "--gpus-per-node=4"]
     words += ["--parallel=1"]
@@ -67,7 +67,9 @@ def test_options_say_what_is_asked_for(place: Path, capsys: pytest.CaptureFixtur
     assert "# task 0: lit-pure run guide/full trainer.num_nodes=2 trainer.devices=4\n" in capsys.readouterr().out
 
 
-def test_sizes_follow_from_the_experiment(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_gpus_and_cores_of_a_job_follow_from_the_experiment(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     finish("tok"), finish("est")
     for settings, processes, gpus in (
         (["trainer.devices=2", "trainer.num_nodes=3"], "2", "2"),
@@ -84,7 +86,7 @@ def test_sizes_follow_from_the_experiment(place: Path, capsys: pytest.CaptureFix
     assert job["dependency"] == "singleton"
 
 
-def test_a_user_may_wait_for_more(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dependency_of_the_user_is_added_to_ours(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tok, est, array = dry(capsys, "guide", "--slurm", "dependency=afterany:7")
     assert tok["dependency"] == est["dependency"] == "afterany:7"
     assert array["dependency"] == "afterany:7,afterok:1:2"
@@ -110,10 +112,10 @@ def test_a_user_may_wait_for_more(place: Path, capsys: pytest.CaptureFixture[str
         (["sizes", *DRY], ["sizes/devices=1: 1 x 1; sizes/devices=2: 1 x 2", "--gpus-per-node"]),
         (["sizes", *DRY, "--gpus-per-node", "4"], ["trainer.devices=4 is what sizes.yaml varies"]),
         (["guide", "sampling.guidnce=1", *DRY], ["did you mean sampling.guidance?"]),
-        (["guide", "--launcher", "slurm"], ["no sbatch on this machine", "--dry-run"]),
+        (["guide", "--launcher", "slurm"], ["this machine has no sbatch", "--dry-run"]),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_in_sweep_s_flags_are_one_line(
     place: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -129,7 +131,7 @@ def test_mistakes_are_told_in_a_line(
     assert all(word in said.err for word in words) and len(said.err.splitlines()) == 1 and not said.out, said
 
 
-def test_without_submitit_its_extra_is_named(
+def test_slurm_without_submitit_names_the_extra_that_installs_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lit_pure.launch.slurm.find_spec", lambda name: None)
@@ -137,12 +139,14 @@ def test_without_submitit_its_extra_is_named(
     assert "pip install 'lit_pure[slurm]'" in capsys.readouterr().err
 
 
-def test_an_option_is_read_as_sbatch_names_it() -> None:
+def test_a_slurm_option_is_read_under_sbatch_s_name() -> None:
     assert option("mail_type=END") == option("--mail-type=END") == ("mail-type", "END")
     assert option("exclusive") == ("exclusive", True)
 
 
-def test_what_is_submitted_is_what_was_shown(place: Path, slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_submitted_scripts_are_those_that_a_dry_run_shows(
+    place: Path, slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["sweep", "guide", *DRY]) == 0
     shown = scripts(capsys.readouterr().out)
     assert main(["sweep", "guide", "--launcher", "slurm"]) == 0
@@ -175,13 +179,13 @@ def test_every_element_runs_as_if_srun_had_started_it_itself(
         assert len(logs) == 4 and all(f"said by {name}" in log.read_text() for log in logs)
 
 
-def test_what_waits_for_a_job_that_fails_is_taken_away(place: Path, slurm: Path, program: Path) -> None:
+def test_jobs_that_wait_for_a_failed_job_are_cancelled(place: Path, slurm: Path, program: Path) -> None:
     (place / "lit_pure" / "__main__.py").write_text("raise SystemExit(3)")
     assert main(["sweep", "guide", "--launcher", "slurm"]) == 0
     assert cluster.work(slurm) == {"101": 3, "102": 3, "103_0": -1, "103_1": -1}
 
 
-def test_a_requeued_element_is_the_same_command_again_and_its_log_goes_on(
+def test_a_requeued_element_runs_the_same_command_and_continues_its_log(
     place: Path, slurm: Path, program: Path
 ) -> None:
     """The run requeues its own job, as `lit_pure.runs.stop` does at SIGUSR1; nobody else does it a second time."""
@@ -206,14 +210,18 @@ def test_a_requeued_element_is_the_same_command_again_and_its_log_goes_on(
     assert (place / "runs/slurm/guide/101_1_0_log.out").read_text().count("said by guide/none") == 2
 
 
-def test_what_sbatch_refuses_is_told_in_its_words(place: Path, slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_of_sbatch_is_shown_in_its_words(
+    place: Path, slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     finish("tok"), finish("est")
     assert main(["sweep", "guide", "--launcher", "slurm", "--slurm", "qso=high"]) == 1
     told = capsys.readouterr().err.splitlines()[-1]  # submitit shows sbatch's own line before
     assert "guide was not submitted" in told and "unrecognized option '--qso'" in told
 
 
-def test_what_is_finished_is_not_submitted_again(place: Path, slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_variants_are_not_submitted_again(
+    place: Path, slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     needs = {"tokenizer": finish("tok").label, "dem": finish("est").label}
     finish("guide/full", needs=needs)
     (job,) = dry(capsys, "guide")
@@ -228,7 +236,7 @@ def test_what_is_finished_is_not_submitted_again(place: Path, slurm: Path, capsy
 
 
 @pytest.mark.slow
-def test_a_real_training_on_two_processes_saves_requeues_itself_once_and_goes_on(
+def test_a_real_training_on_two_processes_saves_requeues_itself_once_and_resumes(
     house: Path, slurm: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """SIGUSR1 goes to all processes of the step, as SLURM sends it."""
@@ -255,7 +263,7 @@ def test_a_real_training_on_two_processes_saves_requeues_itself_once_and_goes_on
     logs = "".join(path.read_text() for path in sorted((house / "runs/slurm/sweeps/queued").glob("101_1_*_log.out")))
     assert done == {"101_0": 0, "101_1": 0}, logs
     assert (slurm / "requeued").read_text() == "101_1\n"
-    assert f"run {names[1]}/version_0, on from step " in logs, logs
+    assert f"run {names[1]}/version_0, resumed from step " in logs, logs
     for name in names:
         (run,) = runs.versions(name)
         assert run.finished and run.summary()["steps"] == 12

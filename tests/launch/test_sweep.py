@@ -39,7 +39,7 @@ FATES: dict[str, int] = {}
 """Exit statuses of runs that do not finish."""
 
 
-def test_what_is_needed_is_made_first_and_what_is_finished_is_used(
+def test_a_sweep_makes_what_it_needs_first_and_uses_what_is_finished(
     ran: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["sweep", "guide"]) == 0
@@ -55,7 +55,7 @@ def test_what_is_needed_is_made_first_and_what_is_finished_is_used(
     assert "guide/full/version_1 " in capsys.readouterr().out
 
 
-def test_a_dry_run_prints_commands_and_runs_nothing(
+def test_a_dry_run_of_a_sweep_prints_commands_and_runs_nothing(
     ran: list[str], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs = {"tokenizer": finish("tok").label, "dem": finish("est").label}
@@ -65,7 +65,7 @@ def test_a_dry_run_prints_commands_and_runs_nothing(
     assert first.startswith("# using guide/none/version_0") and second == "lit-pure run guide/full" and not ran
 
 
-def test_one_that_fails_does_not_stop_the_others(ran: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variant_that_fails_does_not_stop_the_others(ran: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     FATES.update({"guide/full": 1})
     assert main(["sweep", "guide"]) == 1
     assert ran == ["tok", "est", "guide/full", "guide/none"]
@@ -80,7 +80,7 @@ def test_one_that_fails_does_not_stop_the_others(ran: list[str], capsys: pytest.
     assert "seed=3,mu=4.0 (ended by SIGKILL; out of memory?)" in said.err and "(ended by SIGSEGV)" in said.err
 
 
-def test_what_needs_a_run_that_failed_is_not_tried(ran: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_variants_that_need_a_failed_run_are_not_tried(ran: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     FATES.update({"est": 1})
     assert main(["sweep", "guide"]) == 1
     assert ran == ["tok", "est"]
@@ -91,7 +91,7 @@ def test_a_run_that_was_stopped_stops_the_sweep(ran: list[str], capsys: pytest.C
     FATES.update({"guide/full": 143})
     assert main(["sweep", "guide"]) == 143
     assert ran[-1] == "guide/full"
-    assert "stopped by SIGTERM in guide/full, 1 more not begun; the same command goes on" in capsys.readouterr().err
+    assert "stopped by SIGTERM in guide/full, 1 more not started; the same command resumes" in capsys.readouterr().err
     FATES.update({"guide/full": 130})
     assert main(["sweep", "guide"]) == 130
 
@@ -109,7 +109,7 @@ def test_settings_for_all_variants_are_part_of_what_is_compared(ran: list[str]) 
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_killed_goes_on_where_it_was(house: Path) -> None:
+def test_a_sweep_that_was_killed_resumes_where_it_was(house: Path) -> None:
     """kill -9 in the middle of the second variant: its run goes on, the first one is used as it is."""
     (house / "experiments" / "sweeps" / "killed.yaml").write_text(
         "base: demo\ntrainer: {max_steps: 12, save_every: 2, val_every: 12}\n"
@@ -126,7 +126,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(house: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"using {first}/version_0" in done.stdout
-    assert f"run {second}/version_0, on from step " in done.stderr, done.stderr
+    assert f"run {second}/version_0, resumed from step " in done.stderr, done.stderr
     for name in (first, second):
         assert [run.finished for run in runs.versions(name)] == [True], "no second run was begun"
         assert f"{name}/version_0 " in done.stdout and runs.versions(name)[0].summary()["steps"] == 12

@@ -20,7 +20,7 @@ from lit_pure.datasets.shards import write_shards
 from lit_pure.datasets.sources import find_photos
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.images.io import from_bytes, read_image
-from lit_pure.lit.data import Batch, DegradationPairs, DegradeAndScore, PhotoDataModule, Place, generators
+from lit_pure.lit.data import Batch, DegradationPairs, DegradeAndScore, PhotoDataModule, StreamPosition, generators
 
 Seen = dict[tuple[int, int], bytes]
 """LQ pixels by (epoch, index)."""
@@ -195,14 +195,14 @@ def test_half_a_step_is_taken_up_again(photos: PhotosConfig, tmp_path: Path) -> 
     assert [key[1:3] for key in after.seen] == list(islice(Stream(12, 5, start=18), len(after.seen)))
 
 
-def test_the_place_counts_all_processes_and_whole_steps() -> None:
-    place = Place(100)
-    assert place.after(7) == 100
-    place.take(8, 7)
-    place.take(8, 7)
-    assert (place.samples, place.after(7), place.after(8)) == (116, 100, 116)
-    place.take(8, 8)
-    assert (place.after(8), place.after(9)) == (116, 124)
+def test_the_position_counts_all_processes_and_whole_steps() -> None:
+    position = StreamPosition(100)
+    assert position.samples_after(7) == 100
+    position.advance(8, 7)
+    position.advance(8, 7)
+    assert (position.samples, position.samples_after(7), position.samples_after(8)) == (116, 100, 116)
+    position.advance(8, 8)
+    assert (position.samples_after(8), position.samples_after(9)) == (116, 124)
 
 
 def test_a_checkpoint_of_other_photographs_is_told(
@@ -210,10 +210,10 @@ def test_a_checkpoint_of_other_photographs_is_told(
 ) -> None:
     fit(module(photos, 3), tmp_path / "a", 5)
     fit(module(photos, 3), tmp_path / "b", 6, resume=tmp_path / "a" / "step=5.ckpt")
-    assert "not those of the checkpoint" not in caplog.text
+    assert "differ from those of the checkpoint" not in caplog.text
     photos.names = ["a", "b"]
     fit(module(photos, 3), tmp_path / "c", 6, resume=tmp_path / "a" / "step=5.ckpt")
-    assert "not those of the checkpoint" in caplog.text
+    assert "differ from those of the checkpoint" in caplog.text
 
 
 def test_the_test_sees_the_same_pictures_every_time(photos: PhotosConfig) -> None:

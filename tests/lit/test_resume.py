@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_pure.__main__ import main
-from lit_pure.lit.callbacks.seeding import Draws
+from lit_pure.lit.callbacks.seeding import Seeding
 from lit_pure.runs.folder import Run
 from tests.forks import forked
 
@@ -26,14 +26,14 @@ TIMES = ("data_wait", "data_made", "per_second")
 
 def until_killed(step: int, command: list[str]) -> None:
     """Run a command; before its step of that number, counted from 0, SIGKILL comes."""
-    started = Draws.on_train_batch_start
+    started = Seeding.on_train_batch_start
 
-    def until(self: Draws, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def until(self: Seeding, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == step:
             os.kill(os.getpid(), signal.SIGKILL)
         started(self, trainer, module, batch, batch_idx)
 
-    Draws.on_train_batch_start = until  # type: ignore[method-assign]
+    Seeding.on_train_batch_start = until  # type: ignore[method-assign]
     main(command)
 
 
@@ -102,7 +102,7 @@ def test_launched_again_after_its_training_it_only_goes_on_with_the_test(
     (straight.folder / "summary.json").unlink()
     try:
         assert main(RUN) == 0
-        assert f"run demo/{straight.folder.name}, on from step 30" in caplog.text
+        assert f"run demo/{straight.folder.name}, resumed from step 30" in caplog.text
         assert straight.summary()["test/demo/psnr"] == json.loads(summary)["test/demo/psnr"]
     finally:
         (straight.folder / "summary.json").write_text(summary)

@@ -12,7 +12,6 @@ import torch
 from lightning import LightningModule, Trainer
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
-from two_processes import Means, run
 
 from lit_pure.lit import scores
 from lit_pure.lit.data import Batch
@@ -21,6 +20,7 @@ from lit_pure.metrics.metric import ImageMetric
 from lit_pure.metrics.rows import read_rows
 from lit_pure.metrics.score import Scorer
 from tests.forks import together
+from tests.lit.two_processes import Means, run
 
 
 def photo(path: Path, side: int, seed: int) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lit_pure.config.data import DataConfig, PhotosConfig
 from lit_pure.images.geometry import resize
 from lit_pure.lit import scores
-from lit_pure.lit.data import Batch, PhotoDataModule, Untouched
+from lit_pure.lit.data import Batch, Identity, PhotoDataModule
 from lit_pure.metrics.rows import write_rows
 
 
@@ -56,7 +56,7 @@ class Blurs(LightningModule):
 def run(folder: Path, count: int) -> None:
     """Test on `count` processes."""
     sets = {"photos": PhotosConfig(source=str(folder / "hq")), "given": PhotosConfig(source="", lq=str(folder / "lq"))}
-    data = PhotoDataModule(DataConfig(size=96, test=sets, eval_batch_size=2), 0, Untouched(), trains=False)
+    data = PhotoDataModule(DataConfig(size=96, test=sets, eval_batch_size=2), 0, Identity(), trains=False)
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     strategy = "ddp" if count > 1 else "auto"
     trainer = Trainer(accelerator="cpu", devices=count, strategy=strategy, use_distributed_sampler=False, **quiet)

@@ -14,13 +14,13 @@ from lit_pure.metrics.protocols import protocol
 from lit_pure.metrics.table import METRICS
 
 
-def test_without_a_wish_what_needs_no_download() -> None:
+def test_by_default_metrics_that_need_no_download_are_chosen() -> None:
     choice = choose(with_target=True)
     assert choice.metrics == ("psnr", "ssim", "niqe") and not choice.left_out and choice.border == 0
     assert choice.labels == {"psnr": "PSNR", "ssim": "SSIM", "niqe": "NIQE"}
 
 
-def test_without_true_pictures_only_what_needs_none() -> None:
+def test_without_true_pictures_only_no_reference_metrics_are_chosen() -> None:
     choice = choose(with_target=False)
     assert choice.metrics == ("niqe",) and list(choice.left_out) == ["psnr", "ssim"]
     assert all("--target" in reason for reason in choice.left_out.values())
@@ -43,7 +43,7 @@ def test_a_protocol_names_metrics_labels_and_border(tmp_path: Path, monkeypatch:
     assert mine.metrics == ("ssim", "psnr") and mine.border == 4
 
 
-def test_absent_weights_are_refused_or_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_without_weights_is_refused_or_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delitem(sys.modules, "torch.hub", raising=False)
     with pytest.raises(MissingWeights, match="lit-pure weights metrics --metrics lpips,musiq"):
@@ -56,7 +56,7 @@ def test_absent_weights_are_refused_or_skipped(tmp_path: Path, monkeypatch: pyte
         choose(["musiq"], with_target=False, missing="skip")
 
 
-def test_mistakes_name_the_nearest() -> None:
+def test_a_misspelled_metric_or_protocol_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="no such metric: psrn; did you mean psnr"):
         choose(["psrn"], with_target=True)
     with pytest.raises(ConfigError, match="no such protocol: pur; did you mean pure"):
@@ -82,7 +82,7 @@ def test_a_run_whose_test_sets_no_metric_can_measure_is_refused() -> None:
     assert metrics_without_truth(paired, choose_for_run(paired)) == []
 
 
-def test_damaged_weights_are_told_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_weights_of_a_metric_are_named_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delitem(sys.modules, "torch.hub", raising=False)
     wanted = experiment("[psnr,musiq]")

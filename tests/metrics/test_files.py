@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "environment", [{"TORCH_HOME": "~/elsewhere"}, {"XDG_CACHE_HOME": "/cache"}, {"HOME": "/home/somebody"}]
 )
-def test_the_folder_is_torchs_own_even_before_torch_is_imported(
+def test_weights_of_metrics_are_in_torch_s_own_folder_even_before_torch_is_imported(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
@@ -40,7 +40,7 @@ def test_the_folder_is_torchs_own_even_before_torch_is_imported(
     assert str(files.hub_folder()) == expected
 
 
-def test_places(home: Path) -> None:
+def test_weights_of_metrics_have_the_paths_that_pyiqa_reads(home: Path) -> None:
     places = {file.name: path_of(file) for key in ("lpips", "clipiqa") for file in METRICS[key].files}
     assert places == {
         "alexnet-owt-7be5be79.pth": home / "checkpoints" / "alexnet-owt-7be5be79.pth",
@@ -51,7 +51,7 @@ def test_places(home: Path) -> None:
     assert niqe.is_file() and niqe.parts[-3:] == ("basicsr", "metrics", "niqe_pris_params.npz")
 
 
-def test_what_lacks_is_refused_or_skipped(home: Path) -> None:
+def test_metrics_without_weights_are_refused_or_skipped(home: Path) -> None:
     keys = ["psnr", "lpips", "niqe", "fid"]
     assert {key: len(found) for key, found in files.absent_files(keys).items()} == {"lpips": 2, "fid": 1}
     assert files.require(keys, "skip") == (["psnr", "niqe"], ["lpips", "fid"])
@@ -72,7 +72,9 @@ def own_metric(monkeypatch: pytest.MonkeyPatch, url: str = "https://nowhere.inva
     return file
 
 
-def test_states_and_identity(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_absent_present_or_damaged_and_identified_by_digest(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = own_metric(monkeypatch)
     assert files.state_of(file) == "absent"
     path_of(file).parent.mkdir(parents=True)
@@ -88,7 +90,9 @@ def test_states_and_identity(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         files.verify("musiq")
 
 
-def test_fetch_from_a_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_fetched_from_a_folder_only_when_sound(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, folder = own_metric(monkeypatch), tmp_path / "downloads"
     folder.mkdir()
     with pytest.raises(ValueError, match="downloads does not contain w%2B1.pth; get it: https://nowhere.invalid"):
@@ -122,7 +126,9 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield address
 
 
-def test_a_download_is_whole_and_checked_or_absent(home: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_weights_are_whole_and_checked_or_absent(
+    home: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = own_metric(monkeypatch, f"{files.HUB}/w%2B1.pth")
     monkeypatch.setenv("HF_ENDPOINT", address + "/")
     for name, value, words in (
@@ -142,7 +148,7 @@ def test_a_download_is_whole_and_checked_or_absent(home: Path, address: str, mon
     assert path_of(file).read_bytes() == CONTENT, "a download that fails takes nothing away"
 
 
-def test_without_a_network_the_remedy_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetching_weights_without_a_network_names_the_remedy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*arguments: object) -> None:
         raise OSError("Network is unreachable")
 

@@ -40,7 +40,7 @@ def test_95_percent_intervals_cover_the_true_mean(draw: Draw, count: int) -> Non
 
 
 @pytest.mark.parametrize("count", [LEAST, 10])
-def test_few_pictures_are_no_excuse(count: int) -> None:
+def test_intervals_of_few_pictures_hold_the_mean_and_stay_narrow(count: int) -> None:
     """The mean is held, and not by being useless: the width is of the order of Student's (of the true spread)."""
     assert 0.93 <= coverage(normal, count) <= 0.97
     rng = np.random.default_rng(SEED)
@@ -50,7 +50,7 @@ def test_few_pictures_are_no_excuse(count: int) -> None:
     assert 0.9 < np.median(width) < 1.15 and np.quantile(width, 0.95) < 2
 
 
-def test_fewer_have_no_interval_but_a_sign_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_than_eight_pictures_have_a_sign_test_and_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     values = [24.0, 25.5, 27.0, 23.0, 26.0, 25.0, 28.0]
     assert LEAST == 8 and bootstrap_mean([*values, 22.0], np.random.default_rng(0)).known
     found = bootstrap_mean(values, np.random.default_rng(0))
@@ -65,7 +65,7 @@ def test_fewer_have_no_interval_but_a_sign_test(monkeypatch: pytest.MonkeyPatch)
     assert np.median([one.high - one.low for one in wide]) > 1.5 * students, "why there is a least"
 
 
-def test_a_percentile_interval_would_not_do() -> None:
+def test_a_percentile_interval_would_hold_the_mean_too_rarely() -> None:
     """Why the studentized one: at 20 pictures the plain bootstrap holds the mean of the skewed scores too rarely."""
     rng = np.random.default_rng(SEED)
     held = 0
@@ -91,7 +91,7 @@ def test_a_long_tail_reaches_further_on_its_side() -> None:
     assert found.high - found.mean > 1.2 * (found.mean - found.low)
 
 
-def test_no_interval_goes_beyond_what_there_can_be() -> None:
+def test_no_interval_leaves_the_range_of_its_metric() -> None:
     values, rng = [0.99, 0.98, 0.99, 0.5, 0.97, 0.98, 0.99, 0.96], np.random.default_rng
     free, bound = bootstrap_mean(values, rng(0)), bootstrap_mean(values, rng(0), bounds=(0, 1))
     assert free.high > 1 == bound.high and bound.low == max(0, free.low)
@@ -100,7 +100,7 @@ def test_no_interval_goes_beyond_what_there_can_be() -> None:
     assert differs_in_size.high == pytest.approx(0.49) and differs_in_size.low >= -0.2
 
 
-def test_units_do_not_matter() -> None:
+def test_an_interval_does_not_depend_on_units() -> None:
     values = skewed(np.random.default_rng(SEED), 30)
     one = bootstrap_mean(values, np.random.default_rng(1))
     other = bootstrap_mean(1000 - 10 * values, np.random.default_rng(1))
@@ -108,13 +108,13 @@ def test_units_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("values", [[3.0], [3.0, 4.0], [3.0, 4.0, 6.0], [0.1] * 9, [1.0] * 9, [0.1] * 60 + [0.7]])
-def test_no_interval_where_the_values_do_not_say(values: list[float]) -> None:
+def test_values_that_cannot_tell_their_spread_have_no_interval(values: list[float]) -> None:
     found = bootstrap_mean(values, np.random.default_rng(SEED))
     assert not found.known and math.isnan(found.high)
     assert found.mean == pytest.approx(np.mean(values)) and found.n == len(values)
 
 
-def test_nothing_and_nonsense() -> None:
+def test_intervals_of_no_scores_are_nan_and_nonsense_is_refused() -> None:
     empty = bootstrap_mean([], np.random.default_rng(SEED))
     assert math.isnan(empty.mean) and empty.n == 0 and not empty.known
     with pytest.raises(ValueError, match="1 of 3 scores are not finite"):
@@ -139,7 +139,7 @@ def test_sign_test_is_scipys(wins: int, losses: int) -> None:
     assert sign_test(wins, losses) == pytest.approx(expected) == sign_test(losses, wins)
 
 
-def test_a_tenth_of_a_decibel_is_found_by_pairs_alone() -> None:
+def test_a_tenth_of_a_decibel_is_found_by_pairing_alone() -> None:
     rng = np.random.default_rng(SEED)
     b = rng.normal(25, 3, 100)
     a = b + 0.1 + rng.normal(0, 0.2, 100)
@@ -150,7 +150,7 @@ def test_a_tenth_of_a_decibel_is_found_by_pairs_alone() -> None:
     assert found.p < 0.01 and found.wins > found.losses and found.wins + found.losses + found.ties == 100
 
 
-def test_where_there_is_no_difference_none_is_found() -> None:
+def test_paired_scores_without_a_difference_show_none() -> None:
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(400):
@@ -160,7 +160,7 @@ def test_where_there_is_no_difference_none_is_found() -> None:
     assert 0.93 <= np.mean([one.difference.low <= 0 <= one.difference.high for one in found]) <= 0.97
 
 
-def test_who_wins_depends_on_the_direction_the_difference_does_not() -> None:
+def test_wins_depend_on_the_metric_s_direction_and_the_difference_does_not() -> None:
     a, b = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 2.5, 3.5, 4.0, 3.0, 9.0]
     up = paired_difference(a, b, np.random.default_rng(0))
     down = paired_difference(a, b, np.random.default_rng(0), higher_is_better=False)

@@ -139,7 +139,7 @@ def test_without_an_index_every_sample_counts(both: list[dict[str, Any]], alone:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_forward_gives_its_batch_and_what_was_gathered_does_not_stay(
+def test_forward_gives_the_value_of_its_batch_and_gathered_rows_do_not_stay(
     both: list[dict[str, Any]], alone: dict[str, Any]
 ) -> None:
     """Each process goes on with its own; one that has nothing new answers no old figure (the others would wait)."""
@@ -169,7 +169,7 @@ def test_an_image_without_a_score_loses_nothing_in_update_or_forward() -> None:
     assert len(metric.rows()) == 3 and metric.compute() != before
 
 
-def test_copies_resets_checkpoints_and_devices() -> None:
+def test_a_metric_survives_copying_resetting_checkpoints_and_moving() -> None:
     pred, true = photographs()
     metric = ImageMetric("psnr")
     metric.update(pred, true, torch.arange(IMAGES))
@@ -206,7 +206,7 @@ def test_a_wrong_index_is_named_and_nothing_is_remembered(index: Tensor) -> None
     assert metric.rows() == []
 
 
-def test_each_kind_of_metric_has_its_class() -> None:
+def test_metrics_of_images_and_of_sets_have_a_class_each() -> None:
     with pytest.raises(ValueError, match="use SetMetric"):
         ImageMetric("fid")
     with pytest.raises(ValueError, match="use ImageMetric"):

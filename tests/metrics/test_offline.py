@@ -37,7 +37,7 @@ class NoSocket:
 
 
 @pytest.mark.parametrize("key", [key for key, info in METRICS.items() if not info.exact])
-def test_no_socket_is_opened_without_weights(key: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scoring_without_weights_opens_no_socket(key: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", NoSocket)
     with pytest.raises(MissingWeights, match=rf"{home}.*lit-pure weights metrics --metrics {key.replace('+', '.')}$"):
         (Frechet if key == "fid" else Scorer)(key)
@@ -46,7 +46,7 @@ def test_no_socket_is_opened_without_weights(key: str, home: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "key", ["lpips", "dists", "musiq", "maniqa", "clipiqa+", "topiq", "fid", "psnr", "ssim", "niqe"]
 )
-def test_no_socket_and_no_word_with_weights(
+def test_building_a_network_opens_no_socket_and_prints_nothing(
     key: str, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if key in foreign.KEYS or key == "fid":
@@ -58,7 +58,7 @@ def test_no_socket_and_no_word_with_weights(
     assert capfd.readouterr() == ("", "")
 
 
-def test_whoever_reaches_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_attempt_is_refused_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """urllib, sockets and the hub's client, while a metric is at work; before and after, nothing is prevented."""
     from huggingface_hub import hf_hub_download
 
@@ -84,7 +84,7 @@ def test_whoever_reaches_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("call", ["gethostbyname", "gethostbyaddr", "sendto", "sendmsg"])
-def test_names_looked_up_and_packets_are_told(call: str) -> None:
+def test_name_lookups_and_packets_are_refused_and_named(call: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         calls = {
             "gethostbyname": lambda: socket.gethostbyname("127.0.0.1"),
@@ -98,14 +98,14 @@ def test_names_looked_up_and_packets_are_told(call: str) -> None:
             calls[call]()
 
 
-def test_what_is_connected_already_may_be_used() -> None:
+def test_an_open_connection_may_be_used() -> None:
     one, other = socket.socketpair()
     with one, other, no_network("musiq"):
         one.sendmsg([b"x"])
         assert other.recv(1) == b"x"
 
 
-def test_a_download_that_pyiqa_would_begin_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_pyiqa_would_begin_is_refused_and_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the table to forget a file."""
     foreign.place("dists", home, monkeypatch)
     monkeypatch.setitem(METRICS, "dists", replace(METRICS["dists"], files=METRICS["dists"].files[:1]))
@@ -138,7 +138,7 @@ def test_a_checkpoint_cannot_run_code(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("key", ["lpips", "musiq", "maniqa", "clipiqa", "topiq"])
-def test_damaged_files_are_named(key: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_weight_files_are_named(key: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut, no checkpoint, and a checkpoint of something else, where no digest is published."""
     foreign.place(key, home, monkeypatch)
     path = path_of(METRICS[key].files[-1])
@@ -155,7 +155,7 @@ def test_damaged_files_are_named(key: str, home: Path, monkeypatch: pytest.Monke
     build_network(METRICS[key])
 
 
-def test_a_digest_that_is_not_that_of_the_name_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_whose_digest_is_not_in_their_name_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = METRICS["lpips"]
     foreign.place("lpips", home, monkeypatch)
     trunk, layers = published.files
@@ -183,7 +183,7 @@ def test_a_published_file_that_cannot_be_used_is_not_called_damaged(
 
 
 @pytest.mark.parametrize(("key", "name"), [("lpips", "lin3.model.1.weight"), ("dists", "beta")])
-def test_weights_that_pyiqa_would_not_miss_are_missed(
+def test_weights_that_pyiqa_would_load_without_are_required(
     key: str, name: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pyiqa loads these files loosely: what they lack stays at random, and the scores mean nothing."""
@@ -196,7 +196,9 @@ def test_weights_that_pyiqa_would_not_miss_are_missed(
         build_network(METRICS[key])
 
 
-def test_what_is_replaced_is_put_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patched_functions_of_libraries_are_restored_also_after_an_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import timm
     from pyiqa.archs import clip_model
     from pyiqa.utils import download_util

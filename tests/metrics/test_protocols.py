@@ -44,7 +44,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_protocol_of_ones_own(own: Path) -> None:
+def test_a_protocol_may_be_a_file_of_ones_own(own: Path) -> None:
     assert protocols.names() == ["mine", "osediff", "pure"] and protocol("pure").title.startswith("PURE")
     made = protocol("mine")
     assert (made.border, made.metrics) == (4, {"PSNR": "psnr", "Sharpness": "niqe"})
@@ -89,6 +89,6 @@ def test_mistakes_in_a_protocol_are_named(own: Path, old: str, new: str, words: 
     assert words in str(told.value) and "\n" not in str(told.value)
 
 
-def test_no_torch_is_needed() -> None:
+def test_protocols_and_weight_files_need_no_torch() -> None:
     script = "import sys, lit_pure.metrics.protocols, lit_pure.metrics.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

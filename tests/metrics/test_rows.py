@@ -10,7 +10,7 @@ from lit_pure.metrics.rows import ScoreRow, read_rows, write_rows
 NAMES = ["plain", "NA", "nan", "007", "1e5", "", "a,b", 'say "x"', "two\nlines", " spaced ", "null", "ä\udcff"]
 
 
-def test_names_and_digits_come_back(tmp_path: Path) -> None:
+def test_a_file_of_scores_keeps_names_and_all_digits(tmp_path: Path) -> None:
     rows = [
         ScoreRow("web", "restored", name, {"psnr": 20 + place / 3, "niqe": 1e-17}) for place, name in enumerate(NAMES)
     ]
@@ -22,7 +22,7 @@ def test_names_and_digits_come_back(tmp_path: Path) -> None:
     assert table["niqe"].tolist() == [1e-17] * len(NAMES)
 
 
-def test_what_is_absent_is_an_empty_cell_and_a_metric_not_asked_for_is_left_out(tmp_path: Path) -> None:
+def test_a_missing_score_is_an_empty_cell_and_a_metric_not_asked_for_is_left_out(tmp_path: Path) -> None:
     rows = [ScoreRow("a", "bicubic", "x", {"psnr": float("inf"), "ssim": 1.0}), ScoreRow("a", "bicubic", "y", {})]
     write_rows(tmp_path / "scores.csv", rows, ["psnr", "psnr-rgb"])
     assert (tmp_path / "scores.csv").read_text() == (
@@ -50,7 +50,7 @@ def test_no_rows_are_a_table_with_its_columns(tmp_path: Path) -> None:
         ('test_set,method,image\n"a,b,c\n', "unexpected end"),
     ],
 )
-def test_what_is_no_file_of_scores_is_named(tmp_path: Path, content: str | None, reason: str) -> None:
+def test_a_file_that_holds_no_scores_is_named(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "scores.csv"
     if content is not None:
         path.write_text(content)

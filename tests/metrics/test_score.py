@@ -216,7 +216,7 @@ def test_fid_is_that_of_pyiqa_on_folders(home: Path, patch: pytest.MonkeyPatch) 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("counts", [(300, 200), (300, 12)])
-def test_the_distance_of_sets_is_the_formula(counts: tuple[int, int]) -> None:
+def test_the_distance_of_two_sets_is_frechet_s_formula(counts: tuple[int, int]) -> None:
     """Gaussians fitted to many samples of 20 features, and to fewer samples than features."""
     from pyiqa.archs.fid_arch import frechet_distance
 
@@ -238,7 +238,9 @@ def test_the_distance_of_sets_is_the_formula(counts: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("key", [*EXACT, "lpips", "lpips-vgg", "dists", "musiq", "maniqa", "topiq"])
-def test_the_smallest_side_is_the_smallest(key: str, home: Path, patch: pytest.MonkeyPatch) -> None:
+def test_each_metric_scores_its_smallest_side_and_nothing_smaller(
+    key: str, home: Path, patch: pytest.MonkeyPatch
+) -> None:
     if key not in EXACT:
         foreign.place(key, home, patch)
     scorer, least = Scorer(key), METRICS[key].smallest_side
@@ -254,7 +256,7 @@ def test_the_smallest_side_is_the_smallest(key: str, home: Path, patch: pytest.M
                 Scorer(key).scores(pred[..., :least, : least - 1], target[..., :least, : least - 1])
 
 
-def test_too_oblong_for_musiq_is_told(home: Path, patch: pytest.MonkeyPatch) -> None:
+def test_a_picture_too_oblong_for_musiq_is_named(home: Path, patch: pytest.MonkeyPatch) -> None:
     foreign.place("musiq", home, patch)
     with pytest.raises(NotScorable, match="musiq cannot score a picture of 1 x 500 px"):
         Scorer("musiq").scores(torch.rand(1, 3, 1, 500))
@@ -269,7 +271,7 @@ def test_a_flat_image_has_no_niqe() -> None:
         Scorer("niqe").scores(torch.cat([pair(96)[0][:1], flat]))
 
 
-def test_bad_input_is_named() -> None:
+def test_scorers_name_what_is_wrong_with_their_input() -> None:
     scorer, (pred, target) = Scorer("psnr"), pair(32)
     with pytest.raises(ValueError, match="psnr compares with a reference"):
         scorer.scores(pred)
@@ -320,7 +322,7 @@ for key in ("psnr", "ssim", "niqe"):
 """
 
 
-def test_offline_and_silent_in_an_empty_home(tmp_path: Path) -> None:
+def test_exact_metrics_score_offline_and_silently_in_an_empty_home(tmp_path: Path) -> None:
     """A fresh process without a cache folder neither connects anywhere nor writes to the terminal."""
     environment = {
         "HOME": str(tmp_path),
@@ -347,7 +349,7 @@ with_realsr = pytest.mark.skipif(not REALSR.is_dir(), reason="the RealSR picture
 
 @with_realsr
 @pytest.mark.parametrize("key", ["psnr", *(pytest.param(key, marks=pytest.mark.slow) for key in ("ssim", "niqe"))])
-def test_published_numbers(key: str) -> None:
+def test_scores_of_osediff_are_the_published_ones(key: str) -> None:
     # NIQE rounds the luma: one pixel in a thousand lies half-way, and float32 (theirs) and float64 (ours) part there
     tolerance = 5e-4 if key == "niqe" else 5.1e-5
     assert published_mean(key) == pytest.approx(PUBLISHED[key], abs=tolerance)

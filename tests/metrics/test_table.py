@@ -10,11 +10,11 @@ from lit_pure.config.experiment import MetricName
 from lit_pure.metrics.table import METRICS, info_of
 
 
-def test_configuration_and_table_agree() -> None:
+def test_the_metrics_of_the_configuration_are_those_of_the_table() -> None:
     assert set(METRICS) == set(get_args(MetricName))
 
 
-def test_directions_and_references_are_those_of_pyiqa() -> None:
+def test_directions_and_references_of_metrics_are_those_of_pyiqa() -> None:
     from pyiqa.default_model_configs import DEFAULT_CONFIGS
 
     for key, info in METRICS.items():
@@ -45,7 +45,7 @@ PYIQA = {
 """Where pyiqa keeps the addresses of its own files: module and name."""
 
 
-def test_files_are_those_that_pyiqa_and_torchvision_ask_for() -> None:
+def test_weight_files_of_metrics_are_those_that_pyiqa_and_torchvision_ask_for() -> None:
     from pyiqa.archs.clip_model import _MODELS
     from pyiqa.archs.inception import FID_WEIGHTS_URL
 

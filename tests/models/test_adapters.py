@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_pure.config.pure import AdapterConfig, BackboneConfig
-from lit_pure.models.adapters import insert, merged_state, multiplied, trained
+from lit_pure.models.adapters import equivalent_parameters, insert_adapters, merged_state_dict, trainable_parameters
 from lit_pure.models.cache import KVCache
 from lit_pure.models.next_token import NextTokenBackbone
 
@@ -42,13 +42,13 @@ def plain(dtype: torch.dtype = torch.float32) -> NextTokenBackbone:
 
 def adapted(kind: Any, dtype: torch.dtype = torch.float32, seed: int = 3, **knobs: Any) -> NextTokenBackbone:
     backbone = plain(dtype)
-    insert(backbone, AdapterConfig(kind=kind, rank=4, **knobs), seed)
+    insert_adapters(backbone, AdapterConfig(kind=kind, rank=4, **knobs), seed)
     return backbone
 
 
 def as_if_trained(backbone: NextTokenBackbone) -> NextTokenBackbone:
     """Adapters that change something: half of each starts as zeros."""
-    for parameter in trained(backbone):
+    for parameter in trainable_parameters(backbone):
         nn.init.normal_(parameter, std=0.1)
     return backbone
 
@@ -69,9 +69,9 @@ def test_at_the_start_lora_computes_exactly_what_the_backbone_did(dtype: torch.d
     assert not torch.equal(logits(as_if_trained(backbone)), logits(plain(dtype))), "they are in use"
 
 
-def test_the_matrices_named_get_an_adapter_and_no_others() -> None:
+def test_only_the_matrices_named_get_an_adapter() -> None:
     everything = adapted("lora")
-    assert len(trained(everything)) == SMALL.layers * 7 * 2
+    assert len(trainable_parameters(everything)) == SMALL.layers * 7 * 2
     few = adapted("lora", projections=["q", "down"])
     names = {name for name, item in few.named_parameters() if item.requires_grad}
     assert {name.split(".lora_")[0] for name in names} == {
@@ -83,23 +83,28 @@ def test_adapters_come_from_their_seed_and_nothing_else_draws() -> None:
     before = torch.get_rng_state()
     backbone = plain()
     state = torch.get_rng_state()
-    insert(backbone, AdapterConfig(kind="lora", rank=4), 3)
+    insert_adapters(backbone, AdapterConfig(kind="lora", rank=4), 3)
     assert torch.equal(torch.get_rng_state(), state)
     torch.set_rng_state(before)
     other = adapted("lora", seed=4)
-    first = [item for item in trained(backbone) if item.any()]
-    assert all(torch.equal(a, b) for a, b in zip(trained(backbone), trained(adapted("lora")), strict=True))
+    first = [item for item in trainable_parameters(backbone) if item.any()]
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(trainable_parameters(backbone), trainable_parameters(adapted("lora")), strict=True)
+    )
     assert len(first) == SMALL.layers * 7, "the outer matrices start as zeros"
-    assert not any(torch.equal(a, b) for a, b in zip(first, [x for x in trained(other) if x.any()], strict=True))
+    assert not any(
+        torch.equal(a, b) for a, b in zip(first, [x for x in trainable_parameters(other) if x.any()], strict=True)
+    )
 
 
 @every_kind
 @every_dtype
 def test_training_changes_adapters_alone_which_are_float32(kind: str, dtype: torch.dtype) -> None:
     backbone = adapted(kind, dtype)
-    assert {item.dtype for item in trained(backbone)} == {torch.float32}
+    assert {item.dtype for item in trainable_parameters(backbone)} == {torch.float32}
     before = {name: item.detach().clone() for name, item in backbone.named_parameters()}
-    optimizer = torch.optim.AdamW(trained(backbone), lr=1e-2)
+    optimizer = torch.optim.AdamW(trainable_parameters(backbone), lr=1e-2)
     losses = []
     for _ in range(12):
         ids_BT = ids()
@@ -117,7 +122,7 @@ def test_training_changes_adapters_alone_which_are_float32(kind: str, dtype: tor
 @every_kind
 def test_the_merged_state_is_a_plain_backbones_and_computes_what_the_adapters_do(kind: str) -> None:
     backbone = as_if_trained(adapted(kind))
-    merged, fresh = merged_state(backbone), plain()
+    merged, fresh = merged_state_dict(backbone), plain()
     assert list(fresh.state_dict()) == [name for name in fresh.state_dict() if name in merged]
     fresh.load_state_dict(merged, strict=True)
     # Rounding of float32 sums in another order; logits are up to 4.
@@ -126,9 +131,9 @@ def test_the_merged_state_is_a_plain_backbones_and_computes_what_the_adapters_do
 
 
 @every_dtype
-def test_merging_is_pefts(dtype: torch.dtype) -> None:
+def test_merged_adapters_are_those_that_peft_merges(dtype: torch.dtype) -> None:
     backbone = as_if_trained(adapted("lora", dtype))
-    merged, theirs = merged_state(backbone), copy.deepcopy(backbone)
+    merged, theirs = merged_state_dict(backbone), copy.deepcopy(backbone)
     layers = {name: module for name, module in theirs.named_modules() if isinstance(module, LoraLayer)}
     for name, module in layers.items():
         module.merge()
@@ -137,10 +142,10 @@ def test_merging_is_pefts(dtype: torch.dtype) -> None:
     assert len(layers) == SMALL.layers * 7
 
 
-def test_what_was_rounded_to_bfloat16_is_rounded_once_more_when_merged() -> None:
+def test_merging_into_bfloat16_rounds_once() -> None:
     """The sum is taken in float32; the result keeps the numbers of the start, half a unit in the last place away."""
     backbone = as_if_trained(adapted("lora", torch.bfloat16))
-    merged, layer = merged_state(backbone), backbone.blocks[0].ffn.up
+    merged, layer = merged_state_dict(backbone), backbone.blocks[0].ffn.up
     exact = layer.base_layer.weight.double() + 8 * (
         layer.lora_B["default"].weight.double() @ layer.lora_A["default"].weight.double()
     )
@@ -152,7 +157,7 @@ def test_what_was_rounded_to_bfloat16_is_rounded_once_more_when_merged() -> None
 def test_a_backbone_cast_after_its_start_is_merged_to_one_dtype(kind: str) -> None:
     """As Lightning does with precision bf16-true; 4 bits remember what they were made from."""
     backbone = as_if_trained(adapted(kind, projections=["q", "up"])).bfloat16()
-    merged, fresh = merged_state(backbone), plain(torch.bfloat16)
+    merged, fresh = merged_state_dict(backbone), plain(torch.bfloat16)
     assert {item.dtype for item in merged.values()} == {torch.bfloat16}
     fresh.load_state_dict(merged, strict=True)
     assert float((logits(fresh) - logits(backbone)).abs().max()) <= 0.05 * float(logits(backbone).abs().max())
@@ -161,19 +166,19 @@ def test_a_backbone_cast_after_its_start_is_merged_to_one_dtype(kind: str) -> No
 def test_a_gathered_state_is_merged_instead_of_the_backbones_own() -> None:
     backbone = as_if_trained(adapted("lora"))
     gathered = {name: item.detach().clone() for name, item in backbone.state_dict().items()}
-    wanted = {name: item.clone() for name, item in merged_state(backbone).items()}
+    wanted = {name: item.clone() for name, item in merged_state_dict(backbone).items()}
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter.zero_()
-    merged = merged_state(backbone, gathered)
+    merged = merged_state_dict(backbone, gathered)
     assert all(torch.equal(merged[name], item) for name, item in wanted.items()) and merged.keys() == wanted.keys()
 
 
-def test_without_adapters_the_merged_state_is_the_state() -> None:
+def test_without_adapters_the_merged_state_is_the_backbone_s_own() -> None:
     backbone = plain()
-    merged = merged_state(backbone)
+    merged = merged_state_dict(backbone)
     assert all(merged[name].data_ptr() == item.data_ptr() for name, item in backbone.state_dict().items())
-    assert merged.keys() == backbone.state_dict().keys() and len(trained(backbone)) == len(merged)
+    assert merged.keys() == backbone.state_dict().keys() and len(trainable_parameters(backbone)) == len(merged)
 
 
 @every_dtype
@@ -182,7 +187,7 @@ def test_four_bits_are_nf4_within_its_error(dtype: torch.dtype) -> None:
     matrix = nn.Linear(64, 80, bias=False).to(dtype)
     nn.init.normal_(matrix.weight)
     rounded = FourBitLinear(matrix)
-    found = rounded.dequantised()
+    found = rounded.dequantize()
     assert found.dtype == dtype and found.shape == (80, 64)
     blocks_N64, found_N64 = (item.detach().double().reshape(-1, 64) for item in (matrix.weight, found))
     scales_N1 = blocks_N64.abs().amax(1, keepdim=True)
@@ -196,18 +201,18 @@ def test_four_bits_are_nf4_within_its_error(dtype: torch.dtype) -> None:
     assert rounded.weight.nbytes == matrix.weight.numel() / 2
 
 
-def test_rows_that_are_no_whole_blocks_are_refused() -> None:
+def test_matrices_whose_rows_are_no_whole_4_bit_blocks_are_refused() -> None:
     """bitsandbytes 0.50 gives other numbers back for them on a processor, without a word."""
     with pytest.raises(ValueError, match="rows of 48 weights .* multiple of 64"):
         FourBitLinear(nn.Linear(48, 80, bias=False))
 
 
-def test_four_bits_compute_what_their_matrix_does_in_training_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_4_bit_layer_computes_what_its_dequantized_matrix_does(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     matrix = nn.Linear(64, 96, bias=False)
     rounded = FourBitLinear(matrix)
     x = torch.randn(5, 64, requires_grad=True)
-    wanted = x @ rounded.dequantised().T
+    wanted = x @ rounded.dequantize().T
     assert torch.allclose(rounded(x), wanted, atol=1e-6)
     (gradient,) = torch.autograd.grad(rounded(x).pow(2).sum(), x)
     assert torch.allclose(gradient, torch.autograd.grad(wanted.pow(2).sum(), x)[0], atol=1e-5)
@@ -234,7 +239,7 @@ def test_state_dicts_have_no_four_bit_matrices() -> None:
 
 
 @every_kind
-def test_feeding_step_by_step_gives_what_one_pass_does(kind: str) -> None:
+def test_an_adapted_backbone_fed_step_by_step_gives_what_one_pass_does(kind: str) -> None:
     backbone = as_if_trained(adapted(kind)).eval()
     ids_BT = ids()
     cache = KVCache.empty(SMALL, 2, 11, backbone.head.weight)
@@ -242,21 +247,21 @@ def test_feeding_step_by_step_gives_what_one_pass_does(kind: str) -> None:
     with torch.inference_mode():
         for step in range(11):
             found.append(backbone.feed(ids_BT[:, step : step + 1], [cache]))
-            cache.take(1, 1)
+            cache.commit(1, 1)
         assert float((torch.cat(found, 1) - backbone(ids_BT)).abs().max()) <= 2e-5
 
 
 @every_kind
-def test_frozen_parameters_cost_two_thirds_of_trained_ones(kind: str) -> None:
+def test_flops_of_frozen_parameters_are_two_thirds_of_those_of_trained_ones(kind: str) -> None:
     whole, backbone = plain(), adapted(kind)
-    adapters = sum(item.numel() for item in trained(backbone))
+    adapters = sum(item.numel() for item in trainable_parameters(backbone))
     frozen = sum(item.numel() for item in whole.blocks.parameters())
-    assert multiplied(whole.blocks) == frozen
-    assert multiplied(backbone.blocks) == pytest.approx(frozen * 2 / 3 + adapters, abs=1)
+    assert equivalent_parameters(whole.blocks) == frozen
+    assert equivalent_parameters(backbone.blocks) == pytest.approx(frozen * 2 / 3 + adapters, abs=1)
 
 
 @pytest.mark.parametrize(("kind", "package"), [("lora", "peft"), ("qlora", "bitsandbytes")])
-def test_a_missing_package_is_named_with_what_installs_it(
+def test_adapters_without_peft_or_bitsandbytes_name_what_installs_them(
     kind: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:

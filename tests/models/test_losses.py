@@ -41,7 +41,7 @@ def problem(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
 
 @pytest.mark.parametrize("z", [0.0, 0.01])
 @pytest.mark.parametrize("chunk", [1, 64, POSITIONS, 10_000])
-def test_loss_and_gradients_equal_the_plain_ones(chunk: int, z: float) -> None:
+def test_chunked_loss_and_gradients_equal_those_of_plain_cross_entropy(chunk: int, z: float) -> None:
     hidden_ND, head_VD, labels_N, weight_N = problem()
     loss, each_N = linear_cross_entropy(hidden_ND, head_VD, labels_N, weight_N, chunk, z)
     logits_NV = hidden_ND @ head_VD.T
@@ -93,7 +93,7 @@ def test_the_z_loss_pulls_normalisers_towards_zero() -> None:
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
-def test_bfloat16_sums_in_float32(stored: torch.dtype) -> None:
+def test_losses_in_bfloat16_are_summed_in_float32(stored: torch.dtype) -> None:
     """Stored so, or by autocast: near the exact gradient after 203 chunks; sums in bfloat16 are 0.01 off."""
     exact = problem(torch.float64)
     hidden_ND, head_VD, labels_N, weight_N = exact
@@ -119,7 +119,7 @@ def test_no_labels_make_no_loss_and_no_gradient() -> None:
     assert head_VD.grad is not None and not head_VD.grad.any()
 
 
-def test_a_second_way_back_is_refused() -> None:
+def test_a_second_backward_pass_is_refused() -> None:
     loss, _ = linear_cross_entropy(*problem(), chunk=50)  # type: ignore[misc]
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="once"):
@@ -151,7 +151,7 @@ def measured(
     return live.peak
 
 
-def test_peak_memory_at_the_papers_size() -> None:
+def test_peak_memory_of_the_loss_at_the_paper_s_size_is_bounded() -> None:
     """Issue 6: below 1.2 GB in float32. Measured narrow, to the byte; width 4096 is the same sum.
 
     What the head itself and its gradient take is apart: 1.21 GB each at that width.
@@ -162,20 +162,20 @@ def test_peak_memory_at_the_papers_size() -> None:
     assert beside_the_head + PAPER["positions"] * 4096 * 4 < 0.6e9, "with the hidden states that go in"
 
 
-def test_peak_memory_of_a_wide_head() -> None:
+def test_peak_memory_of_the_loss_with_a_wide_head_is_bounded() -> None:
     """Anything else of the size of the head would show: it outweighs the logits."""
     small = {"positions": 300, "words": 500, "width": 512, "chunk": 32}
     assert measured(**small) == memory(**small)
 
 
-def test_peak_memory_in_bfloat16() -> None:
+def test_peak_memory_of_the_loss_in_bfloat16_is_bounded() -> None:
     small = {"positions": 1500, "words": 6000, "width": 32, "chunk": 1024}
     assert measured(**small, dtype=torch.bfloat16) == memory(**small, stored=2, formed=2)
     with torch.autocast("cpu", torch.bfloat16):
         assert measured(**small) == memory(**small, formed=2)
 
 
-def test_peak_memory_does_not_grow_with_the_length() -> None:
+def test_peak_memory_of_the_loss_does_not_grow_with_the_length() -> None:
     small = {"positions": 300, "words": 5000, "width": 32, "chunk": 128}
     assert measured(**small, length=1000) == measured(**small, length=2000)
     assert measured(**{**small, "chunk": 256}, length=1000) > 1.5 * measured(**small, length=1000), "or nothing is seen"

@@ -67,7 +67,7 @@ def test_cached_logits_are_those_of_transformers_chameleon_with_its_cache() -> N
             part_BT = ids_BT[:, start:stop]
             expected = upstream(input_ids=part_BT, past_key_values=theirs, use_cache=True).logits
             logits = backbone.head(backbone.feed(part_BT, [ours]))
-            ours.take(stop - start, stop - start)
+            ours.commit(stop - start, stop - start)
             assert float((logits - expected).abs().max()) <= 1e-5
 
 
@@ -79,12 +79,12 @@ def test_the_paper_s_backbone_has_7080_million_parameters() -> None:
     assert sum(item.numel() for item in backbone.parameters()) == pytest.approx(7.080e9, rel=1e-3)
 
 
-@pytest.mark.parametrize("grain", [1, 8])
-def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length(grain: int) -> None:
+@pytest.mark.parametrize("pad_multiple", [1, 8])
+def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length(pad_multiple: int) -> None:
     backbone = tiny()
     prompts = [torch.randint(ROWS, (length,)) for length in (9, 4, 6)]
     more_BT = torch.randint(ROWS, (3, 5))
-    cache = KVCache.empty(TINY, rows=3, capacity=14, like=backbone.head.weight, grain=grain)
+    cache = KVCache.empty(TINY, rows=3, capacity=14, like=backbone.head.weight, pad_multiple=pad_multiple)
     steps = [
         (torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_value=7), torch.tensor([9, 4, 6])),
         (more_BT[:, :1], 1),
@@ -96,9 +96,9 @@ def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length(grai
         for ids, counts in steps:
             backbone.feed(ids, [cache])  # reading without taking leaves no trace
             states.append((backbone.feed(ids, [cache]), counts))
-            cache.take(counts, ids.shape[1])
+            cache.commit(counts, ids.shape[1])
             if isinstance(counts, torch.Tensor):
-                cache.settle()
+                cache.sync_lengths()
         for row, prompt in enumerate(prompts):
             taken = [0, 2, 3, 4] if row == 1 else [0, 1, 2, 3, 4]
             full = backbone(torch.cat([prompt, more_BT[row, taken]])[None])[0]
@@ -108,7 +108,7 @@ def test_feeding_step_by_step_equals_one_pass_with_rows_of_different_length(grai
                 difference = state_BTD[row, :count] - full[start : start + count]
                 assert count == 0 or float(difference.abs().max()) <= 1e-5
                 start += count
-    assert cache.length_B.tolist() == [14, 8, 11] and cache.reach == 14
+    assert cache.length_B.tolist() == [14, 8, 11] and cache.max_length == 14
 
 
 def test_two_caches_are_read_as_one_batch() -> None:
@@ -116,18 +116,18 @@ def test_two_caches_are_read_as_one_batch() -> None:
     first, second = (torch.randint(ROWS, (2, length)) for length in (7, 3))
     more_RT = torch.randint(ROWS, (4, 2))
     caches = [KVCache.empty(TINY, 2, 9, backbone.head.weight)]
-    caches.append(caches[0].sibling(5))
+    caches.append(caches[0].empty_like(5))
     with torch.no_grad():
         for ids, cache in zip((first, second), caches, strict=True):
             backbone.feed(ids, [cache])
-            cache.take(ids.shape[1], ids.shape[1])
+            cache.commit(ids.shape[1], ids.shape[1])
         together = backbone.feed(more_RT, caches)
         for rows, ids in ((slice(0, 2), first), (slice(2, 4), second)):
             alone = backbone(torch.cat([ids, more_RT[rows]], dim=1))[:, -2:]
             assert float((together[rows] - alone).abs().max()) <= 1e-5
 
 
-def test_what_comes_later_changes_nothing_before() -> None:
+def test_later_tokens_change_no_earlier_logits() -> None:
     backbone = tiny()
     ids_BT = torch.randint(ROWS, (1, 12))
     changed = ids_BT.clone()
@@ -141,7 +141,7 @@ def test_rows_that_start_from_vectors_keep_their_neighbours() -> None:
     before = backbone.embed.weight.detach().clone()
     vectors_NC = torch.nn.functional.normalize(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
     rows_N = torch.arange(30, 50)
-    backbone.start_rows_from(rows_N, vectors_NC, torch.Generator().manual_seed(1))
+    backbone.init_rows_from(rows_N, vectors_NC, torch.Generator().manual_seed(1))
     for matrix in (backbone.embed.weight.detach(), backbone.head.weight.detach()):
         cosines = torch.nn.functional.normalize(matrix[rows_N], dim=-1)
         assert torch.allclose(cosines @ cosines.T, vectors_NC @ vectors_NC.T, atol=0.1)

@@ -8,7 +8,12 @@ import torch
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
-from tests.families.pure.sampling.answers import VOCABULARY, answer
+from tests.families.pure.sampling.answers import VOCABULARY, answer, make_backbone
+
+
+@pytest.fixture(scope="module")
+def backbone() -> NextTokenBackbone:
+    return make_backbone()
 
 
 def logits(backbone: NextTokenBackbone) -> torch.Tensor:
@@ -17,14 +22,14 @@ def logits(backbone: NextTokenBackbone) -> torch.Tensor:
         return backbone.logits(ids).float()
 
 
-def test_nothing_asked_is_nothing_done(backbone: NextTokenBackbone) -> None:
+def test_a_backbone_without_a_precision_asked_for_is_left_alone(backbone: NextTokenBackbone) -> None:
     before = copy.deepcopy(backbone.state_dict())
     after = prepare(backbone, SamplingConfig()).state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize("engine", ["plain", "jacobi"])
-def test_bfloat16_decodes(backbone: NextTokenBackbone, engine: str) -> None:
+def test_a_backbone_in_bfloat16_decodes(backbone: NextTokenBackbone, engine: str) -> None:
     half = prepare(copy.deepcopy(backbone), SamplingConfig(dtype="bfloat16"))
     assert {item.dtype for item in half.parameters()} == {torch.bfloat16}
     assert float((logits(half) - logits(backbone)).abs().mean()) < 0.05 * float(logits(backbone).std())
@@ -45,7 +50,9 @@ def test_8_bit_weights_are_nearly_the_same_model(backbone: NextTokenBackbone, qu
     assert bool(decoded.entropy_Bhw.isfinite().all())
 
 
-def test_a_missing_library_is_named(backbone: NextTokenBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_8_bit_weights_without_torchao_name_what_installs_it(
+    backbone: NextTokenBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torchao.quantization", None)
     with pytest.raises(ValueError, match="needs torchao .* pip install torchao"):
         prepare(backbone, SamplingConfig(quantize="int8"))

@@ -21,7 +21,7 @@ def test_vq8_has_the_published_sizes() -> None:
     assert tuple(round(size / 1e6, 2) for size in sizes) == (70.11, 28.56, 41.42, 0.13)
 
 
-def test_shapes_ranges_and_codes() -> None:
+def test_the_tokenizer_gives_codes_and_pictures_of_the_right_shape_and_range() -> None:
     model = VQTokenizer(TINY).eval()
     image_B3HW = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     codes_Bhw = model.encode(image_B3HW)
@@ -44,7 +44,7 @@ def test_codes_and_pictures_do_not_depend_on_autocast() -> None:
         assert torch.equal(model.decode(codes_Bhw), model.decode(codes_Bhw).float())
 
 
-def test_the_code_is_the_nearest_entry_by_brute_force() -> None:
+def test_the_code_is_the_nearest_entry_of_the_codebook() -> None:
     model = VQTokenizer(TINY)
     latents = torch.nn.functional.normalize(torch.randn(2, 3, 3, 4), dim=-1)
     entries = torch.nn.functional.normalize(model.codebook_ND, dim=-1)

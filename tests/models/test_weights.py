@@ -18,6 +18,7 @@ from lit_pure.config.dem import DemConfig
 from lit_pure.config.pure import BackboneConfig
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.degradation.weights import load_dem, save_dem
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.weights import load_pure, save_pure
@@ -33,14 +34,14 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_all_three_kinds_survive(tmp_path: Path) -> None:
+def test_weights_of_all_three_kinds_are_saved_and_loaded(tmp_path: Path) -> None:
     tokenizer = VQTokenizer(VQ)
     weights.save_tokenizer(tmp_path / "t", tokenizer)
     assert same(weights.load_tokenizer(tmp_path / "t"), tokenizer)
     dem = DegradationEstimator(DemConfig(features=[4], blocks=[1], downscales=[2]))
     dem.calibrate(torch.rand(9, 2))
-    weights.save_dem(tmp_path / "d", dem)
-    assert same(weights.load_dem(tmp_path / "d"), dem)
+    save_dem(tmp_path / "d", dem)
+    assert same(load_dem(tmp_path / "d"), dem)
     vocabulary = make_vocabulary(["a cat"], codes=20, words=260)
     backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=2, ffn=16), vocabulary.size)
     save_pure(tmp_path / "p", backbone, vocabulary)
@@ -49,18 +50,18 @@ def test_all_three_kinds_survive(tmp_path: Path) -> None:
     assert not read.training and not any(item.requires_grad for item in read.parameters())
 
 
-def test_others_may_read_them(tmp_path: Path) -> None:
+def test_saved_weights_may_be_read_by_others(tmp_path: Path) -> None:
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     assert (tmp_path / "model.safetensors").stat().st_mode & stat.S_IROTH
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="config.json cannot be read"):
         weights.load_tokenizer(tmp_path)
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     with pytest.raises(ValueError, match="kind 'tokenizer', not 'dem'"):
-        weights.load_dem(tmp_path)
+        load_dem(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["config"]["codes"] = 21
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -77,7 +78,7 @@ def tiny_pure() -> tuple[NextTokenBackbone, Vocabulary]:
     return NextTokenBackbone(BackboneConfig(width=32, layers=2, heads=2, ffn=16), vocabulary.size), vocabulary
 
 
-def test_backbones_keep_their_dtype_and_tokenizers_are_float32(tmp_path: Path) -> None:
+def test_saved_backbones_keep_their_dtype_and_tokenizers_are_float32(tmp_path: Path) -> None:
     backbone, vocabulary = tiny_pure()
     save_pure(tmp_path / "p", backbone.to(torch.bfloat16), vocabulary)
     read, _ = load_pure(tmp_path / "p")
@@ -86,7 +87,7 @@ def test_backbones_keep_their_dtype_and_tokenizers_are_float32(tmp_path: Path) -
     assert {item.dtype for item in weights.load_tokenizer(tmp_path / "t").parameters()} == {torch.float32}
 
 
-def test_large_weights_become_several_files_as_hugging_face_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_weights_are_cut_into_files_as_hugging_face_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, vocabulary = tiny_pure()
     monkeypatch.setattr(weights, "LARGEST_FILE", 30_000)
     save_pure(tmp_path, backbone, vocabulary)
@@ -96,37 +97,37 @@ def test_large_weights_become_several_files_as_hugging_face_s(tmp_path: Path, mo
     assert (
         set(index["weight_map"].values()) == set(shards) and index["weight_map"].keys() == backbone.state_dict().keys()
     )
-    assert same(load_pure(tmp_path)[0], backbone) and weights.check(tmp_path)
+    assert same(load_pure(tmp_path)[0], backbone) and weights.verify(tmp_path)
     (tmp_path / shards[1]).rename(tmp_path / "elsewhere")
-    for function in (load_pure, weights.check):
+    for function in (load_pure, weights.verify):
         with pytest.raises(ValueError, match=f"lacks {shards[1]}, which"):
             function(tmp_path)
     monkeypatch.undo()
     save_pure(tmp_path, backbone, vocabulary)
-    assert not list(tmp_path.glob("*-of-*")) and not list(tmp_path.glob("*.index.json")) and weights.check(tmp_path)
+    assert not list(tmp_path.glob("*-of-*")) and not list(tmp_path.glob("*.index.json")) and weights.verify(tmp_path)
 
 
-def test_a_check_compares_with_what_was_written(tmp_path: Path) -> None:
+def test_checking_weights_compares_with_the_digests_written(tmp_path: Path) -> None:
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     path, config = tmp_path / "model.safetensors", tmp_path / "config.json"
     described, good = json.loads(config.read_text()), path.read_bytes()
-    assert described["sha256"] == {path.name: hashlib.sha256(good).hexdigest()} and weights.check(tmp_path)
+    assert described["sha256"] == {path.name: hashlib.sha256(good).hexdigest()} and weights.verify(tmp_path)
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     with pytest.raises(ValueError, match=r"model\.safetensors is not what was written"):
-        weights.check(tmp_path)
+        weights.verify(tmp_path)
     path.write_bytes(good[:-4])
     with pytest.raises(ValueError, match=r"model\.safetensors is incomplete"):
-        weights.check(tmp_path)
+        weights.verify(tmp_path)
     path.unlink()
     with pytest.raises(ValueError, match=r"model\.safetensors is missing"):
-        weights.check(tmp_path)
+        weights.verify(tmp_path)
 
 
-def test_older_folders_without_digests_load_and_count_as_unchecked(tmp_path: Path) -> None:
+def test_older_weights_without_digests_load_and_count_as_unchecked(tmp_path: Path) -> None:
     tokenizer = VQTokenizer(VQ)
     save_file(tokenizer.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"kind": "tokenizer", "config": asdict(VQ)}))
-    assert same(weights.load_tokenizer(tmp_path), tokenizer) and not weights.check(tmp_path)
+    assert same(weights.load_tokenizer(tmp_path), tokenizer) and not weights.verify(tmp_path)
 
 
 def test_weights_of_another_vocabulary_are_named(tmp_path: Path) -> None:
@@ -138,10 +139,10 @@ def test_weights_of_another_vocabulary_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         load_pure(tmp_path)
     with pytest.raises(ValueError, match=r"vocabulary\.json is not what was written"):
-        weights.check(tmp_path)
+        weights.verify(tmp_path)
 
 
-def test_a_full_disk_leaves_the_good_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_weights_on_a_full_disk_leaves_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = VQTokenizer(VQ)
     weights.save_tokenizer(tmp_path, tokenizer)
 
@@ -154,12 +155,12 @@ def test_a_full_disk_leaves_the_good_files(tmp_path: Path, monkeypatch: pytest.M
         ValueError, match=r"cannot be written \(No space left on device\); make room, 0\.\d\d GB are needed"
     ):
         weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
-    assert same(weights.load_tokenizer(tmp_path), tokenizer) and weights.check(tmp_path)
+    assert same(weights.load_tokenizer(tmp_path), tokenizer) and weights.verify(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
-def test_reading_copies_nothing(tmp_path: Path) -> None:
+def test_reading_weights_copies_nothing(tmp_path: Path) -> None:
     """Tensors are mapped: the process grows by far less than the file is long."""
     code = """
         import resource, sys, torch
@@ -167,6 +168,8 @@ def test_reading_copies_nothing(tmp_path: Path) -> None:
         from safetensors.torch import save_file
         from lit_pure.families.pure.weights import save_pure
         from lit_pure.families.pure.weights import load_pure
+        from lit_pure.degradation.weights import save_dem
+        from lit_pure.degradation.weights import load_dem
         from lit_pure.models import weights
         class Wide(torch.nn.Module):
             def __init__(self):
@@ -176,7 +179,7 @@ def test_reading_copies_nothing(tmp_path: Path) -> None:
         save_file({"a.weight": torch.zeros(8192, 4096)}, folder / "model.safetensors")
         own = lambda: int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])
         before = own()
-        model = weights.filled(Wide, weights.read_state(folder), folder)
+        model = weights.load_frozen(Wide, weights.read_state(folder), folder)
         assert float(model.a.weight.sum()) == 0
         print(own() - before)
     """

@@ -72,7 +72,7 @@ def test_an_answer_is_the_restorers_own(run, photo):
     [restored] = restorer_of(run).restore(photo.lq_3hw[None], [photo.name])
     answer = ask(photo)
     torch.testing.assert_close(answer.image_3ss, restored.image_3HW)
-    assert torch.equal(answer.entropy_hw, restored.entropy_hw)
+    assert torch.equal(answer.entropy_hw, restored.maps["entropy"].values_hw)
 
 
 def test_steps_and_words_name_the_same(photo):

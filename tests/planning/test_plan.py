@@ -11,9 +11,9 @@ import torch
 from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, locate
 from lit_pure.config.pure import GuidanceMode, PureExperiment
+from lit_pure.families.pure.plan import TokenCounter, setting_of
 from lit_pure.families.pure.sequence.assemble import Assembler, Sample
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
-from lit_pure.planning.experiment import Words, setting_of, vocabulary_file
 
 PAPER = ["plan", "pure/paper"]
 
@@ -120,7 +120,9 @@ def test_the_longest_sample_is_as_long_as_the_assembler_makes_it(mode, filled):
     """With a caption of far more words than fit; cutting between words may leave room for a few tokens."""
     experiment, tokenizer, dem = nano(mode), compose("tokenizer/nano"), compose("dem/bsds500")
     experiment.sequence.text_length = filled
-    wanted = setting_of(experiment, tokenizer, dem, Words.at(vocabulary_file(experiment), tokenizer.vq.codes), 1)
+    wanted = setting_of(
+        experiment, tokenizer, dem, TokenCounter.read(locate(experiment.vocabulary.path), tokenizer.vq.codes), 1
+    )
     vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
     most = experiment.sequence.max_caption
     assembler = Assembler(vocabulary, mode, tokenizer.vq.downsample, most, filled)
@@ -136,7 +138,7 @@ def test_the_longest_sample_is_as_long_as_the_assembler_makes_it(mode, filled):
 def test_the_published_length():
     """8,430 positions at 512 px; what is said there is shorter than the longest caption, and the rest is pictures."""
     paper, tokenizer, dem = compose("pure/paper"), compose("tokenizer/paper"), compose("dem/paper")
-    words = Words.at(vocabulary_file(paper), tokenizer.vq.codes)
+    words = TokenCounter.read(locate(paper.vocabulary.path), tokenizer.vq.codes)
     wanted = setting_of(paper, tokenizer, dem, words, 1)
     pictures = 2 * (3 + 64 * 65 + 1) + 3
     assert pictures < 8430 < wanted.length < pictures + 256 + 100

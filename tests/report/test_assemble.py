@@ -34,7 +34,7 @@ def shown(layout: str, *chosen: Run, only: str = "", intervals: bool = False) ->
     return assemble(LAYOUTS[layout], chosen, only=only, intervals=intervals)
 
 
-def test_ours_stand_below_the_row_they_are_like(make) -> None:
+def test_our_runs_stand_below_the_published_row_they_resemble(make) -> None:
     for at, name in enumerate(("top1", "top2000", "dynamic")):
         make(f"ablations/sampling/{name}", {"demo": {"psnr": 15.0 + at, "niqe": 9.12345, "fid": float("nan")}})
     table = shown("table6")
@@ -51,7 +51,7 @@ def test_ours_stand_below_the_row_they_are_like(make) -> None:
     assert row(table, "Top-1", "DrealSR")["PSNR"] == "27.59"
 
 
-def test_figures_on_other_sets_are_ranked_apart_and_it_is_said(make) -> None:
+def test_figures_on_other_sets_are_ranked_apart_and_a_note_says_so(make) -> None:
     for at, name in enumerate(("top1", "top2000", "dynamic")):
         make(f"ablations/sampling/{name}", {"demo": {"psnr": 50.0 + at}})
     table = shown("table6")
@@ -74,7 +74,7 @@ def test_figures_on_the_paper_s_set_are_ranked_with_the_paper_s(make) -> None:
     assert not any("do not compare" in note for note in table.notes)
 
 
-def test_what_is_missing_is_told_with_the_command_that_makes_it(make) -> None:
+def test_a_missing_run_is_named_with_the_command_that_makes_it(make) -> None:
     make("ablations/guidance/none", {"demo": {"psnr": 20.0}})
     notes = shown("table5").notes
     missing = (
@@ -95,7 +95,7 @@ def test_the_newest_finished_run_is_taken_unless_one_is_named(make) -> None:
     assert row(shown("table6", old), "ours: ablations/sampling/top1/version_0", "demo")["PSNR"] == "20.00"
 
 
-def test_a_run_like_no_row_comes_last(make) -> None:
+def test_a_run_that_resembles_no_published_row_comes_last(make) -> None:
     run = make("sweeps/sampling/k_max=10", {"demo": {"psnr": 20.0}})
     table = shown("table6", run)
     assert [one.head for one in table.blocks[-1]] == [("ours: sweeps/sampling/k_max=10/version_0", "demo")]
@@ -103,7 +103,7 @@ def test_a_run_like_no_row_comes_last(make) -> None:
     assert rows(shown("table1", tokenizer))[-1].head == ("ours: tokenizer/mine/version_0",)
 
 
-def test_by_sets_ours_join_the_paper_s_set_or_get_a_block_of_their_own(make) -> None:
+def test_our_figures_join_the_block_of_the_paper_s_set_or_get_their_own(make) -> None:
     make("pure/nano", {"RealSR": {"psnr": 30.0}, "demo": {"psnr": 20.0}, "reallq250": {"niqe": 4.0}})
     table = shown("table2")
     assert [block[0].head[0] for block in table.blocks] == ["OST-Val", "RealSR", "DrealSR", "demo"]
@@ -114,7 +114,7 @@ def test_by_sets_ours_join_the_paper_s_set_or_get_a_block_of_their_own(make) -> 
     assert marked(third, "NIQE")["reallq250", "ours: pure/nano/version_0"] == "best"
 
 
-def test_one_set_alone(make) -> None:
+def test_a_report_can_be_limited_to_one_test_set(make) -> None:
     run = make("pure/nano", {"RealSR": {"psnr": 30.0}, "demo": {"psnr": 20.0}})
     assert [block[0].head[0] for block in shown("table2", only="realsr").blocks] == ["RealSR"]
     assert [one.head[0] for one in rows(shown("table2", only="demo"))].count("demo") == 1
@@ -194,7 +194,7 @@ def test_intervals_keep_to_the_range_of_their_metric(make) -> None:
     assert (low, high) == (0, 1)
 
 
-def test_few_pictures_have_no_interval_and_it_is_said(make) -> None:
+def test_few_pictures_have_no_interval_and_a_note_says_so(make) -> None:
     make("demo", {"RealSR": {"ssim": [0.6, 0.7, 0.8, 0.5]}})
     table = shown("table2", intervals=True)
     assert not any("95 %" in one.head[1] for one in rows(table)) and row(table, "RealSR", "  n")["SSIM"] == "4"
@@ -219,7 +219,7 @@ def test_pictures_of_another_size_do_not_compare_with_the_paper_s(make) -> None:
     assert any("at a size that its config.yaml does not state" in note for note in shown("table2").notes)
 
 
-def test_sizes_are_kept_apart_in_rows_and_columns_too(make) -> None:
+def test_pictures_of_different_sizes_are_kept_apart_in_rows_and_columns_too(make) -> None:
     make("ablations/sampling/top1", {"DrealSR": {"psnr": 50.0}, "demo": {"psnr": 9.0}}, side=96)
     make("ablations/sampling/dynamic", {"demo": {"psnr": 8.0}}, side=128)
     table = shown("table6")
@@ -269,7 +269,7 @@ def test_columns_are_filled_by_the_protocol_s_metric_and_no_other(make) -> None:
     assert any("TOPIQ: not measured" in note and "evaluation.protocol=pure" in note for note in shown("table2").notes)
 
 
-def test_it_is_told_by_which_protocol_a_run_was_measured(make) -> None:
+def test_a_note_says_by_which_protocol_a_run_was_measured(make) -> None:
     make("demo", {"demo": {"psnr": 20.0}}, measured={"protocol": "pure"})
     (note,) = [note for note in shown("table2").notes if note.startswith("Ours are measured")]
     assert note.startswith("Ours are measured by protocol pure, whole pictures: PSNR on Y, ")
@@ -283,7 +283,7 @@ def test_it_is_told_by_which_protocol_a_run_was_measured(make) -> None:
     assert "by protocol pure, keys as in osediff, whole pictures (demo/version_0)" in note
 
 
-def test_ours_on_different_bases_are_told_apart(make) -> None:
+def test_our_runs_on_different_bases_are_named_apart(make) -> None:
     make("ablations/sampling/top1", {"demo": {"psnr": 20.0}}, base="demo")
     assert not any("bases" in note for note in shown("table6").notes)
     make("ablations/sampling/dynamic", {"demo": {"psnr": 20.0}}, base="pure/nano")
@@ -300,7 +300,7 @@ def test_a_run_of_another_family_is_refused(make) -> None:
         shown("figure5", pure)
 
 
-def test_a_run_that_was_never_tested_is_told_with_the_way_to_test_it(make) -> None:
+def test_a_run_that_was_never_tested_is_named_with_the_way_to_test_it(make) -> None:
     make("pure/official", {})
     notes = shown("table2").notes
     assert any(

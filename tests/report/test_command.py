@@ -20,7 +20,7 @@ def three(make) -> None:
 
 
 @pytest.mark.usefixtures("three")
-def test_table_6_in_markdown(capsys: Say) -> None:
+def test_report_prints_table_6_in_markdown(capsys: Say) -> None:
     assert main(["report", "--layout", "table6", "--format", "md"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     names = [line.split("|")[1].strip() for line in lines[2:]]
@@ -30,7 +30,7 @@ def test_table_6_in_markdown(capsys: Say) -> None:
 
 
 @pytest.mark.usefixtures("three")
-def test_csv_is_bare_and_its_notes_go_elsewhere(capsys: Say) -> None:
+def test_report_prints_csv_without_notes_which_go_to_standard_error(capsys: Say) -> None:
     names = [f"ablations/sampling/{name}" for name in ("dynamic", "top1")]
     assert main(["report", *names, "--layout", "table6", "--format", "csv"]) == 0
     said = capsys.readouterr()
@@ -74,7 +74,7 @@ DAMAGES = [
 
 @pytest.mark.usefixtures("three")
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_run_is_named_and_the_others_are_shown(capsys: Say, damage: str) -> None:
+def test_report_names_a_damaged_run_and_shows_the_others(capsys: Say, damage: str) -> None:
     path = Path("runs/ablations/sampling/top1/version_0/summary.json")
     path.write_bytes(damage.encode("latin-1"))
     assert main(["report"]) == 1
@@ -88,7 +88,7 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(capsys: Say, damage: st
 
 
 @pytest.mark.usefixtures("three")
-def test_a_device_is_not_replaced_by_a_table(capsys: Say, tmp_path: Path) -> None:
+def test_report_does_not_replace_a_device_by_a_table(capsys: Say, tmp_path: Path) -> None:
     import os
 
     os.mkfifo("pipe")
@@ -97,7 +97,7 @@ def test_a_device_is_not_replaced_by_a_table(capsys: Say, tmp_path: Path) -> Non
         assert "pipe" in capsys.readouterr().err and not Path("pipe").is_file()
 
 
-def test_all_layouts_are_listed(capsys: Say) -> None:
+def test_report_lists_all_layouts(capsys: Say) -> None:
     assert main(["report", "--layout", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(LAYOUTS)
@@ -120,7 +120,7 @@ def test_all_layouts_are_listed(capsys: Say) -> None:
         (["--layout", "table6", "--test-set", "nothing"], "--test-set nothing: neither the paper nor a run has it"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(capsys: Say, words: list[str], told: str) -> None:
+def test_a_mistake_in_report_s_flags_is_one_line(capsys: Say, words: list[str], told: str) -> None:
     assert main(["report", *words]) == 2
     said = capsys.readouterr().err
     assert told in said and len(said.splitlines()) == 1
@@ -137,7 +137,7 @@ def test_an_unknown_layout_is_refused_before_anything_slow_is_imported() -> None
 
 
 @pytest.mark.usefixtures("house")
-def test_table_6_with_runs_that_were_made(capsys: Say) -> None:
+def test_report_fills_table_6_with_runs_of_a_real_sweep(capsys: Say) -> None:
     """Whole runs of the three ablations, with the demo's weights and intervals from their own scores.csv."""
     names = [f"ablations/sampling/{name}" for name in ("top1", "top2000", "dynamic")]
     for name in names:

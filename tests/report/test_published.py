@@ -59,7 +59,7 @@ def test_tables_of_quality_are_those_of_the_paper(reference: Path, number: int, 
     assert flat(load("pure"), f"table{number}") == found
 
 
-def test_the_directions_are_the_arrows_of_the_paper(reference: Path) -> None:
+def test_directions_of_published_columns_are_the_arrows_of_the_paper(reference: Path) -> None:
     text = (reference / "paper.txt").read_text(encoding="utf-8")
     for number in (2, 3, 5, 6):
         head = re.split(rf"^Table {number}\. ", text, flags=re.MULTILINE)[1].split("\n\n")[1].splitlines()[0]
@@ -153,12 +153,12 @@ def test_the_differences_of_table_1_are_differences() -> None:
         assert float(vqgan.aside) == pytest.approx(vqgan.value - vae.value, abs=0.0101)
 
 
-def test_figures_keep_their_digits() -> None:
+def test_published_figures_keep_their_digits() -> None:
     (figure,) = load("pure").tables["table1"].sets["OST-Val"]["VAE"]
     assert figure is not None and figure.text == "25.00" and figure.value == 25 and figure.decimals == 2
 
 
-def test_every_file_says_where_it_is_from() -> None:
+def test_every_file_of_published_figures_names_its_source() -> None:
     papers = {path.stem: load(path.stem) for path in FOLDER.glob("*.yaml")}
     assert {name: paper.arxiv for name, paper in papers.items()} == {"pure": "2503.11073", "nsarm": "2510.00820"}
     assert all(table.place and table.title for paper in papers.values() for table in paper.tables.values())
@@ -184,7 +184,9 @@ def test_every_file_says_where_it_is_from() -> None:
         ("tables:", "tables: {", r"cannot be read"),
     ],
 )
-def test_a_damaged_file_is_told_with_key_and_value(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_damaged_file_of_published_figures_is_refused_with_key_and_value(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
     text = (FOLDER / "pure.yaml").read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "pure.yaml").write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -192,7 +194,7 @@ def test_a_damaged_file_is_told_with_key_and_value(tmp_path: Path, old: str, new
         load("pure", tmp_path)
 
 
-def test_a_file_or_table_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_paper_or_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="absent.yaml cannot be read"):
         load("absent", tmp_path)
     with pytest.raises(ValueError, match="has no tables.table9 of PURE"):

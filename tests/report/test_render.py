@@ -36,7 +36,7 @@ def test_a_terminal_shows_bold_and_underlined_and_columns_stay_aligned() -> None
     assert second.startswith("  ours: x|y") and third.split() == ["b", "-", "-0.71"], "a repeated name is left out"
 
 
-def test_markdown_marks_and_escapes() -> None:
+def test_a_markdown_table_marks_the_best_and_escapes_pipes() -> None:
     lines = render(TABLE, "md").splitlines()
     cells = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in lines if line.startswith("|")]
     assert {len(row) for row in cells} == {4}
@@ -46,7 +46,7 @@ def test_markdown_marks_and_escapes() -> None:
     assert f"- {LEGEND}" in lines and "- Costs 5 $, a^b." in lines
 
 
-def test_latex_is_booktabs_with_even_columns() -> None:
+def test_a_latex_table_is_booktabs_with_even_columns() -> None:
     text = render(TABLE, "latex")
     assert r"a\_1 & set \& 2 & \textbf{25.00} & \textbf{0.5/0.01} \\" in text
     assert r"\underline{24.00}" in text and r" & b & -- & $-$0.71 \\" in text
@@ -56,7 +56,7 @@ def test_latex_is_booktabs_with_even_columns() -> None:
 
 @pytest.mark.usefixtures("make")
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_latex_of_every_layout_is_well_formed(name: str) -> None:
+def test_latex_tables_of_every_layout_are_well_formed(name: str) -> None:
     """No LaTeX is at hand here: braces, environments, cells per row, and characters are checked instead."""
     table = assemble(LAYOUTS[name], [])
     text = render(table, "latex")
@@ -71,7 +71,7 @@ def test_latex_of_every_layout_is_well_formed(name: str) -> None:
     assert {line.count("&") + 1 for line in rows} == {len(spec[1])}
 
 
-def test_csv_is_read_by_pandas_with_numbers() -> None:
+def test_a_csv_table_is_read_by_pandas_with_numbers() -> None:
     frame = pd.read_csv(io.StringIO(render(TABLE, "csv")))
     assert list(frame) == ["Methods", "Test set", "PSNR", "LPIPS", "LPIPS variance"]
     assert frame["PSNR"].tolist()[:2] == [25.0, 24.0] and frame["PSNR"].isna()[2]
@@ -80,7 +80,7 @@ def test_csv_is_read_by_pandas_with_numbers() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_form_ends_its_last_line(form: str) -> None:
+def test_every_form_of_a_table_ends_its_last_line(form: str) -> None:
     text = render(TABLE, form)  # type: ignore[arg-type]
     assert text.endswith("\n") and not text.endswith("\n\n")
 

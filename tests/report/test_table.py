@@ -26,11 +26,13 @@ def marks(texts: list[str], direction: str, groups: list[str | None] | None = No
         (["5", "5"], "lower", ["best", "best"]),
     ],
 )
-def test_best_and_second_by_direction_with_ties(texts: list[str], direction: str, expected: list[str]) -> None:
+def test_best_and_second_follow_the_metric_s_direction_and_keep_ties(
+    texts: list[str], direction: str, expected: list[str]
+) -> None:
     assert marks(texts, direction) == expected
 
 
-def test_groups_are_ranked_apart_and_rows_without_one_are_not() -> None:
+def test_groups_of_rows_are_ranked_apart_and_rows_without_a_group_are_not_ranked() -> None:
     found = marks(["1", "2", "30", "20", "99"], "higher", ["a", "a", "b", "b", None])
     assert found == ["second", "best", "best", "second", ""]
 

@@ -17,11 +17,13 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from lit_pure.__main__ import main
+from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.tokenizer import VQConfig
+from lit_pure.datasets.sources import find_photos
 from lit_pure.images.io import from_bytes, to_bytes, write_png
 from lit_pure.metrics.score import Scorer
 from lit_pure.models.vq import VQTokenizer
-from lit_pure.restoring.reconstruct import CodeUse, Outcome, Reconstructions, reconstruct, reconstruct_files
+from lit_pure.restoring.reconstruct import CodeUse, ReconstructedFile, Reconstructions, reconstruct, reconstruct_files
 
 CONFIG = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=40)
 """8 px per code."""
@@ -103,7 +105,7 @@ def test_use_of_codes() -> None:
     assert uneven.perplexity == pytest.approx(np.exp(entropy(counts)))  # scipy's, of the same counts
 
 
-def outcomes(tokenizer: VQTokenizer, paths: list[Path], **options: Any) -> list[Outcome]:
+def outcomes(tokenizer: VQTokenizer, paths: list[Path], **options: Any) -> list[ReconstructedFile]:
     scorers = [Scorer("psnr"), Scorer("ssim")]
     return list(reconstruct_files(tokenizer, paths, scorers, CodeUse(40), **{"tile": 64, **options}))
 
@@ -161,8 +163,8 @@ def test_means_leave_out_what_has_no_score() -> None:
     found = Reconstructions(["psnr", "ssim"], CodeUse(4))
     for number in range(9):
         scores = {"psnr": 20.0 + number} | ({"ssim": 0.5} if number == 1 else {})
-        found.outcomes.append(Outcome(Path(f"set/{number}.png"), str(number), scores))
-    found.outcomes.append(Outcome(Path("set/bad.png"), "bad", problems=("set/bad.png: bad",), done=False))
+        found.outcomes.append(ReconstructedFile(Path(f"set/{number}.png"), str(number), scores))
+    found.outcomes.append(ReconstructedFile(Path("set/bad.png"), "bad", problems=("set/bad.png: bad",), done=False))
     record = found.record()
     assert record["photos"] == 9 and record["problems"] == ["set/bad.png: bad"] and len(found.rows()) == 9
     psnr, ssim = record["metrics"]["psnr"], record["metrics"]["ssim"]
@@ -295,8 +297,8 @@ def test_a_metric_without_weights_is_refused_before_any_work(
     assert "lit-pure weights metrics --metrics lpips" in capsys.readouterr().err and not out.exists()
 
 
-def test_a_test_picture_of_the_paper_goes_through_in_one_piece(shared: Path) -> None:
-    photo = sorted((shared / "realsr" / "test_HR").iterdir())[0]
+def test_a_photograph_as_large_as_those_of_the_paper_s_tests_goes_through_in_one_piece() -> None:
+    [photo] = [photo.path for photo in find_photos(PhotosConfig(source=SKIMAGE, names=["astronaut"]), 512).found]
     echo, use = Echo(), CodeUse(40)
     [one] = reconstruct_files(echo, [photo], [Scorer("psnr")], use, tile=512)
     assert one.scores["psnr"] == pytest.approx(80)  # equal pictures: pyiqa adds 1e-8 to the squared error

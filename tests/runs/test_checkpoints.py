@@ -22,7 +22,7 @@ def steps(folder: Path) -> list[int]:
     return [checkpoint.step for checkpoint in checkpoints.complete(folder)]
 
 
-def test_they_are_ordered_by_steps_and_know_their_scores(tmp_path: Path) -> None:
+def test_checkpoints_are_ordered_by_steps_and_know_their_scores(tmp_path: Path) -> None:
     made(tmp_path, 1_000_000_000, 0.5)  # more digits than its neighbours
     made(tmp_path, 20)
     made(tmp_path, 3, float("nan"))
@@ -33,7 +33,7 @@ def test_they_are_ordered_by_steps_and_know_their_scores(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["no mark", "half a mark", "another mark", "file shorter", "file longer", "no file"])
-def test_what_a_killed_process_left_is_none_and_is_cleared(tmp_path: Path, damage: str) -> None:
+def test_what_a_killed_process_left_is_no_checkpoint_and_is_cleared(tmp_path: Path, damage: str) -> None:
     made(tmp_path, 10)
     place = made(tmp_path, 20)
     mark, file = place / checkpoints.COMPLETE, place / "__0_0.distcp"
@@ -60,7 +60,9 @@ def test_what_a_killed_process_left_is_none_and_is_cleared(tmp_path: Path, damag
     ("keep_last", "keep_best", "left"),
     [(1, 0, [50]), (2, 0, [40, 50]), (1, 1, [20, 50]), (2, 2, [20, 30, 40, 50]), (1, 9, [10, 20, 30, 50])],
 )
-def test_the_newest_and_the_best_stay(tmp_path: Path, keep_last: int, keep_best: int, left: list[int]) -> None:
+def test_the_newest_and_the_best_checkpoints_stay(
+    tmp_path: Path, keep_last: int, keep_best: int, left: list[int]
+) -> None:
     for step, score in {10: 0.3, 20: 0.1, 30: 0.2, 40: None, 50: float("inf")}.items():
         made(tmp_path, step, score)
     made(tmp_path, 60, 0.0, size=7)  # not complete: counts for nothing, and is not touched
@@ -70,14 +72,14 @@ def test_the_newest_and_the_best_stay(tmp_path: Path, keep_last: int, keep_best:
     assert checkpoints.path(tmp_path, 60).is_dir()
 
 
-def test_of_equally_good_ones_the_newest_stays(tmp_path: Path) -> None:
+def test_of_equally_good_checkpoints_the_newest_stays(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         made(tmp_path, step, 0.5 if step < 30 else 0.7)
     checkpoints.prune(tmp_path, 1, 1)
     assert steps(tmp_path) == [20, 30]
 
 
-def test_removing_begins_with_the_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_a_checkpoint_begins_with_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = made(tmp_path, 10)
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # as if the process was killed in between
     checkpoints.remove(place)

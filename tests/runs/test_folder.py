@@ -33,7 +33,7 @@ def test_the_newest_finished_run_is_found_by_number(three: Path) -> None:
     assert runs.newest_finished("demo/version_2") is None
 
 
-def test_a_shipped_run_serves_where_there_is_no_own_one(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_run_is_taken_where_no_own_run_is_finished(three: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SHIPPED_ROOT", three / "data" / "runs")
     for name in ("demo", "dem/nano"):
         folder = three / "data" / "runs" / name / "shipped"
@@ -47,7 +47,7 @@ def test_a_shipped_run_serves_where_there_is_no_own_one(three: Path, monkeypatch
         runs.require("pure/nano/shipped")
 
 
-def test_a_missing_run_names_the_command(three: Path) -> None:
+def test_a_missing_run_is_refused_with_the_command_that_makes_it(three: Path) -> None:
     with pytest.raises(MissingRun, match="make it with: make exp NAME=pure/nano$"):
         runs.require("pure/nano")
     with pytest.raises(MissingRun, match="make exp NAME=demo$"):
@@ -62,7 +62,7 @@ def test_a_damaged_summary_is_named(three: Path) -> None:
             runs.require("demo").summary()
 
 
-def test_json_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_json_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"bad": object()})
     assert not (tmp_path / "a.json").exists()
@@ -71,13 +71,13 @@ def test_json_is_whole_or_absent(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*.json")] == ["a.json"]
 
 
-def test_provenance_says_where_a_run_comes_from() -> None:
+def test_provenance_says_what_a_run_comes_from() -> None:
     row = runs.provenance(3, {"dem": "dem/nano/version_0"}, {"train": "abc"}, ["/any/path/__main__.py", "run", "demo"])
     assert row["seed"] == 3 and row["command"] == ["lit-pure", "run", "demo"] and row["dataset"] == {"train": "abc"}
     assert set(row["packages"]) >= {"torch", "lightning", "pyiqa", "omegaconf"}
 
 
-def test_tables(three: Path) -> None:
+def test_runs_are_compared_in_tables(three: Path) -> None:
     table = comparison(runs.require("demo"))
     assert table.loc[("a", "bicubic"), "psnr"] == 22.5
     assert table.loc[("a", "restored"), "psnr"] == 30.0

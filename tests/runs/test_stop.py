@@ -8,7 +8,7 @@ import pytest
 
 from lit_pure import __main__ as command_line
 from lit_pure.commands import run
-from lit_pure.runs.stop import Stopped, stopping_at_once
+from lit_pure.runs.stop import Stopped, stop_at_once
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
@@ -23,18 +23,18 @@ def test_a_command_that_is_stopped_says_so_and_ends_by_143(
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(run, "run_command", asked)
     assert command_line.main(["run", "any"]) == 143
-    assert capsys.readouterr().err == f"stopped by {name}; what was finished stays\n"
+    assert capsys.readouterr().err == f"stopped by {name}; finished work is kept\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_of_several_processes_the_first_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_stopped_processes_only_the_first_has_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(Stopped) as stopped, stopping_at_once():
+    with pytest.raises(Stopped) as stopped, stop_at_once():
         os.kill(os.getpid(), signal.SIGTERM)
     assert (stopped.value.message, stopped.value.status) == ("", 143)
 
 
-def test_a_lost_data_worker_is_told_in_a_line(
+def test_a_lost_data_worker_is_one_line_of_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def loses(_: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def test_a_lost_data_worker_is_told_in_a_line(
     )
 
 
-def test_a_mistake_of_ours_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_runtime_error_is_not_taken_for_a_lost_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(_: argparse.Namespace) -> int:
         """Be wrong."""
         raise RuntimeError("shapes differ")

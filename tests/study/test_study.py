@@ -65,10 +65,13 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
     assert f"{JOBS} jobs, 0 of them already done" in capsys.readouterr().out
     assert len([name for name in first if name.startswith("scores/")]) == JOBS
     assert "make study NAME=small" in page and "Not done yet" not in page
-    assert "- nothing to be learned" in page and "one must know this" in page
+    headings = ["What was learned", "Claims", "Pictures", "All scores", "How it was made"]
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == headings
+    assert "- nothing to be learned" in page and "- one must know this" in page
     assert "| ours: top1 | mine |" in page and "27.59" in page, "beside the published row"
     assert "![a: LQ, bicubic, top1, dynamic, given, kept, ground truth](small_a.png)" in page
-    assert "PSNR: top1 better than dynamic" in page and "lit-pure degrade photos OUT --preset realesrgan" in page
+    assert "| PSNR: top1 better than dynamic | mine | " in page
+    assert "lit-pure degrade photos OUT --preset realesrgan" in page
 
     assert main(["study", "small", "--out", "two", "--work", "w2", "--workers", "1", "--seeds", "0"]) == 0
     half = (asked / "two" / "small.md").read_text()
@@ -191,20 +194,21 @@ def test_a_study_restores_as_the_command_does(asked: Path) -> None:
 
 
 def test_given_words_are_those_of_the_estimator_and_the_true_picture(asked: Path) -> None:
+    from lit_pure.families.pure.given_words import given_words
     from lit_pure.families.table import restorer_of
-    from lit_pure.study.given_words import told
 
     run = runs.require("demo")
     lq = (torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(1)) * 255).to(torch.uint8)
     hq = lq.repeat_interleave(4, 1).repeat_interleave(4, 2)
     restorer = restorer_of(run)
-    made = restorer.restore_photo(from_bytes(lq), "x", 4, told=told(run, lq, hq))
+    made = restorer.restore_photo(from_bytes(lq), "x", 4, given=given_words(run, lq, hq))
     from lit_pure.datasets.captions.describe import describe
 
-    assert made.blur is not None and made.noise is not None
-    assert made.caption and describe(hq).startswith(made.caption), "cut where the model has no room for more"
+    assert made.words["blur"] is not None and made.words["noise"] is not None
+    caption = made.words["caption"]
+    assert caption and describe(hq).startswith(caption), "cut where the model has no room for more"
     free = restorer.restore_photo(from_bytes(lq), "x", 4)
-    assert free.text != made.text
+    assert free.words["text"] != made.words["text"]
 
 
 @pytest.mark.parametrize(

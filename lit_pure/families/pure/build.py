@@ -1,25 +1,29 @@
-"""The backbone that is to be trained: fresh, or another run's; all of it, or adapters beside it.
+"""Backbones and restorers made of them: fresh, trained, or another run's; all of it, or adapters beside it.
 
-Knows seeds, and what of a run's weights is kept and in which numbers. Knows nothing of how training goes on.
+Knows seeds, and what of a run's weights is kept and in which numbers. Knows nothing of how training proceeds.
 """
 
 import logging
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from lit_pure.config.compose import differences, locate
+from lit_pure.config.compose import ConfigError, differences, locate
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import Assembler
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
-from lit_pure.families.pure.start_check import check_start
-from lit_pure.families.pure.weights import load_pure
+from lit_pure.families.pure.start_check import NO_TOKENIZER, check_start
+from lit_pure.families.pure.weights import load_pure, save_pure
 from lit_pure.models import weights
-from lit_pure.models.adapters import insert
+from lit_pure.models.adapters import insert_adapters
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
 from lit_pure.models.vq import VQTokenizer
+from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 log = logging.getLogger(__name__)
@@ -47,7 +51,7 @@ def code_rows_from_codebook(restorer: Restorer, seed: int) -> None:
     """Let the rows of image codes start as random projections of the tokenizer's vectors (`backbone.code_rows`)."""
     vocabulary = restorer.assembler.vocabulary
     vectors_NC = restorer.tokenizer.lookup(torch.arange(vocabulary.codes))
-    restorer.backbone.start_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(seed))
+    restorer.backbone.init_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(seed))
 
 
 def _from_run(experiment: PureExperiment, start: Run, tokenizer: Run | None) -> tuple[NextTokenBackbone, Vocabulary]:
@@ -64,44 +68,76 @@ def _from_run(experiment: PureExperiment, start: Run, tokenizer: Run | None) -> 
     if experiment.adapter.kind == "none":
         # Copies, since training writes into them: what was read lies in the file.
         state = {name: item.to(torch.float32, copy=True) for name, item in state.items()}
-    backbone = weights.filled(lambda: NextTokenBackbone(experiment.backbone, vocabulary.size), state, start.weights)
+    backbone = weights.load_frozen(
+        lambda: NextTokenBackbone(experiment.backbone, vocabulary.size), state, start.weights
+    )
     backbone.requires_grad_(True).train()
     if experiment.adapter.kind != "none":
-        insert(backbone, experiment.adapter, experiment.seed)
+        insert_adapters(backbone, experiment.adapter, experiment.seed)
         backbone.train()
     return backbone, vocabulary
 
 
-def _tile(experiment: PureExperiment, needs: dict[str, Run]) -> int:
-    """Side of the LQ pictures that the estimator knows [px]; warns where it knows another degradation."""
-    if "dem" not in needs:
-        return 0
-    known = needs["dem"].experiment()
-    others = [line for line in differences(known, experiment) if line.startswith("data.degradation.")]
-    if others and "weights" not in needs:
-        shown = "; ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        log.warning(
-            "%s was calibrated on another degradation (%s): labels will not come a third each; train one for yours, "
-            "for example make exp NAME=dem/nano with the same data.degradation, and name it in needs.dem",
-            needs["dem"].label,
-            shown,
-        )
-    return known.data.size // known.data.degradation.scale
-
-
-def _new_restorer(experiment: PureExperiment, needs: dict[str, Run]) -> Restorer:
+def new_restorer(experiment: PureExperiment, needs: Mapping[str, Run]) -> Restorer:
     """The restorer to be trained, or the trained one where the experiment only samples."""
     if "tokenizer" not in needs:
-        raise ValueError("needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano")
+        raise ConfigError(NO_TOKENIZER)
     tokenizer = weights.load_tokenizer(needs["tokenizer"].weights)
     if "weights" in needs:
-        backbone, vocabulary = load_pure(needs["weights"].weights)
-        prepare(backbone, experiment.sampling)
-        return _restorer(experiment, tokenizer, backbone, vocabulary)
+        return trained_restorer(experiment, tokenizer, needs["weights"])
     restorer = _restorer(experiment, tokenizer, *begin(experiment, needs))
     if experiment.backbone.code_rows == "codebook" and "start" not in needs:
         code_rows_from_codebook(restorer, experiment.seed)
     return restorer
+
+
+def trained_restorer(experiment: PureExperiment, tokenizer: VQTokenizer, run: Run) -> Restorer:
+    """The restorer with a finished run's backbone, in the numbers that `sampling` asks for."""
+    backbone, vocabulary = load_pure(run.weights)
+    prepare(backbone, experiment.sampling)
+    return _restorer(experiment, tokenizer, backbone, vocabulary)
+
+
+def lq_side(experiment: PureExperiment, needs: Mapping[str, Run]) -> int:
+    """Side of the LQ pictures that the estimator knows [px]; warns where it knows another degradation."""
+    if "dem" not in needs:
+        return 0
+    known = needs["dem"].experiment()
+    differing = [line for line in differences(known, experiment) if line.startswith("data.degradation.")]
+    if differing and "weights" not in needs:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        log.warning(
+            "%s was calibrated on another degradation (%s): labels will not come a third each; train one for yours, "
+            "for example make exp NAME=dem/nano with the same data.degradation, and name it in needs.dem",
+            needs["dem"].label,
+            "; ".join(differing[:3]) + more,
+        )
+    return known.data.size // known.data.degradation.scale
+
+
+def export(run: Run, state: dict[str, Tensor], out: Path) -> list[str]:
+    """Write a checkpoint's backbone as weights of a run, adapters merged into what they stand beside.
+
+    Everything exists once in main memory, or twice with adapters.
+
+    Returns names of tensors that are missing, or have another shape; nothing is written then.
+    """
+    experiment = run.experiment_as(PureExperiment)
+    adapted = experiment.adapter.kind != "none"
+    if adapted:
+        backbone, vocabulary = begin(experiment, {"start": runs.require(run.provenance()["needs"]["start"])})
+    else:
+        vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
+        with torch.device("meta"):
+            backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
+    own = backbone.state_dict()
+    if adapted:  # what stands beside adapters is in no checkpoint
+        frozen = [name for name, item in backbone.named_parameters() if not item.requires_grad]
+        state = state | {name: own[name] for name in frozen if name in own}
+    differing = own.keys() ^ state.keys() | {n for n in own.keys() & state if own[n].shape != state[n].shape}
+    if not differing:
+        save_pure(out, backbone, vocabulary, state, sys.maxsize)
+    return sorted(differing)
 
 
 def _restorer(

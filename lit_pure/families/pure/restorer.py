@@ -1,37 +1,49 @@
-"""From a low-quality picture to its restoration: perceive, understand, restore.
+"""PURE's restorer: perceive, understand, restore.
 
-Knows the way through the frozen parts: enlarge -> codes -> prompt -> answer -> codes -> picture -> colours, for squares
-of the model's size and, by overlapping squares, for photographs of any size. Knows nothing of training, files or run
-folders.
+Knows the way of a square through the frozen parts: codes -> prompt -> answer -> codes -> picture -> colours.
+Photographs of any size are `restoring/tiled.py`'s. Knows nothing of training, files or run folders.
 
-Shape legend: B pictures, s side of the model's square [px], h w grid of codes, or source [px], H W restored
-picture [px], l what a tile shows of it [px].
+Shape legend: B pictures, s side of the model's square [px], h w grid of codes or source [px], l what a tile shows [px].
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from math import log
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from torch import Tensor
+from torch import Tensor, nn
 
+from lit_pure.config.dem import Level
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import RestorerConfig, SamplingConfig
 from lit_pure.families.pure.sampling.decode import Decoded, decode
 from lit_pure.families.pure.sampling.grammar import Grammar
-from lit_pure.families.pure.sampling.passes import Progress
-from lit_pure.families.pure.sequence.assemble import Assembler, Words
-from lit_pure.families.pure.sequence.template import read_answer
+from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
+from lit_pure.families.pure.sequence.layout import image_length
+from lit_pure.families.pure.sequence.template import degradation_sentence, read_answer
 from lit_pure.families.pure.weights import load_restorer, save_restorer
 from lit_pure.images.colorfix import fix_colors
-from lit_pure.images.geometry import enlarge_part, pad_to_square, resize, unpad
-from lit_pure.images.tiles import Cover, Tile, batches
+from lit_pure.images.geometry import unpad
+from lit_pure.images.tiles import Tile
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
 from lit_pure.models.vq import VQTokenizer
-from lit_pure.restoring.photo import GrowingPhoto, Ledger, PhotoProgress, Restoration, RestoredPhoto
+from lit_pure.restoring import tiled
+from lit_pure.restoring.contract import (
+    CellMap,
+    Clock,
+    Progress,
+    Restoration,
+    SquareRestorer,
+    TileWords,
+    Words,
+    middle_tile,
+)
+from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
 
 
 def image_number(name: str) -> int:
@@ -39,7 +51,7 @@ def image_number(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-class Restorer(ModelHubMixin):
+class Restorer(SquareRestorer, ModelHubMixin):
     """Restores pictures with a backbone and a frozen tokenizer.
 
     `save_pretrained(folder)`, `from_pretrained(folder or hub repository)` and `push_to_hub(repository)` are those of
@@ -66,16 +78,59 @@ class Restorer(ModelHubMixin):
         self.sampling, self.size, self.scale = sampling, size, scale
         self.restoring = restoring or RestoringConfig()
 
-    def to(self, device: torch.device) -> "Restorer":
-        """Move backbone and tokenizer."""
-        self.backbone.to(device)
-        self.tokenizer.to(device)
-        return self
+    def parts(self) -> Mapping[str, nn.Module]:
+        return {"backbone": self.backbone, "tokenizer": self.tokenizer}
 
-    def restore(self, lq_B3hw: Tensor, names: Sequence[str], progress: Progress | None = None) -> list[Restoration]:
-        """Restore a batch of squares of side `size / scale` (any size is stretched to the square)."""
-        enlarged_B3ss = resize(lq_B3hw, self.size, self.size)
-        return self._restorations(enlarged_B3ss, self.answer(enlarged_B3ss, names, progress), self.restoring.color_fix)
+    @property
+    def expected_tokens(self) -> int:
+        """Tokens of a square's picture; how long its text will be nobody knows before."""
+        cells = self.size // self.tokenizer.downsample
+        return image_length(cells, cells)
+
+    def settings(self) -> dict[str, Any]:
+        return {"sampling": asdict(self.sampling)}
+
+    def computing(self) -> dict[str, str]:
+        dtype = str(self.backbone.head.weight.dtype).removeprefix("torch.")
+        return {"engine": self.sampling.engine, "dtype": dtype, "quantize": self.sampling.quantize}
+
+    def restore_squares(
+        self,
+        enlarged_B3ss: Tensor,
+        names: Sequence[str],
+        *,
+        color_fix: ColorFix,
+        shown: tuple[int, int] | None = None,
+        given: Sequence[AnswerWords] | None = None,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+    ) -> list[Restoration]:
+        """As the contract says. Words are `text`, `blur`, `noise` and `caption`; maps are `entropy` and `k`."""
+        codes_Bhw = self.tokenizer.encode(enlarged_B3ss)
+        if clock:
+            clock("encode")
+        decoded = self.answer(codes_Bhw, names, progress, given)
+        if clock:
+            clock("text", decoded.text_seconds)
+            clock("codes")
+        return self.restorations(enlarged_B3ss, decoded, color_fix, shown, clock)
+
+    def restorations(
+        self,
+        enlarged_B3ss: Tensor,
+        decoded: Decoded,
+        color_fix: ColorFix,
+        shown: tuple[int, int] | None = None,
+        clock: Clock | None = None,
+    ) -> list[Restoration]:
+        """The answers of a batch as pictures, words and maps; arguments are those of `restore_squares`."""
+        made_B3ss = self.tokenizer.decode(decoded.codes_Bhw)
+        if clock:
+            clock("decode")
+        height, width = shown or (self.size, self.size)
+        # Cut first: what pads a small picture must have no say in its colours.
+        fixed_B3ll = fix_colors(unpad(made_B3ss, height, width), unpad(enlarged_B3ss, height, width), color_fix)
+        return [self._restoration(row, fixed_3ll, decoded) for row, fixed_3ll in enumerate(fixed_B3ll)]
 
     def restore_photo(
         self,
@@ -84,81 +139,57 @@ class Restorer(ModelHubMixin):
         scale: int | None = None,
         color_fix: ColorFix | None = None,
         progress: PhotoProgress | None = None,
-        told: Callable[[Tile], Words] | None = None,
+        given: Callable[[Tile], AnswerWords] | None = None,
     ) -> RestoredPhoto:
-        """Restore one photograph of any size, enlarged `scale` times, by overlapping squares.
-
-        Memory is bounded by `restoring.batch` squares, one row of them, and the result in 8 bits. What fits into one
-        square draws the noise of `name`; of several squares each draws its own.
-
-        Args:
-            photo_3hw: in [0, 1].
-            name: decides the noise.
-            scale: at least 1; without it the one that the model was trained for.
-            color_fix: without it that of the configuration.
-            progress: told how many tokens there are, and how many were just made.
-            told: gives the words of each square, which the model then need not find.
-
-        Raises ValueError where `scale` is below 1, MemoryError where the result does not fit.
-        """
-        photo_3hw = photo_3hw.to(next(self.backbone.parameters()).device)
-        scale = self.scale if scale is None else scale
-        if scale < 1:
-            raise ValueError(f"scale {scale} is below 1; a photograph is enlarged 1, 2, 3 ... times")
-        fix, overlap = color_fix or self.restoring.color_fix, int(self.size * self.restoring.overlap)
-        rows, columns = (Cover(side * scale, self.size, overlap) for side in photo_3hw.shape[-2:])
-        count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
-        growing = GrowingPhoto(rows, columns, self.tokenizer.downsample)
-        ledger = Ledger(count, self._image_tokens, progress)
-        for tiles in batches(rows, columns, self.restoring.batch):
-            squares_B3ss = torch.stack([self._square(photo_3hw, scale, tile) for tile in tiles])
-            names = [name if count == 1 else f"{name}/{tile.number}" for tile in tiles]
-            words = [told(tile) for tile in tiles] if told else None
-            decoded = self.answer(squares_B3ss, names, ledger.made, words)
-            growing.add(tiles, self._restorations(squares_B3ss, decoded, fix, shown))
-            ledger.close(decoded, len(tiles))
-        return growing.finish(ledger)
-
-    def _square(self, photo_3hw: Tensor, scale: int, tile: Tile) -> Tensor:
-        """The square (3, s, s) of the enlarged photograph at a tile; its last row and column go on beyond its end."""
-        return pad_to_square(enlarge_part(photo_3hw, scale, tile.top, tile.left, self.size, self.size), self.size)
+        """Restore one photograph of any size; arguments and errors are those of `tiled.restore_photo`."""
+        return tiled.restore_photo(self, photo_3hw, name, scale, color_fix, progress, given)
 
     def answer(
         self,
-        enlarged_B3ss: Tensor,
+        codes_Bhw: Tensor,
         names: Sequence[str],
         progress: Progress | None = None,
-        words: Sequence[Words] | None = None,
+        given: Sequence[AnswerWords] | None = None,
     ) -> Decoded:
-        """What the model writes to a batch of enlarged squares, after `words` where these are given."""
-        codes_Bhw = self.tokenizer.encode(enlarged_B3ss)
+        """What the model writes to a batch of LQ codes, after the words in `given` where there are any."""
         prompts = [self.assembler.prompt(codes_hw) for codes_hw in codes_Bhw]
         grammar = Grammar.of(self.assembler, *codes_Bhw.shape[1:])
         numbers = [image_number(name) for name in names]
         was_training = self.backbone.training
         self.backbone.eval()
-        texts = [self.assembler.text(one) for one in words] if words else None
+        texts = [self.assembler.text(words) for words in given] if given else None
         decoded = decode(self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress, texts=texts)
         self.backbone.train(was_training)
         return decoded
 
-    def _restorations(
-        self, enlarged_B3ss: Tensor, decoded: Decoded, fix: ColorFix, shown: tuple[int, int] | None = None
-    ) -> list[Restoration]:
-        """Answers as pictures and words; of pictures and maps what is `shown` (height, width) [px], without padding."""
-        height, width = shown or (self.size, self.size)
-        made_B3ss = self.tokenizer.decode(decoded.codes_Bhw)
-        # Cut first: what pads a small picture must have no say in its colours.
-        fixed_B3ll = fix_colors(unpad(made_B3ss, height, width), unpad(enlarged_B3ss, height, width), fix)
-        rows, columns = (-(-side // self.tokenizer.downsample) for side in (height, width))
-        speed = decoded.tokens / decoded.seconds
-        results = []
-        for row, ids in enumerate(decoded.text):
-            text = self.assembler.vocabulary.decode(ids)
-            answer = read_answer(self.assembler.mode, text)
-            entropy_hw, k_hw = (grid_Bhw[row, :rows, :columns] for grid_Bhw in (decoded.entropy_Bhw, decoded.k_Bhw))
-            results.append(Restoration(fixed_B3ll[row], text.strip(), *answer, entropy_hw, k_hw, speed))
-        return results
+    def words_of(self, tiles: Sequence[TileWords], height: int, width: int) -> Words:
+        """Of several tiles the levels said most often, and the caption of the one nearest to the middle."""
+        blur, noise = (_most_frequent(tile.words[key] for tile in tiles) for key in ("blur", "noise"))
+        # What stands in the middle is said of the whole sooner than what stands at an edge.
+        caption = middle_tile(tiles, height, width).words["caption"] or ""
+        sentence = degradation_sentence(blur, noise) if blur and noise else ""
+        return {"text": f"{sentence} {caption}".strip(), "blur": blur, "noise": noise, "caption": caption}
+
+    def _restoration(self, row: int, image_3ll: Tensor, decoded: Decoded) -> Restoration:
+        """One answer as picture, words and maps, these without what is padding."""
+        cell, squares = self.tokenizer.downsample, len(decoded.text)
+        image_tokens = (decoded.tokens - sum(map(len, decoded.text))) // squares
+        rows, columns = (-(-side // cell) for side in image_3ll.shape[-2:])
+        ids = decoded.text[row]
+        text = self.assembler.vocabulary.decode(ids)
+        blur, noise, caption = read_answer(self.assembler.mode, text)
+        highest = log(self.tokenizer.config.codes)
+        return Restoration(
+            image_3ll,
+            decoded.seconds / squares,
+            {"text": text.strip(), "blur": blur, "noise": noise, "caption": caption},
+            {
+                "entropy": CellMap(decoded.entropy_Bhw[row, :rows, :columns], "nats", cell, highest),
+                "k": CellMap(decoded.k_Bhw[row, :rows, :columns], "codes", cell),
+            },
+            len(ids) + image_tokens,
+            decoded.passes,
+        )
 
     def _save_pretrained(self, save_directory: Path) -> None:
         own = self.assembler
@@ -200,14 +231,8 @@ class Restorer(ModelHubMixin):
         prepare(backbone, sampling)
         return cls(tokenizer, backbone, assembler, sampling, settings.size, settings.scale, restoring)
 
-    @property
-    def _image_tokens(self) -> int:
-        """Tokens of a square's answer besides its text."""
-        cells = self.size // self.tokenizer.downsample
-        return Grammar.of(self.assembler, cells, cells).image_length
 
-
-def bicubic(lq_B3hw: Tensor, size: int) -> Tensor:
-    """What every restoration is compared to: bicubic enlargement to `size` x `size`."""
-    with torch.no_grad():
-        return resize(lq_B3hw, size, size)
+def _most_frequent(levels: Iterable[str | None]) -> Level | None:
+    """The level said most often; the first of equals, None where none was said."""
+    counted = Counter(level for level in levels if level)
+    return counted.most_common(1)[0][0] if counted else None  # type: ignore[return-value]

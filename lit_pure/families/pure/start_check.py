@@ -12,6 +12,7 @@ from lit_pure.config.pure import BackboneConfig, PureExperiment
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
+NO_TOKENIZER = "needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano"
 FIXED = ("width", "layers", "heads", "ffn", "rope_theta", "norm_eps")
 """Knobs of a backbone that its weights were made for; the others concern training alone and may differ."""
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from lit_pure.config.pure import BackboneConfig, RestorerConfig
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.files.atomic import write_json
-from lit_pure.models.adapters import merged_state
+from lit_pure.models.adapters import merged_state_dict
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.vq import VQTokenizer
-from lit_pure.models.weights import AGAIN, _config, _save, filled, load_tokenizer, read_state, save_tokenizer
+from lit_pure.models.weights import REMEDY, load_frozen, load_tokenizer, read_config, read_state, save, save_tokenizer
 
 
 def save_pure(
@@ -32,7 +32,7 @@ def save_pure(
     """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary.save(folder / "vocabulary.json")
-    _save(folder, "pure", asdict(backbone.config), merged_state(backbone, state), ["vocabulary.json"], largest)
+    save(folder, "pure", asdict(backbone.config), merged_state_dict(backbone, state), ["vocabulary.json"], largest)
 
 
 def load_pure(folder: Path) -> tuple[NextTokenBackbone, Vocabulary]:
@@ -40,16 +40,16 @@ def load_pure(folder: Path) -> tuple[NextTokenBackbone, Vocabulary]:
 
     Raises ValueError naming folder and remedy.
     """
-    config = _config(folder, "pure", BackboneConfig)
+    config = read_config(folder, "pure", BackboneConfig)
     vocabulary = Vocabulary.from_file(folder / "vocabulary.json")
     state = read_state(folder)
     rows = len(state.get("embed.weight", vocabulary.text_V))
     if rows != vocabulary.size:
         raise ValueError(
             f"{folder}: the weights have {rows:,} rows, vocabulary.json {vocabulary.size:,} ids: a checkpoint of "
-            f"another vocabulary; put the vocabulary.json there that it was trained with, or {AGAIN}"
+            f"another vocabulary; put the vocabulary.json there that it was trained with, or {REMEDY}"
         )
-    return filled(lambda: NextTokenBackbone(config, vocabulary.size), state, folder), vocabulary
+    return load_frozen(lambda: NextTokenBackbone(config, vocabulary.size), state, folder), vocabulary
 
 
 def save_restorer(
@@ -67,5 +67,5 @@ def save_restorer(
 
 def load_restorer(folder: Path) -> tuple[RestorerConfig, VQTokenizer, NextTokenBackbone, Vocabulary]:
     """Read all that restoring needs. Raises ValueError naming folder and remedy."""
-    settings = _config(folder, "restorer", RestorerConfig)
+    settings = read_config(folder, "restorer", RestorerConfig)
     return settings, load_tokenizer(folder / "tokenizer"), *load_pure(folder / "backbone")

@@ -1,6 +1,6 @@
-"""Where the pictures of a batch stand in their set, on any process.
+"""The sample indices of a batch: where its pictures are in their set, on any process.
 
-Knows what batches tell ("index"), and how a distributed sampler deals a set out. Knows nothing of pictures.
+Knows the "index" of a batch, and how a distributed sampler distributes a set. Knows nothing of pictures.
 """
 
 from collections.abc import Mapping
@@ -11,46 +11,46 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler
 
 
-class Places:
-    """Counts the batches of each loader, for those that do not tell their samples' numbers."""
+class BatchIndex:
+    """Finds the sample indices of a batch; counts the batches of each loader for batches without "index"."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, int], int] = {}
 
     def reset(self) -> None:
-        """All loaders begin anew."""
+        """All loaders start again."""
         self._seen.clear()
 
-    def of(self, trainer: Trainer, stage: str, loader: int, batch: Any, count: int) -> list[int | None]:
-        """The places of the first `count` samples of the next batch; None is a sample that the sampler repeats.
+    def sample_indices(self, trainer: Trainer, stage: str, loader: int, batch: Any, count: int) -> list[int | None]:
+        """The indices of the first `count` samples of the next batch; None for a sample that the sampler repeats.
 
         Args:
-            trainer: which knows the processes and the loaders.
+            trainer: knows the processes and the loaders.
             stage: "val" or "test".
             loader: its number in that stage.
-            batch: asked for "index"; without, places are those that Lightning's own sampler gave.
-            count: how many of the batch are looked at.
+            batch: its "index" is used; without one, the order of Lightning's own sampler.
+            count: how many samples of the batch are used.
         """
         seen = self._seen.get((stage, loader), 0)
         self._seen[stage, loader] = seen + (first_length(batch) or count)
         if known := column(batch, "index", count):
             return known
-        # A distributed sampler deals a set out like cards, and begins again with the first where one is short.
-        places = [(seen + row) * trainer.world_size + trainer.global_rank for row in range(count)]
-        size = _dealt(trainer, stage, loader)
-        return [place if size is None or place < size else None for place in places]
+        # A distributed sampler gives process r the samples r, r + world, ...; it repeats the first ones at the end.
+        indices = [(seen + row) * trainer.world_size + trainer.global_rank for row in range(count)]
+        size = _sampled_length(trainer, stage, loader)
+        return [index if size is None or index < size else None for index in indices]
 
 
 def column(batch: Any, key: str, count: int) -> list[Any]:
-    """The first entries that a batch has under a key; empty where it has none."""
+    """The first entries of a batch under a key; empty if it has none."""
     if not isinstance(batch, Mapping) or key not in batch:
         return []
-    found = batch[key]
-    return list(found[:count].tolist() if isinstance(found, Tensor) else found[:count])
+    entries = batch[key]
+    return list(entries[:count].tolist() if isinstance(entries, Tensor) else entries[:count])
 
 
 def first_length(batch: Any) -> int:
-    """Length of the first tensor in a batch, however deep; 0 where there is none."""
+    """The length of the first tensor in a batch, at any depth; 0 without one."""
     if isinstance(batch, Tensor):
         return len(batch) if batch.ndim else 1
     if isinstance(batch, Mapping):
@@ -60,8 +60,8 @@ def first_length(batch: Any) -> int:
     return next((length for part in batch if (length := first_length(part))), 0)
 
 
-def _dealt(trainer: Trainer, stage: str, loader: int) -> int | None:
-    """Length of a set that is dealt out to processes; None where nobody deals."""
+def _sampled_length(trainer: Trainer, stage: str, loader: int) -> int | None:
+    """The length of a set with a distributed sampler; None without one."""
     loaders = getattr(trainer, f"{stage}_dataloaders", None)
     if isinstance(loaders, Mapping):
         loaders = list(loaders.values())

@@ -1,4 +1,4 @@
-"""What is common to callbacks that show something: TensorBoard's writer, names of test sets, what a page can hold."""
+"""What callbacks that show something share: TensorBoard's writer, names of test sets, pictures without NaN, tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,22 +9,22 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 def set_name(sets: Sequence[str], dataloader: int) -> str:
-    """The name of a test set; its number where it was given none."""
+    """The name of a test set; its number if it has none."""
     return sets[dataloader] if dataloader < len(sets) else str(dataloader)
 
 
-def black(picture: Tensor) -> Tensor:
-    """The same with 0 in place of NaN and infinite values, which no file holds."""
+def blacken(picture: Tensor) -> Tensor:
+    """A picture with 0 in place of NaN and infinite values, which no file can hold."""
     return picture.nan_to_num(0, 0, 0)
 
 
-def blackened(shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All that is shown, fit for a grid."""
-    return {label: black(pictures) for label, pictures in shown.items()}
+def blacken_all(shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`blacken` for each entry of `shown`."""
+    return {label: blacken(pictures) for label, pictures in shown.items()}
 
 
-def board(trainer: Trainer) -> SummaryWriter | None:
-    """TensorBoard's writer, on the process that has one; None without a TensorBoardLogger."""
+def tensorboard_writer(trainer: Trainer) -> SummaryWriter | None:
+    """TensorBoard's writer on the first process; None on others, and without a TensorBoardLogger."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
             experiment = logger.experiment
@@ -34,7 +34,7 @@ def board(trainer: Trainer) -> SummaryWriter | None:
 
 
 def markdown(rows: Sequence[Mapping[str, str | None]]) -> str:
-    """Rows of the same keys as a Markdown table, which is how TensorBoard shows text."""
+    """Rows with the same keys as a Markdown table, which TensorBoard renders."""
     if not rows:
         return ""
     lines: list[list[str | None]] = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]

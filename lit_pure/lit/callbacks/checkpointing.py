@@ -1,6 +1,7 @@
-"""When checkpoints are written while training, and which stay.
+"""When a training writes checkpoints, and which of them are kept.
 
-Knows steps, validations and Lightning's Trainer with one of our strategies. Knows nothing of files (`saving.py`).
+Knows steps, validations and Lightning's Trainer with one of our strategies. Knows nothing of files
+(`lit/distributed/saving.py`).
 """
 
 from pathlib import Path
@@ -8,26 +9,26 @@ from pathlib import Path
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from lit_pure.lit.distributed.saving import Wish
-from lit_pure.lit.distributed.strategies import Folders
+from lit_pure.lit.distributed.saving import SaveOptions
+from lit_pure.lit.distributed.strategies import FolderCheckpoints
 from lit_pure.runs import checkpoints
 
 
 class Checkpointing(Callback):
-    """Saves every so many optimizer steps, and at the end of training.
+    """Saves every N optimizer steps, and at the end of training.
 
-    A checkpoint is that of a finished step, and of the validation that falls on it. It is written while training goes
-    on; where that fails, one line tells it, and the last good one stands. Callbacks after this one have not seen the
-    step yet when it is saved, nor has the module's `on_train_batch_end`.
+    A checkpoint holds a finished step, with the validation of that step if there is one. Training continues while it is
+    written; if that fails, one line is logged and the last good checkpoint is kept. Callbacks after this one, and the
+    module's `on_train_batch_end`, have not seen the step yet when it is saved.
     """
 
     def __init__(self, folder: Path, every: int, keep_last: int = 2, keep_best: int = 1) -> None:
         """
         Args:
-            folder: that the checkpoints are below; what an earlier process left incomplete there is removed.
-            every: optimizer steps between two.
-            keep_last: newest that stay.
-            keep_best: with the lowest val/loss that stay besides.
+            folder: of the checkpoints; incomplete ones of an earlier process are removed.
+            every: optimizer steps between two checkpoints.
+            keep_last: how many of the newest to keep.
+            keep_best: how many of those with the lowest val/loss to keep as well.
         """
         self.folder, self.every, self.keep_last, self.keep_best = folder, every, keep_last, keep_best
         self._seen = self._saved = 0
@@ -35,7 +36,7 @@ class Checkpointing(Callback):
         self._score: tuple[int, float] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Agree on the folder of the first process; clear what was left there."""
+        """Take the folder of the first process, and remove incomplete checkpoints there."""
         if stage != "fit":
             return
         self.folder = trainer.strategy.broadcast(self.folder)
@@ -45,14 +46,14 @@ class Checkpointing(Callback):
         trainer.strategy.barrier()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What a resumed training starts from is saved already."""
+        """The checkpoint that a resumed training starts from exists already."""
         self._seen = self._saved = trainer.global_step
         self._due, self._score = False, None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Save, unless a validation of this step comes first."""
+        """Save, unless this step is validated first."""
         _strategy(trainer).poll_saving()
         stepped, self._seen = trainer.global_step > self._seen, trainer.global_step
         self._due = self._due or (stepped and trainer.global_step % self.every == 0)
@@ -60,7 +61,7 @@ class Checkpointing(Callback):
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the loss; save what waited for it."""
+        """Note the loss; save a checkpoint that waited for it."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         if (loss := trainer.callback_metrics.get(checkpoints.SCORE)) is not None and torch.isfinite(loss):
@@ -69,13 +70,13 @@ class Checkpointing(Callback):
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The last step is saved, too; a failure is told, and training has ended all the same."""
+        """Save the last step, too; a failure is logged, but does not fail the training."""
         if trainer.global_step > self._saved:
             self._save(trainer)
         _strategy(trainer).settle_saving()
 
     def save_now(self, trainer: Trainer) -> None:
-        """Save this step, all processes together, and wait. Raises ValueError where it fails."""
+        """Save this step, all processes together, and wait. Raises ValueError if it fails."""
         strategy = _strategy(trainer)
         strategy.settle_saving()
         found = checkpoints.newest(self.folder)
@@ -86,17 +87,17 @@ class Checkpointing(Callback):
     def _save(self, trainer: Trainer) -> None:
         self._due, self._saved = False, trainer.global_step
         score = self._score[1] if self._score is not None and self._score[0] == trainer.global_step else None
-        wish = Wish(score, self._prune)
-        trainer.save_checkpoint(checkpoints.path(self.folder, trainer.global_step), False, wish)
+        options = SaveOptions(score, self._prune)
+        trainer.save_checkpoint(checkpoints.path(self.folder, trainer.global_step), False, options)
 
     def _prune(self) -> None:
         checkpoints.prune(self.folder, self.keep_last, self.keep_best)
 
 
-def _strategy(trainer: Trainer) -> Folders:
+def _strategy(trainer: Trainer) -> FolderCheckpoints:
     strategy = trainer.strategy
-    if not isinstance(strategy, Folders):
-        raise TypeError(f"Checkpointing needs a strategy of lit/strategies.py, not {type(strategy).__name__}")
+    if not isinstance(strategy, FolderCheckpoints):
+        raise TypeError(f"Checkpointing needs one of lit/distributed/strategies.py, not {type(strategy).__name__}")
     return strategy
 
 

@@ -1,7 +1,7 @@
-"""The average of weights over training, which is validated, tested and kept in place of the last ones.
+"""The exponential moving average of weights, which is validated, tested and kept in place of the last weights.
 
-Knows the trained parameters of a LightningModule, whole or cut into pieces (DTensor). Knows nothing of optimizers or
-files: who saves asks `shards`.
+Knows the trained parameters of a LightningModule, sharded (DTensor) or not. Knows nothing of optimizers or files:
+checkpoints get its tensors from `shards`.
 """
 
 from collections.abc import Iterator
@@ -14,46 +14,48 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 
-class Skips(Protocol):
-    """Who knows whether the last optimizer step was left out."""
+class SkipsSteps(Protocol):
+    """Knows whether the last optimizer step was skipped."""
 
     @property
     def skipped(self) -> bool: ...
 
 
-class Averaging(Callback):
+class EMA(Callback):
     """An exponentially weighted mean of the weights after each optimizer step.
 
-    After step t it is the mean of the weights after steps i = 1 ... t, each weighing decay^(t - i): unlike the plain
-    recursion it does not remember the weights before the first step, which would be a good part of it in short runs.
-    Steps that changed nothing (`Skips`) are left out. Buffers, and parameters that want no gradient, have no average.
+    After step t it is the mean of the weights after steps i = 1 ... t, with weights decay^(t - i). Unlike the plain
+    recursion it does not contain the weights before the first step, which would be a good part of it in short runs.
+    Skipped steps (`SkipsSteps`) are left out. Buffers, and parameters without a gradient, have no average.
 
-    Each process averages the pieces that it holds, so nothing is sent. While validation and test run, and inside
-    `swapped`, weights and average change places, which takes room for one parameter; then they change back, and both
-    are what they were, bit for bit.
+    Each process averages its own shards, so nothing is sent. During validation and test, and inside `swapped`, weights
+    and average are exchanged, which takes memory for one parameter. Then they are exchanged back, and both are the same
+    as before, bit for bit.
     """
 
     shards_name = "ema"
+    state_key = "Averaging"
+    """Its name in checkpoints, which are older than the name of the class."""
 
-    def __init__(self, decay: float, guard: Skips | None = None) -> None:
+    def __init__(self, decay: float, guard: SkipsSteps | None = None) -> None:
         self.decay, self.guard = decay, guard
         self._module: LightningModule | None = None
         self._averages: dict[str, Tensor] = {}
         self._averaged = 0
         self._step = 0
         self._pairs: list[tuple[Tensor, Tensor]] = []
-        """While the average is in place: what belongs to the weights, and to it."""
+        """While the average is in place: the tensors of weights and average."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Know the module; its parameters may still be cut into pieces."""
+        """Keep the module; its parameters may still be sharded later."""
         self._module = pl_module
 
     def shards(self) -> dict[str, Tensor]:
-        """Name of a trained parameter -> its average, float32, placed and cut as that is; to be saved or loaded into.
+        """Name of a trained parameter -> its average, float32, on the same device and sharded alike.
 
-        Before the first step these are the weights themselves.
+        They are saved, or loaded into. Before the first step they equal the weights.
         """
-        assert not self._pairs, "the average stands where the weights belong"
+        assert not self._pairs, "the average is in place of the weights"
         if not self._averages:
             self._averages = {name: _copy(name, item) for name, item in self._trained().items()}
         return self._averages
@@ -63,11 +65,11 @@ class Averaging(Callback):
         return {"averaged": self._averaged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave."""
+        """Set the number of steps in the average."""
         self._averaged = state_dict["averaged"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A training begins or goes on."""
+        """A training starts or resumes."""
         self.shards()
         self._step = trainer.global_step
 
@@ -75,7 +77,7 @@ class Averaging(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Take the weights in, if this batch was the last of an optimizer step."""
+        """Add the weights to the average, if this batch ended an optimizer step."""
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
@@ -88,28 +90,28 @@ class Averaging(Callback):
             _local(averages[name]).lerp_(_local(item), share)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The average is validated."""
+        """Validate the average."""
         self._enter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training goes on with the weights."""
+        """Training continues with the weights."""
         self._leave()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The average is tested."""
+        """Test the average."""
         self._enter()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The weights are back."""
+        """Put the weights back."""
         self._leave()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Who is asked after a failure finds the weights where they belong."""
+        """After a failure, too, the weights are in the module again."""
         self._leave()
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
-        """The module holds the average instead of its weights. Nothing happens where nothing was trained."""
+        """Inside, the module holds the average instead of its weights. Without a training, nothing happens."""
         self._enter()
         try:
             yield
@@ -119,7 +121,7 @@ class Averaging(Callback):
     def _enter(self) -> None:
         assert not self._pairs, "the average is in place already"
         if self._averages:
-            # Remembered, since an error may come while the parameters are gathered, which are others.
+            # Kept for `_leave`: after an error the parameters may still be gathered, which are other tensors.
             self._pairs = [(_local(item), _local(self._averages[name])) for name, item in self._trained().items()]
             _exchange(self._pairs)
 
@@ -128,14 +130,14 @@ class Averaging(Callback):
         self._pairs = []
 
     def _trained(self) -> dict[str, Tensor]:
-        """Asked for anew each time: sharding puts other parameters in place of the first ones."""
+        """The trained parameters; read again each time, since sharding replaces them."""
         assert self._module is not None, "Lightning calls `setup` first"
         return {name: item for name, item in self._module.named_parameters() if item.requires_grad}
 
 
 @torch.no_grad()
 def _exchange(pairs: list[tuple[Tensor, Tensor]]) -> None:
-    """The contents of each two tensors."""
+    """Exchange the contents of each pair of tensors."""
     for one, other in pairs:
         kept = one.clone()
         one.copy_(other)
@@ -143,7 +145,7 @@ def _exchange(pairs: list[tuple[Tensor, Tensor]]) -> None:
 
 
 def _copy(name: str, item: Tensor) -> Tensor:
-    """Raises ValueError for numbers in which an average would stand still."""
+    """A copy. Raises ValueError for a dtype in which an average would not change."""
     if item.dtype != torch.float32:
         raise ValueError(
             f"optim.ema averages weights that are stored in float32, and {name} is {item.dtype}: "
@@ -153,5 +155,5 @@ def _copy(name: str, item: Tensor) -> Tensor:
 
 
 def _local(item: Tensor) -> Tensor:
-    """The piece that this process holds; it shares its memory."""
+    """The shard of this process, not copied."""
     return item.to_local() if isinstance(item, DTensor) else item

@@ -1,6 +1,6 @@
-"""How much a step computes, and how much a device could.
+"""The FLOP of a training step, and the peak FLOP/s of a device.
 
-Knows formulas and Lightning's table of devices. Knows nothing of clocks or of what is computed.
+Knows formulas and Lightning's table of devices. Knows nothing of clocks or of models.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from lightning import Trainer
 from lightning.fabric.utilities.throughput import get_available_flops
 
 _H200 = 989e12
-"""FLOP/s of an H200 with 16 bits, dense (NVIDIA's data sheet gives twice that, with sparsity), as those of an H100.
+"""FLOP/s of an H200 with 16 bits, dense (NVIDIA's data sheet gives twice that, with sparsity); the same as an H100's.
 
-Lightning knows other names of it only, with the sparse figure.
+Lightning knows it only under other names, with the sparse figure.
 """
 _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32, "64": torch.float64}
 
@@ -23,16 +23,16 @@ def transformer_training(
     """Model FLOP of a forward and backward pass of a transformer, as PaLM counts them (arXiv 2204.02311, appendix B).
 
     6 per parameter and token (a multiplication and an addition, once forward and twice backward), and for attention
-    12 x layers x width x context per token, the causal mask not taken into account. Embeddings are looked up, not
-    multiplied; norms, rotations and softmax are left out, and so is whatever is computed twice.
+    12 x layers x width x context per token, without regard to the causal mask. Embeddings, norms, rotations, softmax
+    and recomputed activations do not count.
 
     Args:
-        block_parameters: of what every token passes through.
+        block_parameters: parameters that every token passes through.
         lengths: tokens of each row, without padding; each row is its own context.
-        layers: of attention.
+        layers: number of attention layers.
         width: of all heads together.
-        head_parameters: of the output matrix.
-        labels: tokens that pass through it.
+        head_parameters: parameters of the output matrix.
+        labels: tokens that pass through the output matrix.
     """
     attention = 12 * layers * width
     return sum(length * (6.0 * block_parameters + attention * length) for length in lengths) + (
@@ -41,7 +41,7 @@ def transformer_training(
 
 
 def peak_of(trainer: Trainer) -> float:
-    """FLOP/s of one device in the trainer's precision, mostly by Lightning's table; 0 where nobody knows (a CPU)."""
+    """FLOP/s of one device in the trainer's precision, mostly from Lightning's table; 0 if unknown, as of a CPU."""
     dtype = _DTYPES.get(str(trainer.precision).partition("-")[0])
     if dtype is None:
         return 0.0

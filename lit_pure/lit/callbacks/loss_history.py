@@ -1,4 +1,4 @@
-"""What a training's summary says of its loss. Knows Lightning's hooks, and nothing of models."""
+"""The losses, steps and time of a training, for its summary. Knows Lightning's hooks, and nothing of models."""
 
 import time
 from collections import deque
@@ -11,13 +11,13 @@ from torch import Tensor
 
 LOSS = "train/loss"
 WINDOW = 10
-"""Batches that the first and the last loss of the summary are averaged over."""
+"""Number of batches in the first and in the last loss of the summary."""
 
 
 class LossHistory(Callback):
-    """Remembers the first and the last training losses, the optimizer steps and the time a training took.
+    """Keeps the first and the last training losses, the optimizer steps and the time of a training.
 
-    Steps without a loss (manual optimization that returns none, a skipped batch) are passed over.
+    Steps without a loss (manual optimization that returns none, a skipped batch) are ignored.
     """
 
     def __init__(self) -> None:
@@ -40,8 +40,8 @@ class LossHistory(Callback):
             return
         loss = loss.detach()
         if pl_module.automatic_optimization and trainer.accumulate_grad_batches > 1:
-            loss = loss * trainer.accumulate_grad_batches  # Lightning hands over the batch's share of the step
-        # What is learned from is this process's share; what is logged under this name is that of all of them.
+            loss = loss * trainer.accumulate_grad_batches  # Lightning divides the loss by the number of batches
+        # The loss that is returned is this process's share; the one logged under this name is that of all processes.
         loss = trainer.callback_metrics.get(LOSS, loss) if trainer.world_size > 1 else loss
         if len(self.first) < WINDOW:
             self.first.append(loss)
@@ -53,7 +53,7 @@ class LossHistory(Callback):
         self.seconds = self._seconds()
 
     def state_dict(self) -> dict[str, Any]:
-        """For a training that goes on: the losses so far, and its time."""
+        """For a resumed training: the losses so far, and the time."""
         return {
             "first": [float(loss) for loss in self.first],
             "last": [float(loss) for loss in self.last],
@@ -61,13 +61,13 @@ class LossHistory(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on remembering; float32 values survive as Python's numbers."""
+        """Continue from a checkpoint; float32 values are exact as Python's numbers."""
         self.first = [torch.tensor(loss) for loss in state_dict["first"]]
         self.last = deque((torch.tensor(loss) for loss in state_dict["last"]), maxlen=WINDOW)
         self._before = float(state_dict["seconds"])
 
     def _seconds(self) -> float:
-        """Of this launch, and of those before it."""
+        """The time of this launch and of those before it."""
         return self._before + (time.perf_counter() - self._began if self._began else 0.0)
 
     def row(self) -> dict[str, float | int]:
@@ -83,6 +83,6 @@ class LossHistory(Callback):
 
 
 def _mean(losses: Iterable[Tensor]) -> float:
-    """Of losses that may lie on different devices; those of steps that were left out are not finite, and left out."""
+    """The mean of finite losses, which may be on different devices; losses of skipped steps are not finite."""
     every = torch.stack([loss.detach().float().cpu() for loss in losses])
     return float(every[every.isfinite()].mean())

@@ -1,8 +1,8 @@
-"""What TensorBoard shows of validation and test: pictures side by side, entropy maps, what the model wrote.
+"""What TensorBoard shows of validation and test: pictures side by side, entropy maps, answers of the model.
 
-Knows Lightning's hooks and what a module keeps for callbacks (`protocols.py`), not how it was made. On several
-processes, those of the first one are shown. Without a TensorBoardLogger, as in `fast_dev_run`, nothing is shown; files are written
-by `save_pictures.py`.
+Knows Lightning's hooks and what modules keep (`protocols.py`). Knows nothing of how pictures are made. Of several
+processes, the first one is shown. Without a TensorBoardLogger, as in `fast_dev_run`, nothing is shown. Files are
+written by `save_pictures.py`.
 """
 
 from collections.abc import Sequence
@@ -12,39 +12,40 @@ from lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
 
 from lit_pure.images.grid import labelled_grid
+from lit_pure.images.labels import RESTORED
 from lit_pure.images.maps import maps_beside
-from lit_pure.lit.callbacks.batch_index import Places
-from lit_pure.lit.callbacks.board import black, blackened, board, markdown, set_name
+from lit_pure.lit.callbacks.batch_index import BatchIndex
+from lit_pure.lit.callbacks.board import blacken, blacken_all, markdown, set_name, tensorboard_writer
 from lit_pure.lit.callbacks.protocols import ShowsAnswers, ShowsEntropy, ShowsPictures, require
 
 
-class _Shown(Callback):
-    """Shows what the module kept: at the end of a validation of its last pictures, in a test of batches.
+class _BoardCallback(Callback):
+    """Shows what the module keeps: at the end of a validation its last pictures, in a test the first batches.
 
-    Of a test, those that begin among the first `keep` pictures of their set.
+    These are the batches that begin among the first `keep` pictures of their set.
 
-    Raises TypeError at the start where the module keeps nothing of the kind.
+    Raises TypeError at the start if the module keeps nothing of the kind.
     """
 
     needs: ClassVar[type[Any]]
 
     def __init__(self, sets: Sequence[str] = (), keep: int = 100) -> None:
-        """`sets`: names of the test loaders, in their order; numbers without. `keep`: of each set."""
-        self.sets, self.keep, self._places = sets, keep, Places()
+        """`sets`: names of the test loaders, in their order; without them, numbers. `keep`: pictures of each set."""
+        self.sets, self.keep, self._index = sets, keep, BatchIndex()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module that will never have anything to show."""
+        """Refuse a module that has nothing to show."""
         require(self, pl_module, self.needs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what the last pictures became."""
-        writer = board(trainer)
+        """Show the last pictures."""
+        writer = tensorboard_writer(trainer)
         if writer is not None and not trainer.sanity_checking:
             self.show(writer, pl_module, "val", trainer.global_step)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A test begins anew."""
-        self._places.reset()
+        """A test starts."""
+        self._index.reset()
 
     def on_test_batch_end(
         self,
@@ -55,9 +56,9 @@ class _Shown(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Show what the batch became."""
-        writer = board(trainer)
-        first = self._places.of(trainer, "test", dataloader_idx, batch, 1)[0]
+        """Show the batch, if it is one of the first."""
+        writer = tensorboard_writer(trainer)
+        first = self._index.sample_indices(trainer, "test", dataloader_idx, batch, 1)[0]
         if writer is not None and first is not None and first < self.keep:
             self.show(writer, pl_module, f"test_{set_name(self.sets, dataloader_idx)}", batch_idx)
 
@@ -66,7 +67,7 @@ class _Shown(Callback):
         raise NotImplementedError
 
 
-class ImageGrid(_Shown):
+class ImageGrid(_BoardCallback):
     """A row per picture, a column per label of `shown`."""
 
     needs = ShowsPictures
@@ -74,10 +75,10 @@ class ImageGrid(_Shown):
     def show(self, writer: SummaryWriter, module: ShowsPictures, where: str, step: int) -> None:
         """The tag names the columns."""
         if module.shown:
-            writer.add_image(f"{where}/{' | '.join(module.shown)}", labelled_grid(blackened(module.shown)), step)
+            writer.add_image(f"{where}/{' | '.join(module.shown)}", labelled_grid(blacken_all(module.shown)), step)
 
 
-class EntropyMap(_Shown):
+class EntropyMap(_BoardCallback):
     """Each picture beside the entropy of its tokens, with a legend (paper, figure 3: the higher, the darker)."""
 
     needs = ShowsEntropy
@@ -85,24 +86,24 @@ class EntropyMap(_Shown):
     def __init__(
         self,
         sets: Sequence[str] = (),
-        label: str = "restored",
+        label: str = RESTORED,
         limits: tuple[float, float] | None = None,
         keep: int = 100,
     ) -> None:
-        """`label`: of the pictures in `shown`; `limits` [nats] of the colours, without which each grid has its own."""
+        """`label`: of the pictures in `shown`. `limits`: of the colours [nats]; None takes those of each grid."""
         super().__init__(sets, keep)
         self.label, self.limits = label, limits
 
     def show(self, writer: SummaryWriter, module: ShowsEntropy, where: str, step: int) -> None:
         """The legend is in nats."""
         if len(module.entropy_Bhw) and self.label in module.shown:
-            columns = {self.label: black(module.shown[self.label])}
-            grid = maps_beside(columns, "entropy, dark is high", black(module.entropy_Bhw), "nats", self.limits)
+            columns = {self.label: blacken(module.shown[self.label])}
+            grid = maps_beside(columns, "entropy, dark is high", blacken(module.entropy_Bhw), "nats", self.limits)
             writer.add_image(f"{where}/entropy", grid, step)
 
 
-class TextSamples(_Shown):
-    """What the model wrote, as a table with a row per picture."""
+class TextSamples(_BoardCallback):
+    """The answers of the model, as a table with a row per picture."""
 
     needs = ShowsAnswers
 

@@ -1,4 +1,4 @@
-"""A progress bar for trainings that are counted in steps. Knows only Lightning's bar."""
+"""A progress bar for trainings that count steps. Knows only Lightning's bar."""
 
 import math
 from typing import Any
@@ -7,8 +7,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 
-class Progress(TQDMProgressBar):
-    """One bar for a whole training whose data come as one endless stream; where there are epochs, Lightning's own."""
+class TrainingBar(TQDMProgressBar):
+    """One bar for a whole training on an endless stream of data; where epochs exist, Lightning's own bar."""
 
     @property
     def total_train_batches(self) -> int | float:
@@ -23,6 +23,6 @@ class Progress(TQDMProgressBar):
         self.train_progress_bar.set_description("Training")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """What ended the training is told on a line of its own."""
+        """Close the bar, so that the error is printed on its own line."""
         if self._train_progress_bar is not None:
             self._train_progress_bar.close()

@@ -1,6 +1,6 @@
-"""Where a run comes from, written beside it and shown in TensorBoard.
+"""Where a run comes from, written to its folder and shown in TensorBoard.
 
-Knows Lightning's hooks and how a process describes itself. What else there is to tell, its user tells.
+Knows Lightning's hooks, and how to describe this process. Other facts come from its user.
 """
 
 import os
@@ -13,57 +13,57 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from lit_pure.files.atomic import write_json
-from lit_pure.lit.callbacks.board import board, markdown
+from lit_pure.lit.callbacks.board import markdown, tensorboard_writer
 from lit_pure.runs import folder as runs
 
 FILE = "provenance.json"
 
 
 class Provenance(Callback):
-    """Writes `provenance.json` when fit or test begins, on the first process, and shows it as text in TensorBoard.
+    """Writes `provenance.json` at the start of fit or test, on the first process, and shows it as text in TensorBoard.
 
-    Once per run: a test after a fit belongs to it. `fast_dev_run` leaves no file, unless a folder was given.
+    Once per run: a test after a fit belongs to that run. `fast_dev_run` writes no file, unless a folder was given.
     """
 
     def __init__(self, facts: Mapping[str, Any] | None = None, folder: Path | None = None) -> None:
         """
         Args:
-            facts: what to tell, fit for JSON; without them `of_this_process()`.
-            folder: to write to, made where it is absent; without one the trainer's log folder.
+            facts: what to write, as JSON holds it; None takes `describe_process()`.
+            folder: to write to, made if it is missing; None takes the trainer's log folder.
         """
-        self.facts, self.folder = of_this_process() if facts is None else dict(facts), folder
+        self.facts, self.folder = describe_process() if facts is None else dict(facts), folder
         self._written = self._shown = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell it before anything is trained."""
-        self._tell(trainer)
+        """Write before anything is trained."""
+        self._write_and_show(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell it where nothing was trained."""
-        self._tell(trainer)
+        """Write if nothing was trained."""
+        self._write_and_show(trainer)
 
     def write(self, folder: Path) -> None:
-        """Write the file, unless it was written before: for who does not want to wait for the trainer."""
+        """Write the file, unless it is written already; for a caller that does not wait for the trainer."""
         if not self._written:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / FILE, self.facts)
         self._written = True
 
-    def _tell(self, trainer: Trainer) -> None:
-        folder = self.folder or Path(trainer.log_dir or trainer.default_root_dir)  # all processes ask for it together
+    def _write_and_show(self, trainer: Trainer) -> None:
+        folder = self.folder or Path(trainer.log_dir or trainer.default_root_dir)  # all processes must read `log_dir`
         if self._shown or not trainer.is_global_zero:
             return
         self._shown = True
         if self.folder or not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.write(folder)
-        writer = board(trainer)
+        writer = tensorboard_writer(trainer)
         if writer is not None:
             rows = [{"what": name, "value": value} for name, value in _flat(self.facts)]
             writer.add_text("provenance", markdown(rows), trainer.global_step)
 
 
-def of_this_process() -> dict[str, Any]:
-    """Start, command, seed (where Lightning set it), git state of the working directory, versions."""
+def describe_process() -> dict[str, Any]:
+    """Start, command, seed (if Lightning set it), git state of the working directory, versions."""
     seed = os.environ.get("PL_GLOBAL_SEED")
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

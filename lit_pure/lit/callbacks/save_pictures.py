@@ -1,11 +1,11 @@
-"""The files that a test leaves: each picture by itself, what the model wrote, grids to look at.
+"""The files of a test: each picture, the answers of the model, and grids to look at.
 
-Knows the layout below `images/` and what modules tell (`protocols.py`); nothing of how it was made.
+Knows the layout below `images/`, and what modules keep (`protocols.py`). Knows nothing of how pictures are made.
 
-    <set>/<method>/<image>.png    what the module made, of every picture, by the process that made it
-    <set>/lq, hq/<image>.png      of the first pictures of a set, what it was made from and should have been
-    <set>/answers.jsonl           one line per picture, in the order of the set
-    <set>_<batch>.png             the same pictures side by side, of the batches that begin among the first
+    <set>/<method>/<image>.png    the module's picture, for all images; written by the process that made it
+    <set>/lq, hq/<image>.png      LQ picture and ground truth of the first images of a set
+    <set>/answers.jsonl           one line per image, in the order of the set
+    <set>_<batch>.png             all of them side by side, for the batches that begin among the first images
 """
 
 import json
@@ -20,25 +20,27 @@ from lightning import Callback, LightningModule, Trainer
 from lit_pure.files.atomic import write_whole
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import write_png
-from lit_pure.lit.callbacks.batch_index import Places, column
-from lit_pure.lit.callbacks.board import black, blackened, set_name
+from lit_pure.images.labels import RECONSTRUCTED, RESTORED
+from lit_pure.lit.callbacks.batch_index import BatchIndex, column
+from lit_pure.lit.callbacks.board import blacken, blacken_all, set_name
 from lit_pure.lit.callbacks.protocols import ShowsAnswers, ShowsPictures, require
+from lit_pure.lit.distributed.processes import gather_objects
 
 log = logging.getLogger(__name__)
 
-METHODS = ("restored", "reconstructed")
-"""Labels of pictures that a model made."""
+METHODS = (RESTORED, RECONSTRUCTED)
+"""Labels of pictures that a model makes."""
 SOURCES = {"lq": "lq_B3hw", "hq": "hq_B3HW"}
-"""Folder -> key of the batch, as ours are."""
+"""Folder -> key of the batch, for our batches."""
 
 
-class KeepPictures(Callback):
-    """Writes a test's pictures and answers to files; anything already there by the same name is replaced.
+class SavePictures(Callback):
+    """Writes the pictures and answers of a test to files; existing files of the same name are replaced.
 
-    A picture is called by the batch's "name" and has its place in the set by "index"; in batches without, by the place
-    that Lightning's own sampler gave it, for example 000012. What stands in for an unreadable photograph
-    ("unreadable"), and what a sampler repeats, is not written. Pixels that are NaN or infinite become black. Raises
-    TypeError at the start where the module keeps no pictures.
+    The batch's "name" names a picture, and its "index" gives its position in the set. In batches without these, the
+    position that Lightning's own sampler gave it does both, for example 000012. Replacements of unreadable photographs
+    ("unreadable"), and samples that a sampler repeats, are not written. NaN and infinite pixels become black. Raises
+    TypeError at the start if the module keeps no pictures.
     """
 
     def __init__(
@@ -51,27 +53,27 @@ class KeepPictures(Callback):
     ) -> None:
         """
         Args:
-            folder: that the layout is below; made where it is absent.
-            sets: names of the test loaders, in their order; numbers without.
-            keep: pictures of each set whose sources, and whose place in a grid, are written, too.
-            methods: labels in the module's `shown` to be written.
-            sources: what to keep of a batch: folder -> key of the batch, (B, 3, H, W) in [0, 1].
+            folder: above the layout; made if it is missing.
+            sets: names of the test loaders, in their order; without them, numbers.
+            keep: how many pictures of each set also have their sources written, and appear in grids.
+            methods: labels in the module's `shown` to write.
+            sources: what to write of a batch: folder -> key of the batch, (B, 3, H, W) in [0, 1].
         """
         self.folder, self.sets, self.keep, self.methods, self.sources = folder, sets, keep, methods, sources
         self.written: list[Path] = []
         """The grids, on the first process."""
         self._answers: dict[str, dict[int, dict[str, str | None]]] = {}
-        self._places = Places()
+        self._index = BatchIndex()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a module that will never have anything to keep; agree on the folder of the first process."""
+        """Refuse a module that keeps no pictures; take the folder of the first process."""
         require(self, pl_module, ShowsPictures)
         self.folder = trainer.strategy.broadcast(self.folder)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """A test begins anew."""
+        """A test starts."""
         self.written, self._answers = [], {}
-        self._places.reset()
+        self._index.reset()
 
     def on_test_batch_end(
         self,
@@ -85,40 +87,37 @@ class KeepPictures(Callback):
         """Write the pictures of a batch."""
         assert isinstance(pl_module, ShowsPictures)
         count = len(next(iter(pl_module.shown.values()), ()))
-        found = self._places.of(trainer, "test", dataloader_idx, batch, count)
+        found = self._index.sample_indices(trainer, "test", dataloader_idx, batch, count)
         if not count:
             return
-        name, places = set_name(self.sets, dataloader_idx), [-1 if place is None else place for place in found]
-        names = column(batch, "name", count) or [f"{place:06d}" for place in places]
+        name, indices = set_name(self.sets, dataloader_idx), [-1 if index is None else index for index in found]
+        names = column(batch, "name", count) or [f"{index:06d}" for index in indices]
         images = [str(image).replace("/", "_") for image in names]
         bad = column(batch, "unreadable", count) or [""] * count
-        good = [row for row in range(count) if places[row] >= 0 and not bad[row]]
+        good = [row for row in range(count) if indices[row] >= 0 and not bad[row]]
         for method in self.methods:
             if method in pl_module.shown:
                 self._write(name, method, {images[row]: pl_module.shown[method][row] for row in good})
         for folder, key in self.sources.items():
             if isinstance(batch, Mapping) and key in batch:
-                kept = [row for row in good if places[row] < self.keep]
+                kept = [row for row in good if indices[row] < self.keep]
                 self._write(name, folder, {images[row]: batch[key][row] for row in kept})
         if isinstance(pl_module, ShowsAnswers) and len(pl_module.answers) == count:
-            self._answers.setdefault(name, {}).update({places[row]: dict(pl_module.answers[row]) for row in good})
-        if trainer.is_global_zero and places[0] < self.keep:
+            self._answers.setdefault(name, {}).update({indices[row]: dict(pl_module.answers[row]) for row in good})
+        if trainer.is_global_zero and indices[0] < self.keep:
             self.folder.mkdir(parents=True, exist_ok=True)
             grid = self.folder / f"{name}_{batch_idx}.png"
-            write_png(grid, labelled_grid(blackened(pl_module.shown)))
+            write_png(grid, labelled_grid(blacken_all(pl_module.shown)))
             self.written.append(grid)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write what all processes were answered, each picture once."""
-        parts: list[Any] = [self._answers]
-        if trainer.world_size > 1:
-            parts = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, self._answers)
+        """Write the answers of all processes, each picture once."""
+        parts = gather_objects(self._answers)
         if not trainer.is_global_zero:
             return
         for name in sorted({name for part in parts for name in part}):
-            rows = {place: row for part in parts for place, row in part.get(name, {}).items()}
-            lines = [json.dumps(rows[place], ensure_ascii=False) for place in sorted(rows)]
+            rows = {index: row for part in parts for index, row in part.get(name, {}).items()}
+            lines = [json.dumps(rows[index], ensure_ascii=False) for index in sorted(rows)]
             (self.folder / name).mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / name / "answers.jsonl", "".join(f"{line}\n" for line in lines), "replace")
 
@@ -128,5 +127,5 @@ class KeepPictures(Callback):
             folder.mkdir(parents=True, exist_ok=True)
         for image, picture_3HW in pictures.items():
             if not torch.isfinite(picture_3HW).all():
-                log.warning("%s, %s: pixel values that are NaN or infinite are kept as black", image, method)
-            write_png(folder / f"{image}.png", black(picture_3HW.detach().float()))
+                log.warning("%s, %s: NaN and infinite pixel values are written as black", image, method)
+            write_png(folder / f"{image}.png", blacken(picture_3HW.detach().float()))

@@ -1,4 +1,4 @@
-"""Random numbers of a training step, such as those of dropout. Knows torch's generators, and nothing of models."""
+"""The random numbers of a training step, such as those of dropout. Knows torch's generators, and nothing of models."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 
-class Draws(Callback):
-    """Every batch starts from random numbers of (seed, number of the batch, process).
+class Seeding(Callback):
+    """Seeds every batch with (seed, number of the batch, process).
 
-    So a checkpoint holds no state of a generator, and what a validation draws changes nothing.
+    So a checkpoint holds no generator state, and random draws of a validation change nothing.
     """
 
     def __init__(self, seed: int) -> None:
@@ -22,9 +22,9 @@ class Draws(Callback):
 
 
 def seed_batch(seed: int, batch: int, rank: int, device: torch.device) -> None:
-    """Seed the processor's generator and the device's for a batch.
+    """Seed the generators of the CPU and of the device for a batch.
 
-    Unlike `torch.manual_seed`, which keeps a trace of its caller for every kind of device that is not in use: 1 ms.
+    `torch.manual_seed` takes 1 ms: it keeps a stack trace for every kind of device that is not in use.
     """
     number = int(np.random.SeedSequence([seed, batch, rank]).generate_state(1, np.uint64)[0] >> 1)
     torch.default_generator.manual_seed(number)

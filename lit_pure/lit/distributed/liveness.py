@@ -1,42 +1,45 @@
-"""How the processes of a training know of each other: a connection of each to the first one.
+"""How the processes of a training learn that one of them is lost: each has a connection to the first one.
 
-Knows where each process is, who is gone, and what that means for the others (`Verdict`). Who dies closes its
-connection, however it dies; who hangs does not move. Knows nothing of Lightning, and uses none of torch's process
-groups, which are what fails when a process is lost.
+Knows where each process is, which one is lost, and what the others report (`Failure`). A process that dies closes its
+connection, however it dies; a process that hangs does not move. `multiprocessing.connection` frames the messages and
+checks the secret key. Knows nothing of Lightning, and uses none of torch's process groups: they fail themselves when a
+process is lost.
 """
 
 import json
 import secrets
-import socket
-import socketserver
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge, wait
+from typing import Any
 
 TICK = 0.5
-"""How often the first process looks at what it knows; what happens between two looks is one event [s]."""
+"""How often the first process judges what it knows; all that happens between two judgements is one event [s]."""
 GRACE = 2.0
-"""How long after a process lost a connection the others may take to notice it, too [s]."""
+"""How much later than the first process that lost a connection the others may notice it [s]."""
+HANDSHAKE = 5.0
+"""How long a new connection may be silent [s]."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Why a training cannot go on."""
+class Failure:
+    """Why a training cannot continue."""
 
     reason: str
-    teller: int
-    """The process that tells it: the first one that is left."""
+    reporter: int
+    """The process that reports it: the first one that is not lost."""
 
 
 @dataclass
-class Place:
+class ProcessState:
     """What is known of a process."""
 
     moves: int = 0
-    """Places it came by; all processes come by the same ones."""
+    """Number of places it has passed; all processes pass the same ones."""
     where: str = "while setting up"
     failed: str = ""
     """Its own error."""
@@ -44,153 +47,174 @@ class Place:
     """It lost a connection, or waited too long for another process."""
     gone: bool = False
     left: bool = False
-    """It is done, and may go."""
+    """It is done; its connection may close."""
 
 
-class Pipe(Protocol):
-    """What can be written to."""
+class _Endpoint:
+    """One end of the connections; it gets a failure at most once."""
 
-    def write(self, line: bytes, /) -> object: ...
+    def __init__(self, on_failure: Callable[[Failure], None]) -> None:
+        self._on_failure, self._known = on_failure, threading.Event()
+        self._failure: Failure | None = None
 
-
-class _Waiting:
-    """Takes the verdict, once, whenever it comes."""
-
-    def __init__(self, taken: Callable[[Verdict], None]) -> None:
-        self._taken, self._known = taken, threading.Event()
-        self._verdict: Verdict | None = None
-
-    def verdict(self, seconds: float) -> Verdict | None:
-        """Wait for it."""
+    def wait_for_failure(self, seconds: float) -> Failure | None:
+        """The failure, if there is one by then."""
         self._known.wait(seconds)
-        return self._verdict
+        return self._failure
 
-    def _take(self, verdict: Verdict) -> None:
+    def _set_failure(self, failure: Failure) -> None:
         if not self._known.is_set():
-            self._verdict = verdict
+            self._failure = failure
             self._known.set()
-            self._taken(verdict)
+            self._on_failure(failure)
 
 
-class Hub(_Waiting):
+class Hub(_Endpoint):
     """The first process's end of all connections."""
 
-    def __init__(self, host: str, world: int, timeout: float, taken: Callable[[Verdict], None]) -> None:
+    def __init__(self, host: str, world: int, timeout: float, on_failure: Callable[[Failure], None]) -> None:
         """
         Args:
-            host: address to listen at; "" is all of this machine's.
+            host: address to listen at; "" means all addresses of this machine.
             world: number of processes.
-            timeout: seconds without any process moving after which those that are behind are given up.
-            taken: called with the verdict, on a thread of its own.
+            timeout: if no process moves for so long, those that are behind count as lost [s].
+            on_failure: called with the failure, on its own thread.
         """
-        super().__init__(taken)
-        self.key, self._timeout = secrets.token_hex(16), timeout
-        self._places = [Place() for _ in range(world)]
-        self._others: dict[int, Pipe] = {}
+        super().__init__(on_failure)
+        self.key, self._timeout = secrets.token_bytes(16), timeout
+        self._states = [ProcessState() for _ in range(world)]
+        self._connections: dict[int, Connection] = {}
         self._moved, self._stuck = time.monotonic(), float("inf")
-        self._server = _Server((host, 0), _Connection)
-        self._server.hub = self
-        self.port = int(self._server.server_address[1])
-        for work in (self._server.serve_forever, self._judge):
-            threading.Thread(target=work, daemon=True, name="heartbeat").start()
+        self._listener = Listener((host, 0), "AF_INET", backlog=1024)
+        self.port = int(self._listener.address[1])
+        for work in (self._accept, self._watch):
+            threading.Thread(target=work, daemon=True, name="liveness").start()
 
     def note(self, where: str) -> None:
-        """This process came to a place."""
-        self.heard(0, {"where": where})
-        self._tell({"where": where})
+        """This process has come to a place."""
+        self._update(0, {"where": where})
+        self._send_all({"where": where})
 
-    def fail(self, reason: str) -> None:
-        """This process ends by an error of its own."""
-        self.heard(0, {"failed": reason})
+    def report_failure(self, reason: str) -> None:
+        """This process ends with its own error."""
+        self._update(0, {"failed": reason})
 
-    def stick(self) -> None:
-        """This process lost another one."""
-        self.heard(0, {"stuck": True})
+    def report_stuck(self) -> None:
+        """This process has lost another one."""
+        self._update(0, {"stuck": True})
 
     def leave(self) -> None:
         """This process is done."""
-        self.heard(0, {"left": True})
-        self._tell({"left": True})
+        self._update(0, {"left": True})
+        self._send_all({"left": True})
 
-    def joined(self, rank: int, file: Pipe) -> None:
-        """A process is connected."""
-        self._others[rank] = file
+    def _accept(self) -> None:
+        """Accept connections until all processes are connected."""
+        with self._listener:
+            while len(self._connections) < len(self._states) - 1:
+                connection = self._listener.accept()
+                try:
+                    # Here and not in `accept`, which would wait for ever where a stranger says nothing.
+                    if not connection.poll(HANDSHAKE):
+                        raise AuthenticationError
+                    answer_challenge(connection, self.key)
+                    deliver_challenge(connection, self.key)
+                    rank = int(_receive(connection)["rank"])
+                except Exception:  # a stranger, whatever it said, or a process that is gone already
+                    connection.close()
+                else:
+                    self._connections[rank] = connection
 
-    def heard(self, rank: int, message: dict[str, Any]) -> None:
-        """What a process said."""
-        place = self._places[rank]
+    def _watch(self) -> None:
+        """Read and judge until there is a failure, or all processes have left."""
+        while not self._known.is_set() and not all(state.left for state in self._states):
+            self._read(TICK)
+            if found := self._find_lost():
+                lost, reason = found
+                remaining = (rank for rank, state in enumerate(self._states) if rank not in lost and not state.left)
+                failure = Failure(reason, next(remaining, 0))
+                self._send_all(asdict(failure))
+                self._set_failure(failure)
+        while self._connections:  # closing a connection with unread messages could destroy those that we sent
+            self._read(TICK)
+
+    def _read(self, seconds: float) -> None:
+        """Take in what the other processes send in this time."""
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            ranks = {connection: rank for rank, connection in self._connections.copy().items()}
+            for connection in wait(list(ranks), remaining):
+                assert isinstance(connection, Connection)
+                rank = ranks[connection]
+                try:
+                    self._update(rank, _receive(connection))
+                except (EOFError, OSError, ValueError):
+                    del self._connections[rank]
+                    self._update(rank, {"gone": True})
+
+    def _update(self, rank: int, message: dict[str, Any]) -> None:
+        """Note what a process says."""
+        state = self._states[rank]
         if "where" in message:
-            place.moves, self._moved = place.moves + 1, time.monotonic()
+            state.moves, self._moved = state.moves + 1, time.monotonic()
         if "stuck" in message:
             self._stuck = min(self._stuck, time.monotonic())
         for key, value in message.items():
-            setattr(place, key, value)
+            setattr(state, key, value)
 
-    def _judge(self) -> None:
-        """Until there is a verdict, or everybody has left."""
-        while not self._known.is_set() and not all(place.left for place in self._places):
-            time.sleep(TICK)
-            if found := self._found():
-                lost, reason = found
-                left = (rank for rank, place in enumerate(self._places) if rank not in lost and not place.left)
-                verdict = Verdict(reason, next(left, 0))
-                self._tell(asdict(verdict))
-                self._take(verdict)
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _found(self) -> tuple[Sequence[int], str] | None:
-        """Who cannot go on, and why."""
-        now, places = time.monotonic(), dict(enumerate(self._places))
-        if gone := [rank for rank, place in places.items() if place.gone and not place.failed and not place.left]:
+    def _find_lost(self) -> tuple[Sequence[int], str] | None:
+        """The lost processes, and the reason."""
+        now, states = time.monotonic(), dict(enumerate(self._states))
+        if gone := [rank for rank, state in states.items() if state.gone and not state.failed and not state.left]:
             return gone, f"{self._named(gone)} died"
-        if failed := [rank for rank, place in places.items() if place.failed]:
-            return failed, f"{self._named(failed)} failed: {places[failed[0]].failed}"
+        if failed := [rank for rank, state in states.items() if state.failed]:
+            return failed, f"{self._named(failed)} failed: {states[failed[0]].failed}"
         if now - self._stuck > GRACE:
-            silent = [rank for rank, place in places.items() if not place.stuck and not place.left]
+            silent = [rank for rank, state in states.items() if not state.stuck and not state.left]
             return silent, f"{self._named(silent)} did not answer" if silent else "the processes lost each other"
-        if now - self._moved > self._timeout and not any(place.left for place in self._places):
-            least = min(place.moves for place in places.values())
-            behind = [rank for rank, place in places.items() if place.moves == least]
+        if now - self._moved > self._timeout and not any(state.left for state in self._states):
+            least = min(state.moves for state in states.values())
+            behind = [rank for rank, state in states.items() if state.moves == least]
             return behind, f"{self._named(behind)} did not move for {self._timeout:g} s"
         return None
 
     def _named(self, ranks: Sequence[int]) -> str:
-        """With the place of the first."""
+        """Processes in words, with the place of the first."""
         name = "process" if len(ranks) == 1 else "processes"
-        return f"{name} {', '.join(map(str, ranks))} ({self._places[ranks[0]].where})"
+        return f"{name} {', '.join(map(str, ranks))} ({self._states[ranks[0]].where})"
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        for rank, file in [*self._others.items()]:
-            try:
-                file.write(_line(message))
-            except OSError:
-                self._others.pop(rank, None)
+    def _send_all(self, message: dict[str, Any]) -> None:
+        for connection in self._connections.copy().values():
+            with suppress(OSError):  # that process is gone: `_read` notices
+                _send(connection, message)
 
 
-class Member(_Waiting):
+class Member(_Endpoint):
     """Another process's end of its connection to the first one."""
 
-    def __init__(self, address: tuple[str, int], key: str, rank: int, taken: Callable[[Verdict], None]) -> None:
-        """`taken` is called with the verdict, on a thread of its own. Raises OSError without a connection."""
-        super().__init__(taken)
-        self._socket = socket.create_connection(address, timeout=30)
-        self._socket.settimeout(None)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._send({"key": key, "rank": rank})
+    def __init__(self, address: tuple[str, int], key: bytes, rank: int, on_failure: Callable[[Failure], None]) -> None:
+        """`on_failure` is called with the failure, on its own thread. Raises OSError without a connection."""
+        super().__init__(on_failure)
+        self._connection = Client(address)
+        try:
+            deliver_challenge(self._connection, key)
+            answer_challenge(self._connection, key)
+        except (EOFError, ValueError, AuthenticationError) as error:  # a ValueError where the system forbids the digest
+            raise OSError(f"the connection was refused: {error or type(error).__name__}") from error
+        self._send({"rank": rank})
         self._left = False
-        threading.Thread(target=self._listen, daemon=True, name="heartbeat").start()
+        threading.Thread(target=self._listen, daemon=True, name="liveness").start()
 
     def note(self, where: str) -> None:
-        """This process came to a place."""
+        """This process has come to a place."""
         self._send({"where": where})
 
-    def fail(self, reason: str) -> None:
-        """This process ends by an error of its own."""
+    def report_failure(self, reason: str) -> None:
+        """This process ends with its own error."""
         self._send({"failed": reason})
 
-    def stick(self) -> None:
-        """This process lost another one."""
+    def report_stuck(self) -> None:
+        """This process has lost another one."""
         self._send({"stuck": True})
 
     def leave(self) -> None:
@@ -199,49 +223,26 @@ class Member(_Waiting):
         self._send({"left": True})
 
     def _send(self, message: dict[str, Any]) -> None:
-        with suppress(OSError):  # the first process is gone: whoever listens notices
-            self._socket.sendall(_line(message))
+        with suppress(OSError):  # the first process is gone: `_listen` notices
+            _send(self._connection, message)
 
     def _listen(self) -> None:
-        first = Place()
-        with self._socket, suppress(OSError, ValueError):
-            for line in self._socket.makefile("rb"):
-                message = json.loads(line)
+        first = ProcessState()
+        with self._connection, suppress(EOFError, OSError, ValueError):
+            while True:
+                message = _receive(self._connection)
                 if "reason" in message:
-                    self._take(Verdict(**message))
+                    self._set_failure(Failure(**message))
                 else:
-                    first = Place(**message)
+                    first = ProcessState(**message)
         if not first.left and not self._left:
-            self._take(Verdict(f"process 0 ({first.where}) died", 1))
+            self._set_failure(Failure(f"process 0 ({first.where}) died", 1))
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-    hub: Hub
+def _send(connection: Connection, message: dict[str, Any]) -> None:
+    connection.send_bytes(json.dumps(message).encode())  # not `send`: unpickling may run code
 
 
-class _Connection(socketserver.StreamRequestHandler):
-    """The first process's end of a connection."""
-
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def handle(self) -> None:
-        hub, rank = self.server.hub, None
-        with suppress(OSError, ValueError):
-            for line in self.rfile:
-                message = json.loads(line)
-                if rank is not None:
-                    hub.heard(rank, message)
-                elif secrets.compare_digest(str(message.get("key")), hub.key):
-                    rank = int(message["rank"])
-                    hub.joined(rank, self.wfile)
-                else:  # a stranger
-                    return
-        if rank is not None:
-            hub.heard(rank, {"gone": True})
-
-
-def _line(message: dict[str, Any]) -> bytes:
-    return json.dumps(message).encode() + b"\n"
+def _receive(connection: Connection) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(connection.recv_bytes())
+    return message

@@ -1,7 +1,7 @@
-"""What the processes of one launch must agree on before Lightning's Trainer has brought them together.
+"""How the processes of one launch agree on something, also before Lightning's Trainer has connected them.
 
-Knows how they were started: by torchrun or SLURM (all at once), or by the first one, which Lightning makes start the
-others with the same command and a copy of its environment. Knows nothing of what is agreed on.
+Knows how they were started: all at once by torchrun or SLURM, or by the first one, which Lightning lets start the
+others with the same command and a copy of its environment. Knows nothing of what they agree on.
 """
 
 import atexit
@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -19,47 +20,62 @@ from torch import distributed
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.training import TrainerConfig
 
-TOLD = "LIT_PURE_TOLD"
-"""Environment variable through which a process tells those that it starts what was decided."""
+DECISIONS = "LIT_PURE_DECISIONS"
+"""Environment variable with the decisions of a process, for the processes that it starts."""
 Decision = dict[str, str]
+T = TypeVar("T")
 
 
-def agreed(name: str, config: TrainerConfig, decide: Callable[[], Decision]) -> Decision:
-    """What the first process decides, on all of them.
+def agree_on(name: str, config: TrainerConfig, decide: Callable[[], Decision]) -> Decision:
+    """The decision of the first process, on all of them.
 
     Raises:
         ValueError: on all processes, what `decide` raised on the first one.
     """
-    environment = _outside()
+    environment = _launcher()
     if environment is not None and not distributed.is_initialized():
-        _meet(environment, config.timeout)
+        _init_process_group(environment, config.timeout)
     if distributed.is_initialized():
         return _broadcast(decide)
-    known: dict[str, Decision] = json.loads(os.environ.get(TOLD, "{}"))
+    known: dict[str, Decision] = json.loads(os.environ.get(DECISIONS, "{}"))
     if os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0":
-        if name not in known:  # a second machine, on which nobody knows what the first one decided
+        if name not in known:  # a second machine, which cannot know what the first one decided
             raise ConfigError("start a run on several machines with torchrun or SLURM, not by hand on each of them")
         return known[name]
-    os.environ[TOLD] = json.dumps(known | {name: decide()})
-    return json.loads(os.environ[TOLD])[name]
+    os.environ[DECISIONS] = json.dumps(known | {name: decide()})
+    return json.loads(os.environ[DECISIONS])[name]
 
 
-def started_together() -> int:
-    """How many processes torchrun or SLURM started for this run; 1 where nobody did."""
-    environment = _outside()
+def gather_objects(mine: T, group: distributed.ProcessGroup | None = None) -> list[T]:
+    """What each process has, on every process, in the order of their ranks. All of them must call it.
+
+    Args:
+        mine: what this process has; it can be pickled.
+        group: the processes; None is all of them, or this one if it is alone.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [mine]
+    everyone = [mine] * distributed.get_world_size(group)
+    distributed.all_gather_object(everyone, mine, group=group)
+    return everyone
+
+
+def count_launched() -> int:
+    """The number of processes that torchrun or SLURM started for this run; 1 without them."""
+    environment = _launcher()
     return environment.world_size() if environment is not None else 1
 
 
-def _outside() -> ClusterEnvironment | None:
-    """Who started several processes at once, if somebody did."""
+def _launcher() -> ClusterEnvironment | None:
+    """What started several processes at once, if anything did."""
     for kind in (TorchElasticEnvironment, SLURMEnvironment):
         if kind.detect() and (found := kind()).world_size() > 1:
             return found
     return None
 
 
-def _meet(environment: ClusterEnvironment, timeout: float) -> None:
-    """Make the process group that Lightning then finds and uses."""
+def _init_process_group(environment: ClusterEnvironment, timeout: float) -> None:
+    """Make the process group, which Lightning then finds and uses."""
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
@@ -67,24 +83,24 @@ def _meet(environment: ClusterEnvironment, timeout: float) -> None:
         rank=environment.global_rank(),
         world_size=environment.world_size(),
     )
-    # Who leaves it to the interpreter's end may be aborted there.
-    atexit.register(_part)
+    # Left to the end of the interpreter, its destruction may abort the process.
+    atexit.register(_destroy_process_group)
 
 
-def _part() -> None:
+def _destroy_process_group() -> None:
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def _broadcast(decide: Callable[[], Decision]) -> Decision:
-    told: list[tuple[str, Decision]] = [("", {})]
+    message: list[tuple[str, Decision]] = [("", {})]
     if distributed.get_rank() == 0:
         try:
-            told = [("", decide())]
+            message = [("", decide())]
         except ConfigError as error:
-            told = [(str(error), {})]
-    distributed.broadcast_object_list(told)
-    problem, decision = told[0]
+            message = [(str(error), {})]
+    distributed.broadcast_object_list(message)
+    problem, decision = message[0]
     if problem:
         raise ConfigError(problem)
     return decision

@@ -32,16 +32,16 @@ def flat(*rgb: int, height: int = 64, width: int = 64) -> torch.Tensor:
         ((240, 100, 200), "pink"),
     ],
 )
-def test_colours_are_named(rgb: tuple[int, int, int], color: str) -> None:
+def test_captions_from_pixels_name_colours(rgb: tuple[int, int, int], color: str) -> None:
     assert f"mostly {color}." in describe(flat(*rgb))
 
 
 def test_every_colour_word_is_tested() -> None:
-    marks = test_colours_are_named.pytestmark  # type: ignore[attr-defined]
+    marks = test_captions_from_pixels_name_colours.pytestmark  # type: ignore[attr-defined]
     assert {color for _, color in marks[0].args[1]} == set(COLORS)
 
 
-def test_layout_light_and_texture_are_told() -> None:
+def test_captions_from_pixels_name_layout_light_and_texture() -> None:
     sky_3HW = torch.cat([flat(90, 140, 250, height=32), flat(20, 60, 20, height=32)], 1)
     assert "The top is much brighter and mainly blue, the bottom mainly green." in describe(sky_3HW)
     assert "The left is much darker and mainly green, the right mainly blue." in describe(sky_3HW.flip(1).mT)

@@ -112,7 +112,7 @@ def test_answers_are_the_likeliest_words_after_the_question(llava: Llava) -> Non
 
 
 @pytest.mark.parametrize("following", [False, True], ids=["llava", "llava-next"])
-def test_in_a_batch_as_alone(following: bool, tmp_path: Path) -> None:
+def test_answers_in_a_batch_are_those_of_each_photo_alone(following: bool, tmp_path: Path) -> None:
     """LLaVA-NeXT spends more tokens on some shapes than on others, so that questions are padded."""
     llava = Llava(save_tiny_llava(tmp_path, following=following), "What is it?", 12, CPU)
     photos = pictures(*SIZES)
@@ -129,7 +129,7 @@ def test_the_template_of_a_model_is_used(tmp_path: Path) -> None:
     assert ids_T.count(3) == (SIDE // PATCH) ** 2
 
 
-def test_sampling_of_the_checkpoint_is_not_taken_over(llava: Llava, folder: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_s_own_sampling_settings_are_ignored(llava: Llava, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     loaded = LlavaForConditionalGeneration.from_pretrained(folder)
     loaded.generation_config.update(do_sample=True, temperature=5.0)
@@ -147,7 +147,7 @@ def test_long_answers_are_cut(llava: Llava, folder: Path) -> None:
     assert cut(photos) != llava(photos)
 
 
-def test_numbers(folder: Path, tmp_path: Path) -> None:
+def test_llava_computes_in_float32_unless_bfloat16_is_asked_for(folder: Path, tmp_path: Path) -> None:
     LlavaForConditionalGeneration.from_pretrained(folder).half().save_pretrained(tmp_path)
     for path in folder.glob("*.json"):
         if path.name != "config.json":
@@ -157,7 +157,9 @@ def test_numbers(folder: Path, tmp_path: Path) -> None:
     assert len(Llava(tmp_path, "What?", 3, CPU, "bfloat16")(pictures(*SIZES))) == len(SIZES)
 
 
-def test_too_little_memory_names_the_remedy(llava: Llava, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_llava_without_enough_memory_for_a_batch_names_the_remedy(
+    llava: Llava, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(**inputs: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -175,7 +177,7 @@ def test_a_model_beyond_memory_names_the_remedy(folder: Path, monkeypatch: pytes
         Llava(folder, "What?", 3, CPU)
 
 
-def test_missing_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_missing_weights_of_llava_are_refused(folder: Path, tmp_path: Path) -> None:
     """transformers fills them with random numbers and only warns."""
     from safetensors.torch import load_file, save_file
 
@@ -205,5 +207,5 @@ def test_folders_that_hold_no_llava_are_refused(damage: str, folder: Path, tmp_p
     assert str(caught.value).startswith(f"{tmp_path}: ") and "\n" not in str(caught.value)
 
 
-def test_a_folder_is_taken_as_it_is(folder: Path) -> None:
+def test_a_folder_of_llava_weights_is_taken_as_it_is(folder: Path) -> None:
     assert weights_folder(str(folder)) == folder

@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
         (r'{"image": "a.png", "caption": "x\ud800"}', "half a surrogate pair at 1"),
     ],
 )
-def test_a_bad_line_is_named(line: str, reason: str, path: Path) -> None:
+def test_a_bad_line_of_a_caption_file_is_named(line: str, reason: str, path: Path) -> None:
     path.write_text('{"image": "ok.png", "caption": "fine"}\n' + line + "\n")
     with pytest.raises(ValueError, match="captions.jsonl, line 2: ") as caught:
         read_sidecar(path)
@@ -45,24 +45,24 @@ def test_a_bad_line_is_named(line: str, reason: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-32"])
-def test_another_encoding_is_named(encoding: str, path: Path) -> None:
+def test_a_caption_file_in_another_encoding_is_refused(encoding: str, path: Path) -> None:
     path.write_bytes('{"image": "ok.png", "caption": "café"}\n'.encode(encoding))
     with pytest.raises(ValueError, match="line 1: not UTF-8 .* save the file in that encoding"):
         read_sidecar(path)
 
 
-def test_what_editors_do_to_a_file_does_no_harm(path: Path) -> None:
+def test_caption_files_that_editors_changed_are_read(path: Path) -> None:
     lines = ['{"image": "a.png", "caption": "café"}', "", '{"image": "b.png", "caption": "b"}']
     path.write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
     assert {image: entry.caption for image, entry in read_sidecar(path).items()} == {"a.png": "café", "b.png": "b"}
 
 
-def test_folders_before_a_name_are_kept(path: Path) -> None:
+def test_caption_files_keep_the_folders_of_names(path: Path) -> None:
     path.write_text('{"image": "./u/1.png", "caption": "of u"}\n{"image": "v/1.png", "caption": "of v"}\n')
     assert list(read_sidecar(path)) == ["u/1.png", "v/1.png"]
 
 
-def test_what_is_written_is_read(path: Path) -> None:
+def test_written_captions_are_read_back(path: Path) -> None:
     captions = {"a.png": "One\u2028two é", "ä.jpg": '{"x"}\\', "not-utf8-\udcff.png": "three"}
     writer = SidecarWriter(path, ORIGIN)
     assert not path.exists()
@@ -75,7 +75,7 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert SidecarWriter(path, ORIGIN).done == writer.done == set(captions)
 
 
-def test_a_kill_at_any_byte_loses_the_last_line_at_most(path: Path) -> None:
+def test_a_caption_file_cut_at_any_byte_loses_its_last_line_at_most(path: Path) -> None:
     SidecarWriter(path, ORIGIN).append({"a.png": "first"})
     first = path.read_bytes()
     SidecarWriter(path, ORIGIN).append({"b.png": "é second"})
@@ -92,7 +92,7 @@ def test_a_kill_at_any_byte_loses_the_last_line_at_most(path: Path) -> None:
     assert SidecarWriter(path, ORIGIN).done == {"a.png"} and path.read_bytes() == first
 
 
-def test_a_malformed_line_is_refused_and_nothing_is_changed(path: Path) -> None:
+def test_a_malformed_caption_file_is_refused_and_left_as_it_is(path: Path) -> None:
     SidecarWriter(path, ORIGIN).append({"a.png": "first"})
     spoiled = path.read_bytes() + b'{"image": "b.p\n' + b'{"image": "c'
     path.write_bytes(spoiled)
@@ -103,7 +103,7 @@ def test_a_malformed_line_is_refused_and_nothing_is_changed(path: Path) -> None:
 
 @pytest.mark.parametrize("tail", ["my only notes", '{"picture": "b.png', "{image: 3}", "5", '{"image": 3}', "{}"])
 @pytest.mark.parametrize("lines", [0, 1])
-def test_the_end_of_a_file_that_is_not_ours_is_refused_and_kept(lines: int, tail: str, path: Path) -> None:
+def test_a_file_whose_end_is_no_caption_is_refused_and_left_as_it_is(lines: int, tail: str, path: Path) -> None:
     content = lines * (json.dumps({"image": "a.png", "caption": "x", **ORIGIN}) + "\n") + tail
     path.write_text(content)
     with pytest.raises(ValueError, match=f"captions.jsonl, line {lines + 1}: "):
@@ -112,7 +112,7 @@ def test_the_end_of_a_file_that_is_not_ours_is_refused_and_kept(lines: int, tail
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_lines_that_another_process_adds_meanwhile_stay(
+def test_captions_that_another_process_adds_meanwhile_stay(
     begun: bool, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if begun:
@@ -129,13 +129,13 @@ def test_lines_that_another_process_adds_meanwhile_stay(
     assert list(read_sidecar(path)) == ["a.png"] * begun + ["b.png"]
 
 
-def test_an_empty_file_is_not_removed(path: Path) -> None:
+def test_an_empty_caption_file_is_not_removed(path: Path) -> None:
     path.touch()
     SidecarWriter(path, ORIGIN)
     assert path.exists()
 
 
-def test_a_device_is_refused_and_kept(path: Path) -> None:
+def test_a_device_as_caption_file_is_refused_and_kept(path: Path) -> None:
     path.symlink_to(os.devnull)
     with pytest.raises(OSError, match="cannot be written: .* --out"):
         SidecarWriter(path, ORIGIN)
@@ -169,7 +169,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
+def test_a_full_disk_leaves_whole_lines_of_captions(path: Path) -> None:
     writer = SidecarWriter(path, ORIGIN)
     writer.append({"a.png": "first"})
     before = path.read_bytes()
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_whole_lines(path: Path) -> None:
     assert list(read_sidecar(path)) == ["a.png", "b.png"]
 
 
-def test_lines_are_on_the_disk_before_they_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_are_on_the_disk_before_they_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = SidecarWriter(path, ORIGIN)
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "fsync", lambda file: seen.append((os.fstat(file).st_size, len(writer.done))))
@@ -189,13 +189,13 @@ def test_lines_are_on_the_disk_before_they_count(path: Path, monkeypatch: pytest
     assert seen == [(path.stat().st_size, 0)]
 
 
-def test_a_place_that_cannot_be_written_to_is_told_first(tmp_path: Path) -> None:
+def test_a_caption_file_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "captions.jsonl"):
         with pytest.raises(OSError, match="cannot be written: .* --out"):
             SidecarWriter(path, ORIGIN)
 
 
-def test_folders_are_made(tmp_path: Path) -> None:
+def test_the_folder_of_a_caption_file_is_made(tmp_path: Path) -> None:
     SidecarWriter(tmp_path / "a" / "b" / "c.jsonl", {}).append({"x.png": "y"})
     assert list(read_sidecar(tmp_path / "a" / "b" / "c.jsonl")) == ["x.png"]

@@ -8,7 +8,7 @@ import torch
 from lit_pure.datasets.captions.source import Pixels, Sidecar, caption_source
 
 
-def test_sidecar_matches_names_and_stems(tmp_path: Path) -> None:
+def test_captions_match_photographs_by_name_or_stem(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text(
         '{"image": "train/a.jpg", "caption": " two\\n words ", "from": "llava"}\n\n{"image": "b.v1", "caption": "b"}\n'
@@ -23,7 +23,7 @@ def test_sidecar_matches_names_and_stems(tmp_path: Path) -> None:
         source(Path("c.png"), pixels)
 
 
-def test_a_stem_that_two_pictures_share_says_nothing(tmp_path: Path) -> None:
+def test_a_stem_that_two_pictures_share_matches_none(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text('{"image": "a.png", "caption": "first"}\n{"image": "a.jpg", "caption": "second"}\n')
     source = Sidecar(path)
@@ -70,7 +70,7 @@ def test_no_photograph_has_the_caption_of_another(
     assert Sidecar(path).missing(asked) == missing
 
 
-def test_caption_source(tmp_path: Path) -> None:
+def test_captions_come_from_pixels_or_from_a_file_that_must_exist(tmp_path: Path) -> None:
     assert isinstance(caption_source("pixels"), Pixels)
     with pytest.raises(ValueError, match=r"absent.jsonl: cannot read captions \(No such file"):
         caption_source(str(tmp_path / "absent.jsonl"))

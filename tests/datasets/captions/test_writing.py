@@ -14,7 +14,9 @@ from lit_pure.datasets.captions.writing import caption_files
 from lit_pure.images import io
 
 
-def test_photographs_of_8_bits_never_become_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_are_captioned_as_bytes_and_never_become_floats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels_HW3 = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     Image.fromarray(pixels_HW3).save(tmp_path / "a.png")
     seen: list[Tensor] = []

@@ -93,12 +93,12 @@ def damage(folder: Path) -> dict[str, str]:
     }
 
 
-def test_clean_folder_is_right(clean, capsys):
+def test_a_clean_folder_has_no_findings(clean, capsys):
     assert run(clean) == 0
     assert "6 pictures read, 0 problems" in capsys.readouterr().out
 
 
-def test_every_kind_of_damage_is_named(clean, tmp_path, capsys):
+def test_check_names_every_kind_of_damage(clean, tmp_path, capsys):
     expected = damage(clean)
     (clean / "Thumbs.db").write_bytes(b"x")
     (clean / "._a.png").write_bytes(b"a Mac's shadow of a.png")
@@ -115,13 +115,13 @@ def test_every_kind_of_damage_is_named(clean, tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser reads everything")
-def test_missing_permission_is_named(clean):
+def test_check_names_a_file_without_permission(clean):
     (clean / "b.jpg").chmod(0)
     report = check(clean, least=SIDE, workers=1)
     assert [(finding.kind, finding.reason) for finding in report.problems] == [("unreadable", "Permission denied")]
 
 
-def test_warnings_are_told_and_nothing_is_wrong(clean):
+def test_suspicious_pictures_are_warnings_and_no_problems(clean):
     Image.new("RGB", (SIDE, SIDE), (7, 7, 9)).save(clean / "flat.png")
     picture(30).save(clean / "other.png", format="JPEG")
     jpeg = bytearray((clean / "b.jpg").read_bytes())
@@ -156,7 +156,7 @@ def test_a_copy_in_another_format_has_the_same_digest_and_a_turned_one_has_not(t
     assert (a.height, a.width) == (64, 80) and a.pixels == b.pixels != c.pixels
 
 
-def test_pairs(tmp_path):
+def test_check_names_what_has_no_partner_and_partners_that_do_not_fit(tmp_path):
     hq, lq = tmp_path / "hq", tmp_path / "lq"
     hq.mkdir(), lq.mkdir()
     for number, stem in enumerate(["one", "two", "three", "x2", "odd", "nothing", "damaged"]):
@@ -183,7 +183,7 @@ def shot(path: Path, seed: int, side: int) -> None:
     picture(seed, side, side).save(path)
 
 
-def test_pairs_are_those_of_training(tmp_path):
+def test_check_pairs_files_as_training_does(tmp_path):
     """By the path below the folder without extension; checked against what training finds."""
     hq, lq = tmp_path / "hq", tmp_path / "lq"
     for number, name in enumerate(["a/1", "b/1"]):
@@ -200,7 +200,7 @@ def test_pairs_are_those_of_training(tmp_path):
 
 
 @pytest.mark.parametrize("side", ["hq", "lq"])
-def test_two_of_one_name_are_both_told(side, tmp_path):
+def test_check_names_both_pictures_of_one_name(side, tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
         shot(tmp_path / "hq" / f"{name}.png", seed, SIDE)
         shot(tmp_path / "lq" / f"{name}.png", seed, 16)
@@ -211,7 +211,7 @@ def test_two_of_one_name_are_both_told(side, tmp_path):
     assert [path.as_posix() for path in report.good] == ["b.png"]
 
 
-def test_names_that_are_no_utf8_are_listed_and_told(clean, tmp_path, capsys):
+def test_names_that_are_not_utf8_are_listed_and_printed(clean, tmp_path, capsys):
     name, bad = (os.fsdecode(stem + b"\xe9.png") for stem in (b"caf", b"bad"))
     try:
         picture(40).save(clean / name)
@@ -232,7 +232,7 @@ def test_a_list_that_cannot_be_written_leaves_nothing(clean, tmp_path, monkeypat
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_written_list_holds_the_good_ones(clean, tmp_path):
+def test_the_written_list_holds_the_good_pictures(clean, tmp_path):
     damage(clean)
     assert run(clean, "--write-list", tmp_path / "meta_info.txt") == 1
     lines = (tmp_path / "meta_info.txt").read_text().splitlines()
@@ -268,12 +268,12 @@ def test_a_decoder_that_crashes_costs_one_file(clean):
         ([".", "--json", "nowhere/x.json"], "--json nowhere/x.json"),
     ],
 )
-def test_mistakes_are_refused_before_anything_is_read(words, told, tmp_path, monkeypatch, capsys):
+def test_mistakes_in_check_data_s_flags_are_refused_before_anything_is_read(words, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["check-data", *words]) == 2
     assert told in capsys.readouterr().err
 
 
-def test_folder_without_pictures_is_refused(tmp_path, capsys):
+def test_check_refuses_a_folder_without_pictures(tmp_path, capsys):
     assert run(tmp_path) == 1
     assert "no pictures" in capsys.readouterr().err

@@ -102,7 +102,7 @@ def prepare(one: PublishedSet, source: Path, out: Path, **how) -> Preparation:
     return work
 
 
-def test_training_set(training, source, tmp_path):
+def test_prepare_unpacks_the_training_set_and_lists_it(training, source, tmp_path):
     out = tmp_path / "out"
     prepare(training, source, out)
     lsdir = [f"lsdir/{name}" for name in LSDIR]
@@ -114,7 +114,7 @@ def test_training_set(training, source, tmp_path):
     assert {photo.size for photo in photos.found} == {(12, 12)}
 
 
-def test_unpacked_folders_do_as_well_and_take_no_space(training, source, tmp_path):
+def test_prepare_links_folders_that_are_already_unpacked(training, source, tmp_path):
     for shard in range(2):
         archive = source / f"shard-{shard:02}.tar.gz"
         with tarfile.open(archive) as file:
@@ -126,7 +126,7 @@ def test_unpacked_folders_do_as_well_and_take_no_space(training, source, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "folder"), [("realsr", "RealSRVal_crop128"), ("drealsr", "DrealSRVal_crop128")])
-def test_pairs(name, folder, source, tmp_path):
+def test_prepare_unpacks_pairs_of_hq_and_lq(name, folder, source, tmp_path):
     packed(source / "StableSR_testsets.zip", {**pairs("RealSRVal_crop128"), **pairs("DrealSRVal_crop128")})
     one = smaller(name, 3, sizes=((16, 16), (4, 4)))
     prepare(one, source, tmp_path / "out")
@@ -135,7 +135,7 @@ def test_pairs(name, folder, source, tmp_path):
     assert all(folder in placed.origin for placed in prepare(one, source, tmp_path / "again").placed.values())
 
 
-def test_real_pairs(shared, tmp_path):
+def test_prepare_finds_the_hundred_real_pairs(shared, tmp_path):
     """RealSR as somebody unpacked it: the real count, the real sizes."""
     (tmp_path / "RealSRVal_crop128").symlink_to(shared / "realsr")
     work = prepare(SETS["realsr"], tmp_path / "RealSRVal_crop128", tmp_path / "out")
@@ -143,7 +143,7 @@ def test_real_pairs(shared, tmp_path):
     assert [work.number(part) for part in work.published.parts] == [100, 100]
 
 
-def test_drealsr_x2_is_cut_out_of_the_same_place(source, tmp_path, monkeypatch):
+def test_prepare_cuts_both_pictures_of_drealsr_x2_at_the_same_place(source, tmp_path, monkeypatch):
     """LR of odd sizes, and HR that repeats each of its pixels twice: after cutting, it still must."""
     files = {}
     for n, (height, width) in enumerate([(9, 11), (8, 7)]):
@@ -180,7 +180,7 @@ def test_drealsr_x2_is_cut_out_of_the_same_place(source, tmp_path, monkeypatch):
         prepare(one, source, tmp_path / "other")
 
 
-def test_ost_val_and_reallq250(source, tmp_path, capsys):
+def test_prepare_unpacks_ost_val_and_reallq250(source, tmp_path, capsys):
     photos = {f"OutdoorSceneTest300/OST_{n:03}.png": png(n, 10, 14) for n in range(1, 4)}
     packed(source / "OST300_img.zip", photos)
     packed(source / "OST300_anno.zip", {f"OST300_anno/OST_{n:03}.png": png(n) for n in range(1, 4)})
@@ -213,7 +213,7 @@ def refused(one: PublishedSet, source: Path, out: Path, words: str) -> None:
         prepare(one, source, out)
 
 
-def test_missing_picture_is_named(training, source, tmp_path):
+def test_prepare_names_a_missing_picture(training, source, tmp_path):
     names = list(LSDIR)
     tar(source / "shard-01.tar.gz", {name: png(LSDIR[name]) for name in (names[3], names[5])})
     refused(training, source, tmp_path / "out", r"LSDIR: 5 pictures instead of 6; missing: lsdir/0001000/0000005.png;")
@@ -222,13 +222,13 @@ def test_missing_picture_is_named(training, source, tmp_path):
     assert len((tmp_path / "out" / "meta_info.txt").read_text().splitlines()) == 7
 
 
-def test_missing_archive_is_named_before_anything_is_unpacked(training, source, tmp_path):
+def test_prepare_names_a_missing_archive_before_anything_is_unpacked(training, source, tmp_path):
     (source / "shard-01.tar.gz").unlink()
     refused(training, source, tmp_path / "out", r"LSDIR: .* has no shard-01 \(")
     assert not (tmp_path / "out").exists()
 
 
-def test_half_of_a_pair_is_named(source, tmp_path):
+def test_prepare_names_half_of_a_pair(source, tmp_path):
     files = pairs("RealSRVal_crop128")
     del files["StableSR_testsets/RealSRVal_crop128/test_LR/Canon_001.png"]
     packed(source / "StableSR_testsets.zip", files)
@@ -238,13 +238,13 @@ def test_half_of_a_pair_is_named(source, tmp_path):
         prepare(with_counts(one, [3, 2]), source, tmp_path / "out")
 
 
-def test_nothing_there_says_what_was_looked_for(source, tmp_path):
+def test_prepare_in_an_empty_folder_says_what_was_looked_for(source, tmp_path):
     refused(SETS["reallq250"], source, tmp_path / "out", r"0 pictures instead of 250: .* RealLQ250.zip with lq/001.png")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
 @pytest.mark.parametrize("suffix", ["tar.gz", "tar"])
-def test_truncated_archive_is_named(share, suffix, training, source, tmp_path):
+def test_prepare_names_a_truncated_archive(share, suffix, training, source, tmp_path):
     whole = {name: png(LSDIR[name], 40, 40) for name in list(LSDIR)[3:]}
     (source / "shard-01.tar.gz").unlink()
     path = source / f"shard-01.{suffix}"
@@ -268,7 +268,7 @@ def test_tar_that_ends_between_two_members_is_refused(training, source, tmp_path
     refused(training, source, tmp_path / "out", r"shard-01.tar is truncated or damaged \(no end mark\)")
 
 
-def test_damaged_zip_is_named(source, tmp_path):
+def test_prepare_names_a_damaged_zip(source, tmp_path):
     packed(source / "RealLQ250.zip", {f"lq/{n:03}.png": png(n) for n in range(3)})
     content = bytearray((source / "RealLQ250.zip").read_bytes())
     content[200] ^= 1
@@ -280,14 +280,14 @@ def test_damaged_zip_is_named(source, tmp_path):
 
 @pytest.mark.parametrize("name", ["../../lq/004.png", "/lq/004.png", "lq/../../lq/004.png", "..\\lq\\004.png"])
 @pytest.mark.parametrize("pack", [packed, tar])
-def test_member_that_leads_out_is_refused(pack, name, source, tmp_path):
+def test_a_member_of_an_archive_that_leads_out_of_the_folder_is_refused(pack, name, source, tmp_path):
     path = source / ("RealLQ250.zip" if pack is packed else "RealLQ250.tar")
     pack(path, {"lq/001.png": png(1), name: png(4)})
     refused(smaller("reallq250", 2), source, tmp_path / "out", rf"{path.name}: its member .* leads out")
     assert not list(tmp_path.rglob("004.png"))
 
 
-def test_link_instead_of_a_picture_is_refused(source, tmp_path):
+def test_a_link_in_an_archive_instead_of_a_picture_is_refused(source, tmp_path):
     (source / "secret").write_bytes(b"secret")
     with tarfile.open(source / "RealLQ250.tar", "w") as archive:
         info = tarfile.TarInfo("lq/001.png")
@@ -296,7 +296,7 @@ def test_link_instead_of_a_picture_is_refused(source, tmp_path):
     refused(smaller("reallq250", 1), source, tmp_path / "out", r"RealLQ250.tar: lq/001.png is a link")
 
 
-def test_wrong_size_and_no_picture_are_named(source, tmp_path):
+def test_prepare_names_pictures_of_a_wrong_size_and_files_that_are_none(source, tmp_path):
     files = pairs("RealSRVal_crop128")
     name = "StableSR_testsets/RealSRVal_crop128/test_LR/Canon_002.png"
     one = smaller("realsr", 3, sizes=((16, 16), (4, 4)))
@@ -311,19 +311,19 @@ def test_wrong_size_and_no_picture_are_named(source, tmp_path):
     prepare(one, source, tmp_path / "out")
 
 
-def test_folders_within_each_other_are_refused(source, tmp_path):
+def test_prepare_refuses_folders_within_each_other(source, tmp_path):
     refused(SETS["reallq250"], source, source / "out", "one contains the other")
     refused(SETS["reallq250"], source, tmp_path, "one contains the other")
 
 
-def test_two_pictures_of_one_name_are_refused(training, source, tmp_path):
+def test_prepare_refuses_two_pictures_of_one_name(training, source, tmp_path):
     name = next(iter(LSDIR))
     (source / "old" / name).parent.mkdir(parents=True)
     (source / "old" / name).write_bytes(png(1)[:-20])
     refused(training, source, tmp_path / "out", rf"old/{name} and .*shard-00.tar.gz: .*{name} are different pictures")
 
 
-def test_strangers_in_the_folder_are_refused(source, tmp_path):
+def test_prepare_refuses_unknown_pictures_in_its_folder(source, tmp_path):
     packed(source / "RealLQ250.zip", {"lq/001.png": png(1)})
     (tmp_path / "out" / "lq").mkdir(parents=True)
     (tmp_path / "out" / "lq" / "mine.png").write_bytes(png(2))
@@ -332,7 +332,7 @@ def test_strangers_in_the_folder_are_refused(source, tmp_path):
     )
 
 
-def test_other_files_in_the_folder_do_no_harm(source, tmp_path):
+def test_prepare_ignores_files_that_are_no_pictures(source, tmp_path):
     """Captions beside the pictures, as `lit-pure caption` writes them; and a system's."""
     packed(source / "RealLQ250.zip", {"lq/001.png": png(1)})
     out = tmp_path / "out"
@@ -343,7 +343,7 @@ def test_other_files_in_the_folder_do_no_harm(source, tmp_path):
     assert files_of(out) == ["lq/001.png", "lq/Thumbs.db", "lq/captions.jsonl"]
 
 
-def test_a_try_into_a_complete_folder_changes_nothing(training, source, tmp_path):
+def test_prepare_with_a_limit_changes_nothing_in_a_complete_folder(training, source, tmp_path):
     out = tmp_path / "out"
     prepare(training, source, out)
     for record in (out / ".prepare").iterdir():
@@ -364,7 +364,7 @@ def test_an_archive_stays_known_when_its_unpacked_folder_is_gone(source, tmp_pat
     assert sorted(work.placed) == [f"lq/{n:03}.png" for n in range(3)]
 
 
-def test_relative_links_are_followed(source, tmp_path):
+def test_prepare_follows_relative_links(source, tmp_path):
     """As a hub's cache has them: the link leads to a blob, and not from the folder written to."""
     (source / "blobs").mkdir()
     (source / "snapshot" / "lq").mkdir(parents=True)
@@ -375,7 +375,7 @@ def test_relative_links_are_followed(source, tmp_path):
     assert not (tmp_path / "out" / "lq" / "001.png").is_symlink()
 
 
-def test_unfinished_files_of_other_commands_stay(training, source, tmp_path):
+def test_prepare_leaves_unfinished_files_of_other_commands(training, source, tmp_path):
     out = tmp_path / "out"
     names = ["hq/.a.png.7.tmp", "hq/.a.png.7.prepare.tmp", "lsdir/.a.png.7.tmp", "lsdir/.a.png.7.prepare.tmp"]
     for name in names:
@@ -385,7 +385,7 @@ def test_unfinished_files_of_other_commands_stay(training, source, tmp_path):
     assert [(out / name).exists() for name in names] == [True, True, True, False]
 
 
-def test_unreadable_folder_is_told(source, tmp_path, monkeypatch):
+def test_prepare_names_an_unreadable_folder(source, tmp_path, monkeypatch):
     (source / "lq").mkdir()
     (source / "lq" / "001.png").write_bytes(png(1))
     (source / "more").mkdir()
@@ -401,7 +401,7 @@ def test_unreadable_folder_is_told(source, tmp_path, monkeypatch):
         prepare(smaller("reallq250", 1), source, tmp_path / "out")
 
 
-def test_stopped_and_started_again_ends_complete(training, source, tmp_path, monkeypatch):
+def test_prepare_that_is_stopped_and_started_again_ends_complete(training, source, tmp_path, monkeypatch):
     """Stopped while the fifth picture is written, as a killed process leaves it; what is done is not done again."""
     out, written = tmp_path / "out", []
 
@@ -426,7 +426,7 @@ def test_stopped_and_started_again_ends_complete(training, source, tmp_path, mon
     monkeypatch.setattr(module, "members_of", reading)
     prepare(training, source, out)
     (out / "lsdir" / next(iter(LSDIR))).unlink()
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="was read again"):
         prepare(training, source, out)
 
 
@@ -439,13 +439,13 @@ def test_dry_run_writes_nothing_and_limit_takes_some(training, source, tmp_path)
     assert len(files_of(tmp_path / "some")) == 9
 
 
-def test_full_disk_is_told_before(source, tmp_path, monkeypatch):
+def test_prepare_refuses_a_disk_that_is_too_small_before_it_writes(source, tmp_path, monkeypatch):
     packed(source / "RealLQ250.zip", {"lq/001.png": png(1, 100, 100)})
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 2**28})())
     refused(smaller("reallq250", 1), source, tmp_path / "out", r"GB are needed")
 
 
-def test_full_disk_in_the_middle_is_told_and_leaves_no_half_file(source, tmp_path, monkeypatch):
+def test_prepare_on_a_disk_that_fills_up_leaves_no_half_file(source, tmp_path, monkeypatch):
     packed(source / "RealLQ250.zip", {"lq/001.png": png(1), "lq/002.png": png(2)})
     write = Path.write_bytes
 
@@ -478,7 +478,7 @@ def test_full_disk_in_the_middle_is_told_and_leaves_no_half_file(source, tmp_pat
         (["reallq250", ".", "file"], "file is not a folder"),
     ],
 )
-def test_mistakes_are_refused(words, told, tmp_path, monkeypatch, capsys):
+def test_mistakes_in_prepare_s_arguments_are_refused(words, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "s" / "t").mkdir(parents=True)
@@ -490,7 +490,7 @@ def test_mistakes_are_refused(words, told, tmp_path, monkeypatch, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_command_says_how_to_use_it(source, tmp_path, capsys):
+def test_prepare_prints_the_settings_that_use_the_set(source, tmp_path, capsys):
     packed(source / "StableSR_testsets.zip", pairs("RealSRVal_crop128", 512, 128))
     assert main(["prepare", "realsr", str(source), str(tmp_path / "out"), "--count", "3"]) == 0
     said = capsys.readouterr().out

@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lit_pure.config.pure import AdapterConfig, BackboneConfig
 from lit_pure.config.training import TrainerConfig
-from lit_pure.lit.distributed.sharding import full_state, prepare, whole
-from lit_pure.models.adapters import insert, merged_state, trained
+from lit_pure.lit.distributed.sharding import full_state, gathered, prepare
+from lit_pure.models.adapters import insert_adapters, merged_state_dict, trainable_parameters
 from lit_pure.models.next_token import NextTokenBackbone
 
 SIZES = BackboneConfig(width=64, layers=2, heads=2, ffn=64, dropout=0.0)
@@ -30,12 +30,12 @@ def start() -> NextTokenBackbone:
 def train(kind: Any, how: str, rank: int = 0, world: int = 1) -> dict[str, Any]:
     """A few steps on the same batch, of which each process has a part."""
     backbone = start()
-    insert(backbone, AdapterConfig(kind=kind, rank=4), 0)
+    insert_adapters(backbone, AdapterConfig(kind=kind, rank=4), 0)
     mesh = init_device_mesh("cpu", (world,)) if how == "fsdp" else None
     settings = TrainerConfig(activation_checkpointing="block")  # what comes into a block wants no gradient
     prepare(backbone, settings, mesh)
     forward: nn.Module = DistributedDataParallel(backbone) if how == "ddp" else backbone
-    optimizer = torch.optim.AdamW(trained(backbone), lr=1e-2)
+    optimizer = torch.optim.AdamW(trainable_parameters(backbone), lr=1e-2)
     ids_BT = torch.randint(ROWS, (BATCH, 9), generator=torch.Generator().manual_seed(1))
     mine_BT = ids_BT[rank * BATCH // world : (rank + 1) * BATCH // world]
     losses = []
@@ -44,17 +44,17 @@ def train(kind: Any, how: str, rank: int = 0, world: int = 1) -> dict[str, Any]:
         weight_N = torch.full(labels_N.shape, 1 / len(labels_N))
         loss, _ = backbone.head(hidden_BTD.flatten(0, 1), labels_N, weight_N, 8)
         loss.backward()
-        nn.utils.clip_grad_norm_(trained(backbone), 0.5)
+        nn.utils.clip_grad_norm_(trainable_parameters(backbone), 0.5)
         optimizer.step()
         optimizer.zero_grad()
         mean = loss.detach().clone()
         if world > 1:
             distributed.all_reduce(mean)
         losses.append(mean.item() / world)
-    with whole(backbone), torch.inference_mode():
+    with gathered(backbone), torch.inference_mode():
         logits_BTV = backbone.logits(ids_BT)
     state = full_state(backbone)
-    merged = merged_state(backbone, state) if rank == 0 else {}
+    merged = merged_state_dict(backbone, state) if rank == 0 else {}
     return {"losses": losses, "merged": merged, "logits": logits_BTV}
 
 

@@ -20,7 +20,7 @@ from lit_pure.families.pure.start_check import require_start
 from lit_pure.families.pure.weights import load_pure, save_pure
 from lit_pure.files.atomic import sha256
 from lit_pure.lit.distributed.loading import tensors
-from lit_pure.models.adapters import trained
+from lit_pure.models.adapters import trainable_parameters
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -56,7 +56,7 @@ def test_fresh_weights_are_those_of_the_seed_whatever_was_drawn_before(house: Pa
     backbone, vocabulary = begin(experiment, {})
     assert torch.rand(1) != drawn and vocabulary.size == len(wanted.embed.weight)
     assert all(torch.equal(item, wanted.state_dict()[name]) for name, item in backbone.state_dict().items())
-    assert backbone.training and len(trained(backbone)) == len(wanted.state_dict())
+    assert backbone.training and len(trainable_parameters(backbone)) == len(wanted.state_dict())
 
 
 def test_a_start_gives_the_runs_logits_bit_for_bit_and_stays_what_it_was(house: Path) -> None:
@@ -65,11 +65,11 @@ def test_a_start_gives_the_runs_logits_bit_for_bit_and_stays_what_it_was(house: 
     backbone, vocabulary = begin(demo(START, "backbone.dropout=0.3", "backbone.z_loss=0.01"), needs())
     theirs, their_vocabulary = load_pure(file.parent)
     assert torch.equal(logits(backbone.eval()), logits(theirs)) and vocabulary.size == their_vocabulary.size
-    assert len(trained(backbone)) == len(theirs.state_dict())
+    assert len(trainable_parameters(backbone)) == len(theirs.state_dict())
     # What concerns training is the experiment's own.
     assert backbone.config.z_loss == 0.01 and {block.dropout for block in backbone.blocks} == {0.3}
     with torch.no_grad():
-        for parameter in trained(backbone):
+        for parameter in trainable_parameters(backbone):
             parameter.add_(1)
     assert sha256(file) == before
     assert torch.equal(logits(load_pure(file.parent)[0]), logits(theirs))
@@ -83,7 +83,7 @@ def test_all_is_trained_in_float32_and_beneath_adapters_weights_stay_as_they_wer
     save_pure(stored.weights, theirs.bfloat16(), vocabulary)
     everything, _ = begin(demo(START), needs() | {"start": stored})
     assert {item.dtype for item in everything.parameters()} == {torch.float32}
-    assert everything.training and len(trained(everything)) == len(theirs.state_dict())
+    assert everything.training and len(trainable_parameters(everything)) == len(theirs.state_dict())
     adapted, _ = begin(demo(START, "adapter.kind=lora"), needs() | {"start": stored})
     kinds = {(item.dtype, item.requires_grad) for item in adapted.parameters()}
     assert kinds == {(torch.bfloat16, False), (torch.float32, True)}
@@ -145,13 +145,13 @@ def test_the_same_vocabulary_in_another_layout_is_the_same(house: Path, tmp_path
     theirs = runs.require("demo").weights / "vocabulary.json"
     (tmp_path / "flat.json").write_text(json.dumps(json.loads(theirs.read_text())))
     backbone, _ = begin(demo(START, f"vocabulary.path={tmp_path / 'flat.json'}"), needs())
-    assert len(trained(backbone)) == len(backbone.state_dict())
+    assert len(trainable_parameters(backbone)) == len(backbone.state_dict())
 
 
 def test_missing_packages_are_told_at_once(
     house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lit_pure.commands.run.find_spec", lambda name: None)
+    monkeypatch.setattr("lit_pure.families.pure.family.find_spec", lambda name: None)
     assert main(["run", "demo", START, "adapter.kind=lora"]) == 2
     assert "needs peft; install it: pip install 'lit_pure[adapters]'" in capsys.readouterr().err
 

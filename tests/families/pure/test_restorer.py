@@ -1,11 +1,9 @@
 """Restoring squares and photographs: any size in, the scaled size out, no seams, names decide the noise."""
 
-import shutil
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +12,15 @@ from scipy import ndimage
 from torch import Tensor
 
 from lit_pure.config.compose import PROJECT
+from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import BackboneConfig, SamplingConfig
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.families.pure.restorer import Restorer, bicubic, image_number
+from lit_pure.datasets.sources import find_photos
+from lit_pure.families.pure.restorer import Restorer, image_number
 from lit_pure.families.pure.sequence.assemble import Assembler
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
-from lit_pure.images.files import list_images
-from lit_pure.images.io import from_bytes, read_image, to_bytes
+from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.images.tiles import Cover
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.vq import VQTokenizer
@@ -93,8 +92,8 @@ def test_a_photo_of_any_size_comes_back_scaled(
     restored = restorer.restore_photo(torch.rand(3, *shape), "a", scale)
     assert restored.pixels_3HW.shape == (3, *(side * (scale or SCALE) for side in shape))
     assert restored.pixels_3HW.dtype == torch.uint8
-    assert restored.entropy_hw.shape == restored.k_hw.shape == cells
-    assert restored.entropy_hw.isfinite().all() and len(restored.tiles) == tiles
+    assert {one.values_hw.shape for one in restored.maps.values()} == {cells}
+    assert restored.maps["entropy"].values_hw.isfinite().all() and len(restored.tiles) == tiles
     assert restored.tokens >= tiles * (8 * 9 + 4) and restored.seconds > 0
     assert {(tile.height, tile.width) for tile in restored.tiles} == {
         tuple(min(SIZE, side) for side in restored.pixels_3HW.shape[-2:])
@@ -140,9 +139,9 @@ def test_tiles_that_disagree_show_no_seams() -> None:
     assert visible_seams(photo_3hw, overlap=0.0) > 1.2, "hard cuts are seen"
 
 
-def test_real_photographs_show_no_seams(shared: Path) -> None:
-    for path in list_images(shared / "bsds500" / "test")[:2]:
-        photo_3hw = read_image(path)[:, ::3, ::3]
+def test_real_photographs_show_no_seams() -> None:
+    for photo in find_photos(PhotosConfig(source=SKIMAGE, names=["chelsea", "coffee"]), least_side=SIZE).found:
+        photo_3hw = from_bytes(photo.read())[:, ::3, ::3][:, :96, :128]
         assert visible_seams(photo_3hw, overlap=0.125, color_fix="wavelet") < 1.05
         assert visible_seams(photo_3hw, overlap=0.0) > 1.2
 
@@ -163,21 +162,17 @@ def test_the_configured_color_fix_is_that_of_squares_too() -> None:
     plain, fixed = (make(RestoringConfig(color_fix=fix)).restore(lq_B3hw, ["a"])[0] for fix in ("none", "adain"))
     means = fixed.image_3HW.mean((1, 2)), enlarged(lq_B3hw[0], SCALE).mean((1, 2))
     torch.testing.assert_close(*means, atol=0.02, rtol=0)
-    assert not torch.equal(plain.image_3HW, fixed.image_3HW) and torch.equal(plain.entropy_hw, fixed.entropy_hw)
+    assert not torch.equal(plain.image_3HW, fixed.image_3HW)
+    assert torch.equal(plain.maps["entropy"].values_hw, fixed.maps["entropy"].values_hw)
 
 
 def test_a_photo_of_one_square_is_what_restore_makes_of_it(restorer: Restorer) -> None:
     photo_3hw = texture(16, 16)
     square, whole = restorer.restore(photo_3hw[None], ["a"])[0], restorer.restore_photo(photo_3hw, "a")
     assert torch.equal(to_bytes(square.image_3HW), whole.pixels_3HW)
-    assert (square.text, square.blur, square.noise, square.caption) == (
-        whole.text,
-        whole.blur,
-        whole.noise,
-        whole.caption,
-    )
-    torch.testing.assert_close(square.entropy_hw, whole.entropy_hw)
-    assert torch.equal(square.k_hw.float(), whole.k_hw)
+    assert square.words == whole.words and square.words.keys() == {"text", "blur", "noise", "caption"}
+    torch.testing.assert_close(square.maps["entropy"].values_hw, whole.maps["entropy"].values_hw)
+    assert torch.equal(square.maps["k"].values_hw.float(), whole.maps["k"].values_hw)
 
 
 def test_the_name_decides_the_noise_and_dropout_is_off(restorer: Restorer) -> None:
@@ -193,8 +188,8 @@ def test_tiles_draw_noise_of_their_own_whatever_the_batch() -> None:
     photo = torch.full((3, 16, 50), 0.5)
     alone, together = (make(RestoringConfig(batch=batch)).restore_photo(photo, "a") for batch in (1, 8))
     assert (alone.pixels_3HW.int() - together.pixels_3HW.int()).abs().max() <= 1, "convolutions round differently"
-    torch.testing.assert_close(alone.entropy_hw, together.entropy_hw, atol=1e-4, rtol=0)
-    first, second = (alone.entropy_hw[:, start : start + 4] for start in (0, 21))
+    torch.testing.assert_close(alone.maps["entropy"].values_hw, together.maps["entropy"].values_hw, atol=1e-4, rtol=0)
+    first, second = (alone.maps["entropy"].values_hw[:, start : start + 4] for start in (0, 21))
     assert len(alone.tiles) == 4 and not torch.equal(first, second), "equal squares, other noise"
 
 
@@ -233,8 +228,7 @@ from lit_pure.families.pure.sampling.decode import Decoded
 restorer = make(tokenizer=Echo)
 restorer.size = 256
 codes = torch.zeros(8, 32, 32, dtype=torch.long)
-def answer(squares, names, progress, words):
-    restorer.tokenizer.seen_B3HW = squares
+def answer(codes_Bhw, names, progress, given):
     some = codes[: len(names)]
     return Decoded([[] for _ in names], some, some.float(), some, 1, 1, 1.0)
 restorer.answer = answer
@@ -252,38 +246,6 @@ def test_memory_is_bounded_by_the_tile() -> None:
     assert large < 1.1 * small
     float_picture = 4 * 3 * 2800 * 2000  # what twice the area would take at least, if it ever were one of floats
     assert large - small < 0.7 * float_picture
-
-
-def test_bicubic_is_torch_s(restorer: Restorer) -> None:
-    lq = torch.rand(2, 3, 16, 16)
-    expected = torch.nn.functional.interpolate(lq, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
-    assert torch.equal(bicubic(lq, 64), expected)
-
-
-@pytest.mark.parametrize("text_length", [0, 30])
-def test_a_restorer_is_a_folder_or_a_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text_length: int
-) -> None:
-    """Saved, pushed (to a folder that stands in for the hub) and read again, it restores the same."""
-    hub, restorer = tmp_path / "hub", make(text_length=text_length)
-
-    def uploaded(self: object, *, folder_path: str, **_: object) -> None:
-        shutil.copytree(folder_path, hub)
-
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, repo_id, **__: SimpleNamespace(repo_id=repo_id))
-    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", uploaded)
-    monkeypatch.setattr("lit_pure.families.pure.restorer.snapshot_download", lambda *_, **__: str(hub))
-    restorer.save_pretrained(tmp_path / "saved")
-    restorer.push_to_hub("someone/nano")
-    photo = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
-    expected = restorer.restore_photo(photo, "a")
-    for place in (tmp_path / "saved", hub):
-        again = Restorer.from_pretrained(place)
-        assert {path.suffix for path in place.rglob("*") if path.is_file()} == {".safetensors", ".json", ".md"}
-        found = again.restore_photo(photo, "a")
-        assert torch.equal(found.pixels_3HW, expected.pixels_3HW) and found.text == expected.text
-    jacobi = Restorer.from_pretrained(tmp_path / "saved", sampling=SamplingConfig(max_text=5, engine="jacobi"))
-    assert torch.equal(jacobi.restore_photo(photo, "a").pixels_3HW, expected.pixels_3HW)
 
 
 def test_a_folder_that_is_no_restorer_is_named(restorer: Restorer, tmp_path: Path) -> None:

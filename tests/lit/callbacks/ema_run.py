@@ -18,7 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 
-from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.ema import EMA
 
 DECAY, STEPS = 0.8, 6
 
@@ -96,7 +96,7 @@ def trainer(callbacks: list[Callback], **options: Any) -> Trainer:
 
 
 def run(folder: Path, count: int) -> None:
-    module, averaging, notes = Line(), Averaging(DECAY), Notes()
+    module, averaging, notes = Line(), EMA(DECAY), Notes()
     strategy: Any = ModelParallelStrategy(count, 1, process_group_backend="gloo") if count > 1 else "auto"
     fitting = trainer([averaging, notes], devices=count, strategy=strategy)
     fitting.fit(module, data(STEPS), data(1))

@@ -13,7 +13,7 @@ from torch.distributed.checkpoint import filesystem
 
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
 from lit_pure.lit.distributed.loading import fill, tensors
-from lit_pure.lit.distributed.strategies import Folders
+from lit_pure.lit.distributed.strategies import FolderCheckpoints
 from lit_pure.runs import checkpoints
 from tests.lit.distributed.saving_process import Data, Tiny, fit
 
@@ -64,7 +64,7 @@ def steps(folder: Path) -> list[int]:
     return [checkpoint.step for checkpoint in checkpoints.complete(folder)]
 
 
-def test_training_goes_on_while_a_checkpoint_is_written_and_what_is_written_is_of_its_step(
+def test_training_continues_while_a_checkpoint_of_its_own_step_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer waits until another step is done, whose weights are others."""
@@ -86,7 +86,9 @@ def test_training_goes_on_while_a_checkpoint_is_written_and_what_is_written_is_o
     assert not torch.equal(seen[2]["first.weight"], seen[3]["first.weight"])
 
 
-def test_old_ones_go_once_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_checkpoints_are_removed_once_the_new_one_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before: dict[str, list[int]] = {}
     on_opening(monkeypatch, lambda path: before.update({path.parent.name: steps(tmp_path)}))
     found = fit("auto", 1, str(tmp_path), 12, every=1, keep_last=2, keep_best=1)
@@ -98,7 +100,7 @@ def test_old_ones_go_once_the_new_one_is_complete(tmp_path: Path, monkeypatch: p
     assert checkpoints.read(checkpoints.path(tmp_path, best)).score == pytest.approx(scored[best])  # type: ignore[union-attr]
 
 
-def test_what_a_killed_process_left_is_cleared_when_training_begins(tmp_path: Path) -> None:
+def test_half_checkpoints_of_a_killed_process_are_cleared_when_training_begins(tmp_path: Path) -> None:
     left = checkpoints.path(tmp_path, 7)
     left.mkdir(parents=True)
     (left / "__3_0.distcp").write_bytes(bytes(100))
@@ -106,7 +108,7 @@ def test_what_a_killed_process_left_is_cleared_when_training_begins(tmp_path: Pa
     assert found["folders"] == ["step=00000002"]
 
 
-def test_a_failure_is_told_in_a_line_and_the_next_save_may_succeed(
+def test_a_save_that_fails_is_one_warning_and_the_next_one_may_succeed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     straight = fit("auto", 1, str(tmp_path / "straight"), 6)
@@ -118,10 +120,10 @@ def test_a_failure_is_told_in_a_line_and_the_next_save_may_succeed(
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("lit_pure")]
     folder = tmp_path / "full" / "step=00000004"
     assert line.startswith(f"{folder} could not be written (No space left on device: {folder}")
-    assert "step=00000002 stands" in line and "\n" not in line
+    assert "step=00000002 is kept" in line and "\n" not in line
 
 
-def test_the_mark_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mark_of_a_complete_checkpoint_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = checkpoints.Path.replace
 
@@ -135,7 +137,7 @@ def test_the_mark_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [name for name in synced if not name.endswith(".tmp")] == [".metadata", "__0_0.distcp", "training.pt"]
 
 
-def test_what_never_had_a_gradient_has_no_moments_and_what_is_frozen_is_left_out(tmp_path: Path) -> None:
+def test_a_checkpoint_has_no_moments_of_unused_parameters_and_no_frozen_ones(tmp_path: Path) -> None:
     fit("auto", 1, str(tmp_path), 1)
     names = tensors(checkpoints.path(tmp_path, 1)).keys()
     assert {"model.idle.weight", "model.steps_seen", "mean.idle.weight"} <= names
@@ -173,16 +175,16 @@ def test_a_save_now_that_fails_raises(tmp_path: Path, monkeypatch: pytest.Monkey
         if trainer.global_step == 3:
             next(each for each in trainer.callbacks if isinstance(each, Checkpointing)).save_now(trainer)  # type: ignore[attr-defined]
 
-    with pytest.raises(ValueError, match=r"step=00000003 could not be written .*step=00000002 stands"):
+    with pytest.raises(ValueError, match=r"step=00000003 could not be written .*step=00000002 is kept"):
         fit("auto", 1, str(tmp_path), 4, extra=[After(act)])
 
 
-def test_finishing_raises_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finishing_a_save_raises_the_error_that_it_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_opening(monkeypatch, full)
 
     def act(trainer: Trainer, module: LightningModule) -> None:
         strategy = trainer.strategy
-        assert isinstance(strategy, Folders)
+        assert isinstance(strategy, FolderCheckpoints)
         if trainer.global_step == 2:
             strategy.finish_saving()
 
@@ -190,7 +192,7 @@ def test_finishing_raises_what_failed(tmp_path: Path, monkeypatch: pytest.Monkey
         fit("auto", 1, str(tmp_path), 4, extra=[After(act)])
 
 
-def test_a_training_that_breaks_completes_what_is_being_written(
+def test_a_training_that_fails_completes_the_checkpoint_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = threading.Event()
@@ -213,13 +215,13 @@ class Remembers(Callback):
         return {"since": [Path("here")]}
 
 
-def test_a_state_that_cannot_be_held_is_told_with_its_owner(tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_saved_is_named_with_its_owner(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot hold callbacks\.Remembers\.since\.0: it is a PosixPath"):
         fit("auto", 1, str(tmp_path), 2, extra=[Remembers()])
 
 
 @pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata", "training.pt"])
-def test_a_damaged_checkpoint_is_told(tmp_path: Path, name: str) -> None:
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str) -> None:
     fit("auto", 1, str(tmp_path), 1)
     folder = checkpoints.path(tmp_path, 1)
     file = folder / name
@@ -230,11 +232,11 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path, name: str) -> None:
         fit("auto", 1, str(tmp_path / "again"), 2, str(folder))
 
 
-def test_only_complete_ones_are_gone_on_from(tmp_path: Path) -> None:
+def test_training_resumes_from_complete_checkpoints_only(tmp_path: Path) -> None:
     fit("auto", 1, str(tmp_path), 1)
     folder = checkpoints.path(tmp_path, 1)
     (folder / checkpoints.COMPLETE).unlink()
-    with pytest.raises(ValueError, match="is no complete checkpoint"):
+    with pytest.raises(ValueError, match="is not a complete checkpoint"):
         fit("auto", 1, str(tmp_path / "again"), 2, str(folder))
 
 
@@ -249,13 +251,13 @@ class Other(Tiny):
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit("auto", 1, str(tmp_path), 1)
-    monkeypatch.setattr("saving_process.Tiny", lambda *_: Other())
+    monkeypatch.setattr("tests.lit.distributed.saving_process.Tiny", lambda *_: Other())
     monkeypatch.setattr(Other, "configure_optimizers", lambda self: torch.optim.AdamW(self.parameters()))
     with pytest.raises(ValueError, match=r"something else: model: another\.bias is missing; .* and 3 more"):
         fit("auto", 1, str(tmp_path / "again"), 2, str(checkpoints.path(tmp_path, 1)))
 
 
-def test_another_strategy_than_ours_is_refused(tmp_path: Path) -> None:
+def test_checkpointing_refuses_strategies_that_are_not_ours(tmp_path: Path) -> None:
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     callbacks: list[Callback] = [Checkpointing(tmp_path, 1)]
     trainer = Trainer(max_steps=1, accelerator="cpu", enable_checkpointing=False, callbacks=callbacks, **quiet)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
-from lit_pure.lit.callbacks.ema import Averaging
+from lit_pure.lit.callbacks.ema import EMA
 from tests.forks import together
 from tests.lit.callbacks import ema_run as averaging_run
 from tests.lit.callbacks.ema_run import DECAY, STEPS, Line, Notes, data, trainer, weights
@@ -49,7 +49,7 @@ class Left:
 
 
 def test_the_average_has_its_closed_form_and_is_what_is_validated_and_tested() -> None:
-    module, averaging, notes = Line(), Averaging(DECAY), Notes()
+    module, averaging, notes = Line(), EMA(DECAY), Notes()
     fitting = trainer([averaging, notes], val_check_interval=2)
     fitting.fit(module, data(STEPS), data(1))
     assert len(notes.after) == STEPS and len(module.validated) == 3
@@ -68,34 +68,34 @@ def test_the_average_has_its_closed_form_and_is_what_is_validated_and_tested() -
 def test_training_is_the_same_bit_for_bit_with_an_average_and_without() -> None:
     plain, watched = Notes(), Notes()
     trainer([plain], val_check_interval=1).fit(Line(), data(STEPS), data(1))
-    trainer([Averaging(DECAY), watched], val_check_interval=1).fit(Line(), data(STEPS), data(1))
+    trainer([EMA(DECAY), watched], val_check_interval=1).fit(Line(), data(STEPS), data(1))
     assert len(plain.after) == STEPS
     assert all(same(with_it, without) for with_it, without in zip(watched.after, plain.after, strict=True))
 
 
 def test_the_first_step_outweighs_what_was_there_before_it() -> None:
-    averaging, notes = Averaging(0.999), Notes()
+    averaging, notes = EMA(0.999), Notes()
     trainer([averaging, notes], max_steps=1).fit(Line(), data(1))
     assert same(averaging.shards(), notes.after[0])
 
 
-def test_only_optimizer_steps_count() -> None:
-    averaging, notes = Averaging(DECAY), Notes()
+def test_only_optimizer_steps_are_averaged() -> None:
+    averaging, notes = EMA(DECAY), Notes()
     trainer([averaging, notes], max_steps=3, accumulate_grad_batches=4).fit(Line(), data(12))
     assert len(notes.after) == 12 and averaging.state_dict() == {"averaged": 3}
     assert near(averaging.shards(), mean(notes.after[3::4]))
 
 
-def test_a_step_that_was_skipped_is_left_out() -> None:
+def test_a_skipped_step_is_not_averaged() -> None:
     notes = Notes()
-    averaging = Averaging(DECAY, Left(notes))
+    averaging = EMA(DECAY, Left(notes))
     trainer([averaging, notes]).fit(Line(), data(STEPS))
     assert near(averaging.shards(), mean([notes.after[0], *notes.after[2:]]))
     assert not near(averaging.shards(), mean(notes.after))
 
 
-def test_a_failed_validation_leaves_the_weights() -> None:
-    module, averaging, notes = Line(), Averaging(DECAY), Notes()
+def test_a_failed_validation_puts_the_weights_back() -> None:
+    module, averaging, notes = Line(), EMA(DECAY), Notes()
     module.fails = True
     with pytest.raises(ValueError, match="no validation"):
         trainer([averaging, notes], val_check_interval=3).fit(module, data(STEPS), data(1))
@@ -103,22 +103,22 @@ def test_a_failed_validation_leaves_the_weights() -> None:
     assert same(weights(module), notes.after[-1]) and near(averaging.shards(), mean(notes.after))
 
 
-def test_a_validation_before_any_training_sees_the_weights() -> None:
-    module, averaging = Line(), Averaging(DECAY)
+def test_a_validation_before_any_training_sees_the_weights_and_no_average() -> None:
+    module, averaging = Line(), EMA(DECAY)
     before = weights(module)
     trainer([averaging]).validate(module, data(1), verbose=False)
     assert same(module.validated[0], before)
 
 
-def test_what_goes_on_ends_as_what_never_stopped() -> None:
+def test_a_resumed_average_ends_as_one_that_never_stopped() -> None:
     """Bit for bit, with what a checkpoint holds: module, optimizer (Lightning's own file), average and count."""
-    whole, notes = Averaging(DECAY), Notes()
+    whole, notes = EMA(DECAY), Notes()
     trainer([whole, notes]).fit(Line(), data(STEPS))
-    module, first = Line(), Averaging(DECAY)
+    module, first = Line(), EMA(DECAY)
     half = trainer([first], max_steps=3)
     half.fit(module, data(STEPS))
     kept = copy.deepcopy((first.shards(), first.state_dict(), module.state_dict(), half.optimizers[0].state_dict()))
-    module, second = Line(), Averaging(DECAY)
+    module, second = Line(), EMA(DECAY)
 
     class Resumes(Notes):
         def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # where our strategies load
@@ -137,7 +137,7 @@ def test_what_goes_on_ends_as_what_never_stopped() -> None:
 def test_averages_of_bfloat16_are_refused() -> None:
     """0.999 of a bfloat16 number and 0.001 of its neighbour is the number itself."""
     with pytest.raises(ValueError, match="bf16-mixed"):
-        trainer([Averaging(DECAY)], precision="bf16-true").fit(Line(), data(STEPS))
+        trainer([EMA(DECAY)], precision="bf16-true").fit(Line(), data(STEPS))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def tensors(found: dict[str, Any]) -> Weights:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_two_processes_average_their_pieces(runs: dict[int, Any], count: int) -> None:
+def test_two_sharded_processes_average_their_own_pieces(runs: dict[int, Any], count: int) -> None:
     """FSDP2: pieces stay pieces, the whole is the closed form, and so is what is validated."""
     found = runs[count]
     after = [tensors(step) for step in found["after"]]

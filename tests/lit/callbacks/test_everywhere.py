@@ -13,14 +13,17 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Callback
+from lightning.pytorch.trainer import call
 
 from lit_pure.images.io import read_bytes
+from lit_pure.lit.callbacks.ema import EMA
 from lit_pure.lit.callbacks.loss_history import LossHistory
 from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
-from lit_pure.lit.callbacks.progress_bar import Progress
+from lit_pure.lit.callbacks.progress_bar import TrainingBar
 from lit_pure.lit.callbacks.provenance import Provenance
-from lit_pure.lit.callbacks.save_pictures import KeepPictures
+from lit_pure.lit.callbacks.save_pictures import SavePictures
+from lit_pure.lit.callbacks.skip_nonfinite import SkipNonFinite
 from lit_pure.lit.callbacks.throughput import Throughput
 from tests.forks import FORKS
 from tests.lit.callbacks.foreign import Brightener, Plain, loader, loggers, plain_loader, trainer
@@ -38,13 +41,13 @@ SOURCES = {"lq": "low", "hq": "high"}
 def made(name: str, folder: Path) -> Callback:
     callbacks: dict[str, Any] = {
         "history": LossHistory,
-        "progress": Progress,
+        "progress": TrainingBar,
         "throughput": lambda: Throughput(peak_flops=1e12),
         "provenance": Provenance,
         "grid": ImageGrid,
         "entropy": EntropyMap,
         "text": TextSamples,
-        "kept": lambda: KeepPictures(folder / "images", keep=3, sources=SOURCES),
+        "kept": lambda: SavePictures(folder / "images", keep=3, sources=SOURCES),
         "metrics": lambda: RestorationMetrics(["psnr"]),
     }
     callback: Callback = callbacks[name]()
@@ -63,12 +66,12 @@ def fit_and_test(folder: Path, names: list[str], **changes: Any) -> list[Callbac
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_each_works_alone(name: str, tmp_path: Path) -> None:
+def test_each_callback_works_alone_in_a_foreign_module(name: str, tmp_path: Path) -> None:
     fit_and_test(tmp_path, [name])
 
 
 @pytest.mark.parametrize("changes", ["board", "csv", "none", "dev"])
-def test_all_work_together_with_any_logger(changes: str, tmp_path: Path) -> None:
+def test_all_callbacks_work_together_with_any_logger(changes: str, tmp_path: Path) -> None:
     chosen: dict[str, dict[str, Any]] = {
         "board": {"logger": loggers(tmp_path)[0]},
         "csv": {"logger": loggers(tmp_path)[1]},
@@ -83,14 +86,14 @@ def test_all_work_together_with_any_logger(changes: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["grid", "entropy", "text", "kept", "metrics"])
-def test_a_module_that_keeps_nothing_is_refused_before_it_trains(name: str, tmp_path: Path) -> None:
+def test_a_module_that_keeps_no_pictures_is_refused_before_it_trains(name: str, tmp_path: Path) -> None:
     kept = {"text": "answers", "entropy": "entropy_Bhw and shown"}.get(name, "shown")
     callback = made(name, tmp_path)
     with pytest.raises(TypeError, match=f"{type(callback).__name__} needs Plain to keep {kept}: set .* in __init__"):
         trainer(tmp_path, [callback]).fit(Plain(), plain_loader())
 
 
-def test_the_others_leave_such_a_module_alone(tmp_path: Path) -> None:
+def test_callbacks_that_need_no_pictures_take_any_module(tmp_path: Path) -> None:
     callbacks = [made(name, tmp_path) for name in ("history", "throughput", "provenance")]
     trainer(tmp_path, callbacks).fit(Plain(), plain_loader())
     history, throughput, _ = callbacks
@@ -116,7 +119,7 @@ def unnumbered(folder: Path, rank: int, world: int, port: int) -> list[float]:
     torch.set_num_threads(1)
     grey = (torch.arange(7) * 41 / 255)[:, None, None, None].expand(7, 3, 32, 32)  # the last is cut off at white
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(grey), batch_size=2)
-    callbacks = [RestorationMetrics(["psnr"]), KeepPictures(folder / "images")]
+    callbacks = [RestorationMetrics(["psnr"]), SavePictures(folder / "images")]
     try:
         house = trainer(folder, [*callbacks], devices=world, strategy="ddp", logger=False)
         house.test(Unnumbered(), data, verbose=False)
@@ -178,3 +181,13 @@ def test_two_processes_leave_what_one_leaves(tmp_path: Path) -> None:
     assert list(images) == list(images_of_two) and len(images) == 7 + 3 + 3 * 4
     assert all((read_bytes(path) == read_bytes(images_of_two[name])).all() for name, path in images.items())
     assert len(list((tmp_path / "two").rglob("provenance.json"))) == 1
+
+
+def test_checkpoints_older_than_the_names_of_the_classes_are_read(tmp_path: Path) -> None:
+    average, skipping = EMA(0.9), SkipNonFinite(tmp_path, limit=3)
+    house = trainer(tmp_path, [average, skipping], logger=False)
+    stored = {"callbacks": {"Averaging": {"averaged": 7}, "Guard": {"in_a_row": 2}}}
+    call._call_callbacks_load_state_dict(house, stored)
+    assert (average.state_dict(), skipping.state_dict()) == ({"averaged": 7}, {"in_a_row": 2})
+    saved = call._call_callbacks_state_dict(house)
+    assert {key: saved[key] for key in stored["callbacks"]} == stored["callbacks"]

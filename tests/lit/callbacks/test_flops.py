@@ -15,7 +15,7 @@ from tests.lit.callbacks.foreign import trainer
 
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 64), (2, 512), (3, 200)])
-def test_the_formula_is_what_torch_counts(rows: int, length: int) -> None:
+def test_training_flops_by_formula_are_what_torch_counts(rows: int, length: int) -> None:
     torch.manual_seed(0)
     backbone = NextTokenBackbone(BackboneConfig(width=128, layers=3, heads=4, ffn=344, dropout=0.0), 500)
     ids, labels = torch.randint(500, (rows, length)), rows * length // 2
@@ -31,17 +31,17 @@ def test_the_formula_is_what_torch_counts(rows: int, length: int) -> None:
     assert told == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
-def test_rows_are_contexts_of_their_own() -> None:
+def test_attention_flops_are_counted_within_each_row() -> None:
     assert transformer_training(10, [3, 5], 2, 4) == (3 + 5) * 60 + 12 * 2 * 4 * (9 + 25)
 
 
-def test_the_peak_of_a_processor_is_unknown(tmp_path: Any) -> None:
+def test_the_peak_flops_of_a_cpu_are_unknown(tmp_path: Any) -> None:
     for precision in ("32-true", "bf16-mixed", "16-true", "64-true"):
         assert peak_of(trainer(tmp_path, [], precision=precision)) == 0
 
 
 @pytest.mark.parametrize(("precision", "peak"), [("32-true", 19.5e12), ("bf16-mixed", 312e12), ("16-true", 312e12)])
-def test_that_of_an_a100_is_its_data_sheets(
+def test_the_peak_flops_of_an_a100_are_those_of_its_data_sheet(
     precision: str, peak: float, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NVIDIA's data sheet of the A100: 19.5 TFLOP/s in float32, 312 with 16 bits on tensor cores, dense."""
@@ -52,7 +52,7 @@ def test_that_of_an_a100_is_its_data_sheets(
     assert peak_of(house) == peak
 
 
-def test_that_of_an_h200_is_dense_and_nothing_is_known_of_other_numbers(
+def test_the_peak_flops_of_an_h200_are_dense_and_those_of_other_precisions_unknown(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NVIDIA's data sheet of the H200: 1,979 TFLOP/s in bfloat16 with sparsity, so half of that without."""

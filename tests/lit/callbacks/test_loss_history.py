@@ -22,25 +22,25 @@ def history(losses: list[float]) -> LossHistory:
     return made
 
 
-def test_first_and_last_are_means_over_ten_batches_and_memory_is_bounded() -> None:
+def test_first_and_last_loss_are_means_over_ten_batches_in_bounded_memory() -> None:
     made = history([float(batch) for batch in range(30)])
     row = made.row()
     assert len(made.first) == len(made.last) == 10
     assert (row["train/loss_first"], row["train/loss_last"], row["steps"]) == (4.5, 24.5, 15)
 
 
-def test_a_short_training_uses_what_there_is_and_none_leaves_no_figure() -> None:
+def test_the_losses_of_a_short_training_are_means_over_all_batches_and_no_batch_gives_no_figure() -> None:
     assert history([2.0, 4.0]).row()["train/loss_first"] == pytest.approx(3.0)
     assert LossHistory().row() == {}
 
 
-def test_steps_that_were_left_out_do_not_count() -> None:
+def test_skipped_steps_do_not_count_in_the_loss_history() -> None:
     row = history([2.0, float("nan"), float("inf"), 4.0]).row()
     assert row["train/loss_first"] == row["train/loss_last"] == 3.0
 
 
 @pytest.mark.parametrize("outputs", [None, {}, {"loss": None}])
-def test_steps_without_loss_are_passed_over(outputs: Any) -> None:
+def test_steps_without_a_loss_do_not_count_in_the_loss_history(outputs: Any) -> None:
     made = history([2.0])
     made.on_train_batch_end(None, None, outputs, None, 1)  # type: ignore[arg-type]
     assert made.row()["train/loss_last"] == 2

@@ -13,7 +13,7 @@ from lit_pure.images.io import read_bytes, to_bytes
 from lit_pure.lit import scoring
 from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid
-from lit_pure.lit.callbacks.save_pictures import KeepPictures
+from lit_pure.lit.callbacks.save_pictures import SavePictures
 from lit_pure.lit.scoring import Scorers
 from lit_pure.metrics.files import MissingWeights, path_of
 from lit_pure.metrics.score import Scorer
@@ -92,12 +92,12 @@ def test_a_picture_that_is_not_finite_is_named_and_costs_nothing_else(
             super()._look(batch)
             self.shown["restored"][batch["index"] == 1, 0, 0, 0] = float("nan")
 
-    callbacks = [RestorationMetrics(["psnr"]), ImageGrid(), EntropyMap(), KeepPictures(tmp_path / "images")]
+    callbacks = [RestorationMetrics(["psnr"]), ImageGrid(), EntropyMap(), SavePictures(tmp_path / "images")]
     trainer(tmp_path, callbacks).test(Broken(), loader(3), verbose=False)
     expected = pytest.approx((psnr(0) + psnr(2)) / 2, abs=1e-3)
     assert list(column(tmp_path, "test/0/psnr").values()) == [expected]
     assert "picture 1 of a batch of test/0 is not counted: 1 of 3072 pixel values are NaN or infinite" in caplog.text
-    assert "photo1, restored: pixel values that are NaN or infinite are kept as black" in caplog.text
+    assert "photo1, restored: NaN and infinite pixel values are written as black" in caplog.text
     left = read_bytes(tmp_path / "images" / "0" / "restored" / "photo1.png")
     assert left[0, 0, 0] == 0 and left[0, 0, 1] > 0
 
@@ -115,21 +115,21 @@ def test_ready_networks_are_used_and_leave_the_device_between_validations(
     assert moved == [(metric._scorer, here), (metric._scorer, here), (metric._scorer, "cpu")], "two pictures, then away"
 
 
-def test_it_scores_so_often_and_no_oftener(tmp_path: Path) -> None:
+def test_validations_are_scored_every_given_number_of_steps(tmp_path: Path) -> None:
     house = trainer(tmp_path, [RestorationMetrics(["psnr"], every=4)], max_epochs=7)
     house.fit(Brightener(), loader(4), loader(2))  # two steps an epoch
     assert list(column(tmp_path, "val/psnr")) == [1, 5, 9, 13]
 
 
 @pytest.mark.parametrize(("stages", "keys"), [(["val"], {"val/psnr"}), (["test"], {"test/0/psnr"})])
-def test_stages_can_be_left_to_others(stages: list[str], keys: set[str], tmp_path: Path) -> None:
+def test_metrics_are_computed_in_the_given_stages_only(stages: list[str], keys: set[str], tmp_path: Path) -> None:
     house, module = trainer(tmp_path, [RestorationMetrics(["psnr"], stages=stages)]), Brightener()
     house.fit(module, loader(2), loader(2))
     house.test(module, loader(2), verbose=False)
     assert {key for key in ("val/psnr", "test/0/psnr") if column(tmp_path, key)} == keys
 
 
-def test_without_truth_and_of_stand_ins_there_is_no_psnr(tmp_path: Path) -> None:
+def test_pictures_without_truth_and_stand_ins_have_no_psnr(tmp_path: Path) -> None:
     house, module = trainer(tmp_path / "a", [RestorationMetrics(["psnr"])]), Brightener(truth=False)
     house.fit(module, loader(2), loader(2))
     assert not column(tmp_path / "a", "val/psnr")
@@ -171,12 +171,12 @@ def test_a_training_sees_nothing_of_what_a_metric_draws(tmp_path: Path, monkeypa
     assert torch.equal(alone, scored)
 
 
-def test_what_cannot_be_scored_is_refused_before_anything_is_trained(
+def test_metrics_that_cannot_score_are_refused_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match="did you mean psnr"):
         RestorationMetrics(["psrn"])
-    with pytest.raises(ValueError, match="fid has no score for a single picture"):
+    with pytest.raises(ValueError, match="fid does not score single pictures"):
         RestorationMetrics(["psnr", "fid"])
     with pytest.raises(ValueError, match="every = 0"):
         RestorationMetrics(["psnr"], every=0)

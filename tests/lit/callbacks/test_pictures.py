@@ -49,7 +49,7 @@ def test_the_grid_is_what_the_module_kept_last(shown: tuple[Path, Brightener]) -
     assert int((found.int() - expected.int()).abs().max()) <= 1  # TensorBoard cuts where we round
 
 
-def test_answers_are_a_table_whatever_they_contain(shown: tuple[Path, Brightener]) -> None:
+def test_answer_texts_are_a_markdown_table_whatever_they_contain(shown: tuple[Path, Brightener]) -> None:
     (event,) = events(shown[0]).Tensors("test_1/answers/text_summary")
     lines = event.tensor_proto.string_val[0].decode().splitlines()
     assert lines == [
@@ -61,7 +61,7 @@ def test_answers_are_a_table_whatever_they_contain(shown: tuple[Path, Brightener
     assert markdown([]) == "" and markdown([{"a": "two\nlines"}]).splitlines()[-1] == "| two lines |"
 
 
-def test_of_a_large_set_only_the_first_batches_are_shown(tmp_path: Path) -> None:
+def test_only_the_first_batches_of_a_large_test_set_are_shown(tmp_path: Path) -> None:
     house = trainer(tmp_path, [ImageGrid(keep=3), EntropyMap(keep=3), TextSamples(keep=3)])
     house.test(Brightener(), loader(7), verbose=False)
     told = events(tmp_path)
@@ -70,7 +70,7 @@ def test_of_a_large_set_only_the_first_batches_are_shown(tmp_path: Path) -> None
     assert [event.step for event in told.Tensors("test_0/answers/text_summary")] == [0, 1]
 
 
-def test_nothing_kept_is_nothing_shown(tmp_path: Path) -> None:
+def test_a_module_without_pictures_shows_nothing(tmp_path: Path) -> None:
     module = Brightener()
     module._look = lambda batch: None  # type: ignore[method-assign]
     house = trainer(tmp_path, [ImageGrid(), EntropyMap(), TextSamples()])

@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from lit_pure.lit.callbacks.progress_bar import Progress
+from lit_pure.lit.callbacks.progress_bar import TrainingBar
 
 
 @pytest.mark.parametrize(
     ("max_steps", "batches", "total"), [(30, math.inf, 120), (30, 7, 7), (-1, 7, 7)], ids=["stream", "epochs", "epoch"]
 )
-def test_the_bar_shows_the_whole_training_where_there_are_no_epochs(
+def test_the_progress_bar_shows_the_whole_training_where_there_are_no_epochs(
     max_steps: int, batches: float, total: float
 ) -> None:
-    bar = Progress()
+    bar = TrainingBar()
     bar._trainer = SimpleNamespace(  # type: ignore[assignment]
         max_steps=max_steps, max_epochs=5, accumulate_grad_batches=4, num_training_batches=batches
     )

@@ -14,7 +14,7 @@ from tests.lit.callbacks.foreign import Brightener, events, loader, trainer
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
-def test_a_foreign_project_is_told_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_in_another_project_describes_that_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
@@ -34,7 +34,7 @@ def test_a_foreign_project_is_told_of_itself(tmp_path: Path, monkeypatch: pytest
     assert {"| command | train.py --width 8 |", f"| git.commit | {commit} |"} <= set(lines)
 
 
-def test_it_is_told_once_at_fit_or_test(tmp_path: Path) -> None:
+def test_provenance_is_logged_once_at_fit_or_test(tmp_path: Path) -> None:
     house, module = trainer(tmp_path, [Provenance({"why": "a test"}, tmp_path / "here")]), Brightener()
     house.test(module, loader(2), verbose=False)
     house.fit(module, loader(2))

@@ -101,7 +101,7 @@ class Telling(Model):
         return super().training_step(batch, batch_idx)
 
 
-def test_shares_are_those_of_the_clock_and_validation_is_no_waiting(clock: Clock, tmp_path: Path) -> None:
+def test_shares_of_time_are_those_of_the_clock_and_validation_is_no_waiting(clock: Clock, tmp_path: Path) -> None:
     speed = Throughput()
     saved = ModelCheckpoint(tmp_path, every_n_train_steps=4)
     house = trainer(tmp_path, [speed, saved], max_epochs=2, val_check_interval=3, enable_checkpointing=True)
@@ -112,7 +112,7 @@ def test_shares_are_those_of_the_clock_and_validation_is_no_waiting(clock: Clock
     assert speed.steps == 6
 
 
-def test_what_a_module_tells_becomes_rates_and_a_share_of_the_peak(clock: Clock, tmp_path: Path) -> None:
+def test_counts_that_a_module_reports_become_rates_and_a_share_of_the_peak(clock: Clock, tmp_path: Path) -> None:
     speed = Throughput(peak_flops=200.0)
     house = trainer(tmp_path, [speed], limit_val_batches=0)
     house.fit(Telling(clock), Data(clock))
@@ -123,7 +123,7 @@ def test_what_a_module_tells_becomes_rates_and_a_share_of_the_peak(clock: Clock,
     assert {name: float(house.callback_metrics[f"train/{name}"]) for name in expected} == pytest.approx(expected)
 
 
-def test_it_logs_when_the_trainer_does_and_sums_up_in_any_case(clock: Clock, tmp_path: Path) -> None:
+def test_throughput_logs_when_the_trainer_does_and_sums_up_in_any_case(clock: Clock, tmp_path: Path) -> None:
     speed = Throughput()
     house = trainer(tmp_path, [speed], limit_val_batches=0, log_every_n_steps=4)
     house.fit(Telling(clock), Data(clock))
@@ -141,7 +141,7 @@ def test_no_row_is_lost_at_the_end_of_an_epoch_of_steps_of_several_batches(tmp_p
     assert logged == list(range(4, 3 * 18, 5))
 
 
-def test_flops_that_nobody_tells_are_counted_in_the_first_step(clock: Clock, tmp_path: Path) -> None:
+def test_flops_that_no_module_reports_are_counted_in_the_first_step(clock: Clock, tmp_path: Path) -> None:
     """A layer of 8 x 16 on 4 rows: 2 x 4 x 8 x 16 forward, as many for the weight's gradient; 5 s a step."""
 
     class Timed(Plain):
@@ -155,7 +155,7 @@ def test_flops_that_nobody_tells_are_counted_in_the_first_step(clock: Clock, tmp
     assert "train/mfu" not in unknown.row(), "nobody knows what a processor could do"
 
 
-def test_a_step_that_fails_leaves_no_counter_running(tmp_path: Path) -> None:
+def test_a_step_that_fails_leaves_no_flop_counter_running(tmp_path: Path) -> None:
     class Failing(Plain):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             raise RuntimeError("no")
@@ -167,7 +167,7 @@ def test_a_step_that_fails_leaves_no_counter_running(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_compiled_modules_are_counted_too(tmp_path: Path) -> None:
+def test_flops_of_compiled_modules_are_counted_too(tmp_path: Path) -> None:
     module, speed = Plain(), Throughput(peak_flops=1e12)
     module.layer = torch.compile(module.layer, backend="aot_eager")  # type: ignore[assignment]
     trainer(tmp_path, [speed]).fit(module, plain_loader())
@@ -189,7 +189,7 @@ def test_the_batch_size_is_that_of_the_first_tensor(batch: Any, length: int) -> 
     assert first_length(batch) == length
 
 
-def test_without_a_training_there_is_nothing_to_tell(tmp_path: Path) -> None:
+def test_without_training_there_is_no_throughput_to_report(tmp_path: Path) -> None:
     assert Throughput().row() == {}
     speed = Throughput()
     trainer(tmp_path, [speed], fast_dev_run=True).fit(Plain(), plain_loader())

@@ -25,7 +25,7 @@ from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import IGNORE, Assembler
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.lit.data import Batch
-from lit_pure.lit.distributed.sharding import full_state, processes, whole
+from lit_pure.lit.distributed.sharding import full_state, gathered, world_size
 from lit_pure.lit.pure import ARModule
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.vq import VQTokenizer
@@ -116,7 +116,7 @@ def muted(batch: Callable[..., tuple[Tensor, Tensor]], samples: Any, bare: Any) 
     """A batch in which every second sample of all processes is without labels."""
     ids_BT, labels_BT = batch(samples, bare)
     rank = distributed.get_rank() if distributed.is_initialized() else 0
-    labels_BT[(torch.arange(len(labels_BT)) * processes() + rank) % 2 == 1] = IGNORE
+    labels_BT[(torch.arange(len(labels_BT)) * world_size() + rank) % 2 == 1] = IGNORE
     return ids_BT, labels_BT
 
 
@@ -124,7 +124,7 @@ def restored(made: ARModule) -> tuple[Tensor, Tensor]:
     """What becomes of a picture that is in no set, and the entropies that its codes were drawn with."""
     lq_B3hw = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(99))
     found = made.restorer.restore(lq_B3hw, ["another"])[0]
-    return found.image_3HW, found.entropy_hw
+    return found.image_3HW, found.maps["entropy"].values_hw
 
 
 class Watch(Callback):
@@ -193,7 +193,7 @@ def train(plan: Plan, rank: int, world: int) -> dict[str, Any]:
     )  # fmt: skip
     trainer.fit(made, *loaders)
     pieces = [item.to_local().numel() for item in made.backbone.parameters() if isinstance(item, DTensor)]
-    with whole(made.backbone):
+    with gathered(made.backbone):
         watch.seen["after"] = restored(made)
     after: dict[str, Any] = {
         "keys": [keys, list(made.state_dict())],
@@ -218,7 +218,7 @@ def main(folder: Path) -> None:
     distributed.init_process_group("gloo")
     rank = distributed.get_rank()
     for name, plan in PLANS.items():
-        torch.save(train(plan, rank, processes()), folder / f"{name}_{rank}.pt")
+        torch.save(train(plan, rank, world_size()), folder / f"{name}_{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""Who is lost, and where it was; each process is played by one end of a connection."""
+"""Which process is lost, and where it was; each process is played by one end of a connection."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
+from multiprocessing.connection import Client, Connection
 
 import pytest
 
 from lit_pure.lit.distributed import liveness
-from lit_pure.lit.distributed.liveness import Hub, Member, Verdict
+from lit_pure.lit.distributed.liveness import Failure, Hub, Member
 
 SOON = 20.0
-"""A verdict that has not come by then will not come [s]."""
+"""A failure that is not known by then will not come [s]."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,21 +23,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Wired:
-    """A hub with its members, who came by the same places."""
+    """A hub with its members, which have come to the same place."""
 
     def __init__(self, world: int, timeout: float = 1000.0) -> None:
-        self.taken: list[Verdict] = []
-        self.hub = Hub("127.0.0.1", world, timeout, self.taken.append)
+        self.failures: list[Failure] = []
+        self.hub = Hub("127.0.0.1", world, timeout, self.failures.append)
         self.members = [
             Member(("127.0.0.1", self.hub.port), self.hub.key, rank, lambda _: None) for rank in range(1, world)
         ]
-        self.until(lambda: len(self.hub._others) == world - 1)  # before that, it tells them nothing
+        self.until(lambda: len(self.hub._connections) == world - 1)  # before that, it sends them nothing
         for end in (self.hub, *self.members):
             end.note("after step 7, in the forward pass")
-        self.until(lambda: all(place.moves == 1 for place in self.hub._places))
+        self.until(lambda: all(state.moves == 1 for state in self.hub._states))
 
     def until(self, seen: Callable[[], bool]) -> None:
-        """Lines arrive on other threads."""
+        """Messages arrive on other threads."""
         for _ in range(int(SOON / 0.01)):
             if seen():
                 return
@@ -44,74 +46,96 @@ class Wired:
 
     def cut(self, rank: int) -> None:
         """As the system does for a process that is killed."""
-        self.members[rank - 1]._socket.shutdown(socket.SHUT_RDWR)
+        shut_down(self.members[rank - 1]._connection)
 
-    def verdict(self) -> Verdict | None:
-        return self.hub.verdict(SOON)
+    def failure(self) -> Failure | None:
+        return self.hub.wait_for_failure(SOON)
 
 
-def test_who_is_cut_off_died_and_all_others_hear_of_it() -> None:
+def shut_down(connection: Connection) -> None:
+    with closing(socket.socket(fileno=os.dup(connection.fileno()))) as opened:
+        opened.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_process_that_is_cut_off_died_and_all_others_learn_of_it() -> None:
     wired = Wired(4)
     wired.cut(2)
-    verdict = Verdict("process 2 (after step 7, in the forward pass) died", 0)
-    assert wired.verdict() == verdict and wired.taken == [verdict]
-    assert [wired.members[rank - 1].verdict(SOON) for rank in (1, 3)] == [verdict] * 2
+    failure = Failure("process 2 (after step 7, in the forward pass) died", 0)
+    assert wired.failure() == failure and wired.failures == [failure]
+    assert [wired.members[rank - 1].wait_for_failure(SOON) for rank in (1, 3)] == [failure] * 2
 
 
-def test_who_failed_says_why_before_it_goes() -> None:
+def test_a_process_that_failed_says_why_before_it_goes() -> None:
     wired = Wired(3)
-    wired.members[0].fail("ValueError: no")
+    wired.members[0].report_failure("ValueError: no")
     wired.cut(1)
-    assert wired.verdict() == Verdict("process 1 (after step 7, in the forward pass) failed: ValueError: no", 0)
+    assert wired.failure() == Failure("process 1 (after step 7, in the forward pass) failed: ValueError: no", 0)
 
 
-def test_who_does_not_notice_that_others_are_stuck_hangs_itself() -> None:
+def test_a_process_that_does_not_notice_that_others_are_stuck_hangs_itself() -> None:
     wired = Wired(4)
-    wired.hub.stick()
-    wired.members[2].stick()
-    verdict = wired.verdict()
-    assert verdict == Verdict("processes 1, 2 (after step 7, in the forward pass) did not answer", 0)
+    wired.hub.report_stuck()
+    wired.members[2].report_stuck()
+    assert wired.failure() == Failure("processes 1, 2 (after step 7, in the forward pass) did not answer", 0)
 
 
-def test_where_all_are_stuck_nobody_is_to_blame() -> None:
+def test_where_all_are_stuck_none_is_named() -> None:
     wired = Wired(2)
-    wired.hub.stick()
-    wired.members[0].stick()
-    assert wired.verdict() == Verdict("the processes lost each other", 0)
+    wired.hub.report_stuck()
+    wired.members[0].report_stuck()
+    assert wired.failure() == Failure("the processes lost each other", 0)
 
 
-def test_where_nobody_moves_those_behind_are_named() -> None:
+def test_where_no_process_moves_those_behind_are_named() -> None:
     wired = Wired(3, timeout=2.0)
     for end in (wired.hub, wired.members[1]):
         end.note("after step 7, in the backward pass")
-    verdict = wired.verdict()
-    assert verdict == Verdict("process 1 (after step 7, in the forward pass) did not move for 2 s", 0)
+    assert wired.failure() == Failure("process 1 (after step 7, in the forward pass) did not move for 2 s", 0)
 
 
-def test_the_first_process_is_missed_too() -> None:
+def test_the_death_of_the_first_process_is_noticed_too() -> None:
     wired = Wired(2)
-    ((_, file),) = wired.hub._others.items()
-    with ExitStack() as closing:
-        closing.callback(wired.hub._server.shutdown)
-        file._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
-    assert wired.members[0].verdict(SOON) == Verdict("process 0 (after step 7, in the forward pass) died", 1)
+    (connection,) = wired.hub._connections.values()
+    shut_down(connection)
+    failure = Failure("process 0 (after step 7, in the forward pass) died", 1)
+    assert wired.members[0].wait_for_failure(SOON) == failure
 
 
-def test_who_is_done_may_go() -> None:
+def test_a_process_that_is_done_may_close_its_connection() -> None:
     wired = Wired(3, timeout=0.2)
-    for end in (wired.hub, *wired.members):
+    for end in wired.members:
         end.leave()
-    wired.until(lambda: all(place.left for place in wired.hub._places))
+    wired.until(lambda: all(state.left for state in wired.hub._states[1:]))
     wired.cut(1)
     wired.cut(2)
-    wired.until(lambda: sum(place.gone for place in wired.hub._places) == 2)
-    assert wired.hub.verdict(0.3) is None and not wired.taken
+    wired.until(lambda: sum(state.gone for state in wired.hub._states) == 2)
+    assert wired.hub.wait_for_failure(0.3) is None and not wired.failures
+    wired.hub.leave()
 
 
-def test_a_stranger_is_not_listened_to() -> None:
+def test_a_stranger_is_refused_and_keeps_no_process_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "HANDSHAKE", 0.2)
+    failures: list[Failure] = []
+    hub = Hub("127.0.0.1", 2, 1000.0, failures.append)
+    address = ("127.0.0.1", hub.port)
+    with Client(address), socket.create_connection(address) as wordy:  # the first one says nothing
+        wordy.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(OSError, match="refused"):
+            Member(address, b"guessed", 1, failures.append)
+        member = Member(address, hub.key, 1, failures.append)
+        member.note("after step 7, in the forward pass")
+        member.report_failure("ValueError: no")
+        failure = Failure("process 1 (after step 7, in the forward pass) failed: ValueError: no", 0)
+        assert hub.wait_for_failure(SOON) == failure
+
+
+def test_no_more_connections_are_accepted_than_there_are_processes() -> None:
     wired = Wired(2)
-    with pytest.raises(AssertionError, match="never"):
-        stranger = Member(("127.0.0.1", wired.hub.port), "guessed", 1, lambda _: None)
-        stranger.fail("nonsense")
-        wired.hub.verdict(0.3)
-        assert wired.hub.verdict(0) is not None, "it never came"
+    wired.until(lambda: not listens(wired.hub.port))
+    wired.cut(1)
+    assert wired.failure() == Failure("process 1 (after step 7, in the forward pass) died", 0)
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0

@@ -7,7 +7,7 @@ import pytest
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.training import TrainerConfig
-from lit_pure.lit.distributed.processes import TOLD, agreed, started_together
+from lit_pure.lit.distributed.processes import DECISIONS, agree_on, count_launched
 from tests.forks import forked, ranks
 
 CONFIG = TrainerConfig(timeout=60.0)
@@ -23,10 +23,10 @@ def asks() -> None:
     def fails() -> dict[str, str]:
         raise ConfigError("no such run")
 
-    assert started_together() == 2
-    print(agreed("run", CONFIG, decide)["folder"])
+    assert count_launched() == 2
+    print(agree_on("run", CONFIG, decide)["folder"])
     with pytest.raises(ConfigError, match="no such run"):
-        agreed("again", CONFIG, fails)
+        agree_on("again", CONFIG, fails)
 
 
 def test_processes_that_torchrun_starts_take_what_the_first_decides_and_its_mistakes() -> None:
@@ -34,18 +34,18 @@ def test_processes_that_torchrun_starts_take_what_the_first_decides_and_its_mist
     assert statuses == [0, 0] and [words.strip() for words in said] == ["that of the first"] * 2, said
 
 
-def test_one_that_starts_others_tells_them_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TOLD, json.dumps({"need": {"folder": "a"}}))
+def test_a_process_that_starts_others_passes_decisions_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DECISIONS, json.dumps({"need": {"folder": "a"}}))
     for name in ("LOCAL_RANK", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert agreed("run", CONFIG, lambda: {"folder": "b"}) == {"folder": "b"}
+    assert agree_on("run", CONFIG, lambda: {"folder": "b"}) == {"folder": "b"}
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert agreed("run", CONFIG, lambda: {"folder": "c"}) == {"folder": "b"}
-    assert agreed("need", CONFIG, lambda: {"folder": "c"}) == {"folder": "a"}
+    assert agree_on("run", CONFIG, lambda: {"folder": "c"}) == {"folder": "b"}
+    assert agree_on("need", CONFIG, lambda: {"folder": "c"}) == {"folder": "a"}
 
 
 def test_a_second_machine_that_was_started_by_hand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(TOLD, raising=False)
+    monkeypatch.delenv(DECISIONS, raising=False)
     monkeypatch.setenv("NODE_RANK", "1")
     with pytest.raises(ConfigError, match="torchrun or SLURM"):
-        agreed("run", CONFIG, lambda: {})
+        agree_on("run", CONFIG, lambda: {})

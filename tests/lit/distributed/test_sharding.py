@@ -71,14 +71,14 @@ def test_two_processes_find_the_losses_and_weights_of_one(on_two: Load, name: st
         assert torch.allclose(item, expected["state"][key], atol=1e-4), key
 
 
-def test_norms_are_clipped_in_these_trainings() -> None:
+def test_gradients_of_these_trainings_are_large_enough_to_be_clipped() -> None:
     made = module(Plan("auto"))
     loss, _, _ = made._loss(collate([Pictures()[0, index] for index in range(4)]), [False] * 4)
     loss.backward()
     assert float(torch.nn.utils.get_total_norm([item.grad for item in made.parameters() if item.grad is not None])) > 1
 
 
-def test_each_process_holds_half(on_two: Load) -> None:
+def test_each_of_two_processes_holds_half_of_the_backbone(on_two: Load) -> None:
     expected = sum(item.numel() for item in module(Plan("auto")).backbone.parameters())
     pieces = [found["pieces"] for found in on_two("fsdp")]
     assert sum(here for here, _ in pieces) == expected
@@ -87,7 +87,7 @@ def test_each_process_holds_half(on_two: Load) -> None:
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_names_of_parameters_stay(on_two: Load, name: str) -> None:
+def test_sharding_keeps_the_names_of_parameters(on_two: Load, name: str) -> None:
     names = list(module(Plan("auto")).state_dict())
     for found in on_two(name):
         assert found["keys"] == [names, names]
@@ -95,7 +95,7 @@ def test_names_of_parameters_stay(on_two: Load, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fsdp", "ddp"])
-def test_whole_backbones_restore_what_one_that_was_never_cut_does(on_two: Load, name: str) -> None:
+def test_a_gathered_backbone_restores_what_one_that_was_never_sharded_does(on_two: Load, name: str) -> None:
     expected, found = reference(name), on_two(name)
     for number, (names, pictures, entropies) in enumerate(expected["restored"]):
         for rank, (own, picture, entropy) in enumerate(each["restored"][number] for each in found):
@@ -117,14 +117,14 @@ def test_bfloat16_is_computed_with_and_float32_is_stored(on_two: Load) -> None:
         assert {item.dtype for item in found["state"].values()} <= {torch.float32}
 
 
-def test_frozen_parameters_stay_what_they_were(on_two: Load) -> None:
+def test_sharded_training_leaves_frozen_parameters_alone(on_two: Load) -> None:
     before = module(PLANS["fsdp_frozen"]).backbone
     state = on_two("fsdp_frozen")[0]["state"]
     changed = {name for name, item in before.state_dict().items() if not torch.equal(item, state[name])}
     assert changed == {name for name, item in before.named_parameters() if item.requires_grad}
 
 
-def test_alone_the_loss_is_to_the_last_bit_the_mean_over_answer_tokens() -> None:
+def test_the_loss_of_one_process_is_to_the_last_bit_the_mean_over_answer_tokens() -> None:
     made = module(Plan("auto"))
     batch = collate([Pictures()[0, index] for index in range(4)])
     loss, _, _ = made._loss(batch, [False, True, False, False])
@@ -171,7 +171,7 @@ def prepared(config: BackboneConfig, **settings: Any) -> NextTokenBackbone:
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_what_is_computed_again_is_the_same_to_the_last_bit(kind: str) -> None:
+def test_activation_checkpointing_changes_no_bit_of_the_gradients(kind: str) -> None:
     loss, gradients = learned(prepared(TINY))
     again_loss, again = learned(prepared(TINY, activation_checkpointing=kind))
     assert torch.equal(loss, again_loss)
@@ -209,7 +209,7 @@ def held(kind: str, layers: int) -> int:
     return size
 
 
-def test_what_a_block_holds_for_the_backward_pass() -> None:
+def test_activation_checkpointing_bounds_what_a_block_holds_for_the_backward_pass() -> None:
     none, block, selective = (held(kind, layers=3) - held(kind, layers=2) for kind in KINDS)
     numbers = 3 * 40  # B T
     assert block == numbers * 32 * 4  # what goes into a block, and nothing else
@@ -218,7 +218,7 @@ def test_what_a_block_holds_for_the_backward_pass() -> None:
     assert none > 1.5 * selective
 
 
-def test_decoding_is_never_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activation_checkpointing_leaves_decoding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = prepared(TINY, activation_checkpointing="block").eval()
     ids_BT = torch.randint(VOCABULARY.size, (1, 9))
     expected = backbone(ids_BT)
@@ -227,7 +227,7 @@ def test_decoding_is_never_computed_again(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError("a pass without gradients went the way of training")
 
     for block in backbone.blocks:
-        monkeypatch.setattr(block, "learn", refuse)
+        monkeypatch.setattr(block, "train_forward", refuse)
     with torch.no_grad():
         assert torch.equal(backbone(ids_BT), expected)
 

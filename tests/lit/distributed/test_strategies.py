@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 import torch
-from saving_process import fit
 from torch import nn
 
 from lit_pure.config.training import TrainerConfig
 from lit_pure.lit.distributed.loading import restore
 from lit_pure.lit.distributed.saving import (
     Contents,
-    copied,
+    copy_plain,
+    copy_to_cpu,
     model_state,
     optimizer_settings,
     optimizer_state,
     part,
-    plain,
     write,
 )
 from lit_pure.lit.distributed.strategies import OneDevice, Replicated, Sharded, strategy_of
 from lit_pure.runs import checkpoints
 from tests.forks import together
+from tests.lit.distributed.saving_process import fit
 
 STEPS, LATER = 10, 4
 Found = dict[str, Any]
@@ -99,14 +99,14 @@ def goes_on(found: Found, straight: Found, done: int, close: float = CLOSE) -> N
 
 
 @pytest.mark.parametrize("done", [2, LATER, 6, 8])
-def test_one_process_goes_on_bit_for_bit(folder: Path, one: Found, done: int) -> None:
+def test_one_process_resumes_bit_for_bit(folder: Path, one: Found, done: int) -> None:
     saved = checkpoints.path(folder / "one", done)
     found = fit("auto", 1, str(folder / f"again{done}"), STEPS, str(saved), every=100)
     goes_on(found, one, done, close=0)  # a validation falls on step 6, and the checkpoint comes after it
     assert found["model"] == one["model"] and found["mean"] == one["mean"]
 
 
-def test_two_processes_are_two(two: tuple[dict[str, list[Found]], str]) -> None:
+def test_two_processes_share_a_strategy_agree_and_have_the_same_losses(two: tuple[dict[str, list[Found]], str]) -> None:
     for strategy, kind in (("fsdp", "Sharded"), ("ddp", "Replicated")):
         first, second = two[0][strategy]
         assert first["strategy"] == second["strategy"] == kind
@@ -115,7 +115,7 @@ def test_two_processes_are_two(two: tuple[dict[str, list[Found]], str]) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "ddp"])
-def test_two_processes_go_on_bit_for_bit(two: tuple[dict[str, list[Found]], str], strategy: str) -> None:
+def test_two_processes_resume_bit_for_bit(two: tuple[dict[str, list[Found]], str], strategy: str) -> None:
     straight, again = two[0][strategy][0], two[0][f"{strategy} from {strategy}"][0]
     goes_on(again, straight, LATER, close=0)
 
@@ -123,7 +123,7 @@ def test_two_processes_go_on_bit_for_bit(two: tuple[dict[str, list[Found]], str]
 @pytest.mark.parametrize(
     "name", ["fsdp from ddp", "ddp from fsdp", "fsdp from one", "ddp from one", "fsdp from fsdp", "ddp from ddp"]
 )
-def test_two_processes_go_on_from_any_checkpoint(
+def test_two_processes_resume_from_any_checkpoint(
     two: tuple[dict[str, list[Found]], str], one: Found, name: str
 ) -> None:
     goes_on(two[0][name][0], one, LATER)
@@ -131,7 +131,7 @@ def test_two_processes_go_on_from_any_checkpoint(
 
 @pytest.mark.parametrize("strategy", ["fsdp", "ddp"])
 @pytest.mark.parametrize("done", [LATER, 6])
-def test_one_process_goes_on_from_the_checkpoint_of_two(
+def test_one_process_resumes_from_the_checkpoint_of_two(
     folder: Path, one: Found, two: tuple[dict[str, list[Found]], str], strategy: str, done: int
 ) -> None:
     saved = checkpoints.path(folder / strategy, done)
@@ -155,7 +155,7 @@ def alone(folder: Path, two: object) -> tuple[list[Found], str]:
     return found, said
 
 
-def test_pieces_on_one_process_are_the_whole(one: Found, alone: tuple[list[Found], str]) -> None:
+def test_fsdp_on_one_process_trains_as_no_sharding_does(one: Found, alone: tuple[list[Found], str]) -> None:
     (straight, again, _), said = alone
     assert straight["strategy"] == "Sharded"
     assert straight["losses"] == pytest.approx(one["losses"][:12], rel=CLOSE, abs=0)
@@ -163,7 +163,7 @@ def test_pieces_on_one_process_are_the_whole(one: Found, alone: tuple[list[Found
     assert "torch.distributed is disabled" not in said
 
 
-def test_on_a_full_disk_training_goes_on(folder: Path, one: Found, alone: tuple[list[Found], str]) -> None:
+def test_training_continues_on_a_full_disk(folder: Path, one: Found, alone: tuple[list[Found], str]) -> None:
     (*_, found), said = alone
     if not any(found["folders"]) or (folder / "disk" / "step=00000002").exists():
         pytest.skip("no file system can be mounted here")
@@ -171,11 +171,11 @@ def test_on_a_full_disk_training_goes_on(folder: Path, one: Found, alone: tuple[
     lines = [line for line in said.splitlines() if "could not be written" in line]
     assert found["kept"] and len(lines) == 4 - len(found["kept"]) > 0
     assert "No space left on device" in lines[-1]
-    assert f"step={found['kept'][-1][0]:08d} stands" in lines[-1]
+    assert f"step={found['kept'][-1][0]:08d} is kept" in lines[-1]
     assert found["folders"] == [f"step={step:08d}" for step, _ in found["kept"]]
 
 
-def test_where_one_process_cannot_write_both_go_on_and_the_last_good_one_stands(
+def test_where_one_process_cannot_write_both_continue_and_the_last_good_checkpoint_stays(
     folder: Path, one: Found, two: tuple[dict[str, list[Found]], str]
 ) -> None:
     first, second = two[0]["full"]
@@ -185,7 +185,7 @@ def test_where_one_process_cannot_write_both_go_on_and_the_last_good_one_stands(
     lines = [line for line in two[1].splitlines() if "could not be written" in line]
     assert len(lines) == 3, "one for each of the steps 6, 8 and 10, from the first process"
     file = folder / "full" / "step=00000006" / "__1_0.distcp"
-    for words in (f"(process 1: No space left on device: {file})", "step=00000004 stands", "make room"):
+    for words in (f"(process 1: No space left on device: {file})", "step=00000004 is kept", "make room"):
         assert words in lines[0]
 
 
@@ -206,24 +206,24 @@ def test_the_strategy_follows_from_devices_and_machines(changes: dict[str, Any],
 
 
 def test_under_torchrun_one_device_each_is_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lit_pure.lit.distributed.strategies.started_together", lambda: 2)
+    monkeypatch.setattr("lit_pure.lit.distributed.strategies.count_launched", lambda: 2)
     assert type(strategy_of(TrainerConfig(accelerator="cpu", devices="1"))) is Replicated
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"accelerator": "tpu"}, "trainer.accelerator = tpu is not there; take one of auto, .*cpu"),
+        ({"accelerator": "tpu"}, "trainer.accelerator = tpu is not available; take one of auto, .*cpu"),
         ({"accelerator": "cpu", "devices": "many"}, "trainer.devices = many"),
         ({"accelerator": "cpu", "devices": "0"}, "trainer.devices = 0"),
     ],
 )
-def test_what_is_not_there_is_refused(changes: dict[str, Any], words: str) -> None:
+def test_strategies_that_are_not_available_are_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         strategy_of(TrainerConfig(**changes))
 
 
-def test_8_bit_moments_are_kept_in_8_bits_and_go_on_bit_for_bit(tmp_path: Path) -> None:
+def test_8_bit_moments_are_saved_in_8_bits_and_resume_bit_for_bit(tmp_path: Path) -> None:
     optim = pytest.importorskip("torchao.optim")
 
     def trained(module: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
@@ -241,8 +241,8 @@ def test_8_bit_moments_are_kept_in_8_bits_and_go_on_bit_for_bit(tmp_path: Path) 
         trained(module, optimizer, 0)
         state = part("model", model_state(module)) | part("optimizer.0", optimizer_state(optimizer, module))
         optimizer.param_groups[0]["lr"].fill_(0.5)
-        training = plain({"optimizers": [optimizer_settings(optimizer)]}, "")
-        copies = {name: copied(tensor) for name, tensor in state.items()}
+        training = copy_plain({"optimizers": [optimizer_settings(optimizer)]}, "")
+        copies = {name: copy_to_cpu(tensor) for name, tensor in state.items()}
         trained(module, optimizer, 1)
         folder = checkpoints.path(tmp_path, 1)
         assert write(folder, Contents(copies, training, {"step": 1}), lambda: None, None) == ""

@@ -1,7 +1,7 @@
-"""The answers to a batch of prompts: text first, then the picture by the configured engine.
+"""Decodes the answers to a batch of prompts: first the text, then the picture with the configured engine.
 
-Knows the order of an answer and how its text is decoded (greedily). `grammar.py` says what is forced, `plain.py` and
-`jacobi.py` write the picture. Knows nothing of pixels or words.
+Knows the order of an answer, and decodes its text greedily. `grammar.py` says which tokens are forced; `plain.py` and
+`jacobi.py` decode the picture. Knows nothing of pixels or words.
 
 Shape legend: B images, T ids, C cells, h w grid of codes, D width, V vocabulary.
 """
@@ -21,8 +21,8 @@ from lit_pure.families.pure.sampling.passes import ImagePasses, Progress
 from lit_pure.models.cache import KVCache
 from lit_pure.models.next_token import NextTokenBackbone
 
-LOOK_EVERY = 8
-"""Words between two looks at whether all texts have ended: each look waits for the device."""
+CHECK_EVERY = 8
+"""Words between two checks whether all texts have ended: each check waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Decoded:
     """Ids of each answer's text."""
     codes_Bhw: Tensor
     entropy_Bhw: Tensor
-    """Entropy of the distribution that each code was drawn from [nats]."""
+    """Entropy of the distribution from which each code was drawn [nats]."""
     k_Bhw: Tensor
-    """The k that each code was drawn with."""
+    """The k with which each code was drawn."""
     tokens: int
     """Tokens of all answers, forced ones included."""
     passes: int
     """Passes of the backbone over the pictures of the batch."""
     seconds: float
     logits_BhwN: Tensor | None = None
-    """Guided logits of every cell, where they were asked for."""
+    """Guided logits of every cell, if asked for."""
     text_seconds: float = 0.0
-    """Of the seconds, those for reading the prompts and writing the text."""
+    """The part of `seconds` spent on prompts and text."""
 
 
 @torch.inference_mode()
@@ -59,29 +59,38 @@ def decode(
     keep_logits: bool = False,
     texts: Sequence[list[int]] | None = None,
 ) -> Decoded:
-    """Answer each prompt (T,). `images` are non-negative numbers that name the images, for the noise.
+    """Answer each prompt (T,).
 
-    Where `texts` are given (ids of each), nothing is written but the pictures, as if the model had said these words.
+    Deterministic: the result depends on weights, prompt, config and image number. It does not depend on the batch, on
+    the engine, or on `lq_codes_Bhw`, from which the engine may take its first drafts.
 
-    Deterministic: the result depends on weights, prompt, config and image name, not on the batch, nor on the engine or
-    on `lq_codes_Bhw`, which it may take its first guesses from.
+    Args:
+        backbone: the model.
+        prompts: ids (T,) of each image.
+        grammar: of the answers.
+        config: how to sample.
+        images: a non-negative number for each image, which selects its noise.
+        lq_codes_Bhw: codes of the LQ pictures.
+        progress: called with the number of new tokens.
+        keep_logits: whether to return the guided logits.
+        texts: ids of each text, if given: then only the pictures are decoded, as if the model had written these texts.
     """
     began = time.perf_counter()
     batch = len(prompts)
     if texts is not None:
         prompts = [torch.cat([ids, ids.new_tensor(said)]) for ids, said in zip(prompts, texts, strict=True)]
-    most = max(config.max_text + LOOK_EVERY, len(grammar.filler))
+    most = max(config.max_text + CHECK_EVERY, len(grammar.filler))
     room = max(map(len, prompts)) + most + grammar.image_length + config.window
     cache = KVCache.empty(backbone.config, batch, room, backbone.head.weight)
     written = write_text(backbone, prompts, grammar, config, cache, progress, silent=texts is not None)
     text = written if texts is None else list(texts)
-    fill_up(backbone, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
-    text_seconds = time.perf_counter() - began  # the device has settled how long the rows are, so it is done
+    feed_filler(backbone, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
+    text_seconds = time.perf_counter() - began  # the device is done: the host has read the lengths of the rows
     passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
     if config.engine == "jacobi":
-        drawn = jacobi.paint(passes, lq_codes_Bhw.flatten(1), progress)
+        drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress)
     else:
-        drawn = plain.paint(passes, progress)
+        drawn = plain.decode_plain(passes, progress)
     grid = (batch, grammar.height, grammar.width)
     codes, entropies, ks = (part.view(grid) for part in (drawn.codes_BP, drawn.entropy_BP, drawn.k_BP))
     logits = None if drawn.logits_BPN is None else drawn.logits_BPN.view(*grid, -1)
@@ -100,45 +109,45 @@ def write_text(
     progress: Progress | None,
     silent: bool = False,
 ) -> list[list[int]]:
-    """Greedy text of each row until it opens the image, none if `silent`; the cache then holds prompt and text."""
+    """Greedy text of each row up to the start of the image, none if `silent`. The cache then holds prompt and text."""
     batch, longest = len(prompts), max(map(len, prompts))
     lengths_B = torch.tensor([len(prompt) for prompt in prompts], device=cache.length_B.device)
     hidden_BTD = backbone.feed(pad_sequence(list(prompts), batch_first=True), [cache])
-    cache.take(lengths_B, longest)
-    if silent or not grammar.speaks:
-        cache.settle()
+    cache.commit(lengths_B, longest)
+    if silent or not grammar.has_text:
+        cache.sync_lengths()
         return [[] for _ in prompts]
     hidden_BD = hidden_BTD[torch.arange(batch), lengths_B - 1]
-    speaking_B = torch.ones_like(lengths_B, dtype=torch.bool)
+    unfinished_B = torch.ones_like(lengths_B, dtype=torch.bool)
     illegal_V = ~grammar.text_V.to(hidden_BD.device)
     words: list[Tensor] = []
-    counts_B, told = torch.zeros_like(lengths_B), 0
+    counts_B, reported = torch.zeros_like(lengths_B), 0
     most = min(config.max_text, len(grammar.filler) or config.max_text)
     while len(words) < most:
         words_B = backbone.head(hidden_BD).masked_fill(illegal_V, -torch.inf).argmax(-1)
-        speaking_B = speaking_B & (words_B != grammar.image_start)
+        unfinished_B = unfinished_B & (words_B != grammar.image_start)
         words.append(words_B)
-        counts_B = counts_B + speaking_B
+        counts_B = counts_B + unfinished_B
         hidden_BD = backbone.feed(words_B[:, None], [cache])[:, 0]
-        cache.take(speaking_B.long(), 1)
-        if len(words) % LOOK_EVERY == 0 or len(words) == most:
-            counted, speaking = int(counts_B.sum()), bool(speaking_B.any())
+        cache.commit(unfinished_B.long(), 1)
+        if len(words) % CHECK_EVERY == 0 or len(words) == most:
+            counted, unfinished = int(counts_B.sum()), bool(unfinished_B.any())
             if progress is not None:
-                progress(counted - told)
-            if not speaking:
+                progress(counted - reported)
+            if not unfinished:
                 break
-            told = counted
-    cache.settle()
+            reported = counted
+    cache.sync_lengths()
     rows = zip(torch.stack(words, dim=1).tolist(), counts_B.tolist(), strict=True)
     return [row[:count] for row, count in rows]
 
 
-def fill_up(backbone: NextTokenBackbone, short: Sequence[int], grammar: Grammar, cache: KVCache) -> None:
-    """Let each row read as much filler as its text is too short, if any."""
-    most = max(short)
+def feed_filler(backbone: NextTokenBackbone, missing: Sequence[int], grammar: Grammar, cache: KVCache) -> None:
+    """Feed each row as many filler tokens as its text is `missing`, if any."""
+    most = max(missing)
     if most < 1:
         return
-    counts_B = cache.length_B.new_tensor(short).clamp(min=0)
-    backbone.feed(cache.length_B.new_tensor([grammar.filler[:most]] * len(short)), [cache])
-    cache.take(counts_B, most)
-    cache.settle()
+    counts_B = cache.length_B.new_tensor(missing).clamp(min=0)
+    backbone.feed(cache.length_B.new_tensor([grammar.filler[:most]] * len(missing)), [cache])
+    cache.commit(counts_B, most)
+    cache.sync_lengths()

@@ -1,7 +1,7 @@
-"""Which ids are legal where in an answer.
+"""The legal ids at each position of an answer.
 
-Knows the order of an answer (text, `start h w`, rows of codes closed by newlines, end) and which of its tokens are
-forced: those are never sampled. Knows nothing of logits or models.
+Knows the order of an answer (text, `start h w`, rows of codes that end with newlines, end) and which of its tokens are
+forced; those are never sampled. Knows nothing of logits or models.
 
 Shape legend: N image codes, V vocabulary.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_pure.config.pure import GuidanceMode
 from lit_pure.families.pure.sequence.assemble import Assembler
+from lit_pure.families.pure.sequence.layout import image_length
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,18 @@ class Grammar:
 
     height: int
     width: int
-    speaks: bool
-    """Whether text stands before the image."""
+    has_text: bool
+    """Whether text comes before the image."""
     opening: list[int]
     """`start h w`: the two sizes are forced."""
     newline: int
     image_end: int
     text_V: Tensor
-    """True where an id may stand in the text: words, and the start of the image that ends the text."""
+    """True for the ids that are legal in the text: words, and the start of the image, which ends the text."""
     code_ids_N: Tensor
-    """The only ids that may stand in a cell, in the order of their codes."""
+    """The only ids that are legal in a cell, in the order of their codes."""
     filler: list[int] = field(default_factory=list)
-    """What is fed after text, as much of it as text is shorter; empty: nothing is."""
+    """Fed after a text that is shorter, up to this length; empty feeds nothing."""
 
     @classmethod
     def of(cls, assembler: Assembler, height: int, width: int) -> "Grammar":
@@ -60,4 +61,4 @@ class Grammar:
     @property
     def image_length(self) -> int:
         """Ids of the whole image: opening, cells, newlines and end."""
-        return 3 + self.height * (self.width + 1) + 1
+        return image_length(self.height, self.width)

@@ -1,4 +1,4 @@
-"""From logits to a token: guidance, entropy, top-k, temperature, noise. Every engine draws through these functions.
+"""From logits to a token: guidance, entropy, top-k, temperature, noise. All engines draw with these functions.
 
 Knows rows of logits over legal tokens. Knows nothing of models, caches or positions. The order is the published one:
 guidance -> legal tokens only -> entropy -> top-k -> temperature -> draw; entropy is taken before temperature.
@@ -16,7 +16,7 @@ ENTROPY_CEILING = 10.0
 
 
 def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance u + g (c - u) of logits, or of what a linear head makes them from.
+    """Classifier-free guidance u + g (c - u) of logits, or of the hidden states before a linear head.
 
     The paper's g = 0.8 lies between the two.
     """
@@ -26,7 +26,7 @@ def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
 def entropy(logits_BN: Tensor) -> Tensor:
     """H = -sum p ln p of each row [nats], between 0 and ln N (paper section 3.4)."""
     log_p = logits_BN.log_softmax(-1)
-    # A token that is impossible adds nothing: 0 ln 0 = 0.
+    # An impossible token adds nothing: 0 ln 0 = 0.
     return -(log_p.exp() * log_p.nan_to_num(neginf=0.0)).sum(-1)
 
 
@@ -37,14 +37,14 @@ def dynamic_k(entropy_B: Tensor, k_min: int, k_max: int, mu: float) -> Tensor:
 
 
 def choose_k(entropy_B: Tensor, config: SamplingConfig) -> tuple[Tensor, int]:
-    """The k of each row under the configured rule, and what none exceeds."""
+    """The k of each row under the configured rule, and an upper bound of all."""
     if config.top_k == "fixed":
         return torch.full_like(entropy_B, config.k, dtype=torch.long), config.k
     return dynamic_k(entropy_B, config.k_min, config.k_max, config.mu), config.k_max
 
 
 def keep_top_k(logits_BN: Tensor, k_B: Tensor, most: int) -> Tensor:
-    """Everything below each row's k-th largest logit becomes -inf; ties at the k-th place stay. No k exceeds `most`."""
+    """Set all logits below each row's k-th largest to -inf; ties at the k-th stay. No k exceeds `most`."""
     most = min(most, logits_BN.shape[-1])
     largest_BK = logits_BN.topk(most, dim=-1).values
     threshold_B1 = largest_BK.gather(-1, k_B.clamp(1, most)[:, None] - 1)

@@ -1,7 +1,7 @@
-"""Gumbel noise that is fixed before anything is drawn.
+"""Gumbel noise that is fixed before any token is drawn.
 
-Knows seeds, images and cells. Knows nothing of logits. Because the noise of a cell depends on (seed, image, cell)
-alone, a token is a fixed function of the logits: the same in any batch, and for any engine in any order.
+Knows seeds, images and cells. Knows nothing of logits. The noise of a cell depends on (seed, image, cell) alone, so a
+token is a fixed function of the logits: the same in any batch, and for any engine in any order.
 
 Shape legend: B images, T cells, N legal tokens, w columns of a row of the picture.
 """
@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 class GumbelNoise:
-    """Noise of the cells of several pictures, `width` columns wide, with `legal` tokens N to choose from in each."""
+    """Noise of the cells of several pictures, `width` columns wide, for `legal` tokens N in each cell."""
 
     def __init__(self, seed: int, images: Sequence[int], width: int, legal: int, device: torch.device) -> None:
-        """`images`: a non-negative number that names each image of the batch."""
+        """`images`: a non-negative number for each image of the batch."""
         self.seed, self.images, self.width, self.legal, self.device = seed, list(images), width, legal, device
         self._rows: dict[tuple[int, int], Tensor] = {}
 
@@ -26,9 +26,9 @@ class GumbelNoise:
         return torch.stack([self._row_of(image, row) for image in self.images])
 
     def cells(self, first: Sequence[int], count: int) -> Tensor:
-        """Noise (B, T, N) of `count` cells of each picture, in raster order from its `first` one.
+        """Noise (B, T, N) of `count` cells of each picture, in raster order from its `first` cell.
 
-        Rows stay in memory until every picture is past them: windows overlap.
+        Windows overlap, so rows stay in memory until every picture is past them.
         """
         rows = [range(start // self.width, (start + count - 1) // self.width + 1) for start in first]
         wanted = {(image, row) for image, needed in zip(self.images, rows, strict=True) for row in needed}

@@ -1,11 +1,11 @@
-"""One pass of the backbone over the picture that is being written: feed, guide, draw.
+"""One pass of the backbone over the picture: feed, guide, draw.
 
-Knows how conditional and unconditional rows go through the backbone as one batch, and that only codes are legal in a
-cell. Every engine makes its passes here, so all of them draw from the same distributions. Knows nothing of the order
-in which an engine visits the cells.
+Knows how conditional and unconditional rows pass through the backbone as one batch, and that only codes are legal in a
+cell. All engines make their passes here, so all draw from the same distributions. Knows nothing of the order in which
+an engine visits the cells.
 
-Shape legend: B images, R rows (B conditional, then B unconditional), T ids fed, P last of them whose successors are
-drawn, N codes, D width.
+Shape legend: B images, R rows (B conditional, then B unconditional), T ids fed, P the last of them, whose successors
+are drawn, N codes, D width.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,30 +17,30 @@ from torch import Tensor
 
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.families.pure.sampling.grammar import Grammar
-from lit_pure.families.pure.sampling.graphs import GRAIN, Graphs, directly
+from lit_pure.families.pure.sampling.graphs import PAD_MULTIPLE, Graphs, call_eager
 from lit_pure.families.pure.sampling.logits import draw, guide
 from lit_pure.families.pure.sampling.noise import GumbelNoise
 from lit_pure.models.cache import KVCache
 from lit_pure.models.next_token import NextTokenBackbone
 
 Progress = Callable[[int], None]
-"""Called with the number of tokens that were just made."""
+"""Called with the number of new tokens."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Codes with what they were drawn from; the engines' result has cells for P, all of the picture."""
+class DrawnCodes:
+    """Codes, and the distributions from which they were drawn. In an engine's result P is all cells of the picture."""
 
     codes_BP: Tensor
     entropy_BP: Tensor
     """Entropy of each guided distribution [nats]."""
     k_BP: Tensor
     logits_BPN: Tensor | None = None
-    """Guided logits, where they were asked for."""
+    """Guided logits, if asked for."""
 
 
 class ImagePasses:
-    """The picture part of a batch of answers: caches that hold prompt and text, noise, head, and the way through."""
+    """What the passes over a batch of pictures share: caches with prompt and text, noise, the head's rows of codes."""
 
     def __init__(
         self,
@@ -51,45 +51,45 @@ class ImagePasses:
         images: Sequence[int],
         keep_logits: bool,
     ) -> None:
-        """`images` are non-negative numbers that name the images, for the noise."""
+        """`images`: a non-negative number for each image, which selects its noise."""
         self.backbone, self.grammar, self.config, self.keep_logits = backbone, grammar, config, keep_logits
         self.batch, self.device = len(images), conditional.length_B.device
         self.code_ids_N = grammar.code_ids_N.to(self.device)
-        self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell: no logits for the rest
+        self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
-        self._call = caller(conditional)
+        self._call = make_caller(conditional)
         self.caches = [conditional]
         if config.guidance != 1:
-            # `start h w` and the codes, nothing of the prompt or the text, at positions from 0.
-            self.caches.append(conditional.sibling(grammar.image_length + config.window))
+            # It holds `start h w` and the codes from position 0, without prompt and text.
+            self.caches.append(conditional.empty_like(grammar.image_length + config.window))
         self._before = [cache.length_B.tolist() for cache in self.caches]
         self.count = 0
-        """Passes made so far."""
+        """Number of passes so far."""
 
-    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> Drawn:
-        """Feed ids to every image's rows and draw what follows the last P of them; the caches do not grow."""
+    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> DrawnCodes:
+        """Feed ids to the rows of every image and draw the successors of the last P; the caches do not grow."""
         self.count += 1
         steps = ids_BT.shape[1]
-        # All that a pass depends on, besides its tensors.
-        key = (steps, noise_BPN.shape[1], *(cache.shape(steps) for cache in self.caches))
-        return Drawn(*self._call(self._draw, key, ids_BT, noise_BPN))
+        # All that a pass depends on besides its tensors.
+        key = (steps, noise_BPN.shape[1], *(cache.shape_key(steps) for cache in self.caches))
+        return DrawnCodes(*self._call(self._draw, key, ids_BT, noise_BPN))
 
-    def take(self, counts: Tensor | int, most: int) -> None:
-        """Of the ids fed last, the first `counts` of each image, at most `most`, are right."""
+    def commit(self, counts: Tensor | int, most: int) -> None:
+        """Keep the first `counts` of the ids fed last, of each image; no count exceeds `most`."""
         for cache in self.caches:
-            cache.take(counts, most)
+            cache.commit(counts, most)
 
-    def settle(self, taken: Sequence[int]) -> None:
-        """How many ids of each image are taken by now; reading then goes no further than needed."""
+    def sync_lengths(self, kept: Sequence[int]) -> None:
+        """Set how many ids of each image are kept so far, so that no pass reads further than needed."""
         for cache, before in zip(self.caches, self._before, strict=True):
-            cache.settle([length + count for length, count in zip(before, taken, strict=True)])
+            cache.sync_lengths([length + count for length, count in zip(before, kept, strict=True)])
 
     def _draw(self, ids_BT: Tensor, noise_BPN: Tensor) -> tuple[Tensor, ...]:
         drawn = noise_BPN.shape[1]
         hidden_RTD = self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
         hidden_BPD = hidden_RTD[:, -drawn:]
         if len(self.caches) > 1:
-            # The head is linear: guiding states is guiding logits, at half the cost.
+            # The head is linear: guiding the states is guiding the logits, at half the cost.
             precise_RPD = hidden_BPD.to(_at_least_float32(hidden_BPD))
             conditional_BPD, unconditional_BPD = precise_RPD.split(self.batch)
             guided_BPD = guide(conditional_BPD, unconditional_BPD, self.config.guidance)
@@ -97,18 +97,18 @@ class ImagePasses:
         logits_BPN = F.linear(hidden_BPD, self.head_ND)
         logits_BPN = logits_BPN.to(_at_least_float32(logits_BPN))
         flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config)
-        found = tuple(part.view(self.batch, drawn) for part in flat)
-        return (*found, logits_BPN) if self.keep_logits else found
+        parts = tuple(part.view(self.batch, drawn) for part in flat)
+        return (*parts, logits_BPN) if self.keep_logits else parts
 
 
-def caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
-    """How a pass is called: with CUDA by graphs, which ask that caches are read coarsely.
+def make_caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
+    """What calls a pass: with CUDA a graph, for which the cache is read in multiples, otherwise the function itself.
 
-    It takes the pass as an argument: holding it would be a circle, which keeps caches alive long after their picture.
+    It takes the pass as an argument: a reference would make a cycle, which keeps caches alive long after their picture.
     """
     if not cache.length_B.is_cuda:
-        return directly
-    cache.grain = GRAIN
+        return call_eager
+    cache.pad_multiple = PAD_MULTIPLE
     return Graphs()
 
 

@@ -1,8 +1,8 @@
-"""From a sample to one sequence of ids with labels, and back.
+"""Builds one sequence of ids and labels from a sample, and reads it back.
 
 Knows the order of a PURE sequence: `<s> instruction [LQ image] end | answer [HQ image] end`, where an image is
-`start h w (codes newline)* end`; before the HQ image, text may be filled up to a length. Asks the vocabulary for every
-id and the template for every word. Knows nothing of models. Only the answer has labels.
+`start h w (codes newline)* end`. Before the HQ image, the text may be padded to a fixed length. The vocabulary gives
+every id, and the template every word. Knows nothing of models. Only the answer has labels.
 
 Shape legend: B batch, T sequence, h w grid of codes, V vocabulary.
 """
@@ -16,16 +16,17 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lit_pure.config.dem import LEVELS, Level
 from lit_pure.config.pure import GuidanceMode
+from lit_pure.families.pure.sequence.layout import OPENING
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, UNDERSTANDS, answer_text, clean, read_answer
 from lit_pure.families.pure.sequence.vocabulary import SIZE_UNIT, Vocabulary
 
 IGNORE = -100
-"""The label of a position that is not learned."""
+"""The label of positions without a loss."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sequence is made from. Codes are integer grids (h, w); the answer's parts may be absent when parsed."""
+    """The content of a sequence. Codes are integer grids (h, w). In a parsed one, levels and caption may be missing."""
 
     lq_codes_hw: Tensor
     hq_codes_hw: Tensor
@@ -42,8 +43,8 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Words:
-    """What an answer says before its image."""
+class AnswerWords:
+    """The content of an answer's text."""
 
     blur: Level
     noise: Level
@@ -56,10 +57,17 @@ class Assembler:
     def __init__(
         self, vocabulary: Vocabulary, mode: GuidanceMode, downsample: int, max_caption: int, text_length: int = 0
     ) -> None:
-        """`downsample`: pixels per code along a side, which turns a grid into size tokens (units of 32 px).
+        """
+        Args:
+            vocabulary: gives the ids.
+            mode: decides which text an answer has.
+            downsample: pixels per code along a side; size tokens count units of 32 px.
+            max_caption: longest caption [tokens].
+            text_length: the fixed length of all text [tokens]: captions are cut to fit, and short text is padded. 0
+                leaves text at its own length.
 
-        With `text_length` all text takes as many tokens: captions are cut to it, and what is shorter is filled up.
-        Raises ValueError where that leaves no room for words.
+        Raises:
+            ValueError: `text_length` leaves no room for words.
         """
         self.vocabulary, self.mode, self.max_caption = vocabulary, mode, max_caption
         self.text_length = text_length if mode != "none" else 0
@@ -68,7 +76,7 @@ class Assembler:
         if self.text_length:
             sentences = (answer_text(mode, blur, noise, "") for blur in LEVELS for noise in LEVELS)
             longest = max(len(vocabulary.encode(sentence)) for sentence in sentences)
-            # A caption's last space may be a token of its own.
+            # A caption's last space may be its own token.
             self._room = min(max_caption, text_length - longest - 1)
             if self._room < 1:
                 raise ValueError(
@@ -81,7 +89,7 @@ class Assembler:
         """`start h w` of a grid of `height` x `width` codes. Raises ValueError where no size token fits."""
         if height % self._cells_per_unit or width % self._cells_per_unit:
             raise ValueError(
-                f"a grid of {height}x{width} codes is no multiple of {self._cells_per_unit} codes ({SIZE_UNIT} px)"
+                f"a grid of {height}x{width} codes is not a multiple of {self._cells_per_unit} codes ({SIZE_UNIT} px)"
             )
         sizes = (self.vocabulary.size_id(side // self._cells_per_unit) for side in (height, width))
         return [self.vocabulary.image_start, *sizes]
@@ -99,41 +107,41 @@ class Assembler:
         block = self.image_block(lq_codes_hw)
         return torch.cat([block.new_tensor(self._instruction), block, block.new_tensor([self.vocabulary.turn_end])])
 
-    def text(self, words: Words) -> list[int]:
-        """The ids of an answer's text, as far as the mode has words."""
+    def text(self, words: AnswerWords) -> list[int]:
+        """The ids of an answer's text, with the parts that the mode has."""
         return self.vocabulary.encode(answer_text(self.mode, words.blur, words.noise, self._fit(words.caption)))
 
     def answer(self, sample: Sample) -> Tensor:
-        """`answer text [HQ image] end` (T,). Raises ValueError where the mode's segments are missing."""
-        text = self.text(Words(*self._levels(sample), sample.caption))
+        """`answer text [HQ image] end` (T,). Raises ValueError where the sample lacks what the mode needs."""
+        text = self.text(AnswerWords(*self._levels(sample), sample.caption))
         block = self.image_block(sample.hq_codes_hw)
-        said = block.new_tensor([*text, *self.filler(len(text))])
-        return torch.cat([said, block, block.new_tensor([self.vocabulary.turn_end])])
+        padded = block.new_tensor([*text, *self.filler(len(text))])
+        return torch.cat([padded, block, block.new_tensor([self.vocabulary.turn_end])])
 
-    def filler(self, spoken: int) -> list[int]:
-        """What follows a text of so many tokens, so that the image stands where it always does."""
-        return [self.vocabulary.pad] * (self.text_length - spoken)
+    def filler(self, length: int) -> list[int]:
+        """The padding behind a text of `length` tokens, so that the image always has the same position."""
+        return [self.vocabulary.pad] * (self.text_length - length)
 
     def assemble(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """Ids (T,) and labels (T,): IGNORE on the prompt, the ids themselves on the answer.
 
-        Nothing is filled up by a model: after its last word it learns to open the image, and of filler nothing.
+        A model never writes filler: after the last word it learns to start the image, and filler has no labels.
         """
         prompt, answer = self.prompt(sample.lq_codes_hw), self.answer(sample)
-        filled_T = answer == self.vocabulary.pad
-        labels = answer.masked_fill(filled_T, IGNORE)
-        labels[filled_T.nonzero()[:1, 0]] = self.vocabulary.image_start
+        filler_T = answer == self.vocabulary.pad
+        labels = answer.masked_fill(filler_T, IGNORE)
+        labels[filler_T.nonzero()[:1, 0]] = self.vocabulary.image_start
         return torch.cat([prompt, answer]), torch.cat([torch.full_like(prompt, IGNORE), labels])
 
     def unconditional(self, hq_codes_hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Ids and labels of the image alone, which guidance's unconditional branch continues: `start h w` is given."""
+        """Ids and labels of the image alone, for the unconditional branch of guidance; `start h w` has no labels."""
         ids = torch.cat([block := self.image_block(hq_codes_hw), block.new_tensor([self.vocabulary.turn_end])])
         labels = ids.clone()
-        labels[:3] = IGNORE
+        labels[:OPENING] = IGNORE
         return ids, labels
 
     def batch(self, samples: Sequence[Sample], bare: Sequence[bool]) -> tuple[Tensor, Tensor]:
-        """Ids (B, T) and labels (B, T), padded on the right; `bare` samples lose their condition."""
+        """Ids (B, T) and labels (B, T), padded on the right; `bare` samples are unconditional."""
         pairs = [
             self.unconditional(sample.hq_codes_hw) if alone else self.assemble(sample)
             for sample, alone in zip(samples, bare, strict=True)
@@ -143,7 +151,7 @@ class Assembler:
         return ids_BT, labels_BT
 
     def parse(self, ids_T: Tensor) -> Sample:
-        """The sample that a sequence of this mode was made from. Raises ValueError where it is none."""
+        """The sample in a sequence of this mode. Raises ValueError if it is no such sequence."""
         ids = ids_T.tolist()
         head = len(self._instruction)
         if ids[:head] != self._instruction:
@@ -152,8 +160,8 @@ class Assembler:
         if ids[end] != self.vocabulary.turn_end:
             raise ValueError(f"expected the end of the prompt at position {end}, found id {ids[end]}")
         start = self._find(ids, self.vocabulary.image_start, end)
-        said = [token for token in ids[end + 1 : start] if token != self.vocabulary.pad]
-        blur, noise, caption = read_answer(self.mode, self.vocabulary.decode(said))
+        text = [token for token in ids[end + 1 : start] if token != self.vocabulary.pad]
+        blur, noise, caption = read_answer(self.mode, self.vocabulary.decode(text))
         hq_codes_hw, _ = self._read_image(ids_T, start)
         return Sample(lq_codes_hw, hq_codes_hw, blur, noise, caption)
 
@@ -163,7 +171,7 @@ class Assembler:
         return sample.blur or "small", sample.noise or "small"
 
     def _fit(self, caption: str) -> str:
-        """A caption of at most as many tokens as there is room for, cut between words."""
+        """A caption cut between words to the tokens that fit."""
         words = clean(caption).split(" ")
         if self.mode not in UNDERSTANDS:
             return ""
@@ -183,7 +191,7 @@ class Assembler:
         rows_hw = ids_T[start + 3 : stop].view(height, width + 1)
         codes_hw = self.vocabulary.id_codes_V.to(ids_T.device)[rows_hw[:, :-1]]
         if bool((codes_hw < 0).any()) or bool((rows_hw[:, -1] != self.vocabulary.newline).any()):
-            raise ValueError(f"the image at position {start} holds ids that are no codes, or lacks its newlines")
+            raise ValueError(f"the image at position {start} holds ids that are not codes, or lacks its newlines")
         return codes_hw, stop + 1
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""Makes a vocabulary: byte-level BPE words learned from captions, beside PURE's special tokens and image codes.
+"""Makes a vocabulary: byte-level BPE words learned from captions, PURE's special tokens, and image codes.
 
-Knows how such a tokenizer JSON is built. Knows nothing of how it is used (`vocabulary.py`). Special names are plain
-entries of the table, never matched in text, so no caption can spell one.
+Knows how to build such a tokenizer JSON. Knows nothing of its use (`vocabulary.py`). Special tokens are plain entries
+of the table that text is never matched with, so no caption can spell one.
 """
 
 import json
@@ -27,7 +27,7 @@ from lit_pure.families.pure.sequence.vocabulary import (
 def make_vocabulary(texts: Iterable[str], codes: int, words: int, size_units: int = 64) -> Vocabulary:
     """A vocabulary with `codes` image codes, sides up to `size_units` x 32 px and about `words` BPE words (>= 256).
 
-    The order is the official one (specials, codes, end, start, then the rest): ids of the codes begin at 4.
+    The order is the official one (special tokens, codes, end, start, then the rest): ids of the codes begin at 4.
     """
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

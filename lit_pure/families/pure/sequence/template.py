@@ -1,8 +1,8 @@
 """The wording of prompts and answers.
 
 Knows the sentences of each guidance mode and reads them back. Knows nothing of ids (`assemble.py`). The full
-instruction and the answer's layout are the paper's (section 3.3, figure 2); the instructions of the other modes are not
-public, so they are the full one with the missing part left out.
+instruction and the layout of the answer are the paper's (section 3.3, figure 2). The instructions of the other modes
+are not public; ours are the full one without the missing part.
 """
 
 import re
@@ -20,26 +20,26 @@ INSTRUCTIONS: dict[GuidanceMode, str] = {
     "understanding": "Understand the image content, and restore the high-quality image. ",
     "full": "Perceive the degradation level, understand the image content, and restore the high-quality image. ",
 }
-"""What the prompt says before the LQ image; the last space belongs to it."""
+"""The text of the prompt before the LQ image, with the last space."""
 
 _SENTENCE = re.compile(r"(?P<blur>Small|Medium|Large) blur, (?P<noise>small|medium|large) noise\.\s?")
 
 
 def degradation_sentence(blur: Level, noise: Level) -> str:
-    """Two levels in words: "Medium blur, small noise."."""
+    """Two levels in words, for example "Medium blur, small noise.". Raises ValueError for unknown levels."""
     for value in (blur, noise):
         if value not in LEVELS:
-            raise ValueError(f"level {value!r} is none of {', '.join(LEVELS)}")
+            raise ValueError(f"unknown level {value!r}; take one of {', '.join(LEVELS)}")
     return f"{blur.capitalize()} blur, {noise} noise."
 
 
 def clean(caption: str) -> str:
-    """A caption with single spaces and none at the ends: the form that survives a round trip."""
+    """A caption with single spaces and none at the ends, which is the form that `parse` returns."""
     return " ".join(caption.split())
 
 
 def answer_text(mode: GuidanceMode, blur: Level, noise: Level, caption: str) -> str:
-    """What the answer says before the HQ image, its last space included; empty in mode `none`."""
+    """The text of the answer before the HQ image, with the last space; empty in mode `none`."""
     parts = [degradation_sentence(blur, noise)] if mode in PERCEIVES else []
     if mode in UNDERSTANDS:
         parts.append(clean(caption))
@@ -47,7 +47,7 @@ def answer_text(mode: GuidanceMode, blur: Level, noise: Level, caption: str) -> 
 
 
 def read_answer(mode: GuidanceMode, text: str) -> tuple[Level | None, Level | None, str]:
-    """The levels (None where the sentence is absent or not understood) and the caption (perhaps empty) of an answer."""
+    """The levels (None without a readable sentence) and the caption (may be empty) of an answer."""
     blur: Level | None = None
     noise: Level | None = None
     if mode in PERCEIVES and (found := _SENTENCE.match(text)):

@@ -1,8 +1,8 @@
-"""The one owner of every id: text, image codes, special tokens, grid sizes.
+"""The only owner of ids: text, image codes, special tokens, grid sizes.
 
-Knows PURE's token names (Lumina-mGPT's, from Chameleon) and reads the ids that a tokenizer JSON gives them, so the
-official 73,728-word layout and the nano layout are the same class. Knows nothing of the order in which ids stand in a
-sequence (`sequence/`), nor of what is legal where (`sampling/grammar.py`).
+Knows PURE's token names (Lumina-mGPT's, from Chameleon) and reads their ids from a tokenizer JSON, so one class serves
+the official layout of 73,728 words and the nano layout. Knows nothing of the order of ids in a sequence
+(`assemble.py`), or of which ids are legal where (`sampling/grammar.py`).
 
 Shape legend: N image codes, V vocabulary.
 """
@@ -18,9 +18,9 @@ BOS, PAD, EOS, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"
 IMAGE_START, IMAGE_END = "<racm3:break>", "<eoss>"
 TURN_END, NEWLINE = "<reserved08706>", "<reserved08799>"
 SIZE_BASE = 8800
-"""The token for n size units is named <reserved08800+n>, five digits."""
+"""The token for n size units is named <reserved08800+n>, with five digits."""
 SIZE_UNIT = 32
-"""Pixels that one size unit stands for along a side."""
+"""Pixels of one size unit along a side."""
 SPECIAL = re.compile(r"<(s|pad|/s|unk|racm3:break|eoss|image|reserved\d{5})>")
 CODE = re.compile(r"IMGIMG([A-J]+)Z")
 
@@ -44,7 +44,7 @@ class Vocabulary:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Raises ValueError where a special token is missing or the image codes are not 0..N-1."""
+        """Raises ValueError if a special token is missing or the image codes are not 0..N-1."""
         self._tokenizer = tokenizer
         ids = tokenizer.get_vocab(with_added_tokens=True)
         wanted = (BOS, PAD, IMAGE_START, IMAGE_END, NEWLINE, TURN_END)
@@ -80,7 +80,7 @@ class Vocabulary:
         self._tokenizer.save(str(path))
 
     def size_id(self, units: int) -> int:
-        """The id of a side of `units` x 32 px. Raises ValueError where the vocabulary has none."""
+        """The id of a side of `units` x 32 px. Raises ValueError if the vocabulary has none."""
         if units not in self._size_ids:
             raise ValueError(
                 f"the vocabulary has no token for a side of {units} x {SIZE_UNIT} px; "
@@ -89,21 +89,21 @@ class Vocabulary:
         return self._size_ids[units]
 
     def size_units(self, token: int) -> int:
-        """The side [units of 32 px] that a size id stands for. Raises ValueError for any other id."""
+        """The side of a size id [units of 32 px]. Raises ValueError for any other id."""
         for units, size_id in self._size_ids.items():
             if size_id == token:
                 return units
-        raise ValueError(f"id {token} is no size token")
+        raise ValueError(f"id {token} is not a size token")
 
     def encode(self, text: str) -> list[int]:
-        """Text to ids. Raises ValueError where the text spells a special token."""
+        """Text to ids. Raises ValueError if the text spells a special token."""
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         if not bool(self.text_V[ids].all()):
             raise ValueError(f"the text spells a special token or an image code, which is not text: {text!r}")
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Ids to text; ids that are no text are left out."""
+        """Ids to text; ids that are not text are left out."""
         text: str = self._tokenizer.decode([i for i in ids if bool(self.text_V[i])], skip_special_tokens=False)
         return text
 

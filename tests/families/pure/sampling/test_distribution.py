@@ -20,7 +20,7 @@ from lit_pure.models.next_token import NextTokenBackbone
 
 DRAWS, CODES = 20_000, 40
 SEED = 1
-"""One noise for all cases, so they stand or fall together: over 24 seeds the p-values are uniform (docs/log.md)."""
+"""One noise for all cases, so they stand or fall together: docs/notebook/sampling.md has the p-values of 24 seeds."""
 VOCABULARY = make_vocabulary(["Medium blur."], codes=CODES, words=260)
 ASSEMBLER = Assembler(VOCABULARY, "none", downsample=32, max_caption=30)
 PROMPT = ASSEMBLER.prompt(torch.tensor([[3, 1]]))

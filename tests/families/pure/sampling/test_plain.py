@@ -105,7 +105,7 @@ def test_tokens_and_progress_count_forced_ones_too(backbone: NextTokenBackbone) 
 
 def test_the_grammar_tells_words_from_everything_else() -> None:
     grammar = Grammar.of(assembler("none"), HEIGHT, WIDTH)
-    assert not grammar.speaks and Grammar.of(assembler("perception"), 4, 4).speaks
+    assert not grammar.has_text and Grammar.of(assembler("perception"), 4, 4).has_text
     legal = grammar.text_V.nonzero().flatten().tolist()
     assert VOCABULARY.image_start in legal
     assert not {VOCABULARY.newline, VOCABULARY.turn_end, VOCABULARY.bos, *VOCABULARY.code_ids_N.tolist()} & set(legal)
@@ -132,13 +132,13 @@ class Looks(TorchDispatchMode):
 def test_the_picture_is_written_without_waiting_for_the_device(
     backbone: NextTokenBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, paint = Looks(), plain.paint
+    looks, decode_plain = Looks(), plain.decode_plain
 
-    def watched(*arguments: Any) -> passes.Drawn:
+    def watched(*arguments: Any) -> passes.DrawnCodes:
         with looks:
-            return paint(*arguments)
+            return decode_plain(*arguments)
 
-    monkeypatch.setattr(plain, "paint", watched)
+    monkeypatch.setattr(plain, "decode_plain", watched)
     answer(backbone, "full", SamplingConfig(max_text=5), [0, 1, 2])
     assert looks.seen == []
     with looks:
@@ -176,12 +176,12 @@ def test_replayed_passes_over_coarsely_read_caches_give_the_same_tokens(
     expected = answer(backbone, "full", config, [0, 1, 2])
     made: list[Replays] = []
 
-    def caller(cache: KVCache) -> Replays:
-        cache.grain = 16
+    def make_caller(cache: KVCache) -> Replays:
+        cache.pad_multiple = 16
         made.append(Replays())
         return made[-1]
 
-    monkeypatch.setattr(passes, "caller", caller)
+    monkeypatch.setattr(passes, "make_caller", make_caller)
     found = answer(backbone, "full", config, [0, 1, 2])
     assert torch.equal(found.codes_Bhw, expected.codes_Bhw)
     assert 1 < len(made[0].held) < expected.passes / 2, "few graphs, used often"

@@ -43,5 +43,5 @@ def test_a_model_that_writes_something_else_is_read_calmly() -> None:
         None,
         "Small blur, small noise. A cat.",
     )
-    with pytest.raises(ValueError, match="'huge' is none of small, medium, large"):
+    with pytest.raises(ValueError, match="unknown level 'huge'; take one of small, medium, large"):
         degradation_sentence("huge", "small")  # type: ignore[arg-type]

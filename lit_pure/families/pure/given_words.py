@@ -11,16 +11,16 @@ from torch import Tensor
 
 from lit_pure.config.pure import PureExperiment
 from lit_pure.datasets.captions.describe import describe
-from lit_pure.families.pure.sequence.assemble import Words
+from lit_pure.degradation.weights import load_dem
+from lit_pure.families.pure.sequence.assemble import AnswerWords
 from lit_pure.images.io import from_bytes
 from lit_pure.images.tiles import Tile
-from lit_pure.models import weights
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 
-def told(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], Words]:
-    """What is said of each tile: levels of its LQ part by the run's estimator, the caption of its HQ part.
+def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], AnswerWords]:
+    """Levels of each tile's LQ part by the run's estimator, and the caption of its HQ part.
 
     The caption is that of `captions: pixels`, whatever captions the run was trained with.
 
@@ -29,17 +29,16 @@ def told(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], Words]:
         lq_3hw: uint8.
         hq_3HW: uint8, a whole number of times as large.
     """
-    experiment, needed = run.experiment(), runs.require(run.provenance()["needs"]["dem"])
-    assert isinstance(experiment, PureExperiment)
+    experiment, needed = run.experiment_as(PureExperiment), runs.require(run.provenance()["needs"]["dem"])
     known = needed.experiment().data
-    dem = weights.load_dem(needed.weights)
+    dem = load_dem(needed.weights)
     size, scale = experiment.data.size, hq_3HW.shape[-1] // lq_3hw.shape[-1]
     calibrated = known.size // known.degradation.scale
 
-    def words(tile: Tile) -> Words:
+    def words(tile: Tile) -> AnswerWords:
         top, left, side = tile.top // scale, tile.left // scale, size // scale
         part_13hw = from_bytes(lq_3hw[None, :, top : top + side, left : left + side])
         [(blur, noise)] = dem.labels(dem.score(part_13hw, calibrated))
-        return Words(blur, noise, describe(hq_3HW[:, tile.top : tile.top + size, tile.left : tile.left + size]))
+        return AnswerWords(blur, noise, describe(hq_3HW[:, tile.top : tile.top + size, tile.left : tile.left + size]))
 
     return words

@@ -1,0 +1,200 @@
+"""The JSON schema of experiment files, with which editors check YAML, complete keys and show what each knob means.
+
+Knows JSON schema (draft 2020-12) and how far a file may be a difference to another one: no key is required, a test set
+may be null, `${KEY}` may stand in place of any value. Knows no family's knobs (`meanings.py` reads them). What takes
+more than one value to judge is left to `compose`.
+"""
+
+import json
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, is_dataclass
+from typing import Any
+
+from lit_pure.config.data import SET_NAME
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.families import FAMILIES
+from lit_pure.config.meanings import Knob, choices, knobs, remark
+
+Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+INTERPOLATION = {"type": "string", "pattern": r"\$\{"}
+"""Text that stands for the value of another knob."""
+TYPES = {bool: "boolean", int: "integer", float: "number"}
+"""Types in the words of JSON schema; each is a definition that takes an interpolation, too."""
+BOUNDS = {"low": "minimum", "high": "maximum", "above": "exclusiveMinimum"}
+"""What `knob` calls bounds, in the words of JSON schema."""
+ANY_SET = "*"
+"""The name of a test set as a part of a dotted key."""
+WIDTH = 120
+"""Longest line of the file [characters], but for long lists and descriptions."""
+
+
+def schema_text() -> str:
+    """The schema of all families as the content of a JSON file."""
+    return _laid_out(schema(FAMILIES)) + "\n"
+
+
+def schema(families: Mapping[str, type[Experiment]]) -> Schema:
+    """What a file below experiments/, and a run's config.yaml, may hold.
+
+    A file's `family:` says which keys it may have. One that names none may have those of any one family, since its
+    base decides; one without a base, too, has the default family.
+    """
+    roots = families.values()
+    found = _by_key((knob.name, _value(knob)) for root in roots for knob in knobs(root))
+    swept = _by_key(item for root in roots for item in _dotted(root, "", "#"))
+    several = {key for key, values in found.items() if len(values) > 1}
+    definitions = {name: _or_interpolation(name) for name in (*TYPES.values(), "array")}
+    definitions["list"] = {"type": "array", "minItems": 1}
+    for family, root in families.items():
+        definitions |= _sections(root)
+        definitions[f"family.{family}"] = _family(family, root, several)
+    keys = {key: _any_of(values) for key, values in found.items()}
+    keys["family"] = {"enum": list(families), "description": found["family"][0]["description"]}
+    return {
+        "$schema": DIALECT,
+        "$comment": "made by: lit-pure config --schema --out experiments/schema.json",
+        "title": "An experiment",
+        "description": "What it changes of its base. Every knob with its value: lit-pure config NAME",
+        "type": "object",
+        "properties": keys | {"sweep": _sweep(swept)},
+        "additionalProperties": False,
+        "allOf": list(_which_family(families)),
+        "$defs": definitions,
+    }
+
+
+def _which_family(families: Iterable[str]) -> Iterator[Schema]:
+    """Whose keys a file may have."""
+    own = {family: {"$ref": f"#/$defs/family.{family}"} for family in families}
+    for family, keys in own.items():
+        named = {"required": ["family"], "properties": {"family": {"const": family}}}
+        yield {"if": named, "then": keys}
+    without = [{"required": ["family"]}, {"required": ["base"]}]
+    yield {"if": {"not": {"anyOf": without}}, "then": own[Experiment.family]}
+    yield {"if": {"not": without[0]}, "then": {"anyOf": list(own.values())}}
+
+
+def _family(family: str, root: type[Experiment], several: Iterable[str]) -> Schema:
+    """The keys of a family; what is in them where other families have such a key, too, and mean something else."""
+    names = [knob.name for knob in knobs(root)]
+    different = {knob.name: _value(knob) for knob in knobs(root) if knob.name in several}
+    swept = {"propertyNames": {"pattern": rf"^({'|'.join(names)})(\.|$)"}}
+    return {
+        "propertyNames": {"enum": [*names, "sweep"]},
+        "properties": different | {"family": {"const": family}, "sweep": swept},
+    }
+
+
+def _sections(kind: type) -> Schema:
+    """A definition for each dataclass below `kind`."""
+    found: Schema = {}
+    for part in filter(None, (_part(knob.hint) for knob in knobs(kind))):
+        properties = {knob.name: _value(knob) for knob in knobs(part)}
+        found[_name(part)] = {"type": "object", "properties": properties, "additionalProperties": False}
+        found |= _sections(part)
+    return found
+
+
+def _dotted(kind: type, prefix: str, place: str) -> Iterator[tuple[str, Schema]]:
+    """Dotted keys, ANY_SET for the name of a set, and what their values may be.
+
+    `place` is where the schema has the properties of `kind`.
+    """
+    for knob in knobs(kind):
+        dotted, part = f"{prefix}{knob.name}", _part(knob.hint)
+        if part is None:
+            yield dotted, {"$ref": f"{place}/properties/{knob.name}"}
+        elif part is knob.hint:
+            yield dotted, {"$ref": _place(part)}
+            yield from _dotted(part, f"{dotted}.", _place(part))
+        else:
+            yield from _dotted(part, f"{dotted}.{ANY_SET}.", _place(part))
+
+
+def _sweep(swept: Mapping[str, Sequence[Schema]]) -> Schema:
+    lists = {key: {"$ref": "#/$defs/list", "items": _any_of(values)} for key, values in swept.items()}
+    of_sets = {re.escape(key).replace(re.escape(ANY_SET), SET_NAME): lists.pop(key) for key in swept if ANY_SET in key}
+    return {
+        "description": "Dotted keys with lists of values: each combination is a variant (lit-pure sweep NAME).",
+        "type": "object",
+        "minProperties": 1,
+        "properties": lists,
+        "patternProperties": {f"^{pattern}$": values for pattern, values in of_sets.items()},
+        "additionalProperties": False,
+    }
+
+
+def _value(knob: Knob) -> Schema:
+    """What a knob may be, what it means, and its default."""
+    part = _part(knob.hint)
+    if part is None:
+        value = _plain(knob.hint, {BOUNDS[word]: limit for word, limit in knob.legal.items() if word in BOUNDS})
+        if knob.default is not MISSING:
+            value["default"] = list(knob.default) if isinstance(knob.default, tuple) else knob.default
+    elif part is knob.hint:
+        value = {"$ref": _place(part)}
+    else:
+        entry = {"anyOf": [{"$ref": _place(part)}, {"type": "null"}]}
+        value = {"type": "object", "propertyNames": {"pattern": f"^{SET_NAME}$"}, "additionalProperties": entry}
+    return value | {"description": remark(knob)}
+
+
+def _plain(hint: Any, bounds: Schema) -> Schema:
+    """What a value without knobs of its own may be, and each element of a list."""
+    if typing.get_origin(hint) is list:
+        return {"$ref": "#/$defs/array", "items": _plain(typing.get_args(hint)[0], bounds)}
+    if typing.get_origin(hint) is tuple:
+        kinds = typing.get_args(hint)
+        size = {"minItems": len(kinds), "maxItems": len(kinds)}
+        return {"$ref": "#/$defs/array", "items": _plain(kinds[0], bounds), **size}
+    if named := choices(hint):
+        return {"anyOf": [{"enum": list(named)}, INTERPOLATION]}
+    if hint is str:
+        return {"type": ["string", "number"]}  # a number becomes text
+    return {"$ref": f"#/$defs/{TYPES[hint]}", **bounds}
+
+
+def _or_interpolation(kind: str) -> Schema:
+    message = f"Expected type {kind}, or ${{KEY}} for the value of another knob."
+    return {"type": [kind, "string"], "pattern": INTERPOLATION["pattern"], "patternErrorMessage": message}
+
+
+def _part(hint: Any) -> type | None:
+    """The dataclass that a knob is, or that the values of its dictionary are; None where it is a plain value."""
+    inner = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else hint
+    return inner if isinstance(inner, type) and is_dataclass(inner) else None
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+
+
+def _place(kind: type) -> str:
+    return f"#/$defs/{_name(kind)}"
+
+
+def _by_key(found: Iterable[tuple[str, Schema]]) -> dict[str, list[Schema]]:
+    """The different values of each key."""
+    values: dict[str, list[Schema]] = {}
+    for key, value in found:
+        if value not in values.setdefault(key, []):
+            values[key].append(value)
+    return values
+
+
+def _any_of(values: Sequence[Schema]) -> Schema:
+    return values[0] if len(values) == 1 else {"anyOf": list(values)}
+
+
+def _laid_out(value: Any, indent: str = "", before: int = 0) -> str:
+    """JSON with lists in one line, and objects too where they fit behind `before` characters, to be read by people."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict) or before + len(line) < WIDTH:
+        return line
+    deeper = f"{indent} "
+    keys = [f"{deeper}{json.dumps(key)}: " for key in value]
+    lines = [key + _laid_out(entry, deeper, len(key)) for key, entry in zip(keys, value.values(), strict=True)]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"

@@ -1,0 +1,137 @@
+"""The layouts that weights are published in, and which of our families reads and writes each.
+
+Knows which function converts what. Knows nothing of where files come from (`fetch.py`), nor of a layout's tensors (the
+files named as the layouts). Imports no torch before weights are looked at.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lit_pure.config.dem import DemExperiment
+from lit_pure.config.experiment import Experiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.runs.folder import Run
+
+
+@dataclass(frozen=True)
+class Files:
+    """A published checkpoint on this machine."""
+
+    folder: Path
+    paths: list[Path]
+    vocabulary: Path | None
+    """None where there is none, or where it is still to be downloaded."""
+
+
+Read = Callable[[Any, Files, Run, Mapping[str, Run], str], dict[str, Any]]
+"""Writes a checkpoint's weights into a run and its sizes into the experiment; gives what the summary says of them. Its
+arguments: the family's experiment, files, run, the runs it is built on by role, and the remedy for a damaged file."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way that others publish weights."""
+
+    family: type[Experiment]
+    """Whose weights they are."""
+    read: Read
+    write: Callable[[Path, Run, int], None]
+    """Write a run's weights to a path; the number is `--norm-rows`."""
+
+
+def _read_llamagen(
+    experiment: TokenizerExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+) -> dict[str, Any]:
+    from lit_pure.convert.llamagen import read_llamagen
+    from lit_pure.models import weights
+
+    tokenizer = read_llamagen(files.paths[0], experiment.vq, remedy)
+    weights.save_tokenizer(run.weights, tokenizer)
+    return {"parameters": sum(item.numel() for item in tokenizer.parameters())}
+
+
+def _write_llamagen(out: Path, run: Run, norm_rows: int) -> None:
+    from lit_pure.convert.llamagen import write_llamagen
+    from lit_pure.models import weights
+
+    write_llamagen(out, weights.load_tokenizer(run.weights))
+
+
+def _read_deresnet(
+    experiment: DemExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+) -> dict[str, Any]:
+    from lit_pure.convert.deresnet import read_deresnet
+    from lit_pure.degradation.weights import save_dem
+    from lit_pure.lit.dem import calibrate_imported
+
+    dem = read_deresnet(files.paths[0], experiment.dem, remedy)
+    calibrated_on = calibrate_imported(dem, experiment)
+    save_dem(run.weights, dem)
+    return {"parameters": sum(item.numel() for item in dem.parameters()), "calibrated_on": calibrated_on}
+
+
+def _write_deresnet(out: Path, run: Run, norm_rows: int) -> None:
+    from lit_pure.convert.deresnet import write_deresnet
+    from lit_pure.degradation.weights import load_dem
+
+    write_deresnet(out, load_dem(run.weights))
+
+
+def _read_chameleon(
+    experiment: PureExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+) -> dict[str, Any]:
+    from lit_pure.convert.chameleon import read_chameleon
+    from lit_pure.families.pure.weights import save_pure
+
+    assert files.vocabulary is not None, "the schema asks for one"
+    backbone, vocabulary = read_chameleon(files.folder, files.vocabulary, remedy)
+    if "tokenizer" in below:
+        _refuse_other_codes(vocabulary.codes, below["tokenizer"])
+    ours = experiment.backbone
+    sizes = replace(backbone.config, code_rows=ours.code_rows, loss_chunk=ours.loss_chunk)
+    backbone.config = experiment.backbone = sizes
+    save_pure(run.weights, backbone, vocabulary)
+    experiment.vocabulary.path = str(run.weights / "vocabulary.json")
+    return {"parameters": sum(item.numel() for item in backbone.parameters())}
+
+
+def _refuse_other_codes(codes: int, tokenizer: Run) -> None:
+    known = tokenizer.experiment_as(TokenizerExperiment).vq.codes
+    if known != codes:
+        what = f"{tokenizer.label} has {known:,} codes, the vocabulary {codes:,}"
+        raise ValueError(f"{what}; set another needs.tokenizer")
+
+
+def _write_chameleon(out: Path, run: Run, norm_rows: int) -> None:
+    from lit_pure.convert.chameleon import write_chameleon
+    from lit_pure.families.pure.weights import load_pure
+
+    write_chameleon(out, *load_pure(run.weights), norm_rows)
+
+
+LAYOUTS = {
+    "chameleon": Layout(PureExperiment, _read_chameleon, _write_chameleon),
+    "llamagen": Layout(TokenizerExperiment, _read_llamagen, _write_llamagen),
+    "deresnet": Layout(DemExperiment, _read_deresnet, _write_deresnet),
+}
+"""By what `source.layout` calls them."""
+
+
+def layout_of(experiment: Experiment) -> Layout:
+    """The layout of an experiment's source. Raises ValueError where that is another family's."""
+    name = experiment.source.layout
+    if name not in LAYOUTS or not isinstance(experiment, LAYOUTS[name].family):
+        raise ValueError(f"source.layout = {name} is no layout for family {experiment.family}; leave it empty")
+    return LAYOUTS[name]
+
+
+def layout_for(run: Run) -> Layout:
+    """The layout that a run's weights are published in."""
+    kinds = {layout.family.family: layout for layout in LAYOUTS.values()}
+    family = run.experiment().family
+    if family not in kinds:
+        raise ValueError(f"{run.label} is a run of family {family}, which others publish in no layout that is known")
+    return kinds[family]

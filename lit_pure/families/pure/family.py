@@ -1,0 +1,116 @@
+"""PURE's answers to what the house asks of a family.
+
+Knows which part of PURE answers what. Imports no torch by itself: parts that compute are imported when they are asked.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lit_pure.config.compose import ConfigError, locate
+from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.config.pure import PureExperiment
+from lit_pure.families.family import Family, Said
+from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
+from lit_pure.families.pure.start_check import NO_TOKENIZER, check_start, require_start
+from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lit_pure.families.pure.restorer import Restorer
+    from lit_pure.families.pure.sequence.assemble import AnswerWords
+    from lit_pure.images.tiles import Tile
+    from lit_pure.planning.setting import Setting
+
+
+class Pure(Family):
+    """Perceive, understand, restore: one transformer writes words and picture."""
+
+    config = PureExperiment
+    module = "lit_pure.lit.pure"
+    trained = "backbone"
+    changeable = ("sampling", "restoring")
+    seed = "sampling.seed"
+    beside = ("tokenizer",)
+    maps = ("entropy", "k")
+    given_by = ("dem",)
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuse what the training of a backbone lacks, and a start that does not fit."""
+        assert isinstance(experiment, PureExperiment)
+        if not experiment.needs.tokenizer:
+            raise ConfigError(NO_TOKENIZER)
+        mode = experiment.sequence.guidance_mode
+        if mode in PERCEIVES and not experiment.needs.dem:
+            raise ConfigError(
+                f"needs.dem names no run; guidance mode {mode} needs its labels: take dem/bsds500/shipped"
+            )
+        if not locate(experiment.vocabulary.path).is_file():
+            raise ConfigError(f"vocabulary.path = {experiment.vocabulary.path}: no such file; see lit-pure vocabulary")
+        if experiment.needs.start:
+            check_start(require_start(experiment.needs.start), experiment)
+            _check_adapters(experiment.adapter.kind)
+
+    def restorer(self, run: Run, settings: Experiment) -> "Restorer":
+        """The trained backbone with the tokenizer that it was trained with."""
+        from lit_pure.families.pure.build import trained_restorer
+        from lit_pure.models import weights
+
+        assert isinstance(settings, PureExperiment)
+        tokenizer = weights.load_tokenizer(self.weights(run)["tokenizer"].weights)
+        return trained_restorer(settings, tokenizer, run)
+
+    def given_words(self, run: Run, lq_3hw: "Tensor", hq_3HW: "Tensor") -> "Callable[[Tile], AnswerWords]":
+        """Levels of each tile's LQ part by the run's estimator, and the caption of its HQ part."""
+        from lit_pure.families.pure.given_words import given_words
+
+        return given_words(run, lq_3hw, hq_3HW)
+
+    def read_words(self, row: Mapping[str, Any]) -> tuple[Said, Said]:
+        """Labels and caption of the source; and the model's, where its sentence was understood."""
+        known = {"degradation": row.get(DEM_DEGRADATION), "caption": row.get(SOURCE_CAPTION)}
+        blur, noise = row.get("blur"), row.get("noise")
+        written = {
+            "degradation": degradation_sentence(blur, noise) if blur and noise else "",
+            "caption": row.get("caption"),
+        }
+        return _said(known), _said(written)
+
+    def check_plan(self, experiment: Experiment) -> PureExperiment:
+        """What only samples is not trained."""
+        assert isinstance(experiment, PureExperiment)
+        if experiment.needs.weights:
+            what = "plan is for the training of a backbone, for example pure/paper"
+            raise ConfigError(f"{experiment.name} only samples; {what}")
+        return experiment
+
+    def memory_setting(self, experiment: RestoringExperiment, gpus: int) -> "Setting":
+        from lit_pure.families.pure.plan import measure
+
+        assert isinstance(experiment, PureExperiment)
+        return measure(experiment, gpus)
+
+    def check_export(self, run: Run) -> None:
+        """Adapters are merged into the weights of their start, which must be there."""
+        if run.experiment_as(PureExperiment).adapter.kind != "none":
+            runs.require(run.provenance()["needs"]["start"])
+
+    def export(self, run: Run, state: "dict[str, Tensor]", out: Path) -> list[str]:
+        from lit_pure.families.pure.build import export
+
+        return export(run, state, out)
+
+
+def _check_adapters(kind: str) -> None:
+    """Refuse adapters whose packages are not installed."""
+    wanted = {"none": (), "lora": ("peft",), "qlora": ("peft", "bitsandbytes")}[kind]
+    if lacking := " and ".join(name for name in wanted if find_spec(name) is None):
+        raise ConfigError(f"adapter.kind={kind} needs {lacking}; install it: pip install 'lit_pure[adapters]'")
+
+
+def _said(words: Mapping[str, Any]) -> Said:
+    return {name: str(text) for name, text in words.items() if text}

@@ -1,0 +1,106 @@
+"""The LightningModule of a family that restores pictures: its test, and what of it is shown. Any restorer will do.
+
+Knows restorers by their contract. Knows no family, and no training: families that train inherit it. The restorer is no
+submodule, so that optimizers, checkpoints and sharding never see what is frozen.
+
+Shape legend: B batch, H W HQ [px], h w LQ [px] or cells.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback
+
+from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.families.table import family_of
+from lit_pure.images.geometry import resize
+from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ, RESTORED
+from lit_pure.lit.callbacks.metrics import RestorationMetrics
+from lit_pure.lit.callbacks.pictures import EntropyMap, TextSamples
+from lit_pure.lit.data import Batch, DegradeAndScore, Transform
+from lit_pure.lit.run_module import RunModule
+from lit_pure.lit.scores import Scores
+from lit_pure.metrics.choice import choose_for_run
+from lit_pure.restoring.contract import Restoration, SquareRestorer
+from lit_pure.runs.folder import Run
+
+
+def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
+    """The module of an experiment that only samples from the weights of another run; LQ pictures get no labels."""
+    assert isinstance(experiment, RestoringExperiment)
+    if "weights" not in needs:
+        raise ValueError(f"family {experiment.family} has no training; name a finished run in needs.weights")
+    restorer = family_of(experiment).restorer(needs["weights"], experiment)
+    return RestoringModule(experiment, restorer), DegradeAndScore(experiment.data.degradation, None)
+
+
+class RestoringModule(RunModule):
+    """Tests a restorer beside bicubic enlargement."""
+
+    def __init__(self, config: RestoringExperiment, restorer: SquareRestorer) -> None:
+        super().__init__()
+        self.config, self.restorer = config, restorer
+        self.choice = choose_for_run(config)
+        self.scores: Scores = Scores(
+            sorted(config.data.test), self.choice.metrics, [RESTORED, BICUBIC], self.choice.border
+        )
+        self.answers: list[dict[str, str | None]] = []
+        self.entropy_Bhw = torch.empty(0)
+
+    def on_test_start(self) -> None:
+        """Bring the restorer to the device; a test begins anew."""
+        self.restorer.to(self.device)
+        self.scores.reset()
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
+        restored = self.restore_and_show(batch, len(batch["name"]))
+        for method in (RESTORED, BICUBIC):
+            self.scores.update(dataloader_idx, method, self.shown[method], batch)
+        if tokens := sum(one.tokens for one in restored):
+            key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
+            speed = tokens / sum(one.seconds for one in restored)
+            self.log(key, speed, batch_size=len(restored), add_dataloader_idx=False, sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means, which are the same on all processes; averaging them over these changes nothing."""
+        self.log_dict(self.scores.compute(), sync_dist=True)
+
+    def save_weights(self, folder: Path, writes: bool) -> None:
+        """Nothing was trained."""
+
+    def picture_callbacks(self, sets: list[str], keep: int) -> list[Callback]:
+        """Pictures, and what the family has of maps and words; metrics of the pictures shown in validation."""
+        family, scores = family_of(self.config), self.scores
+        shown = super().picture_callbacks(sets, keep)
+        shown += [EntropyMap(sets, keep=keep)] if "entropy" in family.maps else []
+        shown += [TextSamples(sets, keep)]
+        return [*shown, RestorationMetrics(scores.single, stages=["val"], border=scores.border, scorers=scores.scorers)]
+
+    def summary_row(self) -> dict[str, Any]:
+        return {"protocol": self.choice.protocol, "border": self.choice.border, "left_out": self.choice.left_out}
+
+    def restore_and_show(self, batch: Batch, count: int) -> list[Restoration]:
+        """Restore the first pictures of a batch and keep what the callbacks show."""
+        lq_B3hw, names = batch["lq_B3hw"][:count], batch["name"][:count]
+        restored = self.restorer.restore(lq_B3hw, names)
+        size = self.restorer.size
+        self.shown = {
+            LQ: torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
+            BICUBIC: resize(lq_B3hw, size, size),
+            RESTORED: torch.stack([one.image_3HW for one in restored]),
+        }
+        if "hq_B3HW" in batch:
+            self.shown[GROUND_TRUTH] = batch["hq_B3HW"][:count]
+        entropies = [one.maps["entropy"].values_hw for one in restored if "entropy" in one.maps]
+        self.entropy_Bhw = torch.stack(entropies) if entropies else torch.empty(0)
+        self.answers = [
+            {"image": names[row], **self.answer(one, batch, row)} for row, one in enumerate(restored) if one.words
+        ]
+        return restored
+
+    def answer(self, restored: Restoration, batch: Batch, row: int) -> dict[str, str | None]:
+        """What `answers.jsonl` says of a picture, the picture of a row of a batch, besides its name."""
+        return dict(restored.words)

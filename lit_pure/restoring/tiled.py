@@ -1,0 +1,72 @@
+"""Restores photographs of any size by overlapping squares.
+
+Knows how a photograph is cut into squares, and in which order and batches they are restored. Knows no family.
+
+Shape legend: s side of the model's square [px], h w source [px].
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_pure.config.experiment import ColorFix
+from lit_pure.images.geometry import enlarge_part, pad_to_square
+from lit_pure.images.tiles import Cover, Tile, batches
+from lit_pure.restoring.contract import SquareRestorer
+from lit_pure.restoring.photo import PhotoBuilder, PhotoMeter, PhotoProgress, RestoredPhoto
+
+
+def restore_photo(
+    restorer: SquareRestorer,
+    photo_3hw: Tensor,
+    name: str,
+    scale: int | None = None,
+    color_fix: ColorFix | None = None,
+    progress: PhotoProgress | None = None,
+    given: Callable[[Tile], Any] | None = None,
+) -> RestoredPhoto:
+    """Restore one photograph of any size, enlarged `scale` times, by overlapping squares.
+
+    Memory is bounded by `restoring.batch` squares, one row of squares, and the result in 8 bits. A photograph that fits
+    into one square draws the noise of `name`; of several squares, each draws its own.
+
+    Args:
+        restorer: restores the squares.
+        photo_3hw: in [0, 1].
+        name: decides the noise.
+        scale: at least 1; None: the scale that the model was trained for.
+        color_fix: None: that of the configuration.
+        progress: receives the number of expected tokens, and of tokens just made.
+        given: returns the words of a tile, which the model then does not write.
+
+    Raises:
+        ValueError: `scale` is below 1.
+        MemoryError: the result does not fit.
+    """
+    photo_3hw = photo_3hw.to(restorer.device)
+    scale = restorer.scale if scale is None else scale
+    if scale < 1:
+        raise ValueError(f"scale {scale} is below 1; a photograph is enlarged 1, 2, 3 ... times")
+    size, restoring = restorer.size, restorer.restoring
+    rows, columns = (Cover(side * scale, size, int(size * restoring.overlap)) for side in photo_3hw.shape[-2:])
+    count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
+    builder, meter = PhotoBuilder(rows, columns), PhotoMeter(count, restorer.expected_tokens, progress)
+    for tiles in batches(rows, columns, restoring.batch):
+        batch = restorer.restore_squares(
+            torch.stack([_square(photo_3hw, scale, tile, size) for tile in tiles]),
+            [name if count == 1 else f"{name}/{tile.number}" for tile in tiles],
+            color_fix=color_fix or restoring.color_fix,
+            shown=shown,
+            given=[given(tile) for tile in tiles] if given else None,
+            progress=meter.add_tokens,
+        )
+        builder.add(tiles, batch)
+        meter.add_batch(batch)
+    return builder.finish(meter, restorer.words_of)
+
+
+def _square(photo_3hw: Tensor, scale: int, tile: Tile, size: int) -> Tensor:
+    """The square (3, s, s) of the enlarged photograph at a tile; its last row and column fill what lies beyond."""
+    return pad_to_square(enlarge_part(photo_3hw, scale, tile.top, tile.left, size, size), size)
