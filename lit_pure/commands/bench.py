@@ -12,7 +12,7 @@ from typing import Any
 from lit_pure.commands import bench_restore, bench_train
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
-from lit_pure.commands.paths import asked_photographs, require_pictures, require_places
+from lit_pure.commands.paths import find_photographs, require_pictures, require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.runs import folder as runs
 
@@ -54,7 +54,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def decode_command(arguments: argparse.Namespace) -> int:
     """Compare three ways to decode with the same random weights: a plain transformers loop and our two engines."""
-    require_places({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json})
     engines = arguments.engines
     if unknown := sorted(set(engines) - set(ENGINES)):
         raise ConfigError(f"--engines: no such engine: {', '.join(unknown)}; there are {', '.join(ENGINES)}")
@@ -85,11 +85,11 @@ def decode_command(arguments: argparse.Namespace) -> int:
 
 def drafts_command(arguments: argparse.Namespace) -> int:
     """Compare initial drafts and windows of the Jacobi engine on trained weights."""
-    require_places({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json})
     windows = [int(item) if item.isdecimal() else 0 for item in arguments.windows.split(",")]
     if not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
@@ -112,7 +112,7 @@ def degrade_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--rounds {arguments.rounds} --batches {arguments.batches}: give 1 or more of each")
     if arguments.threads < 0:
         raise ConfigError(f"--threads {arguments.threads}: give 1 or more, or 0 for torch's choice")
-    require_places({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json})
     require_pictures("--photos", arguments.photos)
     import torch
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lit_pure.commands.figures import chosen_device, progress, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, add_settings, print_table
-from lit_pure.commands.paths import require_pictures, require_places
+from lit_pure.commands.paths import require_pictures, require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
 from lit_pure.families.settings import settings_of
@@ -81,7 +81,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--repeat {arguments.repeat}: give 1 or more")
     if arguments.threads < 0:
         raise ConfigError(f"--threads {arguments.threads}: give 1 or more, or 0 for torch's choice")
-    require_places({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json})
     require_pictures("--photos", arguments.photos)
 
 

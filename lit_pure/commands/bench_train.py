@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.bench.presets import LARGE, NANO, PRESETS, preset_experiment
 from lit_pure.commands.figures import chosen_device, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, add_settings
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def train_command(arguments: argparse.Namespace) -> int:
     random ids, 8.4k per sample, and need CUDA. Different losses of the two loops are an error.
     """
     experiment = _experiment(arguments)
-    require_places({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json})
     device = chosen_device(arguments.threads)
     if arguments.preset in LARGE and device.type != "cuda":
         raise ConfigError(f"--preset {arguments.preset} needs a CUDA device with 80 GB; on a CPU, use --preset {NANO}")

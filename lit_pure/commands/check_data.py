@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit_pure.commands.parsing import Subparsers, add, say
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.files.atomic import write_json, write_whole
 
@@ -65,7 +65,7 @@ def _refuse(arguments: argparse.Namespace, workers: int) -> None:
     for flag, number in (("--least", arguments.least), ("--workers", workers)):
         if number < 1:
             raise ConfigError(f"{flag} {number} is below 1; give 1 or more")
-    require_places({"--json": arguments.json, "--write-list": arguments.write_list})
+    require_writable_files({"--json": arguments.json, "--write-list": arguments.write_list})
 
 
 def _show(report: "CheckReport", shown: int | None) -> None:

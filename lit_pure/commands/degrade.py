@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import asked_photographs
+from lit_pure.commands.paths import find_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 
@@ -57,7 +57,7 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     An interrupted call is resumed by repeating it.
     """
     knobs = _checked(arguments)
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table, say
-from lit_pure.commands.paths import asked_wrongly, require_places
+from lit_pure.commands.paths import as_config_error, require_writable_files
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.files.atomic import write_json
 
@@ -109,11 +109,11 @@ def _checked(arguments: argparse.Namespace) -> "tuple[Choice, Matches]":
     from lit_pure.images.matching import match
     from lit_pure.metrics.choice import choose
 
-    require_places({"--json": arguments.json, "--csv": arguments.csv})
+    require_writable_files({"--json": arguments.json, "--csv": arguments.csv})
     folders = [folder for folder in (arguments.pred, arguments.target, arguments.against) if folder is not None]
     if arguments.against and arguments.against.resolve() == arguments.pred.resolve():
         raise ConfigError(f"{COMMAND_LINE}: --against {arguments.against} is --pred itself; name another folder")
-    with asked_wrongly():
+    with as_config_error():
         matches = match(folders, arguments.ignore_suffix)
     with_target = arguments.target is not None
     choice = choose(arguments.metrics, arguments.protocol, with_target=with_target, missing=arguments.missing)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings
-from lit_pure.commands.paths import require_folder
+from lit_pure.commands.paths import require_writable_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of
@@ -51,7 +51,7 @@ def export_command(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     if out.exists():
         raise ConfigError(f"{COMMAND_LINE}: {out} exists already; name another folder")
-    require_folder("OUT", out)
+    require_writable_folder("OUT", out)
     if arguments.run:
         return _pass_on(runs.require(arguments.source), out, arguments.run, arguments.set)
     if arguments.set:

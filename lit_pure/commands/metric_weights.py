@@ -3,7 +3,7 @@
 import argparse
 
 from lit_pure.commands.parsing import print_table
-from lit_pure.commands.paths import asked_wrongly
+from lit_pure.commands.paths import as_config_error
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics import files, protocols, table
 from lit_pure.metrics.table import WeightsFile
@@ -52,7 +52,7 @@ def _selected_metrics(metrics: list[str] | None, protocol: str | None) -> list[s
         raise ConfigError("--metrics and --protocol both select metrics; give one of them")
     if protocol is not None:
         return list(protocols.protocol(protocol).metrics.values())
-    with asked_wrongly("--metrics"):
+    with as_config_error("--metrics"):
         return [table.info_of(key).key for key in metrics or table.METRICS]
 
 

@@ -13,7 +13,7 @@ from lit_pure.images.files import EXTENSIONS, list_images, list_photographs
 
 
 @contextmanager
-def asked_wrongly(flag: str = "") -> Iterator[None]:
+def as_config_error(flag: str = "") -> Iterator[None]:
     """Turn a ValueError inside into a ConfigError, since the command line is wrong; `flag` begins its message."""
     try:
         yield
@@ -23,7 +23,7 @@ def asked_wrongly(flag: str = "") -> Iterator[None]:
         raise ConfigError(f"{flag}{': ' if flag else ''}{error}") from error
 
 
-def require_places(files: Mapping[str, Path | None]) -> None:
+def require_writable_files(files: Mapping[str, Path | None]) -> None:
     """Refuse files that cannot be written, or that would replace something else.
 
     Args:
@@ -60,7 +60,7 @@ def _wrong(file: Path) -> str:
     return ""
 
 
-def require_folder(flag: str, out: Path) -> None:
+def require_writable_folder(flag: str, out: Path) -> None:
     """Refuse an output folder that is a file, or that cannot be made. Raises ConfigError."""
     existing = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
     if not existing.is_dir():
@@ -70,14 +70,14 @@ def require_folder(flag: str, out: Path) -> None:
         raise ConfigError(f"{COMMAND_LINE}: {flag} {out}: {existing} is not writable; name another folder")
 
 
-def asked_photographs(places: Sequence[Path]) -> list[Path]:
+def find_photographs(places: Sequence[Path]) -> list[Path]:
     """The given files, and all pictures of the given folders. Raises ConfigError where one is missing."""
-    with asked_wrongly(COMMAND_LINE):
+    with as_config_error(COMMAND_LINE):
         return list_photographs(places)
 
 
 def require_pictures(flag: str, folder: Path | None) -> None:
     """Refuse a folder that is missing or contains no picture. Raises ConfigError."""
     if folder is not None:
-        with asked_wrongly(flag):
+        with as_config_error(flag):
             list_images(folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.commands.device import device
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, comma_list, whole_number
-from lit_pure.commands.paths import asked_photographs, asked_wrongly, require_folder, require_places
+from lit_pure.commands.paths import as_config_error, find_photographs, require_writable_files, require_writable_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.table import family_of
@@ -89,10 +89,10 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]
     from lit_pure.metrics.choice import choose
     from lit_pure.metrics.table import METRICS
 
-    paths = asked_photographs(arguments.photos)
-    with asked_wrongly(COMMAND_LINE):
+    paths = find_photographs(arguments.photos)
+    with as_config_error(COMMAND_LINE):
         names_of(paths)
-    require_places({"--csv": arguments.csv, "--json": arguments.json})
+    require_writable_files({"--csv": arguments.csv, "--json": arguments.json})
     if arguments.out:
         _check_out(arguments.out, arguments.photos)
     if sets := [key for key in arguments.metrics if key in METRICS and METRICS[key].of_sets]:
@@ -111,7 +111,7 @@ def _check_tile(tile: int, origin: Run) -> None:
 
 def _check_out(out: Path, photos: list[Path]) -> None:
     """What is written must not replace a photograph."""
-    require_folder("--out", out)
+    require_writable_folder("--out", out)
     ours = [(out / name).resolve() for name in ("original", "reconstructed")]
     for path in photos:
         if (path if path.is_dir() else path.parent).resolve() in ours:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.report.render import FORMATS, notes, render
 from lit_pure.runs import folder as runs
@@ -64,7 +64,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not arguments.layout and (arguments.test_set or arguments.intervals):
         flag = "--test-set" if arguments.test_set else "--intervals"
         raise ConfigError(f"{flag} belongs to --layout; name a layout, or list them with --layout {LIST}")
-    require_places({"--out": arguments.out})
+    require_writable_files({"--out": arguments.out})
 
 
 def _list() -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import asked_photographs
+from lit_pure.commands.paths import find_photographs
 from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
@@ -53,7 +53,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.files.atomic import require_writable

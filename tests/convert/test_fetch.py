@@ -352,7 +352,7 @@ def test_a_layout_of_another_family_is_refused(
 ) -> None:
     settings = ["source.layout=chameleon", "source.vocabulary=text_tokenizer.json", "source.files=[vq_ds8_c2i.pt]"]
     words = refused(capsys, ["weights", "tokenizer/official", *settings, "--from", str(downloads)])
-    assert "source.layout = chameleon is no layout for family tokenizer" in words
+    assert "source.layout = chameleon is not a layout for family tokenizer" in words
     assert not runs.finished()
 
 
