@@ -1,4 +1,4 @@
-"""Tables as text, read back by others: a terminal's escapes, Markdown cells, LaTeX's braces, pandas."""
+"""Tables as text, parsed independently: a terminal's escapes, Markdown cells, LaTeX's braces, pandas."""
 
 import io
 import re
