@@ -16,7 +16,7 @@ from lit_pure.report.layouts import LAYOUTS, Layout
 from lit_pure.report.measured import MeasuredFigure
 from lit_pure.report.placement import PlacedRun, mark_other_sizes, place_runs, plain_name
 from lit_pure.report.published import ASIDES, Figure, PublishedTable, load
-from lit_pure.report.table import Cell, Row, Table, mark_best, transpose
+from lit_pure.report.table import Cell, Table, TableRow, mark_best, transpose
 from lit_pure.runs.folder import Run
 
 COSTS = {
@@ -30,7 +30,7 @@ INTERVAL = ("  95 % from", "  95 % to")
 """Labels of the rows with the ends of an interval."""
 COUNT = "  n"
 """Label of the row with the number of pictures."""
-Parts = tuple[tuple[str, ...], Mapping[str, str], list[list[Row]]]
+Parts = tuple[tuple[str, ...], Mapping[str, str], list[list[TableRow]]]
 """Heads, columns and blocks of a table."""
 
 
@@ -83,7 +83,7 @@ class _Assembly:
         """A block per test set: the paper's sets, with our runs on them, then our other sets."""
         blocks = {
             plain_name(name): [
-                Row((name, row), _published_cells(cells), plain_name(name)) for row, cells in rows.items()
+                TableRow((name, row), _published_cells(cells), plain_name(name)) for row, cells in rows.items()
             ]
             for name, rows in self.published.sets.items()
         }
@@ -91,27 +91,27 @@ class _Assembly:
         for one in self.placed:
             for result in one.results:
                 if plain_name(result.on) not in elsewhere:
-                    head = Row((result.title, one.name), (), (group := plain_name(result.title)))
+                    head = TableRow((result.title, one.name), (), (group := plain_name(result.title)))
                     blocks.setdefault(group, []).extend(self._ours(head, 1, self._of(result.figures)))
         return (self.published.parts, self.published.rows), self.published.columns, list(blocks.values())
 
     def by_rows(self) -> Parts:
         """Our runs below the published row that they correspond to; all further runs come last."""
-        blocks: list[list[Row]] = []
+        blocks: list[list[TableRow]] = []
         for name, rows in self.published.sets.items():
-            block: list[Row] = []
+            block: list[TableRow] = []
             for row, cells in rows.items():
-                block += [Row((row, name), _published_cells(cells), plain_name(name)), *self._below(row)]
+                block += [TableRow((row, name), _published_cells(cells), plain_name(name)), *self._below(row)]
             blocks.append(block)
         heads = (self.published.rows, self.published.parts)
         return heads, self.published.columns, [block for block in (*blocks, self._below("")) if block]
 
-    def _below(self, row: str) -> list[Row]:
+    def _below(self, row: str) -> list[TableRow]:
         """Our rows that belong to a published row."""
-        found: list[Row] = []
+        found: list[TableRow] = []
         for one in self.placed:
             for result in one.results if one.row == row else ():
-                head = Row((one.name, result.title), (), plain_name(result.title), below=True)
+                head = TableRow((one.name, result.title), (), plain_name(result.title), below=True)
                 found += self._ours(head, 0, self._of(result.figures))
         return found
 
@@ -122,26 +122,26 @@ class _Assembly:
         for result in (result for one in self.placed for result in one.results):
             columns.setdefault(plain_name(result.title), result.title)
 
-        def below(row: str) -> list[Row]:
-            found: list[Row] = []
+        def below(row: str) -> list[TableRow]:
+            found: list[TableRow] = []
             for one in self.placed:
                 figures = {plain_name(result.title): result.figures.get(key) for result in one.results}
                 if one.row == row and figures:
-                    head = Row((one.name,), (), "", below=True)
+                    head = TableRow((one.name,), (), "", below=True)
                     found += self._ours(head, 0, [(figures.get(group), 0) for group in columns])
             return found
 
-        block: list[Row] = []
+        block: list[TableRow] = []
         for row in next(iter(self.published.sets.values())):
             printed = {plain_name(name): cells[row][0] for name, cells in self.published.sets.items()}
-            block += [Row((row,), _published_cells([printed.get(group) for group in columns]), ""), *below(row)]
+            block += [TableRow((row,), _published_cells([printed.get(group) for group in columns]), ""), *below(row)]
         return (self.published.rows,), dict.fromkeys(columns.values(), better), [[*block, *below("")]]
 
     def _of(self, figures: Mapping[str, MeasuredFigure]) -> list[tuple[MeasuredFigure | None, int]]:
         """The figure of a run for each column, with the column's index."""
         return [(figures.get(key), index) for index, key in enumerate(self.keys.values())]
 
-    def _ours(self, line: Row, name: int, figures: Sequence[tuple[MeasuredFigure | None, int]]) -> list[Row]:
+    def _ours(self, line: TableRow, name: int, figures: Sequence[tuple[MeasuredFigure | None, int]]) -> list[TableRow]:
         """The row `line` with figures, then rows of its intervals, whose label replaces item `name` of its head."""
         found = [replace(line, cells=tuple(self._cell(figure, column) for figure, column in figures))]
         for end, title in enumerate(INTERVAL if self.intervals else ()):

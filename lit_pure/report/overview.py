@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lit_pure.report.measured import BICUBIC, figures_of, method_of
-from lit_pure.report.table import NOTHING, Cell, Row, Table
+from lit_pure.report.table import NOTHING, Cell, Table, TableRow
 from lit_pure.runs.folder import Run
 
 LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
@@ -59,7 +59,7 @@ def text(table: pd.DataFrame) -> str:
 def to_table(frame: pd.DataFrame) -> Table:
     """The same table for formats other than the terminal; no figure is marked, since test sets differ."""
     rows = [
-        Row((str(name),), tuple(Cell(_number(value) or NOTHING) for value in figures))
+        TableRow((str(name),), tuple(Cell(_number(value) or NOTHING) for value in figures))
         for name, figures in zip(frame.index, frame.to_numpy().tolist(), strict=True)
     ]
     title = "Finished runs"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
-from lit_pure.report.table import NOTHING, Cell, Row, Table
+from lit_pure.report.table import NOTHING, Cell, Table, TableRow
 
 Format = Literal["terminal", "md", "latex", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -143,7 +143,7 @@ def _csv(table: Table) -> str:
 
 
 def _heads(
-    block: Sequence[Row], indent: str, escape: Callable[[str], str] = str, *, blank: bool = False
+    block: Sequence[TableRow], indent: str, escape: Callable[[str], str] = str, *, blank: bool = False
 ) -> list[list[str]]:
     """The heads of the rows of a block; `blank` leaves out a first item that repeats the row above."""
     found: list[list[str]] = []

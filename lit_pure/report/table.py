@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table."""
 
     head: tuple[str, ...]
@@ -46,7 +46,7 @@ class Table:
     """Names of the texts before the figures."""
     columns: Mapping[str, str]
     """Labels -> "higher", "lower" or "": which of two figures is better."""
-    blocks: tuple[tuple[Row, ...], ...]
+    blocks: tuple[tuple[TableRow, ...], ...]
     notes: tuple[str, ...] = ()
     aside: tuple[str, str] = ("", "{}{}")
     """Meaning of second figures, and format of two figures in one cell."""
@@ -61,7 +61,7 @@ class Table:
         return self.aside[1].format(cell.text, cell.aside) if cell.aside else cell.text
 
 
-def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[tuple[Row, ...], ...]:
+def mark_best(blocks: Iterable[Sequence[TableRow]], better: Sequence[str]) -> tuple[tuple[TableRow, ...], ...]:
     """The rows, with the best and the second figure of each column and group marked, as displayed.
 
     Equal figures share a mark, so "second" is the next different figure; a group with a single figure gets no mark.
@@ -71,7 +71,7 @@ def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[t
         better: "higher", "lower" or "" (not ranked) for each column.
     """
     kept = [list(block) for block in blocks]
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[TableRow]] = {}
     for row in (row for block in kept for row in block):
         if row.group is not None:
             groups.setdefault(row.group, []).append(row)
@@ -81,7 +81,7 @@ def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[t
         for column, direction in enumerate(better)
     }
 
-    def marked(row: Row) -> Row:
+    def marked(row: TableRow) -> TableRow:
         if row.group is None:
             return row
         cells = (
@@ -111,6 +111,6 @@ def transpose(table: Table) -> Table:
     Marks are kept; the new columns have no direction.
     """
     rows = [row for block in table.blocks for row in block]
-    heads = [Row((head,), tuple(Cell(row.head[at]) for row in rows)) for at, head in enumerate(table.heads[1:], 1)]
-    figures = [Row((label,), tuple(row.cells[at] for row in rows)) for at, label in enumerate(table.columns)]
+    heads = [TableRow((head,), tuple(Cell(row.head[at]) for row in rows)) for at, head in enumerate(table.heads[1:], 1)]
+    figures = [TableRow((label,), tuple(row.cells[at] for row in rows)) for at, label in enumerate(table.columns)]
     return replace(table, heads=("",), columns={row.head[0]: "" for row in rows}, blocks=((*heads, *figures),))

@@ -8,14 +8,14 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.files.atomic import write_json
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS, Layout
-from lit_pure.report.table import Row, Table
+from lit_pure.report.table import Table, TableRow
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 SCORES = [20.0, 21.0, 23.0, 22.0, 20.5, 24.0, 21.5, 22.5, 20.8, 23.2, 21.7, 22.4]
 
 
-def rows(table: Table) -> list[Row]:
+def rows(table: Table) -> list[TableRow]:
     return [row for block in table.blocks for row in block]
 
 
