@@ -55,9 +55,9 @@ def gallery_command(arguments: argparse.Namespace) -> int:
     chosen = [runs.require(name) for name in arguments.runs]
     folders = _folders(arguments.folder)
     from lit_pure.gallery.gather import gather
-    from lit_pure.gallery.page import require_ours
+    from lit_pure.gallery.page import require_replaceable
 
-    require_ours(arguments.out)
+    require_replaceable(arguments.out)
     gallery = gather(chosen, folders, arguments.test_set, arguments.photos, arguments.seed)
     from tqdm import tqdm
 

@@ -10,6 +10,7 @@ Suffixes: B images, 3 RGB, H height, W width.
 """
 
 import errno
+import filecmp
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,11 @@ def read_bytes(path: Path, content: IO[bytes] | None = None) -> Tensor:
     """
     pixels_3HW = _read(path, content)
     return pixels_3HW if pixels_3HW.dtype == torch.uint8 else to_bytes(pixels_3HW)
+
+
+def same_pixels(one: Path, other: Path) -> bool:
+    """Whether two files show the same pixels, whatever their format. Raises BadImage."""
+    return filecmp.cmp(one, other, shallow=False) or torch.equal(read_bytes(one), read_bytes(other))
 
 
 def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
