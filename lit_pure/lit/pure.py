@@ -65,7 +65,7 @@ class ARModule(RestoringModule):
         self._validated_23 = torch.zeros(2, 3)
 
     def configure_model(self) -> None:
-        """Once, and only for training: activation checkpointing, compiler, and sharding where the strategy has a mesh."""
+        """Once, and only for training: activation checkpointing, compiler, sharding where the strategy has a mesh."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
             mesh = self.device_mesh
             prepare(self.backbone, self.config.trainer, None if mesh is None else mesh["data_parallel"])
