@@ -43,7 +43,7 @@ def test_the_paper_does_not_fit_on_a_small_card_and_what_would(capsys, tmp_path)
     found = json.loads(file.read_text())
     assert code == 1
     assert "data.batch_size=4 does not fit" in told
-    assert "type also: trainer.devices=1 trainer.num_nodes=1" in told
+    assert "also type: trainer.devices=1 trainer.num_nodes=1" in told
     fitting = {remedy["words"]: remedy for remedy in found["remedies"] if remedy["batch"]}
     assert {"QLoRA", "LoRA, smaller tiles", "QLoRA, smaller tiles"} <= fitting.keys()
     assert all(remedy["reached"] <= 24e9 for remedy in fitting.values())
@@ -84,7 +84,7 @@ def test_a_step_keeps_its_size(capsys, tmp_path):
         ("pure/paper", "--gpu-memory"),
         ("pure/paper --gpu-memory 0", "expected GB above 0"),
         ("pure/paper --gpu-memory nan", "expected GB above 0"),
-        ("pure/paper --gpus 0 --gpu-memory 80", "take 1 or more"),
+        ("pure/paper --gpus 0 --gpu-memory 80", "give 1 or more"),
         ("pure/nano --gpu-memory 80", "--gpus 8"),
         ("tokenizer/nano --gpus 1 --gpu-memory 80", "family tokenizer"),
         ("pure/nano needs.weights=demo --gpus 1 --gpu-memory 80", "only samples"),

@@ -225,7 +225,7 @@ def test_a_pure_run_is_measured_by_its_tokenizer(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--tile", "100"], "--tile 100 is no multiple of the 8 px of a code, from two of them on; try 96"),
+        (["--tile", "100"], "--tile 100 is not a multiple, at least twice, of the 8 px of a code; try 96"),
         (["--tile", "8"], "try 16"),
         (["--metrics", "psnrr"], "did you mean psnr"),
         (["--metrics", "psnr,fid"], "lit-pure evaluate --pred DIR/reconstructed"),
@@ -285,7 +285,7 @@ def test_a_comma_alone_names_no_metric(capsys: pytest.CaptureFixture[str]) -> No
 def test_sides_are_whole_numbers(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["reconstruct", "a.png", *flags])
-    assert stopped.value.code == 2 and "give a whole number" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "give a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_a_metric_without_weights_is_refused_before_any_work(
