@@ -70,9 +70,9 @@ def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
     from lit_pure.launch.local import make_runs
     from lit_pure.launch.tasks import Task, missing_needs
     from lit_pure.runs import folder as runs
-    from lit_pure.study.jobs import lacking
+    from lit_pure.study.jobs import missing_runs
 
-    wanted = {run for arm, run in lacking(plan).items() if not arguments.arms or arm in arguments.arms}
+    wanted = {run for arm, run in missing_runs(plan).items() if not arguments.arms or arm in arguments.arms}
     for version in (run for run in wanted if runs.experiment_of(run) != run):
         runs.require(version)
     experiments = [compose(run) for run in sorted(wanted)]

@@ -44,14 +44,14 @@ def weights_command(arguments: argparse.Namespace) -> int:
     if arguments.metrics is not None or arguments.protocol is not None:
         raise ConfigError(f"--metrics and --protocol are for `lit-pure weights {METRICS}`, without an experiment")
     experiment = compose(arguments.experiment, arguments.overrides)
-    from lit_pure.convert.fetch import fetch, needed
+    from lit_pure.convert.fetch import fetch, list_needs
 
-    found = needed(experiment)
+    found = list_needs(experiment)
     made = [] if arguments.list else fetch(found, arguments.folder, sys.argv)
     for run in made:
         print(f"imported {run.folder}")
     if made:
-        found = needed(experiment)
+        found = list_needs(experiment)
     if not found:
         print(f"{experiment.name} needs no weights: it is trained")
         return 0

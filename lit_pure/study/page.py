@@ -18,7 +18,7 @@ from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import score_files
 from lit_pure.study.claims import Scores, judge_claims
-from lit_pure.study.jobs import Job, lacking
+from lit_pure.study.jobs import Job, missing_runs
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
@@ -52,7 +52,7 @@ def write_page(
     Raises OSError where the page cannot be written, ValueError where kept scores are damaged.
     """
     scores: dict[tuple[str, str], list[Mapping[str, Scored]]] = {}
-    undone = [f"{arm} (there is no run of {run} yet)" for arm, run in lacking(plan).items()]
+    undone = [f"{arm} (there is no run of {run} yet)" for arm, run in missing_runs(plan).items()]
     for job in jobs:
         if found := score_files.read(job, out):
             scores.setdefault((job.arm, job.pictures.name), []).append(found)

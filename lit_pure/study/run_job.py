@@ -1,6 +1,6 @@
-"""One picture of one job: made, and scored beside the true one.
+"""Makes one picture of one job, and scores it against the ground truth.
 
-Knows the three methods and what is kept for showing. Knows nothing of plans, processes or files of scores.
+Knows the three methods, and what is kept to show. Knows nothing of plans, processes or files of scores.
 """
 
 import math
@@ -28,22 +28,22 @@ from lit_pure.study.sets import PicturePair
 from lit_pure.study.structure import correlations
 
 TILE = 512
-"""Longest side that a tokenizer takes in one piece, as in `lit-pure reconstruct` [px]."""
+"""Longest side that a tokenizer encodes in one piece, as in `lit-pure reconstruct` [px]."""
 
 
 def perform(job: Job, pair: PicturePair, shown: Path | None) -> Scored:
     """Make a picture and score it.
 
     Args:
-        job: what to do.
-        pair: with which files.
+        job: the job.
+        pair: its files.
         shown: folder for NAME.png, and NAME.pt with the entropy of each cell; None keeps neither.
 
     Raises:
-        ValueError: a file cannot be read, or the pair's sizes do not go together.
+        ValueError: a file cannot be read, or the sizes of the pair do not match.
     """
     hq_3HW = read_bytes(pair.hq)
-    made_3HW, entropy = _made(job, pair, hq_3HW)
+    made_3HW, entropy = _make_picture(job, pair, hq_3HW)
     scorers = [_scorer(key) for key in job.metrics if key not in ENTROPY]
     scores, _ = score_bytes(scorers, made_3HW, hq_3HW, torch.device("cpu"))
     if entropy is not None and set(ENTROPY) & set(job.metrics):
@@ -57,22 +57,22 @@ def perform(job: Job, pair: PicturePair, shown: Path | None) -> Scored:
     return Scored(crc32, {key: scores.get(key, math.nan) for key in job.metrics})
 
 
-def _made(job: Job, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
-    """The picture (3, H, W), uint8; where it has one, the map of its entropy."""
+def _make_picture(job: Job, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
+    """The picture (3, H, W), uint8, and the map of its entropy if there is one."""
     if job.method == "reconstruct":
         tokenizer = _tokenizer(job)
         return reconstruct(tokenizer, hq_3HW, CodeUse(tokenizer.config.codes), TILE), None
     lq_3hw = read_bytes(pair.lq)
     height, width = hq_3HW.shape[-2:]
-    scale, rest = divmod(width, lq_3hw.shape[-1])
-    if rest or (height, width) != tuple(side * scale for side in lq_3hw.shape[-2:]):
-        raise ValueError(f"{pair.hq} is {height} x {width} px, no whole number of times as large as {pair.lq}")
+    scale, remainder = divmod(width, lq_3hw.shape[-1])
+    if remainder or (height, width) != tuple(side * scale for side in lq_3hw.shape[-2:]):
+        raise ValueError(f"{pair.hq} has {height} x {width} px, which is no integer multiple of {pair.lq}")
     if job.method == "bicubic":
         return to_bytes(resize(from_bytes(lq_3hw[None]), height, width)[0]), None
     assert job.run is not None
     restorer = _restorer(job)
     given = family_of(job.run).given_words(job.run, lq_3hw, hq_3HW) if job.given_words else None
-    # The file's name decides the noise, as in `lit-pure restore`, which makes the same picture.
+    # The file's name decides the noise, so `lit-pure restore` makes the same picture.
     made = restore_photo(restorer, from_bytes(lq_3hw), pair.lq.name, scale, given=given)
     return made.pixels_3HW, made.maps.get("entropy")
 
@@ -84,7 +84,7 @@ def _scorer(key: str) -> Scorer:
 
 @lru_cache(maxsize=1)
 def _restorer(job: Job) -> SquareRestorer:
-    """The model of the job at hand; a process does one job after the other."""
+    """The model of the current job; a process does one job after the other."""
     assert job.run is not None
     return restorer_of(job.run, settings_of(job.run, job.settings))
 

@@ -14,7 +14,7 @@ from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, differences, locate, save
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.families.pure.build import begin
+from lit_pure.families.pure.build import build_backbone
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.weights import load_pure, save_pure
 from lit_pure.lit.distributed.saving import Contents, write
@@ -174,7 +174,7 @@ def test_export_merges_adapters_into_their_backbone(trained: Path) -> None:
     adapted.adapter.kind, adapted.needs.start = "lora", "pure/start"
     save(adapted, trained / "config.yaml")
     (trained / "provenance.json").write_text('{"needs": {"start": "pure/start/version_0"}}')
-    model, _ = begin(adapted, {"start": start})
+    model, _ = build_backbone(adapted, {"start": start})
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

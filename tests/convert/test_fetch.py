@@ -203,7 +203,7 @@ def test_folders_that_lack_published_files_are_named(
     assert "is not a folder" in refused(capsys, ["weights", "pure/official", "--from", "nowhere"])
     (tmp_path / "empty").mkdir()
     words = refused(capsys, ["weights", "tokenizer/official", "--from", "empty"])
-    assert "neither empty nor empty/LlamaGen holds vq_ds8_c2i.pt of https://huggingface.co/FoundationVision" in words
+    assert "neither empty nor empty/LlamaGen contains vq_ds8_c2i.pt of https://huggingface.co/FoundationVision" in words
     shutil.copytree(downloads, tmp_path / "some")
     (tmp_path / "some" / "text_tokenizer.json").unlink()
     words = refused(capsys, ["weights", "pure/official", "--from", "some"])

@@ -1,6 +1,6 @@
-"""Backbones and restorers made of them: fresh, trained, or another run's; all of it, or adapters beside it.
+"""Builds backbones and restorers: with fresh, trained or another run's weights, with or without adapters.
 
-Knows seeds, and what of a run's weights is kept and in which numbers. Knows nothing of how training proceeds.
+Knows seeds, and which of a run's weights are kept in which dtype. Knows nothing of how training proceeds.
 """
 
 import logging
@@ -29,44 +29,46 @@ from lit_pure.runs.folder import Run
 log = logging.getLogger(__name__)
 
 
-def begin(experiment: PureExperiment, needs: Mapping[str, Run]) -> tuple[NextTokenBackbone, Vocabulary]:
+def build_backbone(experiment: PureExperiment, needs: Mapping[str, Run]) -> tuple[NextTokenBackbone, Vocabulary]:
     """The backbone that an experiment trains, in training mode, and its vocabulary.
 
-    Fresh weights depend on `seed` alone. Those of `needs["start"]` become float32 where all of them are trained;
-    beneath adapters they keep the numbers they were stored in, frozen, and with `qlora` the blocks' matrices 4 bits.
+    Fresh weights depend only on `seed`. Weights of `needs["start"]` become float32 if all of them are trained; beneath
+    adapters they are frozen and keep their stored dtype, and with `qlora` the blocks' matrices have 4 bits.
 
     Raises:
         ValueError: the start has another vocabulary or other sizes; adapters need a package that is missing.
     """
     if "start" in needs:
-        return _from_run(experiment, needs["start"], needs.get("tokenizer"))
+        return _start_from_run(experiment, needs["start"], needs.get("tokenizer"))
     vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
     with torch.random.fork_rng():
-        torch.manual_seed(experiment.seed)  # whatever was loaded or drawn before
+        torch.manual_seed(experiment.seed)  # independent of anything loaded or drawn before
         backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
     return backbone, vocabulary
 
 
-def code_rows_from_codebook(restorer: Restorer, seed: int) -> None:
-    """Let the rows of image codes start as random projections of the tokenizer's vectors (`backbone.code_rows`)."""
+def init_code_rows(restorer: Restorer, seed: int) -> None:
+    """Initialise the rows of image codes with random projections of the tokenizer's vectors (`backbone.code_rows`)."""
     vocabulary = restorer.assembler.vocabulary
     vectors_NC = restorer.tokenizer.lookup(torch.arange(vocabulary.codes))
     restorer.backbone.init_rows_from(vocabulary.code_ids_N, vectors_NC, torch.Generator().manual_seed(seed))
 
 
-def _from_run(experiment: PureExperiment, start: Run, tokenizer: Run | None) -> tuple[NextTokenBackbone, Vocabulary]:
+def _start_from_run(
+    experiment: PureExperiment, start: Run, tokenizer: Run | None
+) -> tuple[NextTokenBackbone, Vocabulary]:
     check_start(start, experiment)
     theirs = start.provenance()["needs"].get("tokenizer")
     if tokenizer and theirs != tokenizer.label:
         log.warning(
-            "%s was trained with the codes of %s, here are those of %s, which mean something else; "
+            "%s was trained with the codes of %s, this experiment uses those of %s, which mean something else; "
             "set needs.tokenizer=%s",
             *(start.label, theirs, tokenizer.label, theirs),
         )
     stored, vocabulary = load_pure(start.weights)
     state = stored.state_dict()
     if experiment.adapter.kind == "none":
-        # Copies, since training writes into them: what was read lies in the file.
+        # Copies, since training writes into them, and loaded tensors are mapped to the file.
         state = {name: item.to(torch.float32, copy=True) for name, item in state.items()}
     backbone = weights.load_frozen(
         lambda: NextTokenBackbone(experiment.backbone, vocabulary.size), state, start.weights
@@ -79,27 +81,27 @@ def _from_run(experiment: PureExperiment, start: Run, tokenizer: Run | None) -> 
 
 
 def new_restorer(experiment: PureExperiment, needs: Mapping[str, Run]) -> Restorer:
-    """The restorer to be trained, or the trained one where the experiment only samples."""
+    """The restorer to train, or the trained one if the experiment only samples."""
     if "tokenizer" not in needs:
         raise ConfigError(NO_TOKENIZER)
     tokenizer = weights.load_tokenizer(needs["tokenizer"].weights)
     if "weights" in needs:
         return trained_restorer(experiment, tokenizer, needs["weights"])
-    restorer = _restorer(experiment, tokenizer, *begin(experiment, needs))
+    restorer = _make_restorer(experiment, tokenizer, *build_backbone(experiment, needs))
     if experiment.backbone.code_rows == "codebook" and "start" not in needs:
-        code_rows_from_codebook(restorer, experiment.seed)
+        init_code_rows(restorer, experiment.seed)
     return restorer
 
 
 def trained_restorer(experiment: PureExperiment, tokenizer: VQTokenizer, run: Run) -> Restorer:
-    """The restorer with a finished run's backbone, in the numbers that `sampling` asks for."""
+    """The restorer with a finished run's backbone, in the dtype that `sampling` sets."""
     backbone, vocabulary = load_pure(run.weights)
     prepare(backbone, experiment.sampling)
-    return _restorer(experiment, tokenizer, backbone, vocabulary)
+    return _make_restorer(experiment, tokenizer, backbone, vocabulary)
 
 
 def lq_side(experiment: PureExperiment, needs: Mapping[str, Run]) -> int:
-    """Side of the LQ pictures that the estimator knows [px]; warns where it knows another degradation."""
+    """Side of the LQ pictures that the estimator was calibrated on [px]; warns if their degradation differs."""
     if "dem" not in needs:
         return 0
     known = needs["dem"].experiment()
@@ -107,8 +109,8 @@ def lq_side(experiment: PureExperiment, needs: Mapping[str, Run]) -> int:
     if differing and "weights" not in needs:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         log.warning(
-            "%s was calibrated on another degradation (%s): labels will not come a third each; train one for yours, "
-            "for example make exp NAME=dem/nano with the same data.degradation, and name it in needs.dem",
+            "%s was calibrated on another degradation (%s): its levels will not be equally frequent; train one "
+            "for yours, for example make exp NAME=dem/nano with the same data.degradation, and name it in needs.dem",
             needs["dem"].label,
             "; ".join(differing[:3]) + more,
         )
@@ -116,22 +118,22 @@ def lq_side(experiment: PureExperiment, needs: Mapping[str, Run]) -> int:
 
 
 def export(run: Run, state: dict[str, Tensor], out: Path) -> list[str]:
-    """Write a checkpoint's backbone as weights of a run, adapters merged into what they stand beside.
+    """Write a checkpoint's backbone as weights of a run, with adapters merged into their matrices.
 
-    Everything exists once in main memory, or twice with adapters.
+    Needs main memory for one copy of the weights, or two with adapters.
 
-    Returns names of tensors that are missing, or have another shape; nothing is written then.
+    Returns names of tensors that are missing or have another shape; if there are any, nothing is written.
     """
     experiment = run.experiment_as(PureExperiment)
     adapted = experiment.adapter.kind != "none"
     if adapted:
-        backbone, vocabulary = begin(experiment, {"start": runs.require(run.provenance()["needs"]["start"])})
+        backbone, vocabulary = build_backbone(experiment, {"start": runs.require(run.provenance()["needs"]["start"])})
     else:
         vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
         with torch.device("meta"):
             backbone = NextTokenBackbone(experiment.backbone, vocabulary.size)
     own = backbone.state_dict()
-    if adapted:  # what stands beside adapters is in no checkpoint
+    if adapted:  # checkpoints do not contain what adapters are added to
         frozen = [name for name, item in backbone.named_parameters() if not item.requires_grad]
         state = state | {name: own[name] for name in frozen if name in own}
     differing = own.keys() ^ state.keys() | {n for n in own.keys() & state if own[n].shape != state[n].shape}
@@ -140,7 +142,7 @@ def export(run: Run, state: dict[str, Tensor], out: Path) -> list[str]:
     return sorted(differing)
 
 
-def _restorer(
+def _make_restorer(
     experiment: PureExperiment, tokenizer: VQTokenizer, backbone: NextTokenBackbone, vocabulary: Vocabulary
 ) -> Restorer:
     sequence, data = experiment.sequence, experiment.data

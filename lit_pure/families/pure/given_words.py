@@ -1,6 +1,6 @@
-"""Words that are given instead of found: what a perfect perception and understanding would have said of each square.
+"""Words that are given to the model: what perfect perception and understanding would write about each square.
 
-Knows the degradation estimator and the captions that the models here are trained with. Knows nothing of sampling.
+Knows the degradation estimator, and the captions with which our models are trained. Knows nothing of sampling.
 
 Suffixes: 3 RGB, H W HQ picture [px], h w LQ picture [px].
 """
@@ -20,18 +20,18 @@ from lit_pure.runs.folder import Run
 
 
 def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], AnswerWords]:
-    """Levels of each tile's LQ part by the run's estimator, and the caption of its HQ part.
+    """For each tile, the levels of its LQ part by the run's estimator, and the caption of its HQ part.
 
-    The caption is that of `captions: pixels`, whatever captions the run was trained with.
+    The caption is always that of `captions: pixels`, whatever captions the run was trained with.
 
     Args:
         run: a PURE run.
         lq_3hw: uint8.
-        hq_3HW: uint8, a whole number of times as large.
+        hq_3HW: uint8, with an integer multiple of the LQ size.
     """
-    experiment, needed = run.experiment_as(PureExperiment), runs.require(run.provenance()["needs"]["dem"])
-    known = needed.experiment().data
-    dem = load_dem(needed.weights)
+    experiment, estimator = run.experiment_as(PureExperiment), runs.require(run.provenance()["needs"]["dem"])
+    known = estimator.experiment().data
+    dem = load_dem(estimator.weights)
     size, scale = experiment.data.size, hq_3HW.shape[-1] // lq_3hw.shape[-1]
     calibrated = known.size // known.degradation.scale
 

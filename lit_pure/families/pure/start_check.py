@@ -1,6 +1,6 @@
 """The run that training starts from (`needs.start`), and whether an experiment can start from it.
 
-Knows run folders and settings, not weights: it imports no torch, so that what does not fit is refused at once.
+Knows run folders and settings, not weights. Imports no torch, so that a mismatch is refused at once.
 """
 
 import json
@@ -14,14 +14,14 @@ from lit_pure.runs.folder import Run
 
 NO_TOKENIZER = "needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano"
 FIXED = ("width", "layers", "heads", "ffn", "rope_theta", "norm_eps")
-"""Knobs of a backbone that its weights were made for; the others concern training alone and may differ."""
+"""Knobs of a backbone that its weights depend on; other knobs concern training only and may differ."""
 
 
 def require_start(name: str) -> Run:
-    """The run whose backbone `name` has: the newest finished one, or, where that only sampled, the one it sampled from.
+    """The run whose backbone `name` has: the newest finished run; if that only sampled, the run it sampled from.
 
     Raises:
-        MissingRun: there is none; the message names the command that makes it.
+        MissingRun: there is none; the message gives the command that makes it.
         ConfigError: it has no backbone.
     """
     run = runs.require(name)
@@ -35,13 +35,13 @@ def require_start(name: str) -> Run:
 
 
 def check_start(run: Run, experiment: PureExperiment) -> None:
-    """Raises ConfigError, naming all that differs, where an experiment cannot start from a run's backbone."""
+    """Raises ConfigError that names all differences if an experiment cannot start from a run's backbone."""
     _check_shapes(run, experiment.backbone)
     theirs, ours = run.weights / "vocabulary.json", locate(experiment.vocabulary.path)
     if difference := _vocabulary_difference(theirs, ours):
         raise ConfigError(
             f"needs.start = {run.label} was trained with another vocabulary than vocabulary.path = {ours} "
-            f"({difference}); take its own: vocabulary.path={theirs}"
+            f"({difference}); use the vocabulary of that run: vocabulary.path={theirs}"
         )
 
 
@@ -52,25 +52,25 @@ def _check_shapes(run: Run, wanted: BackboneConfig) -> None:
         found = {name: known[name] for name in FIXED}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); name another run in needs.start") from error
-    others = [name for name in FIXED if found[name] != getattr(wanted, name)]
-    if others:
-        shown = ", ".join(f"backbone.{name} {getattr(wanted, name)} (there {found[name]})" for name in others)
-        remedy = " ".join(f"backbone.{name}={found[name]}" for name in others)
-        raise ConfigError(f"needs.start = {run.label} has another backbone: {shown}; take its: {remedy}")
+    differing = [name for name in FIXED if found[name] != getattr(wanted, name)]
+    if differing:
+        shown = ", ".join(f"backbone.{name} {getattr(wanted, name)} (there {found[name]})" for name in differing)
+        remedy = " ".join(f"backbone.{name}={found[name]}" for name in differing)
+        raise ConfigError(f"needs.start = {run.label} has another backbone: {shown}; use its sizes: {remedy}")
 
 
 def _vocabulary_difference(theirs: Path, ours: Path) -> str:
-    """What distinguishes two tokenizer JSONs; empty where both are the same."""
-    first, second = _parsed(theirs), _parsed(ours)
+    """How two tokenizer JSONs differ; empty if they are equal."""
+    first, second = _parse(theirs), _parse(ours)
     if first == second:
         return ""
     known, wanted = _ids(first), _ids(second)
     if moved := [name for name, number in known.items() if wanted.get(name) != number]:
         shown = ", ".join(moved[:3])
-        return f"{len(moved):,} of its {len(known):,} words have no id here, or another one, such as {shown}"
+        return f"{len(moved):,} of its {len(known):,} words have another id or none here, such as {shown}"
     if len(known) != len(wanted):
         return f"it has {len(known):,} words, here are {len(wanted):,}"
-    return "the words are the same, but text is cut into them in another way"
+    return "the words are the same, but text is tokenized differently"
 
 
 def _ids(parsed: dict[str, Any]) -> dict[str, int]:
@@ -79,7 +79,7 @@ def _ids(parsed: dict[str, Any]) -> dict[str, int]:
     return {**parsed["model"]["vocab"], **added}
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = json.loads(path.read_bytes())
         _ids(parsed)

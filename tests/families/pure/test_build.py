@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, locate, save
 from lit_pure.config.pure import PureExperiment
-from lit_pure.families.pure.build import begin
+from lit_pure.families.pure.build import build_backbone
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.start_check import require_start
 from lit_pure.families.pure.weights import load_pure, save_pure
@@ -53,7 +53,7 @@ def test_fresh_weights_are_those_of_the_seed_whatever_was_drawn_before(house: Pa
     wanted = NextTokenBackbone(experiment.backbone, Vocabulary.from_file(locate(experiment.vocabulary.path)).size)
     drawn = torch.rand(1)
     torch.manual_seed(5)
-    backbone, vocabulary = begin(experiment, {})
+    backbone, vocabulary = build_backbone(experiment, {})
     assert torch.rand(1) != drawn and vocabulary.size == len(wanted.embed.weight)
     assert all(torch.equal(item, wanted.state_dict()[name]) for name, item in backbone.state_dict().items())
     assert backbone.training and len(trainable_parameters(backbone)) == len(wanted.state_dict())
@@ -62,7 +62,7 @@ def test_fresh_weights_are_those_of_the_seed_whatever_was_drawn_before(house: Pa
 def test_a_start_gives_the_runs_logits_bit_for_bit_and_stays_what_it_was(house: Path) -> None:
     file = runs.require("demo").weights / "model.safetensors"
     before = sha256(file)
-    backbone, vocabulary = begin(demo(START, "backbone.dropout=0.3", "backbone.z_loss=0.01"), needs())
+    backbone, vocabulary = build_backbone(demo(START, "backbone.dropout=0.3", "backbone.z_loss=0.01"), needs())
     theirs, their_vocabulary = load_pure(file.parent)
     assert torch.equal(logits(backbone.eval()), logits(theirs)) and vocabulary.size == their_vocabulary.size
     assert len(trainable_parameters(backbone)) == len(theirs.state_dict())
@@ -81,10 +81,10 @@ def test_all_is_trained_in_float32_and_beneath_adapters_weights_stay_as_they_wer
     shutil.copytree(runs.require("demo").folder, stored.folder)
     theirs, vocabulary = load_pure(stored.weights)
     save_pure(stored.weights, theirs.bfloat16(), vocabulary)
-    everything, _ = begin(demo(START), needs() | {"start": stored})
+    everything, _ = build_backbone(demo(START), needs() | {"start": stored})
     assert {item.dtype for item in everything.parameters()} == {torch.float32}
     assert everything.training and len(trainable_parameters(everything)) == len(theirs.state_dict())
-    adapted, _ = begin(demo(START, "adapter.kind=lora"), needs() | {"start": stored})
+    adapted, _ = build_backbone(demo(START, "adapter.kind=lora"), needs() | {"start": stored})
     kinds = {(item.dtype, item.requires_grad) for item in adapted.parameters()}
     assert kinds == {(torch.bfloat16, False), (torch.float32, True)}
     assert adapted.training and all(module.training for module in adapted.modules())
@@ -92,9 +92,9 @@ def test_all_is_trained_in_float32_and_beneath_adapters_weights_stay_as_they_wer
 
 
 def test_a_tokenizer_whose_codes_mean_something_else_is_told(house: Path, caplog: pytest.LogCaptureFixture) -> None:
-    begin(demo(START), needs())
+    build_backbone(demo(START), needs())
     assert not caplog.text
-    begin(demo(START), needs() | {"tokenizer": Run(runs.ROOT / "tokenizer" / "nano" / "version_1")})
+    build_backbone(demo(START), needs() | {"tokenizer": Run(runs.ROOT / "tokenizer" / "nano" / "version_1")})
     assert "set needs.tokenizer=tokenizer/nano/version_0" in caplog.text
 
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_started_from_is_refused_before_anything_is_made(
 def test_the_same_vocabulary_in_another_layout_is_the_same(house: Path, tmp_path: Path) -> None:
     theirs = runs.require("demo").weights / "vocabulary.json"
     (tmp_path / "flat.json").write_text(json.dumps(json.loads(theirs.read_text())))
-    backbone, _ = begin(demo(START, f"vocabulary.path={tmp_path / 'flat.json'}"), needs())
+    backbone, _ = build_backbone(demo(START, f"vocabulary.path={tmp_path / 'flat.json'}"), needs())
     assert len(trainable_parameters(backbone)) == len(backbone.state_dict())
 
 
