@@ -1,6 +1,6 @@
 """An experiment as YAML that explains itself: each knob with its meaning, unit and range as a comment.
 
-Knows YAML and how comments are laid out. Knows no knob (`meanings.py` does), and nothing of where values come from
+Knows YAML and the layout of comments. Knows no knob (`meanings.py` does), and nothing of where values come from
 (`compose.py`).
 """
 
@@ -18,29 +18,29 @@ from lit_pure.config.layers import TEST_SETS
 from lit_pure.config.meanings import Knob, knobs, remark
 
 WIDTH = 120
-"""Longest line [characters]; a text that cannot be wrapped may be longer."""
+"""Longest line [characters]; text that cannot be wrapped may be longer."""
 LONGEST = 38
-"""A knob and its value longer than this have their comment above, not behind [characters]."""
+"""If a knob and its value are longer than this, the comment is above them instead of behind [characters]."""
 PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
-"""Text that needs no quotes, unless YAML reads it as something else: true, null, ..."""
+"""Text without quotes, unless YAML would read it as something else: true, null, ..."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Lines of YAML, one but for a long list, and the comment that belongs to them."""
+    """Lines of YAML, a single one except for a long list, and their comment."""
 
     lines: Sequence[str]
     comment: str
 
 
 def annotated(experiment: Experiment, left_out: Collection[str] = ()) -> str:
-    """The experiment as YAML with comments, in the order of its config.yaml, and sections apart from one another.
+    """The experiment as YAML with comments, in the order of its config.yaml, with a blank line between sections.
 
-    `load` reads it back to an equal object, and so does `compose` where it is a file below experiments/.
+    `load` reads it back to an equal object, and so does `compose` if it is a file below experiments/.
 
     Args:
-        experiment: as `compose` gives it.
-        left_out: names of test sets that its base has and it has not, to be kept out when the base is laid below.
+        experiment: as `compose` returns it.
+        left_out: names of test sets that its base has and it has not; they are set to null.
     """
     blocks: list[list[Row]] = [[]]
     for row in _rows(experiment, "", left_out):
@@ -55,7 +55,7 @@ def _is_section(row: Row) -> bool:
 
 
 def _rows(node: Any, prefix: str, left_out: Collection[str]) -> Iterator[Row]:
-    """A row for each knob below `node`, whose dotted key and a dot are `prefix`."""
+    """A row for each knob below `node`; `prefix` is the dotted key of `node` with a dot."""
     indent = "  " * prefix.count(".")
     for knob in knobs(type(node)):
         value, dotted = getattr(node, knob.name), f"{prefix}{knob.name}"
@@ -65,7 +65,7 @@ def _rows(node: Any, prefix: str, left_out: Collection[str]) -> Iterator[Row]:
             yield from _rows(value, f"{dotted}.", left_out)
         elif isinstance(value, dict) and (value or absent):
             yield Row([f"{indent}{knob.name}:"], knob.meaning)
-            yield from (Row([f"{indent}  {name}: null"], "Of the base; left out here.") for name in absent)
+            yield from (Row([f"{indent}  {name}: null"], "In the base; left out here.") for name in absent)
             for name, entry in value.items():
                 yield Row([f"{indent}  {name}:"], "")
                 yield from _rows(entry, f"{dotted}.{name}.", left_out)
@@ -74,7 +74,7 @@ def _rows(node: Any, prefix: str, left_out: Collection[str]) -> Iterator[Row]:
 
 
 def _key_and_value(key: str, value: Any) -> list[str]:
-    """One line, or one for each element where that is too long."""
+    """One line, or one per element if that is too long."""
     line = f"{key} {text(value)}"
     if len(line) <= WIDTH or not isinstance(value, list | tuple):
         return [line]
@@ -83,7 +83,7 @@ def _key_and_value(key: str, value: Any) -> list[str]:
 
 
 def text(value: Any) -> str:
-    """A value as YAML in one line, which YAML 1.1 and 1.2 and OmegaConf read alike."""
+    """A value as YAML in one line that YAML 1.1, YAML 1.2 and OmegaConf read in the same way."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(text(element) for element in value)}]"
     if isinstance(value, str):
@@ -95,14 +95,14 @@ def text(value: Any) -> str:
 
 
 def _comment(knob: Knob, value: Any) -> str:
-    """Meaning, range, and the default where the value is another one."""
+    """Meaning and range, and the default if the value differs."""
     if knob.default is MISSING or value == knob.default:
         return remark(knob)
     return remark(knob, f"default {text(knob.default) if knob.default not in ('', []) else 'empty'}")
 
 
 def _laid_out(rows: Sequence[Row]) -> Iterator[str]:
-    """Short lines with their comments behind, all in one column; long ones with theirs above."""
+    """Short lines with comments behind them, aligned in one column; long lines with comments above."""
     column = max((len(row.lines[0]) for row in rows if _is_short(row)), default=0) + 2
     for row in rows:
         first, *more = row.lines

@@ -1,8 +1,8 @@
 """Turns an experiment file, its bases, presets and the command line into one checked dataclass.
 
-Knows YAML, inheritance (`base:`), degradation presets, overrides and in which order they lie. Knows nothing of what a
-knob means (see `families.py`) and leaves to `mistakes.py` how to say what is wrong; imports no torch, and so refuses a
-mistake in a fraction of a second.
+Knows YAML, inheritance (`base:`), degradation presets, overrides and their order. Knows nothing of the meaning of knobs
+(see `families.py`); `mistakes.py` words the errors. Imports no torch, so that a mistake is refused in a fraction of a
+second.
 """
 
 import difflib
@@ -26,22 +26,22 @@ from lit_pure.config.ranges import violations
 PROJECT = Path(__file__).parents[2]
 COMMAND_LINE = "command line"
 DEGRADATION = "data.degradation"
-"""Where experiments keep what a preset sets."""
+"""The section of an experiment that a preset sets."""
 PRESETS = "data/degradation"
 """The folder of presets: NAME.yaml, a flat table of knobs of `DegradationConfig`."""
 NOT_PRESET = ("preset", "scale")
-"""Knobs that a preset leaves alone: its own name, and what the model is made for."""
+"""Knobs that a preset does not set: its own name, and the scale of the model."""
 
 Settings = TypeVar("Settings")
 E = TypeVar("E", bound=Experiment)
 
 
 class ConfigError(ValueError):
-    """A mistake in an experiment file or on the command line, told in one or two lines with its remedy."""
+    """A mistake in an experiment file or on the command line; the message has one or two lines, with the remedy."""
 
 
 def locate(path: str) -> Path:
-    """`path` below the working directory if it is there, else below the project (as shipped); absolute paths stay."""
+    """`path` below the working directory if it exists, else below the project (as shipped); absolute paths stay."""
     here = Path(path)
     return here if here.exists() or here.is_absolute() else PROJECT / path
 
@@ -49,10 +49,10 @@ def locate(path: str) -> Path:
 def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment `name` (a path below `experiments/` without .yaml) with `overrides` such as "sampling.k=1".
 
-    A variant of a sweep (see `grid`) is one, too: sweeps/sampling/k_max=10,guidance=0.8.
-    Bases come first, then the file itself, then the command line; `base=other` swaps the file's own base. The values of
-    a preset lie directly below the file, or the command line, that names it: its other keys win wherever they stand.
-    Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges found.
+    A variant of a sweep (see `grid`) is an experiment, too: sweeps/sampling/k_max=10,guidance=0.8.
+    Later layers win: bases, then the file itself, then the command line; `base=other` replaces the file's base. The
+    values of a preset are directly below the file, or the command line, that names it: other keys there win.
+    Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges.
     """
     file, chosen = _variant(name, overrides)
     launched = [*(_parse_override(item) for item in overrides), *chosen]
@@ -67,9 +67,9 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
-    """What `compose` gives, of the family whose root dataclass is `kind`.
+    """The same as `compose`, for the family whose root dataclass is `kind`.
 
-    Raises ConfigError as `compose` does, and where the experiment is of another family.
+    Raises ConfigError as `compose` does, and if the experiment has another family.
     """
     experiment = compose(name, overrides)
     if not isinstance(experiment, kind):
@@ -78,7 +78,7 @@ def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
 
 
 def override(experiment: E, overrides: Sequence[str]) -> E:
-    """A copy with overrides such as "sampling.k=1" laid over it, checked as `compose` does. Raises ConfigError."""
+    """A copy with overrides such as "sampling.k=1", checked as `compose` does. Raises ConfigError."""
     settings = OmegaConf.to_container(OmegaConf.structured(experiment))
     assert isinstance(settings, dict)
     own = Layer(experiment.name, {str(key): value for key, value in settings.items()})
@@ -87,7 +87,7 @@ def override(experiment: E, overrides: Sequence[str]) -> E:
 
 
 def degradation(preset: str, overrides: Sequence[str] = ()) -> DegradationConfig:
-    """The knobs of a preset with overrides such as "jpeg_range=[50,90]" over them, checked. Raises ConfigError."""
+    """The knobs of a preset with overrides such as "jpeg_range=[50,90]", checked. Raises ConfigError."""
     named = Layer(COMMAND_LINE, {"preset": preset})
     layers = _with_presets([named, *(_parse_override(item, "jpeg_range=[50,90]") for item in overrides)], "")
     return _checked(_merge(DegradationConfig, layers), layers)
@@ -100,7 +100,7 @@ def read(schema: type[Settings], path: Path) -> Settings:
 
 
 def is_sweep(name: str) -> bool:
-    """Whether there is such an experiment, with a `sweep:` in its file."""
+    """Whether the experiment exists and its file has a `sweep:`."""
     path = locate("experiments") / f"{name}.yaml"
     return path.is_file() and "sweep" in _load(path)
 
@@ -134,19 +134,19 @@ def load(path: Path) -> Experiment:
 
 
 def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ -> (found, wanted), None for what one has not; the name is left out."""
+    """Dotted keys whose values differ -> (found, wanted), None if one lacks the key; name and base are left out."""
     a, b = (dict(flat(OmegaConf.to_container(OmegaConf.structured(item)), "")) for item in (found, wanted))
     keys = sorted((a.keys() | b.keys()) - {"name", "base"})
     return {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}
 
 
 def differences(found: Experiment, wanted: Experiment) -> list[str]:
-    """What `changes` gives, each as "key: found -> wanted"."""
+    """The result of `changes`, each as "key: found -> wanted"."""
     return [f"{key}: {before} -> {after}" for key, (before, after) in changes(found, wanted).items()]
 
 
 def named_sets(file: str) -> list[str]:
-    """Names of the test sets that an experiment's file, or a base of it, sets or leaves out. Raises ConfigError."""
+    """Names of the test sets that an experiment's file or one of its bases sets or leaves out. Raises ConfigError."""
     return [name for layer in _lineage(file, None) for name in find(layer.values, TEST_SETS) or {}]
 
 
@@ -166,7 +166,7 @@ def _experiment_file(name: str) -> Path:
 
 
 def _variant(name: str, overrides: Sequence[str]) -> tuple[str, list[Layer]]:
-    """The file of an experiment, and what it sets as one variant of that file's sweep; nothing where it is none."""
+    """The file of an experiment, and the settings of its variant if it is one of that file's sweep."""
     parts = name.split("/")
     file = next((file for end in range(1, len(parts)) if is_sweep(file := "/".join(parts[:end]))), None)
     if file is None:
@@ -216,7 +216,7 @@ def _parse_override(item: str, example: str = "trainer.max_steps=100") -> Layer:
     if not equals or not key:
         raise ConfigError(f"{COMMAND_LINE}: {item!r} is not key=value; write for example {example}")
     if not value:
-        item = f'{key}=""'  # nothing is the empty text, not OmegaConf's None, which no knob takes
+        item = f'{key}=""'  # an empty value is the empty text, not OmegaConf's None, which no knob takes
     try:
         values = OmegaConf.to_container(OmegaConf.from_dotlist([item]), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
@@ -239,16 +239,16 @@ def _family(layers: Sequence[Layer]) -> type[Experiment]:
 
 
 def _with_presets(layers: Sequence[Layer], below: str) -> list[Layer]:
-    """The layers with the values of each preset directly below the source that names it, which leave nothing of others.
+    """The layers with each preset directly below the source that names it; a preset replaces all earlier values.
 
-    `below` is the dotted key of the degradation, "" where the layers are nothing else.
+    `below` is the dotted key of the degradation, or "" if the layers contain nothing else.
     """
     found: list[Layer] = []
     key = f"{below}.preset" if below else "preset"
     for source, group in groupby(layers, key=lambda layer: layer.source):
         own = list(group)
         named = [find(layer.values, key) for layer in own]
-        words = [str(name) for name in named if isinstance(name, str | int | float)]  # all else is refused later
+        words = [str(name) for name in named if isinstance(name, str | int | float)]  # other types are refused later
         if words:
             path = _preset_file(words[-1], f"{source}: {key}")
             defaults = {knob: value for knob, value in asdict(DegradationConfig()).items() if knob not in NOT_PRESET}
@@ -278,19 +278,19 @@ def _preset(path: Path, below: str) -> Layer:
 
 
 def _shown(path: Path) -> str:
-    """The path as people know it: from the working directory."""
+    """The path to show: relative to the working directory if it is below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
-    for layer in layers:  # all names first: it costs nothing, and most mistakes are there
+    for layer in layers:  # names first: checking them is cheap, and most mistakes are in names
         for key in unknown_keys(root, layer.values, ""):
             raise ConfigError(unknown_message(root, layer, key))
     merged = OmegaConf.structured(root)
     for layer in layers:
         left_out = without_sets(layer)
         try:
-            # Unsafe is what it overwrites, and that is ours; the other merge copies everything each time.
+            # "Unsafe" since it overwrites its target, which is ours; the other merge copies everything each time.
             merged = OmegaConf.unsafe_merge(merged, layer.values)
         except OmegaConfBaseException as error:
             raise ConfigError(type_message(root, layer, error)) from None
@@ -306,7 +306,7 @@ def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
 
 
 def _checked(settings: Settings, layers: Sequence[Layer]) -> Settings:
-    """The settings themselves. Raises ConfigError with all their values out of range and who set them."""
+    """The settings themselves. Raises ConfigError with all values out of range and their sources."""
     problems = sorted(set(violations(settings)))
     if problems:
         raise ConfigError("\n".join(f"{source_of(layers, key)}: {key} {problem}" for key, problem in problems))

@@ -12,11 +12,11 @@ from lit_pure.config.knobs import Problem, knob
 KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
 KERNEL_PROBABILITIES = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
 RESIZE_MODES = ["area", "bilinear", "bicubic"]
-"""Interpolations that a resize is drawn among."""
+"""Interpolations from which that of a resize is drawn."""
 ANTIALIASED = "bicubic_antialias"
-"""Bicubic over as many pixels as one takes the place of: the classical x4 benchmark. Never drawn unless asked for."""
+"""Bicubic with antialiasing, as in the classical x4 benchmark. Only drawn if a config names it."""
 LEAST_LQ_SIDE = 8
-"""The smallest side an LQ picture may have [px]: below, there is nothing to restore."""
+"""Least side of an LQ picture [px]: smaller ones contain nothing to restore."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class DegradationConfig:
     """The two-stage process of Real-ESRGAN (arXiv 2107.10833, section 3) under its published YAML names and values."""
 
     preset: str = "realesrgan"
-    """NAME of data/degradation/NAME.yaml, or one's own .yaml file: where it is named, it sets all knobs but `scale`."""
+    """NAME of data/degradation/NAME.yaml, or the path of a .yaml file: sets all knobs except `scale`."""
     scale: int = knob(4, low=1, high=16)
     """How many times smaller a side of the LQ image is than that of the HQ image."""
     gt_usm: bool = True
@@ -33,9 +33,9 @@ class DegradationConfig:
     blur_prob: float = knob(1.0, low=0, high=1)
     """Probability that the first stage blurs at all (published pipelines always do)."""
     blur_kernel_size: int = knob(21, low=7, high=51)
-    """Largest kernel of the first blur [px, odd]; the size is drawn among 7, 9, ... up to it, and padded to it."""
+    """Largest kernel of the first blur [px, odd]; the size is drawn from 7, 9, ... up to it, and padded to it."""
     kernel_list: list[str] = knob(KERNELS)
-    """Shapes of the first blur; `sinc_prob` of the kernels are sinc instead."""
+    """Shapes of the first blur; a share `sinc_prob` of the kernels is sinc instead."""
     kernel_prob: list[float] = knob(KERNEL_PROBABILITIES, low=0, high=1, total=1)
     """Probability of each shape in `kernel_list`."""
     sinc_prob: float = knob(0.1, low=0, high=1)
@@ -57,9 +57,9 @@ class DegradationConfig:
     noise_range: tuple[float, float] = knob((1.0, 30.0), low=0, high=255, ordered=True)
     """Standard deviation of Gaussian noise [levels of 255]."""
     poisson_scale_range: tuple[float, float] = knob((0.05, 3.0), low=0, high=20, ordered=True)
-    """Strength of Poisson noise [1 is the natural one]."""
+    """Strength of Poisson noise [1 is natural]."""
     gray_noise_prob: float = knob(0.4, low=0, high=1)
-    """Probability that all channels share one noise."""
+    """Probability that all channels share the same noise."""
     jpeg_prob: float = knob(1.0, low=0, high=1)
     """Probability that the first stage compresses (0 in NSARM's light setting)."""
     jpeg_range: tuple[float, float] = knob((30.0, 95.0), low=1, high=100, ordered=True)
@@ -94,7 +94,7 @@ class DegradationConfig:
     poisson_scale_range2: tuple[float, float] = knob((0.05, 2.5), low=0, high=20, ordered=True)
     """Strength of the second Poisson noise."""
     gray_noise_prob2: float = knob(0.4, low=0, high=1)
-    """Probability that all channels share one noise in the second stage."""
+    """Probability that all channels share the same noise in the second stage."""
     jpeg_prob2: float = knob(1.0, low=0, high=1)
     """Probability of the last JPEG."""
     jpeg_range2: tuple[float, float] = knob((30.0, 95.0), low=1, high=100, ordered=True)
@@ -102,7 +102,7 @@ class DegradationConfig:
     final_sinc_prob: float = knob(0.8, low=0, high=1)
     """Probability of a final sinc filter, before or after the last JPEG."""
     final_modes: list[str] = knob(RESIZE_MODES)
-    """Interpolations that the resize to the LQ size is drawn among."""
+    """Interpolations from which that of the resize to the LQ size is drawn."""
 
     def problems(self) -> Iterator[Problem]:
         for suffix in ("", "2"):
@@ -120,11 +120,11 @@ class DegradationConfig:
 
 
 SKIMAGE = "skimage"
-"""The source that needs no download."""
+"""The source of photographs that needs no download."""
 SHARDS = "shards"
-"""Captions that lie in the shards."""
+"""The value of `captions` for captions in the shards."""
 SET_NAME = r"[\w-]+"
-"""What test sets may be called."""
+"""Legal names of test sets."""
 
 
 @dataclass
@@ -134,15 +134,15 @@ class PhotosConfig:
     source: str = SKIMAGE
     """A folder of pictures (also in sub-folders) or of tar shards, or `skimage` for those inside scikit-image."""
     meta_info: str = ""
-    """A list as BasicSR writes them, a path per line, relative to `source` or absolute; "(h,w,c)" may stand behind."""
+    """A list as BasicSR writes it, a path per line, relative to `source` or absolute; "(h,w,c)" may follow the path."""
     lq: str = ""
-    """Test sets: a folder of given LQ pictures, named as those of `source`; with `source: ""` there is no HQ at all."""
+    """For val and test sets: a folder of LQ pictures with the names of `source`; with `source: ""` there is no HQ."""
     names: list[str] = knob([])
-    """File names without extension to take from the source; empty takes all."""
+    """File names without extension to take from the source; empty: all."""
     crops: int = knob(1, low=1)
-    """Random crops per photograph and epoch; a test or validation set takes this many fixed ones."""
+    """Random crops per photograph and epoch; fixed crops per photograph in validation and test sets."""
     captions: str = "pixels"
-    """`pixels` describes the crop, `shards` has KEY.txt beside each picture; else a JSONL file of image and caption."""
+    """`pixels` describes the crop; `shards` reads KEY.txt beside a picture; else a JSONL file of image and caption."""
 
     def problems(self) -> Iterator[Problem]:
         if not (self.source or self.meta_info or self.lq):
@@ -156,22 +156,22 @@ class PhotosConfig:
 
 @dataclass
 class DataConfig:
-    """Photographs, crops, batches and how they are degraded."""
+    """Photographs, crops, batches and their degradation."""
 
     size: int = knob(512, low=32, high=2048)
     """Side of the square HQ crop [px, a multiple of 32]."""
     train: PhotosConfig = field(default_factory=PhotosConfig)
     """Photographs to train on."""
     val: PhotosConfig = field(default_factory=PhotosConfig)
-    """Photographs looked at while training."""
+    """Photographs for validation during training."""
     test: dict[str, PhotosConfig] = field(default_factory=dict)
-    """Held-out photographs by set name: metrics are `test/<set>/<metric>`; null leaves a set of the base out."""
+    """Held-out photographs by set name; metrics are `test/<set>/<metric>`; null leaves out a set of the base."""
     batch_size: int = knob(4, low=1)
     """Crops per step and process."""
     eval_batch_size: int = knob(8, low=1)
-    """Crops restored or scored together in validation and test."""
+    """Crops per batch in validation and test."""
     num_workers: int = knob(0, low=0, high=256)
-    """Processes that decode photographs; 0 decodes in the training process."""
+    """Processes that decode photographs; 0: the training process does it."""
     degradation: DegradationConfig = field(default_factory=DegradationConfig)
     """How LQ images are made."""
 
@@ -188,7 +188,7 @@ class DataConfig:
             yield "test", f"set names {bad} may hold letters, digits, _ and - only"
 
     def without_hq(self, family: str) -> Iterator[Problem]:
-        """Test sets that have no HQ pictures, for a family that cannot be tested without."""
+        """Problems of test sets without HQ pictures, for a family whose test needs them."""
         for name, photos in self.test.items():
             if photos.lq and not photos.source:
                 yield (

@@ -22,13 +22,13 @@ class DemConfig:
     downscales: list[int] = knob([1, 1, 2, 1], low=1, high=8)
     """Stride of each stage."""
     margin: float = knob(0.05, low=0, high=1)
-    """Score that a more degraded image must exceed a less degraded one by."""
+    """Least difference between the scores of a more and a less degraded image."""
     rank_weight: float = knob(1.0, low=0)
-    """Weight of the ranking loss (published: 0.01, beside a reconstruction loss that is not here)."""
+    """Weight of the ranking loss (published: 0.01, beside a reconstruction loss that we do not have)."""
     anchor_weight: float = knob(0.01, low=0)
-    """Weight of the anchor loss: nothing scores 0, the strongest degradation 1 (published: 0.01 of `rank_weight`)."""
+    """Weight of the anchor loss: no degradation scores 0, the strongest 1 (published: 0.01 of `rank_weight`)."""
     calibration: int = knob(2048, low=8)
-    """Samples that the thresholds between small, medium and large are taken from (a third each)."""
+    """Samples that determine the thresholds between small, medium and large (a third each)."""
 
     def problems(self) -> Iterator[Problem]:
         if len({len(self.features), len(self.blocks), len(self.downscales)}) > 1:

@@ -1,4 +1,4 @@
-"""What every experiment has, whatever its family, and what every family has that restores pictures.
+"""The knobs of every experiment, whatever its family, and of every experiment that restores pictures.
 
 Knows names, types, defaults and legal ranges (`knob`). Knows no family, and imports no torch.
 """
@@ -12,7 +12,7 @@ from lit_pure.config.knobs import Problem, knob
 from lit_pure.config.training import OptimConfig, TrainerConfig
 
 ColorFix = Literal["none", "wavelet", "adain"]
-"""Where the colours of a restored picture come from: the model; the enlarged source's low frequencies; its moments."""
+"""Source of a restored picture's colours: the model; the enlarged source's low frequencies; its mean and variance."""
 
 
 MetricName = Literal[
@@ -20,35 +20,35 @@ MetricName = Literal[
     "psnr-rgb", "ssim-rgb", "lpips-vgg", "musiq-spaq", "musiq-paq2piq", "musiq-ava", "maniqa-pipal", "maniqa-kadid",
     "clipiqa+", "topiq-spaq", "topiq-flive",
 ]  # fmt: skip
-"""The rows of `metrics/table.py`, known here so that a wrong name is refused before anything is imported."""
+"""The rows of `metrics/table.py`, listed here so that a wrong name is refused before anything is imported."""
 
 
 @dataclass
 class Needs:
-    """Experiments whose finished runs this one builds on; `name` takes the newest run, `name/version_3` that one."""
+    """Experiments whose finished runs this one needs; `name` takes the newest run, `name/version_3` that version."""
 
     tokenizer: str = ""
-    """The run of the visual tokenizer; made first where it is missing."""
+    """The run of the visual tokenizer; made first if it is missing."""
     dem: str = ""
-    """The run of the degradation estimator; made first where it is missing."""
+    """The run of the degradation estimator; made first if it is missing."""
     weights: str = ""
-    """The run whose backbone is sampled from; with it nothing is trained."""
+    """The run from whose backbone to sample; nothing is trained then."""
     start: str = ""
-    """The run whose backbone training starts from; empty: fresh weights."""
+    """The run from whose backbone training starts; empty: fresh weights."""
 
 
 @dataclass
 class SourceConfig:
-    """A checkpoint that others published: `lit-pure weights` makes a finished run of it, nothing is trained."""
+    """A published checkpoint: `lit-pure weights` makes a finished run of it, nothing is trained."""
 
     layout: Literal["", "chameleon", "llamagen", "deresnet"] = ""
-    """How the checkpoint is laid out: PURE's Hugging Face folder, LlamaGen's .pt, MM-RealSR's .pth; empty: trained."""
+    """Format of the checkpoint: PURE's Hugging Face folder, LlamaGen's .pt, MM-RealSR's .pth; empty: no checkpoint."""
     repo: str = ""
-    """Its repository, owner/name: on the Hugging Face hub, a deresnet's on GitHub."""
+    """Its repository, owner/name, on the Hugging Face hub; for deresnet on GitHub."""
     revision: str = "main"
     """Branch, tag or commit of the repository; the tag of a release on GitHub."""
     files: list[str] = knob([])
-    """Names of the files wanted; patterns such as model*.safetensors take what there is."""
+    """Names of the files; patterns such as model*.safetensors match any number of files."""
     vocabulary: str = ""
     """The tokenizer JSON of a chameleon checkpoint: a URL, or the name of a file in the repository."""
 
@@ -65,17 +65,17 @@ class Experiment:
     """What every experiment has."""
 
     family: str = "pure"
-    """The family that this experiment is one of; it decides which other keys there are."""
+    """The family of this experiment; it decides which other keys exist."""
     name: str = ""
     """Set by the composer: the experiment's path below `experiments/`."""
     base: str = ""
-    """The experiment that this one is a difference to."""
+    """The experiment from which this one inherits all other settings."""
     seed: int = knob(0, low=0)
     """Every random draw comes from it, together with epoch and sample index."""
     needs: Needs = field(default_factory=Needs)
     """Runs that must be finished first."""
     source: SourceConfig = field(default_factory=SourceConfig)
-    """Where the weights come from, if not from training."""
+    """Source of published weights, instead of training."""
     data: DataConfig = field(default_factory=DataConfig)
     """Photographs and degradation."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -86,44 +86,44 @@ class Experiment:
 
 @dataclass
 class RestoringConfig:
-    """How squares become pictures. Tests measure with it too, so that the default leaves alone what the model made."""
+    """From restored squares to pictures. Tests use it too, so the default does not change what the model made."""
 
     color_fix: ColorFix = "none"
-    """What gives a restored square its colours."""
+    """Source of a restored square's colours."""
     overlap: float = knob(0.125, low=0, high=0.5)
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)
-    """Squares of a photograph restored at once; memory grows with it, the result stays."""
+    """Squares of a photograph restored at once; it changes the memory, not the result."""
 
 
 @dataclass
 class EvaluationConfig:
-    """What `run` measures and shows."""
+    """What a run measures and shows."""
 
     metrics: list[MetricName] = knob(["psnr", "ssim", "niqe"])
-    """What restored and bicubic pictures are scored by."""
+    """Metrics of restored and bicubic pictures."""
     protocol: str = ""
-    """A published way to measure, NAME of data/protocols/NAME.yaml: its metrics, too, and its border; empty: none."""
+    """A published protocol, NAME of data/protocols/NAME.yaml: adds its metrics and sets its border; empty: none."""
     missing: Literal["refuse", "skip"] = "refuse"
-    """What becomes of a metric whose weights are not here: the run is refused, or goes on without the metric."""
+    """If the weights of a metric are missing: refuse the run, or skip the metric."""
     pictures: int = knob(4, low=1)
     """Pictures shown at each validation."""
     keep: int = knob(100, low=0)
-    """Test pictures of a set whose LQ and HQ are kept beside the restored one."""
+    """Test pictures of a set whose LQ and HQ are kept beside the restored picture."""
 
 
 @dataclass
 class RestoringExperiment(Experiment):
-    """What every experiment of a family has that restores pictures."""
+    """What every experiment has whose family restores pictures."""
 
     restoring: RestoringConfig = field(default_factory=RestoringConfig)
     """From squares to pictures."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    """Test and pictures."""
+    """Metrics, and pictures to show and keep."""
 
 
 def small_model_problems(experiment: Experiment) -> Iterator[Problem]:
-    """What a family refuses that is tested on HQ pictures, and whose model is too small to be cut into pieces."""
+    """Problems for families that are tested on HQ pictures, and whose models are too small to be sharded."""
     yield from ((f"data.{key}", problem) for key, problem in experiment.data.without_hq(experiment.family))
     if experiment.trainer.strategy == "fsdp":
         yield "trainer.strategy", f"= fsdp cuts backbones alone; a {experiment.family} is small: take ddp"

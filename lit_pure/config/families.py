@@ -1,7 +1,7 @@
-"""The families of experiments that can be composed: which root dataclass a YAML's `family:` picks.
+"""The families of experiments: the root dataclass for each value of `family:` in YAML.
 
-What each knob is and may be stands in the files beside this one: `experiment.py` (what all have), `data.py`,
-`training.py`, and one file per family. What a family does with its knobs is in `lit_pure/families/`.
+The knobs are defined in the files beside this one: `experiment.py` (common to all), `data.py`, `training.py`, and one
+file per family. What a family does with its knobs is in `lit_pure/families/`.
 """
 
 from lit_pure.config.dem import DemExperiment
@@ -14,4 +14,4 @@ FAMILIES: dict[str, type[Experiment]] = {
     "tokenizer": TokenizerExperiment,
     "dem": DemExperiment,
 }
-"""The root dataclass of each family; a YAML's `family:` picks one."""
+"""The root dataclass of each family; `family:` in YAML selects one."""

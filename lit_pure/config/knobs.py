@@ -1,4 +1,4 @@
-"""What a knob is: a dataclass field with its legal range, and how a wrong value is reported.
+"""The definition of a knob: a dataclass field with its legal range, and how a wrong value is reported.
 
 Knows the metadata that `ranges.py` checks. Knows no knob.
 """
@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 Problem = tuple[str, str]
-"""A dotted key below the dataclass that reports it, and what is wrong with its value."""
+"""A dotted key below the dataclass that reports the problem, and what is wrong with its value."""
 
 
 def knob(
@@ -19,9 +19,9 @@ def knob(
     ordered: bool = False,
     total: float | None = None,
 ) -> Any:
-    """A dataclass field with its legal range: `low <= x <= high`, `x > above`; lists and tuples element by element.
+    """A dataclass field with its legal range: `low <= x <= high`, `x > above`; for lists and tuples, of each element.
 
-    `ordered` asks a pair to be (low, high); `total` asks the elements to add up to it.
+    `ordered` requires a pair to be (low, high); `total` requires this sum of the elements.
     """
     legal = {"low": low, "high": high, "above": above, "ordered": ordered or None, "total": total}
     metadata = {key: value for key, value in legal.items() if value is not None}

@@ -1,7 +1,7 @@
-"""A layer of settings: what one source sets, and how it is looked into.
+"""A layer of settings: what one source sets, and how to read it.
 
 Knows nested dictionaries, their dotted keys, and that a test set may be left out. Knows no knob, and nothing of where
-layers come from and in which order they lie (`compose.py`).
+layers come from or of their order (`compose.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TEST_SETS = "data.test"
-"""Where experiments keep their test sets by name; null in place of one leaves that of a base out."""
+"""The section with an experiment's test sets by name; null leaves out a test set of the base."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Layer:
 
 
 def find(values: Any, dotted: str) -> Any:
-    """The value at a dotted key, or None."""
+    """The value at a dotted key, or None if there is none."""
     for part in dotted.replace("[", ".").replace("]", "").split("."):
         if isinstance(values, dict) and part in values:
             values = values[part]
@@ -33,7 +33,7 @@ def find(values: Any, dotted: str) -> Any:
 
 
 def source_of(layers: Sequence[Layer], key: str) -> str:
-    """Who set `key` last."""
+    """The last source that sets `key`."""
     for layer in reversed(layers):
         if find(layer.values, key) is not None:
             return layer.source
@@ -41,14 +41,14 @@ def source_of(layers: Sequence[Layer], key: str) -> str:
 
 
 def nested(values: dict[str, Any], below: str) -> dict[str, Any]:
-    """The values below a dotted key; "" leaves them as they are."""
+    """The values nested below a dotted key; unchanged if it is ""."""
     for part in reversed(below.split(".") if below else []):
         values = {part: values}
     return values
 
 
 def without_sets(layer: Layer) -> list[str]:
-    """Take the test sets out of a layer that it leaves out, `data: {test: {NAME: null}}`; their names."""
+    """Remove the entries of a layer that leave out test sets, `data: {test: {NAME: null}}`; returns their names."""
     sets = find(layer.values, TEST_SETS)
     names = [name for name, photos in sets.items() if photos is None] if isinstance(sets, dict) else []
     for name in names:

@@ -1,7 +1,7 @@
-"""What each knob means and may be, in words: the docstring below its field, and the range that `knob` gives it.
+"""The meaning and range of each knob in words: the docstring below its field, and the range that `knob` sets.
 
-Knows dataclasses and their source, since Python drops the docstrings of fields. Knows no knob, and no format that they
-are written in (`annotated.py`, `schema.py`).
+Knows dataclasses and their source, since Python drops the docstrings of fields. Knows no knob, and no output format
+(`annotated.py`, `schema.py`).
 """
 
 import ast
@@ -16,21 +16,21 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Knob:
-    """A field of a dataclass of settings, and what is known of it."""
+    """A field of a dataclass of settings."""
 
     name: str
     hint: Any
     """Its type."""
     default: Any
-    """MISSING where it has none."""
+    """MISSING if it has none."""
     meaning: str
-    """Its docstring in one line; "" where it has none."""
+    """Its docstring in one line; "" if it has none."""
     legal: Mapping[str, Any]
-    """What `knob` was given: low, high, above, ordered, total."""
+    """The arguments of `knob`: low, high, above, ordered, total."""
 
 
 def knobs(kind: type) -> tuple[Knob, ...]:
-    """The knobs of a dataclass in their order; what a subclass does not explain is explained by its base."""
+    """The knobs of a dataclass in their order; without its own docstring, a field has that of the base class."""
     hints = typing.get_type_hints(kind)
     meanings: dict[str, str] = {}
     for parent in reversed(kind.__mro__):
@@ -48,20 +48,20 @@ def knobs(kind: type) -> tuple[Knob, ...]:
 
 
 def choices(hint: Any) -> tuple[Any, ...]:
-    """The values that a Literal, or each element of a list of Literals, may take; none where it may be anything."""
+    """The legal values of a Literal, or of each element of a list of Literals; empty for other types."""
     if typing.get_origin(hint) is Literal:
         return typing.get_args(hint)
     return choices(typing.get_args(hint)[0]) if typing.get_origin(hint) is list else ()
 
 
 def remark(knob: Knob, *more: str) -> str:
-    """A knob's meaning, its range, and `more` words on its value, for example "Peak learning rate. 0 to 1."."""
+    """A knob's meaning, its range, and `more` about its value, for example "Peak learning rate. 0 to 1."."""
     legal = "; ".join(filter(None, [range_words(knob), *more]))
     return " ".join(filter(None, [knob.meaning, f"{legal[:1].upper()}{legal[1:]}." if legal else ""]))
 
 
 def range_words(knob: Knob) -> str:
-    """What a knob may be, for example "0 to 1" or "one of none, lora, qlora"; "" where it may be anything."""
+    """The range of a knob, for example "0 to 1" or "one of none, lora, qlora"; "" if it has none."""
     several = typing.get_origin(knob.hint) in (list, tuple)
     named = ", ".join(str(choice) or '""' for choice in choices(knob.hint))
     words = [f"{'any' if several else 'one'} of {named}"] if named else []
@@ -89,7 +89,7 @@ def _bounds(legal: Mapping[str, Any]) -> Iterator[str]:
 
 @cache
 def _docstrings(module: str) -> dict[str, dict[str, str]]:
-    """Of each class of a module the docstrings of its fields, each in one line."""
+    """For each class of a module, the docstrings of its fields, each in one line."""
     file = getattr(sys.modules[module], "__file__", None)
     if file is None or not file.endswith(".py"):  # Python's own `object`
         return {}

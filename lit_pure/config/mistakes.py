@@ -1,7 +1,7 @@
-"""What is wrong in a layer of settings, who set it, and how that is told in a line with its remedy.
+"""Messages for mistakes in a layer of settings: what is wrong, who set it, and the remedy, in one line.
 
-Knows the schema's dataclasses and OmegaConf's errors. Knows nothing of where layers come from and in which order they
-lie (`compose.py`), nor of ranges (`ranges.py`).
+Knows the schema's dataclasses and OmegaConf's errors. Knows nothing of where layers come from or of their order
+(`compose.py`), nor of ranges (`ranges.py`).
 """
 
 import difflib
@@ -17,7 +17,7 @@ from lit_pure.config.layers import Layer, find, flat
 
 
 def unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Dotted keys, all beginning with `prefix`, that the dataclass `schema` does not have."""
+    """Dotted keys, each with `prefix`, that the dataclass `schema` does not have."""
     hints = typing.get_type_hints(schema)
     names = {item.name for item in fields(schema)}
     for key, value in values.items():
@@ -43,7 +43,7 @@ def _legal_keys(schema: Any, prefix: str) -> Iterator[str]:
 
 
 def unknown_message(root: type, layer: Layer, key: str) -> str:
-    """Of a key that the dataclass `root` does not have: who set it, to what, and which one may be meant."""
+    """For a key that the dataclass `root` does not have: who set it, its value, and the key that may be meant."""
     legal = list(_legal_keys(root, ""))
     near = difflib.get_close_matches(key, legal, n=1, cutoff=0.6)
     parent = key.rpartition(".")[0]
@@ -54,7 +54,7 @@ def unknown_message(root: type, layer: Layer, key: str) -> str:
 
 
 def type_message(root: type, layer: Layer, error: OmegaConfBaseException) -> str:
-    """Of a value of the wrong type: who set it, what is wrong, and the default."""
+    """For a value of the wrong type: who set it, what is wrong, and the default."""
     key = error.full_key or _culprit(root, layer)
     default = OmegaConf.select(OmegaConf.structured(root), key)
     hint = "" if OmegaConf.is_config(default) and not OmegaConf.is_list(default) else f"; the default is {default}"
@@ -62,7 +62,7 @@ def type_message(root: type, layer: Layer, error: OmegaConfBaseException) -> str
 
 
 def _culprit(root: type, layer: Layer) -> str:
-    """The first key of a layer that does not merge by itself: OmegaConf does not always name it."""
+    """The first key of a layer that cannot be merged by itself: OmegaConf does not always name it."""
     for key, value in flat(layer.values, ""):
         try:
             OmegaConf.update(OmegaConf.structured(root), key, value)
@@ -72,5 +72,5 @@ def _culprit(root: type, layer: Layer) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The error in one line."""
+    """The first line of an error's message."""
     return str(error).splitlines()[0]

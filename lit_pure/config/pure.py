@@ -31,11 +31,11 @@ class BackboneConfig:
     dropout: float = knob(0.05, low=0, high=0.9)
     """Residual dropout after attention and after feed-forward."""
     code_rows: Literal["random", "codebook"] = "random"
-    """Where embedding and head rows of image codes start: `codebook` gives similar codes similar rows (not public)."""
+    """Initial embedding and head rows of image codes: `codebook` gives similar codes similar rows (not published)."""
     loss_chunk: int = knob(1024, low=1)
-    """Label positions whose logits exist at one time."""
+    """Label positions whose logits are in memory at one time."""
     z_loss: float = knob(0.0, low=0, high=1)
-    """Weight of the squared normaliser of the logits, which keeps these from drifting (Lumina-mGPT: 1e-5)."""
+    """Weight of the squared log-normaliser of the logits, which prevents drift (Lumina-mGPT: 1e-5)."""
 
     def problems(self) -> Iterator[Problem]:
         if self.heads > 0 and self.width % (2 * self.heads):
@@ -44,36 +44,36 @@ class BackboneConfig:
 
 @dataclass
 class SamplingConfig:
-    """How image tokens are drawn (paper section 3.4, equation 2); text is always greedy."""
+    """How image tokens are sampled (paper section 3.4, equation 2); text is always greedy."""
 
     guidance: float = knob(0.8, low=0, high=20)
-    """Classifier-free guidance g in u + g (c - u); 1 uses the conditional logits alone."""
+    """Classifier-free guidance g in u + g (c - u); 1 uses only the conditional logits."""
     temperature: float = knob(0.9, above=0, high=10)
     """Divides the logits after top-k."""
     top_k: Literal["dynamic", "fixed"] = "dynamic"
-    """`dynamic` takes k from the entropy of each token, `fixed` takes `k`."""
+    """`dynamic` computes k from the entropy of each token; `fixed` uses `k`."""
     k: int = knob(2000, low=1)
-    """The k of `fixed`."""
+    """k if `top_k` is `fixed`."""
     k_min: int = knob(1, low=1)
-    """The k of equation 2 at no entropy."""
+    """k of equation 2 at low entropy."""
     k_max: int = knob(2000, low=1)
-    """The k of equation 2 at high entropy."""
+    """k of equation 2 at high entropy."""
     mu: float = knob(5.0, low=0, high=20)
-    """Entropy at which k is half-way [nats]."""
+    """Entropy at which k is half-way between `k_min` and `k_max` [nats]."""
     max_text: int = knob(256, low=1)
     """Longest answer text [tokens]; then the image begins."""
     seed: int = knob(0, low=0)
-    """Noise is fixed per (seed, image, position)."""
+    """Seed of the noise, which is fixed per (seed, image, position)."""
     engine: Literal["plain", "jacobi"] = "plain"
-    """`plain` makes one pass of the backbone per cell; `jacobi` fewer, with the very same tokens."""
+    """`plain` takes one pass of the backbone per cell; `jacobi` takes fewer, and gives exactly the same tokens."""
     window: int = knob(16, low=2, high=256)
-    """Tokens that `jacobi` feeds in one pass."""
+    """Tokens in one pass of `jacobi`."""
     dtype: Literal["stored", "float32", "bfloat16"] = "stored"
-    """Numbers that the backbone computes in when it samples; `stored` are those of its weights."""
+    """Dtype of the backbone when it samples; `stored`: that of its weights."""
     quantize: Literal["none", "int8", "fp8"] = "none"
-    """Weights of the blocks rounded to 8 bits (torchao, weight only); half the memory to read per token of bfloat16."""
+    """Quantization of the blocks' weights to 8 bits (torchao, weight only); reads half as much as bfloat16."""
     drafts: Literal["lq", "left", "random"] = "lq"
-    """First guess of a code for `jacobi`: the LQ picture's at the same cell, the cell's to the left, or any."""
+    """First guess of a code for `jacobi`: the LQ picture's code of the cell, that of the left cell, or any code."""
 
     def problems(self) -> Iterator[Problem]:
         if self.k_min > self.k_max:
@@ -81,7 +81,7 @@ class SamplingConfig:
 
 
 Projection = Literal["q", "k", "v", "out", "gate", "up", "down"]
-"""The matrices of a block: of attention the first four, of the feed-forward the others."""
+"""The matrices of a block: the first four of attention, the rest of the feed-forward."""
 
 
 @dataclass
@@ -89,19 +89,19 @@ class AdapterConfig:
     """Low-rank adapters beside the backbone's matrices (arXiv 2106.09685, 2305.14314), through peft."""
 
     kind: Literal["none", "lora", "qlora"] = "none"
-    """`lora` trains adapters alone; `qlora` keeps the frozen matrices in 4 bits, too."""
+    """`lora` trains only adapters; `qlora` also keeps the frozen matrices in 4 bits."""
     rank: int = knob(16, low=1)
     """Inner width of an adapter."""
     alpha: float = knob(32.0, above=0)
-    """Adapters are scaled by alpha / rank."""
+    """Scale of adapters: alpha / rank."""
     dropout: float = knob(0.0, low=0, high=0.9)
     """Dropout before an adapter."""
     projections: list[Projection] = knob(["q", "k", "v", "out", "gate", "up", "down"])
-    """Which matrices of a block get one."""
+    """Matrices of a block that get an adapter."""
 
 
 GuidanceMode = Literal["none", "perception", "understanding", "full"]
-"""Which answer segments exist before the image: nothing, the degradation sentence, the caption, or both (table 5)."""
+"""Answer segments before the image: nothing, the degradation sentence, the caption, or both (paper, table 5)."""
 
 
 @dataclass
@@ -117,30 +117,30 @@ class SequenceConfig:
     """How a sample becomes one sequence."""
 
     guidance_mode: GuidanceMode = "full"
-    """Which answer segments stand before the image."""
+    """Answer segments before the image."""
     max_caption: int = knob(256, low=1)
-    """Longest caption [tokens]; a longer one is cut."""
+    """Longest caption [tokens]; longer ones are cut."""
     text_length: int = knob(0, low=0)
-    """Tokens that text before the image always takes, shorter text filled up; 0 leaves it (the paper). Otherwise the
-    distance from an LQ code to its HQ code changes with the caption, and small models copy from LQ worse."""
+    """Fixed number of tokens for the text before the image, with filler; 0: variable, as in the paper. With a variable
+    length, the distance from an LQ code to its HQ code depends on the caption, and small models copy from LQ worse."""
     condition_dropout: float = knob(0.0, low=0, high=1)
-    """Share of training samples without condition, [start, h, w, codes ...]; guidance needs some (not in the paper)."""
+    """Share of training samples without condition, [start, h, w, codes ...]; guidance needs them (not in the paper)."""
 
 
 @dataclass
 class RestorerConfig:
-    """What a restorer is besides its weights."""
+    """The settings of a restorer, beside its weights."""
 
     guidance_mode: GuidanceMode
-    """The mode that the backbone was trained in."""
+    """The mode in which the backbone was trained."""
     max_caption: int = knob(256, low=1)
     """Longest caption [tokens]."""
     text_length: int = knob(0, low=0)
-    """Tokens that text always takes; 0: as many as it has."""
+    """Fixed number of tokens for text; 0: variable."""
     size: int = knob(512, low=32)
     """Side of the model's square [px]."""
     scale: int = knob(4, low=1, high=16)
-    """How many times a side is enlarged."""
+    """Factor by which a side is enlarged."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Decoding."""
     restoring: RestoringConfig = field(default_factory=RestoringConfig)
@@ -159,7 +159,7 @@ class PureExperiment(RestoringExperiment):
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     """The transformer."""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
-    """What of the transformer is trained: all of it, or small matrices beside it."""
+    """What is trained: the whole transformer, or small matrices added to it."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Decoding."""
 

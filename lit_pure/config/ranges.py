@@ -1,4 +1,4 @@
-"""Which values of a dataclass tree are outside their range. Knows what `knob` promises; of no knob what it means."""
+"""Finds values of a dataclass tree that are outside their range. Knows the metadata of `knob`; knows no knob."""
 
 from collections.abc import Iterator
 from dataclasses import Field, fields, is_dataclass

@@ -1,8 +1,8 @@
-"""The JSON schema of experiment files, with which editors check YAML, complete keys and show what each knob means.
+"""The JSON schema of experiment files, with which editors check YAML, complete keys and show each knob's meaning.
 
-Knows JSON schema (draft 2020-12) and how far a file may be a difference to another one: no key is required, a test set
-may be null, `${KEY}` may stand in place of any value. Knows no family's knobs (`meanings.py` reads them). What takes
-more than one value to judge is left to `compose`.
+Knows JSON schema (draft 2020-12), and that a file only has differences to its base: no key is required, a test set may
+be null, and `${KEY}` may replace any value. Knows no family's knobs (`meanings.py` reads them). `compose` checks rules
+that involve several values.
 """
 
 import json
@@ -20,15 +20,15 @@ from lit_pure.config.meanings import Knob, choices, knobs, remark
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INTERPOLATION = {"type": "string", "pattern": r"\$\{"}
-"""Text that stands for the value of another knob."""
+"""Text that is replaced by the value of another knob."""
 TYPES = {bool: "boolean", int: "integer", float: "number"}
-"""Types in the words of JSON schema; each is a definition that takes an interpolation, too."""
+"""Names of types in JSON schema; each is a definition that also accepts an interpolation."""
 BOUNDS = {"low": "minimum", "high": "maximum", "above": "exclusiveMinimum"}
-"""What `knob` calls bounds, in the words of JSON schema."""
+"""Bounds of `knob` -> keywords of JSON schema."""
 ANY_SET = "*"
-"""The name of a test set as a part of a dotted key."""
+"""Stands for any name of a test set in a dotted key."""
 WIDTH = 120
-"""Longest line of the file [characters], but for long lists and descriptions."""
+"""Longest line of the file [characters], except for long lists and descriptions."""
 
 
 def schema_text() -> str:
@@ -37,10 +37,10 @@ def schema_text() -> str:
 
 
 def schema(families: Mapping[str, type[Experiment]]) -> Schema:
-    """What a file below experiments/, and a run's config.yaml, may hold.
+    """The schema of a file below experiments/, and of a run's config.yaml.
 
-    A file's `family:` says which keys it may have. One that names none may have those of any one family, since its
-    base decides; one without a base, too, has the default family.
+    A file's `family:` decides which keys it may have. A file without it may have the keys of any single family, since
+    its base decides; a file with neither `family:` nor `base:` has the default family.
     """
     roots = families.values()
     found = _by_key((knob.name, _value(knob)) for root in roots for knob in knobs(root))
@@ -57,7 +57,7 @@ def schema(families: Mapping[str, type[Experiment]]) -> Schema:
         "$schema": DIALECT,
         "$comment": "made by: lit-pure config --schema --out experiments/schema.json",
         "title": "An experiment",
-        "description": "What it changes of its base. Every knob with its value: lit-pure config NAME",
+        "description": "The differences to its base. To see every knob with its value: lit-pure config NAME",
         "type": "object",
         "properties": keys | {"sweep": _sweep(swept)},
         "additionalProperties": False,
@@ -67,7 +67,7 @@ def schema(families: Mapping[str, type[Experiment]]) -> Schema:
 
 
 def _which_family(families: Iterable[str]) -> Iterator[Schema]:
-    """Whose keys a file may have."""
+    """Rules for the family whose keys a file may have."""
     own = {family: {"$ref": f"#/$defs/family.{family}"} for family in families}
     for family, keys in own.items():
         named = {"required": ["family"], "properties": {"family": {"const": family}}}
@@ -78,7 +78,7 @@ def _which_family(families: Iterable[str]) -> Iterator[Schema]:
 
 
 def _family(family: str, root: type[Experiment], several: Iterable[str]) -> Schema:
-    """The keys of a family; what is in them where other families have such a key, too, and mean something else."""
+    """The keys of a family; with their values if another family has the same key with other values."""
     names = [knob.name for knob in knobs(root)]
     different = {knob.name: _value(knob) for knob in knobs(root) if knob.name in several}
     swept = {"propertyNames": {"pattern": rf"^({'|'.join(names)})(\.|$)"}}
@@ -99,9 +99,9 @@ def _sections(kind: type) -> Schema:
 
 
 def _dotted(kind: type, prefix: str, place: str) -> Iterator[tuple[str, Schema]]:
-    """Dotted keys, ANY_SET for the name of a set, and what their values may be.
+    """Dotted keys, with ANY_SET for the name of a set, and the schema of their values.
 
-    `place` is where the schema has the properties of `kind`.
+    `place` is the location of the properties of `kind` in the schema.
     """
     for knob in knobs(kind):
         dotted, part = f"{prefix}{knob.name}", _part(knob.hint)
@@ -128,7 +128,7 @@ def _sweep(swept: Mapping[str, Sequence[Schema]]) -> Schema:
 
 
 def _value(knob: Knob) -> Schema:
-    """What a knob may be, what it means, and its default."""
+    """The legal values of a knob, its meaning, and its default."""
     part = _part(knob.hint)
     if part is None:
         value = _plain(knob.hint, {BOUNDS[word]: limit for word, limit in knob.legal.items() if word in BOUNDS})
@@ -143,7 +143,7 @@ def _value(knob: Knob) -> Schema:
 
 
 def _plain(hint: Any, bounds: Schema) -> Schema:
-    """What a value without knobs of its own may be, and each element of a list."""
+    """The schema of a value that is not a section, and of each element of a list."""
     if typing.get_origin(hint) is list:
         return {"$ref": "#/$defs/array", "items": _plain(typing.get_args(hint)[0], bounds)}
     if typing.get_origin(hint) is tuple:
@@ -163,7 +163,7 @@ def _or_interpolation(kind: str) -> Schema:
 
 
 def _part(hint: Any) -> type | None:
-    """The dataclass that a knob is, or that the values of its dictionary are; None where it is a plain value."""
+    """The dataclass of a section, or of the values of a dictionary; None for a plain value."""
     inner = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else hint
     return inner if isinstance(inner, type) and is_dataclass(inner) else None
 
@@ -190,7 +190,7 @@ def _any_of(values: Sequence[Schema]) -> Schema:
 
 
 def _laid_out(value: Any, indent: str = "", before: int = 0) -> str:
-    """JSON with lists in one line, and objects too where they fit behind `before` characters, to be read by people."""
+    """Readable JSON: lists in one line, and objects too if they fit after `before` characters."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict) or before + len(line) < WIDTH:
         return line

@@ -15,7 +15,7 @@ class VQConfig:
     """LlamaGen's VQ tokenizer (arXiv 2406.06525); the defaults are its VQ-8."""
 
     stem: int = knob(1, low=1, high=8)
-    """Side of the pixel block folded into channels before the first convolution [px]; 1 is LlamaGen's."""
+    """Side of the pixel block folded into channels before the first convolution [px]; 1 in LlamaGen."""
     channels: list[int] = knob([128, 256, 256, 512], low=32)
     """Channels per level [multiples of 32]; each level after the first halves the resolution."""
     res_blocks: int = knob(2, low=1, high=8)
@@ -35,7 +35,7 @@ class VQConfig:
     commit_weight: float = knob(0.25, low=0)
     """Weight of the commitment loss."""
     restart_every: int = knob(0, low=0)
-    """Steps between looks for unused codes, which restart from encoder outputs; 0 never (LlamaGen)."""
+    """Steps between restarts of unused codes from encoder outputs; 0: never, as in LlamaGen."""
 
     @property
     def downsample(self) -> int:

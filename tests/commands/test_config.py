@@ -102,7 +102,7 @@ def test_a_comment_goes_on_below_itself(capsys: pytest.CaptureFixture[str]) -> N
     column = lines[start].index("#")
     assert lines[start + 1][: column + 2] == " " * column + "# "
     words = " ".join(line[column + 1 :].strip() for line in lines[start : start + 2])
-    assert words.startswith("What is computed again in the backward pass: nothing, whole blocks, or all but the large")
+    assert words.startswith("What the backward pass recomputes: nothing, whole blocks, or everything except")
     assert words.endswith("One of none, block, selective.")
 
 
