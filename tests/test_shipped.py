@@ -55,7 +55,7 @@ def test_nano_is_shipped_with_all_that_it_stands_on_and_is_what_restores_and_sta
     needs = run.needs()
     assert needs == {"tokenizer": "tokenizer/nano/shipped", "dem": "dem/bsds500/shipped"}
     assert all(runs.require(need).shipped for need in needs.values())
-    sampled = fetch.needed(override(compose("pure/nano"), [f"needs.weights={run.label}"]))
+    sampled = fetch.list_needs(override(compose("pure/nano"), [f"needs.weights={run.label}"]))
     assert {need.name: need.state for need in sampled} == dict.fromkeys([*needs.values(), run.label], "ok")
     experiment, asked = run.experiment(), compose("pure/nano")
     assert isinstance(experiment, PureExperiment) and isinstance(asked, PureExperiment)

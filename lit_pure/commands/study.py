@@ -11,7 +11,7 @@ from lit_pure.commands.parsing import Subparsers, add, comma_list, say, whole_nu
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 
 if TYPE_CHECKING:
-    from lit_pure.study.jobs import Job
+    from lit_pure.study.jobs import StudyJob
     from lit_pure.study.plan import StudyConfig
     from lit_pure.study.sets import Pictures
     from lit_pure.study.workers import Progress
@@ -88,8 +88,8 @@ def _run_jobs(
     arguments: argparse.Namespace,
     plan: "StudyConfig",
     sets: "Mapping[str, Pictures]",
-    every: "Sequence[Job]",
-    asked: "Sequence[Job]",
+    every: "Sequence[StudyJob]",
+    asked: "Sequence[StudyJob]",
 ) -> int:
     """Run the selected jobs, and write the page from all jobs."""
     from lit_pure.files.atomic import require_writable
@@ -111,7 +111,7 @@ def _run_jobs(
     return 0
 
 
-def _recheck(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
+def _recheck(arguments: argparse.Namespace, asked: "Sequence[StudyJob]") -> int:
     """Repeat finished jobs, and print how they compare."""
     from lit_pure.study import score_files
     from lit_pure.study.check import recheck_jobs
@@ -132,14 +132,14 @@ def _recheck(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
 
 
 @contextmanager
-def _bar(jobs: "Sequence[Job]", most: int) -> "Iterator[tuple[Progress, Callable[[str], None]]]":
+def _bar(jobs: "Sequence[StudyJob]", most: int) -> "Iterator[tuple[Progress, Callable[[str], None]]]":
     """A progress bar over the first `most` pictures of each job, and a function that prints a line beside it."""
     from tqdm import tqdm
 
     counts = [min(most or len(job.pictures.sources), len(job.pictures.sources)) for job in jobs]
     bar: tqdm[Any] = tqdm(total=sum(counts), unit=" pictures", file=sys.stderr, disable=None)
 
-    def progress(job: "Job", done: int) -> None:
+    def progress(job: "StudyJob", done: int) -> None:
         bar.set_description(job.label, refresh=False)
         bar.update(sum(counts[: jobs.index(job)]) + done - bar.n)
 
@@ -151,7 +151,7 @@ def _bar(jobs: "Sequence[Job]", most: int) -> "Iterator[tuple[Progress, Callable
         yield progress, print_line
 
 
-def _is_selected(arguments: argparse.Namespace, job: "Job") -> bool:
+def _is_selected(arguments: argparse.Namespace, job: "StudyJob") -> bool:
     """Whether the flags select a job."""
     parts = ((arguments.arms, job.arm), (arguments.sets, job.pictures.name), (arguments.seeds, str(job.seed)))
     return all(not wanted or part in wanted for wanted, part in parts)

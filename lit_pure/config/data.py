@@ -181,11 +181,11 @@ class DataConfig:
         if self.degradation.scale > 0 and self.size % self.degradation.scale:
             yield "degradation.scale", f"{self.degradation.scale} does not divide data.size {self.size}"
         if self.train.lq:
-            yield "train.lq", "is for val and test sets; what is trained on is degraded anew each time: leave it empty"
+            yield "train.lq", "is for val and test sets; training pictures are degraded anew each time: leave it empty"
         if self.val.lq and not self.val.source:
             yield "val.source", "is empty, and a validation loss needs the HQ pictures of val.lq; name their folder"
         if bad := [name for name in self.test if not re.fullmatch(SET_NAME, name)]:
-            yield "test", f"set names {bad} may hold letters, digits, _ and - only"
+            yield "test", f"set names {bad} may only contain letters, digits, _ and -"
 
     def without_hq(self, family: str) -> Iterator[Problem]:
         """Problems of test sets without HQ pictures, for a family whose test needs them."""

@@ -168,7 +168,7 @@ class PureExperiment(RestoringExperiment):
         if kind == "none" or self.needs.weights:  # sampling trains nothing
             return
         if not self.needs.start:
-            yield "adapter.kind", f"= {kind} trains beside weights that are there: name their run in needs.start"
+            yield "adapter.kind", f"= {kind} adds adapters to trained weights: name their run in needs.start"
         if not self.adapter.projections:
             yield "adapter.projections", "names no matrix; take at least one of q, k, v, out, gate, up, down"
         sizes = {"width": self.backbone.width, "ffn": self.backbone.ffn}

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from lit_pure.study import score_files
-from lit_pure.study.jobs import Job
+from lit_pure.study.jobs import StudyJob
 from lit_pure.study.score_files import Scored
 from lit_pure.study.workers import Progress, score_pairs, worker_pool
 
@@ -20,7 +20,7 @@ from lit_pure.study.workers import Progress, score_pairs, worker_pool
 class Recheck:
     """The comparison of a repeated job."""
 
-    job: Job
+    job: StudyJob
     same: int
     """Number of pictures that are equal in every byte."""
     of: int
@@ -34,7 +34,7 @@ class Recheck:
         return self.same == self.of and not self.differences
 
 
-def recheck_jobs(jobs: Sequence[Job], out: Path, most: int, workers: int, progress: Progress) -> Iterator[Recheck]:
+def recheck_jobs(jobs: Sequence[StudyJob], out: Path, most: int, workers: int, progress: Progress) -> Iterator[Recheck]:
     """Make the pictures of finished jobs again, including LQ pictures.
 
     Args:
@@ -57,7 +57,7 @@ def recheck_jobs(jobs: Sequence[Job], out: Path, most: int, workers: int, progre
             yield _compare(job, score_files.read(job, out), made)
 
 
-def _compare(job: Job, kept: dict[str, Scored], made: dict[str, Scored]) -> Recheck:
+def _compare(job: StudyJob, kept: dict[str, Scored], made: dict[str, Scored]) -> Recheck:
     """Compare the pictures made again with the stored ones."""
     same = sum(made[name].crc32 == kept[name].crc32 for name in made)
     differences = {

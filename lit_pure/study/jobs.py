@@ -19,7 +19,7 @@ from lit_pure.study.sets import Pictures
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class StudyJob:
     """One arm on one set with one seed."""
 
     arm: str
@@ -34,7 +34,7 @@ class Job:
     """Everything that its scores depend on."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and self.identity == other.identity
+        return isinstance(other, StudyJob) and self.identity == other.identity
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -56,7 +56,7 @@ def missing_runs(plan: StudyConfig) -> dict[str, str]:
     return {name: run for name, run in wanted.items() if runs.newest_finished(run) is None}
 
 
-def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[Job]:
+def jobs_of(plan: StudyConfig, sets: dict[str, Pictures]) -> Iterator[StudyJob]:
     """The jobs of a study in the order in which they run: seed by seed, so that all arms progress together.
 
     Arms in `missing_runs` have no jobs.
@@ -113,7 +113,7 @@ def _arm_basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _ArmBasis:
     return _ArmBasis(run, depends, family.seed, bool(family.maps))
 
 
-def _make_job(plan: StudyConfig, name: str, basis: _ArmBasis, pictures: Pictures, seed: int) -> Job:
+def _make_job(plan: StudyConfig, name: str, basis: _ArmBasis, pictures: Pictures, seed: int) -> StudyJob:
     arm, run = plan.arms[name], basis.run
     # Entropy costs nothing, and a job with it can be reused by studies of entropy.
     metrics = (*(key for key in plan.metrics if key not in ENTROPY), *(ENTROPY if basis.maps else ()))
@@ -124,7 +124,7 @@ def _make_job(plan: StudyConfig, name: str, basis: _ArmBasis, pictures: Pictures
         settings = (*settings, f"{basis.seed}={seed}")
         depends = {**depends, section: {**depends[section], knob: seed}}
     identity = {**depends, **({"run": run.label} if run else {}), **pictures.identity, "metrics": list(metrics)}
-    return Job(name, pictures, seed, arm.method, run, settings, arm.words == "given", metrics, identity)
+    return StudyJob(name, pictures, seed, arm.method, run, settings, arm.words == "given", metrics, identity)
 
 
 def _weights_digest(run: Run) -> str:

@@ -18,7 +18,7 @@ from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import score_files
 from lit_pure.study.claims import Scores, judge_claims
-from lit_pure.study.jobs import Job, missing_runs
+from lit_pure.study.jobs import StudyJob, missing_runs
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
@@ -30,7 +30,7 @@ def write_page(
     name: str,
     command: str,
     plan: StudyConfig,
-    jobs: Sequence[Job],
+    jobs: Sequence[StudyJob],
     sets: Mapping[str, Pictures],
     out: Path,
     folder: Path,
@@ -97,7 +97,7 @@ def _tables(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]
 
 
 def _pictures(
-    name: str, plan: StudyConfig, jobs: Sequence[Job], sets: Mapping[str, Pictures], out: Path, folder: Path
+    name: str, plan: StudyConfig, jobs: Sequence[StudyJob], sets: Mapping[str, Pictures], out: Path, folder: Path
 ) -> list[str]:
     """A strip per shown picture: what every arm made of it, and where there are entropies, the map of the last arm."""
     lines = []
@@ -123,7 +123,7 @@ def _pictures(
     return lines
 
 
-def _how(jobs: Sequence[Job], sets: Mapping[str, Pictures]) -> list[str]:
+def _how(jobs: Sequence[StudyJob], sets: Mapping[str, Pictures]) -> list[str]:
     """Sets, arms and runs, a line each."""
     lines = []
     for on, pictures in sets.items():

@@ -21,7 +21,7 @@ from lit_pure.models.vq import VQTokenizer
 from lit_pure.restoring.contract import CellMap, SquareRestorer
 from lit_pure.restoring.reconstruct import CodeUse, reconstruct
 from lit_pure.restoring.tiled import restore_photo
-from lit_pure.study.jobs import Job
+from lit_pure.study.jobs import StudyJob
 from lit_pure.study.plan import ENTROPY
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import PicturePair
@@ -31,7 +31,7 @@ TILE = 512
 """Longest side that a tokenizer encodes in one piece, as in `lit-pure reconstruct` [px]."""
 
 
-def perform(job: Job, pair: PicturePair, shown: Path | None) -> Scored:
+def perform(job: StudyJob, pair: PicturePair, shown: Path | None) -> Scored:
     """Make a picture and score it.
 
     Args:
@@ -57,7 +57,7 @@ def perform(job: Job, pair: PicturePair, shown: Path | None) -> Scored:
     return Scored(crc32, {key: scores.get(key, math.nan) for key in job.metrics})
 
 
-def _make_picture(job: Job, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
+def _make_picture(job: StudyJob, pair: PicturePair, hq_3HW: Tensor) -> tuple[Tensor, CellMap | None]:
     """The picture (3, H, W), uint8, and the map of its entropy if there is one."""
     if job.method == "reconstruct":
         tokenizer = _tokenizer(job)
@@ -83,13 +83,13 @@ def _scorer(key: str) -> Scorer:
 
 
 @lru_cache(maxsize=1)
-def _restorer(job: Job) -> SquareRestorer:
+def _restorer(job: StudyJob) -> SquareRestorer:
     """The model of the current job; a process does one job after the other."""
     assert job.run is not None
     return restorer_of(job.run, settings_of(job.run, job.settings))
 
 
 @lru_cache(maxsize=1)
-def _tokenizer(job: Job) -> VQTokenizer:
+def _tokenizer(job: StudyJob) -> VQTokenizer:
     assert job.run is not None
     return weights.load_tokenizer(job.run.weights)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lit_pure.files.atomic import write_whole
-from lit_pure.study.jobs import Job
+from lit_pure.study.jobs import StudyJob
 
 FOLDER = "scores"
 
@@ -27,12 +27,12 @@ class Scored:
     """By metric; NaN without a score."""
 
 
-def scores_path(job: Job, out: Path) -> Path:
+def scores_path(job: StudyJob, out: Path) -> Path:
     """The file of a job's scores."""
     return out / FOLDER / f"{job.pictures.name}-{job.digest}.csv"
 
 
-def write(job: Job, out: Path, found: Mapping[str, Scored]) -> None:
+def write(job: StudyJob, out: Path, found: Mapping[str, Scored]) -> None:
     """Store a finished job. Raises OSError where the file cannot be written."""
     lines = io.StringIO()
     lines.write(f"# {json.dumps(job.identity, sort_keys=True)}\n")
@@ -45,7 +45,7 @@ def write(job: Job, out: Path, found: Mapping[str, Scored]) -> None:
     write_whole(path, lines.getvalue())
 
 
-def read(job: Job, out: Path) -> dict[str, Scored]:
+def read(job: StudyJob, out: Path) -> dict[str, Scored]:
     """The scores of a job by picture; empty where it is not finished. Raises ValueError where the file is damaged."""
     path = scores_path(job, out)
     if not path.is_file():

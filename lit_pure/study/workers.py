@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from lit_pure.study import score_files
-from lit_pure.study.jobs import Job
+from lit_pure.study.jobs import StudyJob
 from lit_pure.study.run_job import perform
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import PicturePair
@@ -25,11 +25,11 @@ SHOWN = "shown"
 """Folder of pictures for pages, by job."""
 
 Pool = ProcessPoolExecutor | ThreadPoolExecutor
-Progress = Callable[[Job, int], None]
+Progress = Callable[[StudyJob, int], None]
 """Called with a job and the number of its finished pictures."""
 
 
-def run_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Progress) -> Iterator[Job]:
+def run_jobs(jobs: Sequence[StudyJob], out: Path, folder: Path, workers: int, progress: Progress) -> Iterator[StudyJob]:
     """Run all unfinished jobs, and yield each when it is finished.
 
     Args:
@@ -49,19 +49,19 @@ def run_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progres
                 yield job
 
 
-def is_finished(job: Job, out: Path, folder: Path) -> bool:
+def is_finished(job: StudyJob, out: Path, folder: Path) -> bool:
     """Whether the scores of a job are stored, and its pictures where the page shows them."""
     scores = score_files.read(job, out)
     shown = shown_folder(job, folder)
     return bool(scores) and (shown is None or all((shown / f"{name}.png").is_file() for name in scores))
 
 
-def shown_folder(job: Job, folder: Path) -> Path | None:
+def shown_folder(job: StudyJob, folder: Path) -> Path | None:
     """The folder of a job's pictures; None where the page does not show them."""
     return folder / SHOWN / job.digest if job.pictures.config.shown else None
 
 
-def _run_job(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) -> None:
+def _run_job(job: StudyJob, out: Path, folder: Path, pool: Pool, progress: Progress) -> None:
     pairs = list(job.pictures.pairs(folder))
     notes = folder / PARTIAL / f"{job.digest}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,9 @@ def _run_job(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) 
     notes.unlink()
 
 
-def score_pairs(job: Job, pairs: Iterable[PicturePair], shown: Path | None, pool: Pool) -> Iterator[tuple[str, Scored]]:
+def score_pairs(
+    job: StudyJob, pairs: Iterable[PicturePair], shown: Path | None, pool: Pool
+) -> Iterator[tuple[str, Scored]]:
     """Names and scores of pairs, in order; closing this generator cancels the remaining pairs."""
     waiting: list[tuple[str, Future[Scored]]] = [(pair.name, pool.submit(perform, job, pair, shown)) for pair in pairs]
     try:
