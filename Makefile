@@ -1,30 +1,30 @@
-# `make` explains itself: the text after ## is what `make help` prints.
-# Only what describes this machine (?=) is taken from the shell's variables: some systems set a NAME of their own.
-# Every target that needs the environment makes it first, once, and again when setup.cfg or constraints.txt change.
+# `make help` prints the texts after ##.
+# Only variables that describe this machine (?=) are taken from the shell: some systems set NAME themselves.
+# Each target that needs the environment makes it first: once, and again when setup.cfg or constraints.txt change.
 
-## NAME      experiment to launch, a file below experiments/ without .yaml
+## NAME      experiment, a file below experiments/ without .yaml
 NAME =
 ## SET       settings for this launch: SET="optim.lr=1e-4 base=pure/paper"
 SET =
-## LAUNCHER  where a sweep runs: here, or slurm (a job array)
+## LAUNCHER  where a sweep runs: here (this machine), or slurm (a job array)
 LAUNCHER = here
 ## PHOTO     photograph to restore
 PHOTO =
-## RUN       run whose model restores it
+## RUN       run whose model restores PHOTO
 RUN = pure/nano
-## WORKERS   processes of a study, a thread each
+## WORKERS   processes of a study, with one thread each
 WORKERS ?= 2
-## FROM      folder with published weights, for the target weights
+## FROM      folder with published weights, for `make weights` without a network
 FROM =
-## OUT       folder for what is restored
+## OUT       folder for restored photographs
 OUT = restored
-## RUNS      folder that the board shows
+## RUNS      folder of runs for board and notebooks
 RUNS = runs
-## PORT      port of the board on this machine
+## PORT      port of TensorBoard on this machine
 PORT ?= 6006
-## PYTHON    Python 3.11 or newer that the environment is made with
+## PYTHON    Python 3.11 or newer for the environment
 PYTHON ?= python3
-## VENV      the environment; VENV= (empty) takes PYTHON as it is and installs nothing
+## VENV      the environment; VENV= (empty) uses PYTHON directly and installs nothing
 VENV ?= .venv
 
 .DEFAULT_GOAL := help
@@ -41,7 +41,7 @@ define REFUSE_OLD_PYTHON
 	+ sys.version.split()[0] + "; name another: make PYTHON=/path/to/python3")'
 endef
 
-# Refused while this file is read, so before anything is installed.
+# Refused while this file is parsed, before anything is installed.
 goal = $(filter $(1),$(MAKECMDGOALS))
 ifeq ($(strip $(NAME)),)
 $(if $(call goal,exp),$(error NAME is missing; for instance: make exp NAME=demo))
@@ -53,25 +53,25 @@ ifeq ($(strip $(PHOTO)),)
 $(if $(call goal,restore),$(error PHOTO is missing; for instance: make restore PHOTO=photo.jpg))
 endif
 
-help: ## this text
+help: ## show this text
 	@echo 'make TARGET [VARIABLE=value ...]'
 	@echo
 	@awk '/^[a-z]+:.* ## / { target = $$1; sub(/^.* ## /, ""); printf "  %-10s%s\n", substr(target, 1, length(target) - 1), $$0 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@awk '/^## / { getline set; sub(/^[A-Z]+ [?]?= */, "", set); sub(/^## /, ""); print "  " $$0 (set == "" ? "" : " [" set "]") }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(INSTALLED) ## make the environment VENV with the versions of constraints.txt (minutes, once)
+setup: $(INSTALLED) ## make the environment VENV with the versions in constraints.txt (minutes, once)
 
-exp: $(INSTALLED) ## run the experiment NAME with SET: train what is missing, evaluate, write runs/NAME/version_N
+exp: $(INSTALLED) ## run the experiment NAME with SET: train what it needs and itself, evaluate, write runs/NAME/version_N
 	@set -f; "$(PY)" -m lit_pure run "$(NAME)" $(SET)
 
-sweep: $(INSTALLED) ## run every experiment of the sweep NAME (a file or a folder) with SET, here or by LAUNCHER=slurm
+sweep: $(INSTALLED) ## run all experiments of the sweep NAME (a file or a folder) with SET, here or with LAUNCHER=slurm
 	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET) --launcher "$(LAUNCHER)"
 
-study: $(INSTALLED) ## do the study NAME (data/studies), a process on each of WORKERS cores; page and scores in docs/studies
+study: $(INSTALLED) ## run the study NAME (data/studies) in WORKERS processes; page and scores go to docs/studies
 	@"$(PY)" -m lit_pure study "$(NAME)" --workers "$(WORKERS)"
 
-weights: $(INSTALLED) ## list, download, check and import what the experiment NAME needs (FROM a folder: no network)
+weights: $(INSTALLED) ## list, download, check and import the weights that the experiment NAME needs
 	@"$(PY)" -m lit_pure weights "$(NAME)" $(if $(FROM),--from "$(FROM)")
 
 board: $(INSTALLED) ## show RUNS in TensorBoard on localhost, port PORT
@@ -80,14 +80,14 @@ board: $(INSTALLED) ## show RUNS in TensorBoard on localhost, port PORT
 report: $(INSTALLED) ## compare finished runs in tables
 	@"$(PY)" -m lit_pure report
 
-notebooks: $(INSTALLED) ## execute notebooks/ on the finished runs (the demo is made first if there are none), copies in RUNS/notebooks
+notebooks: $(INSTALLED) ## execute notebooks/ on finished runs (on the demo if none exist), with copies in RUNS/notebooks
 	@test -n "$$(find "$(RUNS)" -name summary.json 2>/dev/null | head -n 1)" || "$(PY)" -m lit_pure run demo
 	@"$(PY)" -m lit_pure.notebook.execute --out "$(RUNS)/notebooks"
 
-restore: $(INSTALLED) ## restore PHOTO with the model of RUN, write to OUT
+restore: $(INSTALLED) ## restore PHOTO with the model of RUN, and write it to OUT
 	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"
 
-bench: $(INSTALLED) ## speeds as ratios: decoding beside transformers, degradation beside basicsr, training beside a loop by hand
+bench: $(INSTALLED) ## compare speeds: decoding with transformers, degradation with basicsr, training with a plain loop
 	@"$(PY)" -m lit_pure bench decode --preset tiny --threads 1 --json bench_decode.json
 	@"$(PY)" -m lit_pure bench degrade --threads 2 --json bench_degrade.json
 	@"$(PY)" -m lit_pure bench train --preset nano --threads 1 --json bench_train.json
@@ -103,7 +103,7 @@ check: $(INSTALLED) ## lint, format, types, imports that go down only, documenta
 	"$(PY)" -m pytest -q tests/test_architecture.py
 	@$(MAKE) --no-print-directory docs
 
-test: $(INSTALLED) ## all tests that take seconds, a file at a time on each core (four at most)
+test: $(INSTALLED) ## run all tests that take seconds, one file at a time on each core (at most four)
 	"$(PY)" -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 clean: ## remove caches and build leftovers; never runs/ or VENV
@@ -114,19 +114,19 @@ clean: ## remove caches and build leftovers; never runs/ or VENV
 given-environment:
 	$(REFUSE_OLD_PYTHON)
 
-# Two packages bring a `cv2`, and the one installed last stays: opencv-python (for facexlib, basicsr) goes first, so that
-# opencv-python-headless (for pyiqa) overwrites it. Only the latter imports on a server without libGL.
-# basicsr without dependencies: see setup.cfg. Without build isolation: its setup.py asks for a torch to build with and
-# uses none, which made it 76 s instead of 2. With basicsr_build: it does not build on Python 3.13 otherwise.
-# The stamp is written last, so an installation that failed is taken up again.
+# Two packages contain `cv2`, and the last one installed wins: opencv-python (for facexlib, basicsr) is installed first, so
+# that opencv-python-headless (for pyiqa) overwrites it. Only the latter imports on a server without libGL.
+# basicsr without dependencies: see setup.cfg. Without build isolation: its setup.py requests torch for the build without
+# using it, which took 76 s instead of 2. With basicsr_build: otherwise it does not build on Python 3.13.
+# The stamp is written last, so a failed installation is repeated.
 $(VENV)/.lit_pure_installed: setup.cfg constraints.txt pyproject.toml
 	$(REFUSE_OLD_PYTHON)
 	@rm -f "$@"
 	@echo 'setup 1/4: the environment $(VENV)'
 	@"$(PY)" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
-	@echo 'setup 2/4: what the rest builds on'
+	@echo 'setup 2/4: build tools'
 	@$(PIP) setuptools opencv-python
-	@echo 'setup 3/4: lit_pure and what it needs, with torch 3 GB to fetch and 6 on disk (minutes without a word)'
+	@echo 'setup 3/4: lit_pure and what it needs, with torch 3 GB to download and 6 GB on disk (minutes without output)'
 	@$(PIP) --editable '.[dev]'
 	@echo 'setup 4/4: basicsr'
 	@PYTHONPATH="$(CURDIR)/.ci/basicsr_build" $(PIP) --no-deps --no-build-isolation basicsr

@@ -22,6 +22,7 @@ from lit_pure.config.compose import PROJECT, ConfigError, compose, experiment_na
 from lit_pure.config.families import FAMILIES
 from lit_pure.runs import folder as runs
 from lit_pure.study.plan import plan_of, studies
+from tests.rooms import arrows
 
 README = PROJECT / "README.md"
 PAGES = [README, PROJECT / "data" / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -261,6 +262,12 @@ def test_every_room_has_its_place_in_the_architecture_and_a_page_of_the_referenc
     assert len(listed) == len(rooms) and set(listed) == {(room, room) for room in rooms}
     pages = {path.stem: path.read_text(encoding="utf-8") for path in (PROJECT / "docs" / "api").glob("*.md")}
     assert {name for name, text in pages.items() if f"::: lit_pure.{name}\n" in text} == rooms
+    trees = {path.relative_to(PROJECT): ast.parse(path.read_text()) for path in (PROJECT / "lit_pure").rglob("*.py")}
+    order = [room for room, _ in listed]
+    among = [(own, other) for own, other in arrows(trees) if own in rooms and other in rooms]
+    assert not [(own, other) for own, other in among if order.index(other) > order.index(own)], (
+        "imports go up the table"
+    )
 
 
 @pytest.mark.parametrize("name", studies())
@@ -270,6 +277,6 @@ def test_a_study_s_page_begins_with_what_its_plan_says_was_learned(name: str) ->
     assert page.index(plan.question.strip()) < learned
     assert [line[2:] for line in page[learned:].split("\n\n")[1].splitlines()] == plan.findings
     assert all(f"\n- {remark}" in page for remark in plan.remarks)
-    claimed = {(one.metric.upper(), one.better, one.than) for one in plan.claimed()}
+    claimed = {(one.metric.upper(), one.better, one.than) for one in plan.parsed_claims()}
     shown = re.findall(r"^\| ([A-Z]+): (\w+) better than (\w+)", page, re.MULTILINE)
     assert set(shown) == claimed

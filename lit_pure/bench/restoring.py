@@ -26,7 +26,7 @@ from lit_pure.datasets.sources import find_photos
 from lit_pure.images.files import list_images
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import to_bytes
-from lit_pure.restoring.contract import REST, Progress, SquareRestorer
+from lit_pure.restoring.contract import LAST_STAGE, Progress, SquareRestorer
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def restored(
     color_fix = restorer.restoring.color_fix
     [made] = restorer.restore_squares(enlarged_13ss, [name], color_fix=color_fix, progress=progress, clock=laps)
     pixels_3ss = to_bytes(made.image_3HW).cpu()
-    laps(REST)
+    laps(LAST_STAGE)
     return Timing(laps.stages, made.tokens, made.passes, made.seconds), pixels_3ss
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lit_pure.commands import bench_restore, bench_train
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
-from lit_pure.commands.paths import asked_photographs, require_pictures, require_places
+from lit_pure.commands.paths import find_photographs, require_pictures, require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.runs import folder as runs
 
@@ -24,15 +24,17 @@ LEAST_SIDE = 96
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
-    """Add `bench decode`, `bench drafts`, `bench degrade`, `bench restore` and `bench train`."""
+    """Add `bench` with its sub-commands."""
     words = "Measure speeds."
     what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
     decode = add(what, "decode", decode_command)
-    decode.add_argument("--preset", choices=PRESETS, default="tiny", help="size of model and picture (default: tiny)")
+    decode.add_argument("--preset", choices=PRESETS, default="tiny", help="sizes of model and picture (default: tiny)")
     decode.add_argument("--engines", type=comma_list, default=",".join(ENGINES), help="comma-separated (default: all)")
-    decode.add_argument("--batch", type=int, default=1, help="pictures at once, plain and jacobi (default: 1)")
+    decode.add_argument("--batch", type=int, default=1, help="pictures at once, for plain and jacobi (default: 1)")
     decode.add_argument("--window", type=int, default=16, help="window of jacobi (default: 16)")
-    decode.add_argument("--quantize", choices=("none", "int8", "fp8"), default="none", help="weights, plain and jacobi")
+    decode.add_argument(
+        "--quantize", choices=("none", "int8", "fp8"), default="none", help="dtype of weights, for plain and jacobi"
+    )
     drafts = add(what, "drafts", drafts_command)
     drafts.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="low-quality photographs or folders")
     drafts.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
@@ -40,27 +42,27 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     degrade = add(what, "degrade", degrade_command)
     degrade.add_argument("--sizes", default="512x4,128x16", help="side of crops x batch (default: 512x4,128x16)")
     degrade.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs (default: those in scikit-image)")
-    degrade.add_argument("--rounds", type=int, default=5, help="of which the median counts (default: 5)")
+    degrade.add_argument("--rounds", type=int, default=5, help="rounds; the median counts (default: 5)")
     degrade.add_argument("--batches", type=int, default=5, help="batches in a round (default: 5)")
     restore = bench_restore.arguments(what)
     train = bench_train.arguments(what)
     for command in (decode, drafts, degrade, restore, train):
-        command.add_argument("--threads", type=int, default=0, help="of torch on a CPU (default: its own choice)")
+        command.add_argument("--threads", type=int, default=0, help="threads on a CPU (default: torch's choice)")
     for command in (decode, drafts, degrade, train):
-        command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+        command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
 
 
 def decode_command(arguments: argparse.Namespace) -> int:
-    """Compare three ways to decode, with the same random weights: a plain transformers loop and our two engines."""
-    require_places({"--json": arguments.json})
+    """Compare three ways to decode with the same random weights: a plain transformers loop and our two engines."""
+    require_writable_files({"--json": arguments.json})
     engines = arguments.engines
     if unknown := sorted(set(engines) - set(ENGINES)):
-        raise ConfigError(f"--engines: there is no {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+        raise ConfigError(f"--engines: no such engine: {', '.join(unknown)}; there are {', '.join(ENGINES)}")
     if arguments.batch < 1 or arguments.window not in WINDOWS:
-        raise ConfigError(f"--batch {arguments.batch} --window {arguments.window}: take 1 or more, and 2 to 256")
+        raise ConfigError(f"--batch {arguments.batch} --window {arguments.window}: give 1 or more, and 2 to 256")
     where = chosen_device(arguments.threads)
     if arguments.preset == "7b" and where.type != "cuda":
-        raise ConfigError("--preset 7b needs a CUDA device with 40 GB; on a CPU, take --preset tiny or tiny-512")
+        raise ConfigError("--preset 7b needs a CUDA device with 40 GB; on a CPU, use --preset tiny or tiny-512")
     from lit_pure.bench import decoding
     from lit_pure.config.pure import SamplingConfig
 
@@ -72,7 +74,7 @@ def decode_command(arguments: argparse.Namespace) -> int:
     if where.type == "cuda":
         report["bandwidth"] = decoding.bandwidth(where)
         report["floor_seconds"] = floor = decoding.floor_seconds(contest, report["bandwidth"])
-        print(f"bandwidth {report['bandwidth'] / 1e12:.2f} TB/s; reading weights and cache alone takes {floor:.2f} s")
+        print(f"bandwidth {report['bandwidth'] / 1e12:.2f} TB/s; just reading weights and cache takes {floor:.2f} s")
         # That time is one of unrounded weights and of one pass per code.
         for row in rows if arguments.quantize == "none" else []:
             if row["engine"] == "plain":
@@ -82,12 +84,12 @@ def decode_command(arguments: argparse.Namespace) -> int:
 
 
 def drafts_command(arguments: argparse.Namespace) -> int:
-    """Compare first drafts and windows of the Jacobi engine on trained weights."""
-    require_places({"--json": arguments.json})
+    """Compare initial drafts and windows of the Jacobi engine on trained weights."""
+    require_writable_files({"--json": arguments.json})
     windows = [int(item) if item.isdecimal() else 0 for item in arguments.windows.split(",")]
     if not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
     from lit_pure.bench.drafts import compare
@@ -104,13 +106,13 @@ def drafts_command(arguments: argparse.Namespace) -> int:
 
 
 def degrade_command(arguments: argparse.Namespace) -> int:
-    """Compare our degradation with the published one, composed of basicsr's functions, on a CPU."""
+    """Compare our degradation with the published one, built from basicsr's functions, on a CPU."""
     sizes = _sizes(arguments.sizes)
     if min(arguments.rounds, arguments.batches) < 1:
-        raise ConfigError(f"--rounds {arguments.rounds} --batches {arguments.batches}: take 1 or more of each")
+        raise ConfigError(f"--rounds {arguments.rounds} --batches {arguments.batches}: give 1 or more of each")
     if arguments.threads < 0:
-        raise ConfigError(f"--threads {arguments.threads}: take 1 or more, or 0 for torch's own choice")
-    require_places({"--json": arguments.json})
+        raise ConfigError(f"--threads {arguments.threads}: give 1 or more, or 0 for torch's choice")
+    require_writable_files({"--json": arguments.json})
     require_pictures("--photos", arguments.photos)
     import torch
 
@@ -119,8 +121,8 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     source = str(arguments.photos or "skimage")
-    told = partial(progress, unit=" batches")
-    rows = [vars(row) for row in compare(source, sizes, arguments.rounds, arguments.batches, told)]
+    bar = partial(progress, unit=" batches")
+    rows = [vars(row) for row in compare(source, sizes, arguments.rounds, arguments.batches, bar)]
     show(rows)
     where = where_measured(torch.device("cpu"))
     report = {"photos": source, "rounds": arguments.rounds, "batches": arguments.batches, **where, "rows": rows}

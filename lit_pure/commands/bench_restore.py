@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lit_pure.commands.figures import chosen_device, progress, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, add_settings, print_table
-from lit_pure.commands.paths import require_pictures, require_places
+from lit_pure.commands.paths import require_pictures, require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.data import SKIMAGE
 from lit_pure.families.settings import settings_of
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from lit_pure.bench.restoring import Complexity
 
 TIMED = (
-    "Timed: from an LQ square in memory to restored pixels in memory, one square at a time, waiting for the device.\n"
+    "Timed: from an LQ square in memory to restored pixels in memory, one square at a time, until the device is done.\n"
     "Not timed: loading weights, reading and writing files, and the first restoration, which warms up."
 )
-COUNTED = (
-    "The paper does not say what its seconds hold. Its 7080 M are those of the backbone; the tokenizer has 70 M more."
-)
+COUNTED = "The paper does not say what its seconds include. Its 7080 M are the backbone; the tokenizer has 70 M more."
 
 
 def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser:
@@ -37,7 +35,9 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
     command.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="low-quality photographs (default: those in scikit-image)"
     )
-    command.add_argument("--repeat", type=int, default=5, metavar="N", help="of which the median counts (default: 5)")
+    command.add_argument(
+        "--repeat", type=int, default=5, metavar="N", help="repetitions; the median counts (default: 5)"
+    )
     add_settings(
         command, "settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16"
     )
@@ -45,7 +45,7 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
         "--json",
         type=Path,
         metavar="FILE",
-        help="write the figures here, not into the run's folder",
+        help="write the figures to FILE instead of the run's folder",
     )
     return command
 
@@ -53,8 +53,8 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
 def restore_command(arguments: argparse.Namespace) -> int:
     """Time whole restorations from pixels to pixels and count parameters, as in the paper's table 4.
 
-    The middle of each photograph, as large as the model's square, is restored alone, with the run's settings and the
-    colours that `lit-pure restore` gives. The figures are written to complexity.json in the run's folder, where
+    Of each photograph the middle, as large as the model's square, is restored by itself, with the run's settings and
+    the colour fix of `lit-pure restore`. The figures are written to complexity.json in the run's folder, where
     `lit-pure report` finds them.
     """
     _check(arguments)
@@ -78,10 +78,10 @@ def restore_command(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.repeat < 1:
-        raise ConfigError(f"--repeat {arguments.repeat}: take 1 or more")
+        raise ConfigError(f"--repeat {arguments.repeat}: give 1 or more")
     if arguments.threads < 0:
-        raise ConfigError(f"--threads {arguments.threads}: take 1 or more, or 0 for torch's own choice")
-    require_places({"--json": arguments.json})
+        raise ConfigError(f"--threads {arguments.threads}: give 1 or more, or 0 for torch's choice")
+    require_writable_files({"--json": arguments.json})
     require_pictures("--photos", arguments.photos)
 
 
@@ -90,7 +90,7 @@ def _target(run: Run, wanted: Path | None) -> Path:
     if wanted is not None:
         return wanted
     if run.shipped or not os.access(run.folder, os.W_OK):
-        why = "came with the project and is left as it is" if run.shipped else "cannot be written to"
+        why = "ships with the project and is not changed" if run.shipped else "is not writable"
         raise ConfigError(f"{run.folder} {why}; name a file for the figures: --json FILE")
     return run.folder / runs.COMPLEXITY
 

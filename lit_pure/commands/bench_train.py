@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.bench.presets import LARGE, NANO, PRESETS, preset_experiment
 from lit_pure.commands.figures import chosen_device, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, add_settings
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 
 if TYPE_CHECKING:
@@ -25,34 +25,34 @@ GOAL = 1.05
 def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     """Add `bench train`."""
     command = add(what, "train", train_command)
-    command.add_argument("--preset", choices=PRESETS, default=NANO, help=f"what is trained (default: {NANO})")
-    command.add_argument("--rounds", type=int, default=5, help="that count; one more warms up (default: 5)")
-    command.add_argument("--steps", type=int, default=10, help="of each way in a round (default: 10)")
+    command.add_argument("--preset", choices=PRESETS, default=NANO, help=f"what to train (default: {NANO})")
+    command.add_argument("--rounds", type=int, default=5, help="rounds that count; one more warms up (default: 5)")
+    command.add_argument("--steps", type=int, default=10, help="steps of each loop in a round (default: 10)")
     command.add_argument("--batch", type=int, default=0, help="samples in a step (default: the preset's)")
-    command.add_argument("--compile", action="store_true", help="let torch compile the blocks")
+    command.add_argument("--compile", action="store_true", help="compile the blocks with torch.compile")
     command.add_argument(
         "--activation-checkpointing",
         choices=("none", "block", "selective"),
-        help="what is computed again in the backward pass (default: none)",
+        help="what is recomputed in the backward pass (default: none)",
     )
     command.add_argument(
-        "--peak-flops", type=float, default=0.0, help="of the device, for MFU (default: what is known of it)"
+        "--peak-flops", type=float, default=0.0, help="peak FLOP/s of the device, for MFU (default: from our table)"
     )
     add_settings(command, "settings of the experiment, for example trainer.strategy=fsdp backbone.layers=8")
     return command
 
 
 def train_command(arguments: argparse.Namespace) -> int:
-    """Compare our Trainer with a loop written by hand, in turns, on the same model and the same batches.
+    """Compare our Trainer with a hand-written loop, in alternation, on the same model and the same batches.
 
-    nano is the experiment pure/nano on a CPU, photographs and degradation included; 1b and 7b-layer are backbones on
-    random ids, 8.4k a sample, and need CUDA. It is an error if the losses of the two differ.
+    nano is the experiment pure/nano on a CPU, including photographs and degradation; 1b and 7b-layer are backbones on
+    random ids, 8.4k per sample, and need CUDA. Different losses of the two loops are an error.
     """
     experiment = _experiment(arguments)
-    require_places({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json})
     device = chosen_device(arguments.threads)
     if arguments.preset in LARGE and device.type != "cuda":
-        raise ConfigError(f"--preset {arguments.preset} needs a CUDA device with 80 GB; on a CPU, take --preset {NANO}")
+        raise ConfigError(f"--preset {arguments.preset} needs a CUDA device with 80 GB; on a CPU, use --preset {NANO}")
     import torch
 
     from lit_pure.bench.training import compare
@@ -80,7 +80,7 @@ def _experiment(arguments: argparse.Namespace) -> "PureExperiment":
     """What the flags ask for. Raises ConfigError."""
     if min(arguments.rounds, arguments.steps) < 1 or min(arguments.batch, arguments.threads) < 0:
         asked = f"--rounds {arguments.rounds} --steps {arguments.steps} --batch {arguments.batch}"
-        raise ConfigError(f"{asked} --threads {arguments.threads}: take 1 or more of each")
+        raise ConfigError(f"{asked} --threads {arguments.threads}: give 1 or more of each")
     if arguments.peak_flops < 0:
         raise ConfigError(f"--peak-flops {arguments.peak_flops:g}: expected FLOP/s, for example 989e12")
     flags = {
@@ -101,11 +101,11 @@ def _tell(found: "Comparison", experiment: "PureExperiment", device: Any) -> Non
         f"compile {'on' if trainer.compile else 'off'}, activation checkpointing {trainer.activation_checkpointing}"
     )
     same = "bit for bit" if not found.difference else f"to {found.difference:.1e}"
-    print(f"losses agree {same}: {found.first_loss:.4f} at first, {found.last_loss:.4f} at last")
+    print(f"losses agree {same}: {found.first_loss:.4f} first, {found.last_loss:.4f} last")
     print(
-        f"a median step of the Trainer takes {found.ratio:.3f} times one by hand (goal: at most {GOAL}); whole rounds "
-        f"{found.ratio_of_rounds:.3f} times ({found.lowest:.3f} to {found.highest:.3f}), "
-        f"processors work {found.ratio_of_processor_time:.3f} times as long"
+        f"a median step of the Trainer takes {found.ratio:.3f} times as long as one by hand (goal: at most {GOAL}); "
+        f"whole rounds {found.ratio_of_rounds:.3f} times ({found.lowest:.3f} to {found.highest:.3f}), "
+        f"processor time {found.ratio_of_processor_time:.3f} times"
     )
     if device.type == "cpu":
-        print("the visual tokenizer has random weights, which changes nothing of this")
+        print("the visual tokenizer has random weights, which does not affect these figures")

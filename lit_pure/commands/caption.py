@@ -20,14 +20,14 @@ LLAVA = {
     "max_tokens": 256,
     "dtype": "auto",
 }
-"""Defaults of what only LLaVA has. The prompt is the one of PURE's author, who does not name the version of LLaVA."""
+"""Defaults of LLaVA's flags. The prompt is that of PURE's author, who does not name the version of LLaVA."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "caption", caption_command)
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="the photographs (also in sub-folders)")
-    command.add_argument("--source", choices=("llava", "pixels"), required=True, help="who describes them")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="photographs, also in sub-folders")
+    command.add_argument("--source", choices=("llava", "pixels"), required=True, help="what describes them")
     command.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write (default: FOLDER/captions.jsonl)")
     command.add_argument("--batch", type=int, default=8, metavar="N", help="photographs at once (default: 8)")
     llava = command.add_argument_group("with --source llava")
@@ -36,12 +36,12 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     llava.add_argument("--prompt", help=f"the question (default: {LLAVA['prompt']})")
     words = f"cut longer answers (default: {LLAVA['max_tokens']})"
     llava.add_argument("--max-tokens", type=int, metavar="N", help=words)
-    words = "of the computation; auto: float32 on a CPU, elsewhere as published (default: auto)"
+    words = "auto: float32 on a CPU, elsewhere as published (default: auto)"
     llava.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), help=words)
 
 
 def caption_command(arguments: argparse.Namespace) -> int:
-    """Describe photographs, for `captions: FILE` of an experiment; go on where an earlier call was stopped."""
+    """Describe photographs, for `captions: FILE` of an experiment; an interrupted call is resumed."""
     llava = _llava(arguments)
     if arguments.batch < 1:
         raise ConfigError(f"--batch {arguments.batch} is below 1; give a whole number from 1")
@@ -50,14 +50,14 @@ def caption_command(arguments: argparse.Namespace) -> int:
 
     folder = arguments.folder
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; give one that holds photographs")
+        raise ConfigError(f"{folder}: no such folder; give one with photographs")
     names = [path.relative_to(folder).as_posix() for path in images_below(folder)]
     if not names:
         raise ConfigError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
     writer = SidecarWriter(arguments.out or folder / "captions.jsonl", _origin(llava))
     todo = [name for name in names if name not in writer.done]
     failed = _describe_all(folder, todo, _describer(llava), writer, arguments.batch) if todo else 0
-    already = f", {len(names) - len(todo)} of them before" if len(todo) < len(names) else ""
+    already = f", {len(names) - len(todo)} of them from an earlier call" if len(todo) < len(names) else ""
     print(f"{writer.path}: {len(names) - failed} of {len(names)} photographs have captions{already}")
     return 1 if failed else 0
 
@@ -68,23 +68,25 @@ def _llava(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if arguments.source == "pixels":
         if given:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise ConfigError(f"{flags}: --source pixels has no such choice; leave it out, or take --source llava")
+            raise ConfigError(f"{flags}: not for --source pixels; leave it out, or use --source llava")
         return None
     llava = LLAVA | given
     if llava["max_tokens"] < 1:
         raise ConfigError(f"--max-tokens {llava['max_tokens']} is below 1; give a whole number from 1")
     if not llava["prompt"].strip() or "<image>" in llava["prompt"]:
-        raise ConfigError(f"--prompt {llava['prompt']!r}: give words alone; the place of the image is the model's")
+        raise ConfigError(f"--prompt {llava['prompt']!r}: give only words; the model's template adds the image")
     model = Path(llava["model"])
     if model.is_dir() and llava["revision"]:
-        raise ConfigError(f"--revision {llava['revision']}: {model} is a folder, which has one; leave it out")
+        raise ConfigError(
+            f"--revision {llava['revision']}: {model} is a folder, which has only one revision; leave it out"
+        )
     if model.is_dir() and not (model / "config.json").is_file():
-        raise ConfigError(f"--model {model}: the folder has no config.json; give one with a LLaVA of transformers")
+        raise ConfigError(f"--model {model}: the folder has no config.json; give one with a transformers LLaVA")
     return llava
 
 
 def _origin(llava: dict[str, Any] | None) -> dict[str, Any]:
-    """What is written into each line, and what must not change from one call to the next."""
+    """The origin written into each line; it must not change between calls."""
     if llava is None:
         return {"source": "pixels"}
     revision = f"@{llava['revision']}" if llava["revision"] else ""
@@ -103,7 +105,7 @@ def _describer(llava: dict[str, Any] | None) -> "Describer":
 
 
 def _describe_all(folder: Path, todo: list[str], describer: "Describer", writer: "SidecarWriter", batch: int) -> int:
-    """Go through the photographs with a bar; how many have got no caption."""
+    """Describe all photographs with a progress bar; returns the number without a caption."""
     from tqdm import tqdm
 
     from lit_pure.datasets.captions.writing import caption_files

@@ -1,4 +1,4 @@
-"""`check-data`: a folder of pictures read to the last byte. Knows flags and what is printed."""
+"""`check-data`: reads every picture of a folder completely. Knows flags and what is printed."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit_pure.commands.parsing import Subparsers, add, say
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.files.atomic import write_json, write_whole
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from lit_pure.datasets.curation.check import CheckReport, Finding
 
 SHOWN = 5
-"""Files of each kind that are printed without --all."""
+"""Files of each kind to print without --all."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "check-data", check_data_command)
     command.add_argument("folder", type=Path, help="pictures, also in sub-folders")
-    command.add_argument("--lq", type=Path, metavar="FOLDER", help="their low-quality partners of the same names")
-    command.add_argument("--least", type=int, default=512, metavar="PX", help="shorter side needed (default: 512)")
-    command.add_argument("--write-list", type=Path, metavar="FILE", help="list the good ones for data.*.meta_info")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
-    command.add_argument("--workers", type=int, metavar="N", help="processes that read (default: one per core)")
-    command.add_argument("--all", action="store_true", help=f"print every file, not {SHOWN} of each kind")
+    command.add_argument("--lq", type=Path, metavar="FOLDER", help="low-quality partners with the same names")
+    command.add_argument("--least", type=int, default=512, metavar="PX", help="least shorter side (default: 512)")
+    command.add_argument("--write-list", type=Path, metavar="FILE", help="list the good pictures for data.*.meta_info")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all findings to FILE")
+    command.add_argument("--workers", type=int, metavar="N", help="reading processes (default: one per core)")
+    command.add_argument("--all", action="store_true", help=f"print all files instead of {SHOWN} of each kind")
 
 
 def check_data_command(arguments: argparse.Namespace) -> int:
-    """Read every picture of a folder and name what is damaged, too small, double or without its partner."""
+    """Read every picture of a folder and report those that are damaged, too small, duplicate or unpaired."""
     workers = arguments.workers if arguments.workers is not None else os.cpu_count() or 1
     _refuse(arguments, workers)
     from tqdm import tqdm
@@ -51,32 +51,32 @@ def check_data_command(arguments: argparse.Namespace) -> int:
         write_json(arguments.json, _content(report))
     if arguments.write_list:
         text = "".join(f"{line}\n" for line in report.list_lines())
-        write_whole(arguments.write_list, text, errors="surrogateescape")  # names that are no UTF-8, as they are
+        write_whole(arguments.write_list, text, errors="surrogateescape")  # keeps names that are not UTF-8
         say(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
         say(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
     return 1 if report.problems else 0
 
 
 def _refuse(arguments: argparse.Namespace, workers: int) -> None:
-    """What can be said before anything is read. Raises ConfigError."""
+    """Raise ConfigError for mistakes that show before anything is read."""
     for flag, folder in (("FOLDER", arguments.folder), ("--lq", arguments.lq)):
         if folder is not None and not folder.is_dir():
-            raise ConfigError(f"{flag} {folder}: no such folder; name one that holds pictures")
+            raise ConfigError(f"{flag} {folder}: no such folder; name one with pictures")
     for flag, number in (("--least", arguments.least), ("--workers", workers)):
         if number < 1:
-            raise ConfigError(f"{flag} {number} is below 1")
-    require_places({"--json": arguments.json, "--write-list": arguments.write_list})
+            raise ConfigError(f"{flag} {number} is below 1; give 1 or more")
+    require_writable_files({"--json": arguments.json, "--write-list": arguments.write_list})
 
 
 def _show(report: "CheckReport", shown: int | None) -> None:
     """A table by kind, with the first files of each."""
-    say(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} things wrong")
+    say(f"{report.folder}: {report.pictures} pictures read, {len(report.problems)} problems")
     for title, findings in (("", report.problems), ("warning: ", report.warnings)):
         for kind in dict.fromkeys(finding.kind for finding in findings):
             _show_kind(f"{title}{kind}", [finding for finding in findings if finding.kind == kind], shown)
     if report.others:
         names = [Path(name).name for name in report.others[:shown]]
-        say(f"note: {len(report.others)} files are no pictures by their extension and were not read")
+        say(f"note: {len(report.others)} files do not have the extension of a picture and were not read")
         say(f"    {', '.join(names)}{', ...' if len(names) < len(report.others) else ''}")
 
 

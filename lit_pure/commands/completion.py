@@ -1,7 +1,7 @@
-"""What TAB completes: commands, flags, experiments, runs, knobs and their values.
+"""Shell completion of commands, flags, experiments, runs, knobs and their values.
 
-Knows what arguments name, by what they are called; argcomplete knows shells, and asks by starting `lit-pure`. Imported
-for nothing else.
+Knows which values an argument takes, by its name. Knows nothing of shells: argcomplete does, and starts `lit-pure` for
+each completion. Imported for nothing else.
 """
 
 import argparse
@@ -17,11 +17,11 @@ from lit_pure.config.meanings import Knob, choices, knobs, remark
 from lit_pure.runs import folder as runs
 
 Completions = Iterable[str] | Mapping[str, str]
-"""Whole words, of which argcomplete takes those that begin as the typed one; or such words and what they mean."""
+"""Complete words, which argcomplete filters by the typed prefix; or such words -> their meanings."""
 
 
 def answer(parser: Callable[[list[str]], argparse.ArgumentParser]) -> None:
-    """Complete the line that the shell asks about, and exit.
+    """Complete the line that the shell gives, and exit.
 
     Args:
         parser: makes the parser for a command line, without the program's name.
@@ -39,7 +39,7 @@ def answer(parser: Callable[[list[str]], argparse.ArgumentParser]) -> None:
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """All arguments of a parser and of the commands below it."""
+    """All arguments of a parser and of its sub-commands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
@@ -49,20 +49,20 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def experiments(prefix: str, **_: object) -> Completions:
-    """Experiments; behind the name of a sweep and a slash, its variants."""
+    """Experiments; after the name of a sweep and a slash, its variants."""
     sweep = prefix.rpartition("/")[0]
     return [f"{sweep}/{label}" for label in grid(sweep)] if sweep and is_sweep(sweep) else experiment_names()
 
 
 def run_names(**_: object) -> Completions:
-    """Finished runs, and experiments that have one, of which the newest is meant."""
+    """Finished runs, and experiments with finished runs, which mean the newest one."""
     shipped = [runs.Run(path.parent) for path in runs.SHIPPED_ROOT.rglob("summary.json")]
     labels = [run.label for run in [*runs.finished(), *shipped]]
     return sorted({name for label in labels for name in (label, runs.experiment_of(label))})
 
 
 def overrides(prefix: str, parsed_args: argparse.Namespace, **_: object) -> Completions:
-    """`KEY=` of each knob of the experiment on the line; behind it the values it may have."""
+    """`KEY=` of each knob of the experiment on the line; after it the possible values."""
     found = _knobs_of(parsed_args.experiment)
     key, equals, typed = prefix.partition("=")
     if not equals:
@@ -71,7 +71,7 @@ def overrides(prefix: str, parsed_args: argparse.Namespace, **_: object) -> Comp
 
 
 def _values(key: str, typed: str, knob: Knob, value: Any) -> Completions:
-    """What a knob may be, as far as that can be listed; else what it is."""
+    """The possible values of a knob, where they can be listed; else its current value."""
     if key == "base":
         return experiments(typed)
     if key.startswith("needs."):
@@ -82,7 +82,7 @@ def _values(key: str, typed: str, knob: Knob, value: Any) -> Completions:
 
 
 def _knobs_of(name: str) -> dict[str, tuple[Knob, Any]]:
-    """By their dotted keys, the knobs of an experiment and their values; of all families where it cannot be read."""
+    """The knobs of an experiment with their values, by dotted key; those of all families where it cannot be read."""
     try:
         roots = [compose(name)]
     except ConfigError:
@@ -108,4 +108,4 @@ COMPLETERS: dict[str, Callable[..., Completions]] = {
     "run": run_names,
     "runs": run_names,
 }
-"""By the name of an argument."""
+"""Completers by the name of an argument."""

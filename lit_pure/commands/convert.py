@@ -12,11 +12,12 @@ from lit_pure.runs import folder as runs
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "convert", convert_command)
-    words = "pure/...: a folder as Hugging Face's; tokenizer/...: LlamaGen's .pt; dem/...: MM-RealSR's .pth"
+    words = "pure/... gives a Hugging Face folder, tokenizer/... LlamaGen's .pt, dem/... MM-RealSR's .pth"
     command.add_argument("run", help=f"for example pure/nano; {words}")
     command.add_argument("--out", type=Path, required=True, help="folder or file to write; must not exist yet")
     rows = (
-        "rows of query and key norms of a PURE run: 1 for PURE's code (default), the number of heads for transformers"
+        "rows of the query and key norms of a PURE run: 1 for PURE's code (default), the number of heads for "
+        "transformers"
     )
     command.add_argument("--norm-rows", type=int, default=1, help=rows)
 
@@ -28,7 +29,7 @@ def convert_command(arguments: argparse.Namespace) -> int:
     if out.exists():
         raise ValueError(f"{out} exists already; name another --out")
     if arguments.norm_rows < 1:
-        raise ValueError(f"--norm-rows {arguments.norm_rows} is below 1; use 1, or the number of heads")
+        raise ValueError(f"--norm-rows {arguments.norm_rows} is below 1; give 1, or the number of heads")
     layout_for(run).write(out, run, arguments.norm_rows)
     print(f"{out}: the weights of {run.label}")
     return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import asked_photographs
+from lit_pure.commands.paths import find_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 
@@ -23,7 +23,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--preset",
         default=PRESET,
         metavar="NAME",
-        help=f"a file in data/degradation/, or the path of your own (default: {PRESET})",
+        help=f"a file in data/degradation/, or the path of your own file (default: {PRESET})",
     )
     add_settings(command, "knobs that replace the preset's, for example jpeg_range=[50,90] second_blur_prob=0")
     number = whole_number(0)
@@ -36,28 +36,28 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "--fit",
         choices=("crop", "resize"),
         default="crop",
-        help="crop squares out of the photograph as it is, or resize its shorter side to --size first, which enlarges "
-        "a smaller photograph (default: crop)",
+        help="cut squares out of the photograph, or resize its shorter side to --size first, which enlarges a smaller "
+        "photograph (default: crop)",
     )
     command.add_argument(
         "--crops",
         type=number,
         default=1,
         metavar="N",
-        help="squares per photograph: the centre, then spread around it (default: 1)",
+        help="squares per photograph: the centre, then squares spread around it (default: 1)",
     )
 
 
 def degrade_command(arguments: argparse.Namespace) -> int:
-    """Make a paired test set: OUT/hq/NAME.png and OUT/lq/NAME.png, and what was done to each.
+    """Make a paired test set: OUT/hq/NAME.png, OUT/lq/NAME.png, and a record of each degradation.
 
-    Without --size a pair shows the whole photograph, of which up to scale - 1 rows at the bottom and columns at the
-    right are cut off so that the scale divides its sides. The paper's OST-Val is, as far as it says: --preset seesr
-    --size 512 --fit resize. A pair depends on the seed, the settings and the position of its photograph among all,
-    sorted by name. What was interrupted goes on where it stopped when it is run again.
+    Without --size a pair shows the whole photograph, except for up to scale - 1 rows at the bottom and columns at the
+    right, so that the scale divides its sides. As far as the paper says, its OST-Val is: --preset seesr --size 512
+    --fit resize. A pair depends on the seed, the settings and the position of its photograph among all, sorted by name.
+    An interrupted call is resumed by repeating it.
     """
     knobs = _checked(arguments)
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
@@ -76,7 +76,7 @@ def degrade_command(arguments: argparse.Namespace) -> int:
         print(error)
     failed = sum(bool(outcome.error) for outcome in outcomes)
     before = sum(outcome.skipped for outcome in outcomes)
-    already = f", {before} of them before" if before else ""
+    already = f", {before} of them from an earlier call" if before else ""
     sheet = contact_sheet(arguments.out)
     look = f"; look at {sheet}" if sheet else ""
     print(f"{len(pairs) - failed} of {len(pairs)} pairs in {arguments.out}/hq and /lq{already}{look}")
@@ -84,18 +84,22 @@ def degrade_command(arguments: argparse.Namespace) -> int:
 
 
 def _checked(arguments: argparse.Namespace) -> DegradationConfig:
-    """The knobs. Raises ConfigError for all that can be seen to be wrong without a look into a photograph."""
+    """The knobs. Raises ConfigError for mistakes that show before a photograph is read."""
     scale = [f"scale={arguments.scale}"] if arguments.scale is not None else []
     knobs = degradation(arguments.preset, [*arguments.set, *scale])
     if arguments.size is None and (arguments.crops != 1 or arguments.fit != "crop"):
-        raise ConfigError(f"{COMMAND_LINE}: --crops and --fit need --size: without, a pair is the whole photograph")
+        raise ConfigError(f"{COMMAND_LINE}: --crops and --fit need --size: without it, a pair is the whole photograph")
     if arguments.size is not None and (arguments.size % knobs.scale or arguments.size == 0):
         near = max(1, round(arguments.size / knobs.scale)) * knobs.scale
-        raise ConfigError(f"{COMMAND_LINE}: --size {arguments.size} is no multiple of scale {knobs.scale}; try {near}")
+        raise ConfigError(
+            f"{COMMAND_LINE}: --size {arguments.size} is not a multiple of scale {knobs.scale}; try {near}"
+        )
     if arguments.size is not None and arguments.size < (least := LEAST_LQ_SIDE * knobs.scale):
-        raise ConfigError(f"{COMMAND_LINE}: --size {arguments.size} is too small at scale {knobs.scale}; from {least}")
+        raise ConfigError(
+            f"{COMMAND_LINE}: --size {arguments.size} is too small at scale {knobs.scale}; give {least} or more"
+        )
     if arguments.crops < 1:
-        raise ConfigError(f"{COMMAND_LINE}: --crops {arguments.crops}: take at least one")
+        raise ConfigError(f"{COMMAND_LINE}: --crops {arguments.crops}: give 1 or more")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ConfigError(f"{COMMAND_LINE}: OUT {arguments.out} is a file; name a folder to write to, or a new one")
     if inside := [path for path in arguments.photos if path.resolve() == arguments.out.resolve()]:

@@ -1,4 +1,4 @@
-"""`evaluate`: scores of the pictures in a folder, whoever made them. Knows flags, and what is printed and written."""
+"""`evaluate`: scores of the pictures in a folder, of any origin. Knows flags, and what is printed and written."""
 
 import argparse
 import ctypes
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table, say
-from lit_pure.commands.paths import asked_wrongly, require_places
+from lit_pure.commands.paths import as_config_error, require_writable_files
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.files.atomic import write_json
 
@@ -22,62 +22,63 @@ if TYPE_CHECKING:
     from lit_pure.metrics.intervals import Interval, PairedDifference
 
 HIGHEST_LEVEL = 0.999
-"""Beyond, the resamples are too few to say."""
+"""Beyond this level, the resamples are too few."""
 DIGITS = 4
-"""After the point, as published tables have at most."""
+"""Decimals, as many as published tables have at most."""
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Options of glibc's malloc: from how much free memory on it gives some back, and how many pieces it asks for apart."""
+"""Options of glibc's malloc: M_TRIM_THRESHOLD (free bytes before it returns memory) and M_MMAP_MAX (separate maps)."""
 SHOWN = 10
-"""Pictures that are named of each kind of problem."""
+"""Most pictures to name for each kind of problem."""
 NONE = "-"
-"""Stands in a table for what is not known."""
+"""In a table, in place of an unknown figure."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "evaluate", evaluate_command)
     folder: dict[str, Any] = {"type": Path, "metavar": "DIR"}
-    command.add_argument("--pred", required=True, help="the pictures to judge", **folder)
-    command.add_argument("--target", help="the true pictures, of the same names and sizes", **folder)
-    command.add_argument("--against", help="another method's pictures, compared with --pred one by one", **folder)
+    command.add_argument("--pred", required=True, help="the pictures to score", **folder)
+    command.add_argument("--target", help="the true pictures, with the same names and sizes", **folder)
+    command.add_argument("--against", help="pictures of another method, compared with --pred one by one", **folder)
     command.add_argument(
         "--protocol",
         default="",
         metavar="NAME",
-        help="measure as a paper did, by data/protocols/NAME.yaml: pure or osediff",
+        help="measure as in a paper, by data/protocols/NAME.yaml: pure or osediff",
     )
     command.add_argument(
         "--metrics",
         type=comma_list,
         default=[],
         metavar="A,B",
-        help="what to measure (default: what the protocol has, else psnr,ssim,niqe; without --target what needs none)",
+        help="what to measure (default: the protocol's metrics, else psnr,ssim,niqe; without --target those that need "
+        "no true pictures)",
     )
     command.add_argument(
         "--missing",
         choices=("refuse", "skip"),
         default="refuse",
-        help="what to do about a metric whose weights are not here (default: refuse, before any work)",
+        help="what to do about a metric whose weights are missing (default: refuse, before any work)",
     )
-    command.add_argument("--level", type=_level, metavar="P", help="how often an interval holds (default: 0.95)")
+    command.add_argument("--level", type=_level, metavar="P", help="level of the intervals (default: 0.95)")
     command.add_argument(
         "--ignore-suffix",
         nargs="+",
         default=[],
         metavar="TEXT",
-        help="what names may end in without being other names, for example _x4 _HR",
+        help="endings of names to ignore, for example _x4 _HR",
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
-    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of every picture here")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of all pictures to FILE")
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
-    """Score a folder of pictures: means with intervals, and with --against what sets two methods apart.
+    """Score a folder of pictures: means with intervals and, with --against, differences between two methods.
 
-    Pictures belong together by their names without extension; sub-folders are not looked into. A picture without its
-    partners, of another size or damaged is named and left out of every figure; one that a single metric cannot score
-    lacks that score; either makes the exit code 1. Intervals are of the studentized bootstrap, from 8 pictures on. A
-    difference is of the pictures that both methods have; p is that of the sign test.
+    Pictures are matched by name without extension; sub-folders are ignored. A picture that is damaged, of another size
+    or without partners is reported and left out of all figures; a picture that one metric cannot score lacks only that
+    score; both make the exit code 1. Intervals are those of the studentized bootstrap, from 8 pictures on. Differences
+    are over the pictures with both scores; p is that of the sign test.
     """
     choice, matches = _checked(arguments)
     from tqdm import tqdm
@@ -97,22 +98,22 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         labels = [choice.labels[key] for key, why in choice.left_out.items() if why == reason]
         say(f"not measured: {', '.join(labels)}: {reason}")
     if matches.maps:
-        say(f"entropy maps of lit-pure restore, not looked at: {matches.maps}")
+        say(f"entropy maps of lit-pure restore, ignored: {matches.maps}")
     _show_problems(found.problems)
     _write(arguments, found)
     return 1 if found.problems else 0
 
 
 def _checked(arguments: argparse.Namespace) -> "tuple[Choice, Matches]":
-    """Metrics and pictures. Raises ConfigError for all that is wrong before a picture is read."""
+    """Metrics and pictures. Raises ConfigError for mistakes that show before a picture is read."""
     from lit_pure.images.matching import match
     from lit_pure.metrics.choice import choose
 
-    require_places({"--json": arguments.json, "--csv": arguments.csv})
+    require_writable_files({"--json": arguments.json, "--csv": arguments.csv})
     folders = [folder for folder in (arguments.pred, arguments.target, arguments.against) if folder is not None]
     if arguments.against and arguments.against.resolve() == arguments.pred.resolve():
         raise ConfigError(f"{COMMAND_LINE}: --against {arguments.against} is --pred itself; name another folder")
-    with asked_wrongly():
+    with as_config_error():
         matches = match(folders, arguments.ignore_suffix)
     with_target = arguments.target is not None
     choice = choose(arguments.metrics, arguments.protocol, with_target=with_target, missing=arguments.missing)
@@ -120,10 +121,10 @@ def _checked(arguments: argparse.Namespace) -> "tuple[Choice, Matches]":
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep what is freed for what comes next; elsewhere nothing happens.
+    """Let glibc keep freed memory for reuse; elsewhere this does nothing.
 
-    Every picture needs the same large pieces of memory again (SSIM: a quarter of a GB for 512 x 512 px). Giving them
-    back to the system and asking for them anew takes four times as long as computing.
+    Every picture needs the same large blocks of memory (SSIM: a quarter of a GB for 512 x 512 px). Returning them to
+    the system and requesting them again takes four times as long as the computation.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -144,7 +145,7 @@ def _show_means(found: "Evaluation") -> None:
 
 
 def _show_differences(found: "Evaluation") -> None:
-    """A line per metric: which method is better, by how much, in how many pictures."""
+    """A line per metric: which method is better, by how much, on how many pictures."""
     from lit_pure.metrics.table import METRICS
 
     mine, theirs = found.methods
@@ -165,11 +166,11 @@ def _show_differences(found: "Evaluation") -> None:
     say(f"\n{mine} minus {theirs}, picture by picture:")
     head = ["metric", "difference", f"{100 * found.level:g} % interval", "better : worse", "p (sign test)", ""]
     print_table([head, *lines], figures=range(1, 5))
-    say("Better or chance: by the interval of the mean. p asks how often alone, not by how much, and may differ.")
+    say("The last column follows from the interval of the mean. p counts only wins and losses, so it may disagree.")
 
 
 def _show_problems(problems: "Sequence[EvaluationProblem]") -> None:
-    """What is not, or not wholly, evaluated, the first files of each kind by name."""
+    """Problems by kind, with the names of the first files of each."""
     kinds: dict[tuple[str, str], list[EvaluationProblem]] = {}
     for problem in problems:
         reason = problem.message.removeprefix(f"{problem.file}: ")
@@ -182,7 +183,7 @@ def _show_problems(problems: "Sequence[EvaluationProblem]") -> None:
 
 
 def _better(one: "PairedDifference", up: bool, mine: str, theirs: str) -> str:
-    """In words: who is better, where the interval leaves out 0."""
+    """Which method is better, in words, if the interval excludes 0."""
     low, high = one.difference.low, one.difference.high
     if not one.difference.known:
         return "too few pictures, or no difference"
@@ -192,7 +193,7 @@ def _better(one: "PairedDifference", up: bool, mine: str, theirs: str) -> str:
 
 
 def _write(arguments: argparse.Namespace, found: "Evaluation") -> None:
-    """The files asked for; each is whole or absent."""
+    """Write the requested files; each is complete or absent."""
     from lit_pure.metrics.rows import write_rows
 
     if arguments.csv:
@@ -204,7 +205,7 @@ def _write(arguments: argparse.Namespace, found: "Evaluation") -> None:
 
 
 def _title(found: "Evaluation", key: str) -> str:
-    """Label, the key where it says more, and the direction: MUSIQ (musiq-spaq) ↑."""
+    """Label, the key where it adds information, and the direction: MUSIQ (musiq-spaq) ↑."""
     from lit_pure.metrics.table import METRICS
 
     label = found.choice.labels[key]
@@ -229,5 +230,5 @@ def _level(word: str) -> float:
     except ValueError:
         level = 0.0
     if not 0 < level <= HIGHEST_LEVEL:
-        raise argparse.ArgumentTypeError(f"{word!r} cannot be: give a number above 0, up to {HIGHEST_LEVEL}")
+        raise argparse.ArgumentTypeError(f"{word!r} is not allowed; give a number above 0, up to {HIGHEST_LEVEL}")
     return level

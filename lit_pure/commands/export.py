@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings
-from lit_pure.commands.paths import require_folder
+from lit_pure.commands.paths import require_writable_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of
@@ -24,14 +24,14 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "source",
         metavar="RUN_OR_CHECKPOINT",
-        help="a run, finished or not, whose newest complete checkpoint is taken, for example pure/nano; "
-        "or one checkpoint, for example runs/pure/nano/version_0/checkpoints/step=00000500",
+        help="a run, finished or not, whose newest complete checkpoint is exported, for example pure/nano; "
+        "or a checkpoint, for example runs/pure/nano/version_0/checkpoints/step=00000500",
     )
     command.add_argument("out", type=Path, metavar="OUT", help="folder to write to; must not exist yet")
     command.add_argument(
         "--run",
         choices=DTYPES,
-        help="export a finished run instead: its configuration, provenance, figures, and its weights in these numbers",
+        help="export a finished run instead: its configuration, provenance, figures, and its weights in this dtype",
     )
     add_settings(command, "with --run: settings of sampling and restoring to export it with")
 
@@ -43,15 +43,15 @@ PASSED_ON = ("provenance.json", "summary.json")
 
 
 def export_command(arguments: argparse.Namespace) -> int:
-    """Write the weights of a checkpoint as one safetensors file: averaged where there are averages, adapters merged.
+    """Write the weights of a checkpoint as one safetensors file: averaged weights if any, with merged adapters.
 
-    With --run, write what is needed to use a finished run elsewhere: a folder below data/runs/NAME/shipped serves
-    wherever a run NAME is asked for and there is none.
+    With --run, write what is needed to use a finished run elsewhere: a folder below data/runs/NAME/shipped is used
+    wherever run NAME is requested and missing.
     """
     out: Path = arguments.out
     if out.exists():
         raise ConfigError(f"{COMMAND_LINE}: {out} exists already; name another folder")
-    require_folder("OUT", out)
+    require_writable_folder("OUT", out)
     if arguments.run:
         return _pass_on(runs.require(arguments.source), out, arguments.run, arguments.set)
     if arguments.set:
@@ -83,7 +83,7 @@ def _pass_on(run: Run, out: Path, dtype: str, given: list[str]) -> int:
 
 
 def _found(source: str) -> tuple[Run, Checkpoint]:
-    """A checkpoint, and the run whose it is. Raises ConfigError where there is none."""
+    """A checkpoint and its run. Raises ConfigError where none is found."""
     if Path(source).absolute().parent.name == FOLDER:
         return _named(Path(source))
     name = source.rstrip("/").removeprefix(f"{runs.ROOT}/")
@@ -92,7 +92,7 @@ def _found(source: str) -> tuple[Run, Checkpoint]:
         if checkpoint := checkpoints.newest(run.folder / FOLDER):
             return run, checkpoint
     if any(run.folder.is_dir() for run in known):
-        raise ConfigError(f"{runs.ROOT / name} has no complete checkpoint; a training writes them (trainer.save_every)")
+        raise ConfigError(f"{runs.ROOT / name} has no complete checkpoint; training writes them (trainer.save_every)")
     raise ConfigError(f"there is no run {runs.ROOT / name}; name one that was trained, or the folder of a checkpoint")
 
 
@@ -101,7 +101,7 @@ def _named(folder: Path) -> tuple[Run, Checkpoint]:
     checkpoint = checkpoints.read(folder)
     if checkpoint is None:
         beside = ", ".join(each.folder.name for each in checkpoints.complete(folder.parent)) or "none"
-        wrong = "is not complete" if folder.is_dir() else "is not there"
+        wrong = "is not complete" if folder.is_dir() else "is missing"
         raise ConfigError(f"{folder} {wrong}; complete checkpoints beside it: {beside}")
     home = Path.cwd()
     run = folder.absolute().parents[1]

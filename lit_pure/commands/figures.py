@@ -1,4 +1,4 @@
-"""How measured figures are shown and written, and what they were measured on. Imports torch when it is asked."""
+"""Shows and writes measured figures, with the device they were measured on. Imports torch only when called."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from lit_pure.files.atomic import write_json
 
 
 def chosen_device(threads: int) -> Any:
-    """The accelerator where there is one, else the CPU with so many threads; 0 is torch's own choice."""
+    """The accelerator if any, else the CPU with this number of threads; 0 is torch's choice."""
     import torch
 
     if threads:
@@ -20,7 +20,7 @@ def chosen_device(threads: int) -> Any:
 
 
 def where_measured(device: Any) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The hardware and software of a measurement."""
     import torch
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -28,7 +28,7 @@ def where_measured(device: Any) -> dict[str, Any]:
 
 
 def progress(name: str, total: int, unit: str = " tokens") -> Callable[[int], None]:
-    """A bar on standard error."""
+    """A progress bar on standard error; returns what advances it."""
     from tqdm import tqdm
 
     bar = tqdm(total=total, desc=name, unit=unit, file=sys.stderr, disable=None, leave=False)
@@ -42,7 +42,7 @@ def progress(name: str, total: int, unit: str = " tokens") -> Callable[[int], No
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Rows under each other; what is None stands as a dash."""
+    """Print rows as a table; None becomes a dash."""
     print_table([[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)], range(len(rows[0])))
 
 
@@ -53,7 +53,7 @@ def _cell(value: Any) -> str:
 
 
 def write(path: Path | None, report: dict[str, Any]) -> None:
-    """A JSON file, where one is wanted, and a word about it."""
+    """Write a JSON file and say so, unless `path` is None."""
     if path is not None:
         write_json(path, report)
         print(f"written: {path}")

@@ -1,4 +1,4 @@
-"""`gallery`: a page to judge runs by eye. Knows flags and what is printed."""
+"""`gallery`: a page to compare runs by eye. Knows flags and what is printed."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from lit_pure.runs import folder as runs
 MEGABYTE = 1e6
 """In bytes."""
 HEAVY = 100
-"""From so many megabytes on, a page opens slowly and phones give up."""
+"""Above this many megabytes, a page opens slowly, and phones fail."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -24,8 +24,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         action="append",
         default=[],
         metavar="NAME=DIR",
-        help="another method's pictures, named as the test pictures, with its figures where evaluate --csv wrote them "
-        "to scores.csv there; may be given several times",
+        help="pictures of another method, named like the test pictures; its figures are read from scores.csv there, "
+        "written by evaluate --csv; may be repeated",
     )
     command.add_argument(
         "--test-set",
@@ -51,13 +51,13 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def gallery_command(arguments: argparse.Namespace) -> int:
-    """Write one HTML page to compare runs picture by picture, with a blind test whose votes `votes` counts."""
+    """Write one HTML page to compare runs picture by picture, with a blind test; `votes` counts its votes."""
     chosen = [runs.require(name) for name in arguments.runs]
     folders = _folders(arguments.folder)
     from lit_pure.gallery.gather import gather
-    from lit_pure.gallery.page import require_ours
+    from lit_pure.gallery.page import require_replaceable
 
-    require_ours(arguments.out)
+    require_replaceable(arguments.out)
     gallery = gather(chosen, folders, arguments.test_set, arguments.photos, arguments.seed)
     from tqdm import tqdm
 
@@ -81,7 +81,7 @@ def gallery_command(arguments: argparse.Namespace) -> int:
 
 
 def _folders(words: list[str]) -> dict[str, Path]:
-    """NAME=DIR to name -> folder. Raises ConfigError."""
+    """Parse NAME=DIR into name -> folder. Raises ConfigError."""
     folders: dict[str, Path] = {}
     for word in words:
         name, equals, folder = word.partition("=")
@@ -89,9 +89,11 @@ def _folders(words: list[str]) -> dict[str, Path]:
         if not name or not equals or not folder:
             raise ConfigError(f"--folder {word}: give NAME=DIR, for example StableSR=results/stablesr")
         if not name.isprintable():
-            raise ConfigError(f"--folder {word!r}: the name holds characters that cannot be printed; take another name")
+            raise ConfigError(
+                f"--folder {word!r}: the name contains characters that cannot be printed; use another name"
+            )
         if name in folders:
-            raise ConfigError(f"--folder {word}: {name} is given already; take another name")
+            raise ConfigError(f"--folder {word}: {name} is already used; use another name")
         if not Path(folder).is_dir():
             raise ConfigError(f"--folder {word}: there is no folder {folder}")
         folders[name] = Path(folder)

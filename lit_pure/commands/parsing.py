@@ -4,6 +4,7 @@ Knows argparse. Knows nothing of what commands do.
 """
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Collection, Sequence
 
@@ -14,7 +15,7 @@ Subparsers = argparse._SubParsersAction
 
 def add(commands: "Subparsers[argparse.ArgumentParser]", name: str, function: Command) -> argparse.ArgumentParser:
     """A parser for `lit-pure NAME`, described by the docstring of its function."""
-    words = (function.__doc__ or "").strip()
+    words = inspect.cleandoc(function.__doc__ or "")
     command = commands.add_parser(name, help=words.splitlines()[0], description=words)
     command.set_defaults(function=function)
     return command

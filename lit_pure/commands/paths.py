@@ -1,4 +1,7 @@
-"""What a command line names on disk, looked at before any work: mistakes are told at once. Imports nothing slow."""
+"""Checks files and folders of a command line before any work, so that mistakes are reported at once.
+
+Knows what can be read and written. Knows nothing of what commands do with it, and imports nothing slow.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +13,8 @@ from lit_pure.images.files import EXTENSIONS, list_images, list_photographs
 
 
 @contextmanager
-def asked_wrongly(flag: str = "") -> Iterator[None]:
-    """What raises ValueError inside is a mistake in what was asked: ConfigError, with the flag before its words."""
+def as_config_error(flag: str = "") -> Iterator[None]:
+    """Turn a ValueError inside into a ConfigError, since the command line is wrong; `flag` begins its message."""
     try:
         yield
     except ConfigError:
@@ -20,15 +23,15 @@ def asked_wrongly(flag: str = "") -> Iterator[None]:
         raise ConfigError(f"{flag}{': ' if flag else ''}{error}") from error
 
 
-def require_places(files: Mapping[str, Path | None]) -> None:
-    """Refuse files that could not be written, or would replace what they must not.
+def require_writable_files(files: Mapping[str, Path | None]) -> None:
+    """Refuse files that cannot be written, or that would replace something else.
 
     Args:
-        files: by flag; None is one that was not asked for.
+        files: by flag; None where the flag was not given.
 
     Raises:
-        ConfigError: a folder is missing or cannot be written to; a file is there and is none that can be replaced (a
-            folder, a device), or is called as pictures are; two flags name one file.
+        ConfigError: a folder is missing or not writable; a path exists but is not a regular file (a folder, a device)
+            or has the extension of a picture; two flags name one file.
     """
     seen: dict[Path, str] = {}
     for flag, file in files.items():
@@ -38,7 +41,7 @@ def require_places(files: Mapping[str, Path | None]) -> None:
             raise ConfigError(f"{COMMAND_LINE}: {flag} {file} cannot be written: {wrong}")
         other = seen.setdefault(file.resolve(), flag)
         if other != flag:
-            raise ConfigError(f"{COMMAND_LINE}: {other} and {flag} both name {file}; give each a file of its own")
+            raise ConfigError(f"{COMMAND_LINE}: {other} and {flag} both name {file}; name two files")
 
 
 def _wrong(file: Path) -> str:
@@ -49,32 +52,32 @@ def _wrong(file: Path) -> str:
     if file.is_dir():
         return "it is a folder; name a file in it"
     if file.exists() and not file.is_file():
-        return "it is no plain file; name another one"
+        return "it is not a regular file; name another one"
     if file.suffix.lower() in EXTENSIONS:
         return f"{file.suffix} is for pictures; choose another extension"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"nothing can be written to {file.parent}; name another folder"
+        return f"{file.parent} is not writable; name another folder"
     return ""
 
 
-def require_folder(flag: str, out: Path) -> None:
-    """Refuse a folder to write to that is none, or that could not be made. Raises ConfigError."""
-    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
-    if not there.is_dir():
-        at = "" if there == out.absolute() else f": {there}"
+def require_writable_folder(flag: str, out: Path) -> None:
+    """Refuse an output folder that is a file, or that cannot be made. Raises ConfigError."""
+    existing = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        at = "" if existing == out.absolute() else f": {existing}"
         raise ConfigError(f"{COMMAND_LINE}: {flag} {out}{at} is a file; name a folder to write to, or a new one")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{COMMAND_LINE}: {flag} {out}: nothing can be written to {there}; name another folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"{COMMAND_LINE}: {flag} {out}: {existing} is not writable; name another folder")
 
 
-def asked_photographs(places: Sequence[Path]) -> list[Path]:
-    """The files named, and all pictures of the folders named. Raises ConfigError where there are none."""
-    with asked_wrongly(COMMAND_LINE):
+def find_photographs(places: Sequence[Path]) -> list[Path]:
+    """The given files, and all pictures of the given folders. Raises ConfigError where one is missing."""
+    with as_config_error(COMMAND_LINE):
         return list_photographs(places)
 
 
 def require_pictures(flag: str, folder: Path | None) -> None:
-    """Refuse a folder to read that is none, or holds no picture. Raises ConfigError."""
+    """Refuse a folder that is missing or contains no picture. Raises ConfigError."""
     if folder is not None:
-        with asked_wrongly(flag):
+        with as_config_error(flag):
             list_images(folder)

@@ -1,4 +1,4 @@
-"""`plan`: the memory that a training would take, by part, and what would fit. Imports no torch, trains nothing."""
+"""`plan`: the memory that a training needs, by part, and what would fit. Imports no torch, trains nothing."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, print_table
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.experiment import Experiment
 from lit_pure.families.table import family_of
@@ -20,14 +20,14 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "plan", plan_command)
     command.add_argument("experiment", help="path below experiments/ without .yaml, for example pure/paper")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example data.batch_size=2")
-    command.add_argument("--gpus", type=int, metavar="N", help="of all machines (default: devices x num_nodes)")
-    command.add_argument("--gpu-memory", type=float, required=True, metavar="GB", help="of one GPU [10^9 bytes]")
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    command.add_argument("--gpus", type=int, metavar="N", help="GPUs on all machines (default: devices x num_nodes)")
+    command.add_argument("--gpu-memory", type=float, required=True, metavar="GB", help="memory of one GPU [10^9 bytes]")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
 
 
 def plan_command(arguments: argparse.Namespace) -> int:
-    """Tell how much memory a training takes per GPU, by part, whether it fits, and if not, what would."""
-    require_places({"--json": arguments.json})
+    """Show how much memory a training needs per GPU, by part, whether it fits, and what would fit otherwise."""
+    require_writable_files({"--json": arguments.json})
     composed = compose(arguments.experiment, arguments.overrides)
     family = family_of(composed)
     experiment, measure = family.check_plan(composed), family.memory_setting
@@ -36,7 +36,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
     room = arguments.gpu_memory * GB
     memory = Memory(measure(experiment, gpus))
-    fits = memory.most <= room
+    fits = memory.peak <= room
     _show(experiment, memory)
     _tell(memory, arguments.gpu_memory)
     found = [] if fits else remedies(experiment, gpus, room, measure)
@@ -44,7 +44,7 @@ def plan_command(arguments: argparse.Namespace) -> int:
         _show_remedies(found, memory.setting.batch)
     # `auto` takes all GPUs that there are.
     if (typed := gpu_overrides(experiment, gpus)) and experiment.trainer.devices != "auto":
-        print(f"for {_gpus_in_words(gpus)}, type also: {' '.join(typed)}")
+        print(f"for {_gpus_in_words(gpus)}, also type: {' '.join(typed)}")
     write(arguments.json, _report(experiment, memory, room, found))
     return 0 if fits else 1
 
@@ -54,21 +54,21 @@ def _gpus(experiment: Experiment, asked: int | None) -> int:
         devices = experiment.trainer.devices
         count = int(devices) if devices.isdecimal() else len([item for item in devices.split(",") if item.isdecimal()])
         if not count:
-            raise ConfigError(f"trainer.devices = {devices} is no number; say how many there are: --gpus 8")
+            raise ConfigError(f"trainer.devices = {devices} is not a number; give the number of GPUs: --gpus 8")
         return count * experiment.trainer.num_nodes
     if asked < 1:
-        raise ConfigError(f"--gpus {asked}: take 1 or more")
+        raise ConfigError(f"--gpus {asked}: give 1 or more")
     return asked
 
 
 def _show(experiment: Experiment, memory: Memory) -> None:
     """Parts down, moments across."""
     setting = memory.setting
-    how = "a piece of the backbone on each" if setting.sharded else "all of the backbone on each"
+    how = "a shard of the backbone on each" if setting.sharded else "the whole backbone on each"
     print(f"{experiment.name}: {_gpus_in_words(setting.gpus)}, {how}; GB per GPU")
     print(
         f"a micro-batch of {setting.batch} samples of at most {setting.length:,} tokens, {setting.labels:,} of them "
-        f"learned; {setting.vocabulary:,} words"
+        f"trained on; {setting.vocabulary:,} ids"
     )
     for note in setting.notes:
         print(note)
@@ -79,24 +79,25 @@ def _show(experiment: Experiment, memory: Memory) -> None:
         if any(figures):
             rows.append([part, *(_gb(figure) if figure else "" for figure in figures)])
     rows.append([PARTS[-1], *(_gb(memory.reserve(name)) for name in names)])
-    rows.append(["together", *(_gb(memory.total(name)) for name in names)])
+    rows.append(["total", *(_gb(memory.total(name)) for name in names)])
     print_table(rows, range(1, len(names) + 1))
     print(
-        f"loss and head at {setting.length:,} learned positions and {setting.vocabulary:,} words, in float32: "
-        f"{_gb(memory.loss_and_head)} GB beside the head's weights and their gradient"
+        f"loss and head at {setting.length:,} trained positions and {setting.vocabulary:,} ids, in float32: "
+        f"{_gb(memory.loss_and_head)} GB besides the head's weights and their gradient"
     )
     print(
-        f"reserve: {CONTEXT / GB:g} GB for CUDA and its libraries, {FRAGMENTATION:.0%} of all tensors for what lies "
-        "idle between them"
+        f"reserve: {CONTEXT / GB:g} GB for CUDA and its libraries, {FRAGMENTATION:.0%} of all tensors for fragmentation"
     )
 
 
 def _tell(memory: Memory, gpu_memory: float) -> None:
     setting, room = memory.setting, gpu_memory * GB
     fits = "fits" if memory.training <= room else "does not fit"
-    height = memory.height(decodes=False)
-    largest = memory.largest(room) or "none, not even one sample fits"
-    print(f"\ndata.batch_size={setting.batch} {fits}: {_gb(memory.training)} of {gpu_memory:g} GB, most in: {height}")
+    height = memory.peak_moment(decodes=False)
+    largest = memory.largest_batch(room) or "none, not even one sample fits"
+    print(
+        f"\ndata.batch_size={setting.batch} {fits}: {_gb(memory.training)} of {gpu_memory:g} GB, the peak in: {height}"
+    )
     print(f"largest micro-batch that fits: {largest}")
     for moment, pictures in (("validation", setting.shown), ("test", setting.tested)):
         if moment in memory.moments:
@@ -105,11 +106,11 @@ def _tell(memory: Memory, gpu_memory: float) -> None:
 
 
 def _show_remedies(found: Sequence[Remedy], batch: int) -> None:
-    rows = [["what would change", f"GB with {batch}", "fits", "GB then", "type"]]
+    rows = [["change", f"GB with {batch}", "fits", "GB then", "type"]]
     for remedy in found:
         fits = str(remedy.batch or "no")
         rows.append([remedy.words, _gb(remedy.asked), fits, _gb(remedy.reached), " ".join(remedy.overrides)])
-    print("\nwhat would fit (samples at one time, no more than asked for; a step keeps its size):")
+    print("\nwhat would fit (samples at once, at most the requested number; the size of a step stays the same):")
     print_table(rows, (1, 2, 3))
 
 
@@ -128,9 +129,9 @@ def _report(experiment: Experiment, memory: Memory, room: float, found: Sequence
         "experiment": experiment.name,
         "gpus": setting.gpus,
         "gpu_memory": room,
-        "fits": memory.most <= room,
+        "fits": memory.peak <= room,
         "batch_size": setting.batch,
-        "largest": memory.largest(room),
+        "largest": memory.largest_batch(room),
         "tokens": setting.length,
         "labels": setting.labels,
         "vocabulary": setting.vocabulary,

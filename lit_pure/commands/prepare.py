@@ -1,4 +1,4 @@
-"""`prepare`: a published set unpacked, checked and laid out. Knows flags and what is printed."""
+"""`prepare`: unpacks and checks a published set. Knows flags and what is printed."""
 
 import argparse
 import shlex
@@ -12,7 +12,7 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.datasets.curation.published import SETS
 
 SHARDS = "shards"
-"""Not a set but a layout: any folder, packed."""
+"""In place of a set's name: pack any folder."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -23,28 +23,30 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     packs = (
         f"  {SHARDS}: any folder of pictures packed into tar shards, with its meta_info.txt and captions.jsonl if any"
     )
-    command.epilog = "\n".join(["sets, and where they are published:", *sets, "and", packs])
+    command.epilog = "\n".join(["sets, and where they are published:", *sets, "and:", packs])
     names = (*SETS, SHARDS)
     command.add_argument("name", metavar="NAME", choices=names, help=f"one of {', '.join(names)}")
-    command.add_argument("source", type=Path, help="folder with the archives as published, or unpacked; or one archive")
+    command.add_argument(
+        "source", type=Path, help="folder with the published archives, packed or unpacked; or one archive"
+    )
     command.add_argument("out", type=Path, help="folder to write to")
     command.add_argument("--dry-run", action="store_true", help="read and count, write nothing")
-    command.add_argument("--limit", type=int, metavar="N", help="take N pictures of each part, to try")
+    command.add_argument("--limit", type=int, metavar="N", help="take only N pictures of each part, to try")
     command.add_argument(
-        "--count", type=int, nargs="+", metavar="N", help="pictures that you know to have; one number for each part"
+        "--count", type=int, nargs="+", metavar="N", help="pictures that your copy has; one number for each part"
     )
 
 
 def prepare_command(arguments: argparse.Namespace) -> int:
-    """Unpack a published set from archives that lie here, check it, and lay it out for training or tests.
+    """Unpack a published set from local archives, check it, and arrange it for training or tests.
 
-    Nothing is downloaded. Called again, it goes on where it was stopped; `shards` begins again.
+    Nothing is downloaded. A repeated call resumes where the last one stopped; `shards` starts again.
     """
     source, out = arguments.source, arguments.out
     if not source.exists():
-        raise ConfigError(f"{source}: no such folder; name the one with the archives, or to be packed")
+        raise ConfigError(f"{source}: no such folder; name the one with the archives, or the one to pack")
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is no folder; name another one to write to")
+        raise ConfigError(f"{out} is not a folder; name another one to write to")
     if arguments.name == SHARDS:
         return _pack(arguments)
     published = SETS[arguments.name]
@@ -77,22 +79,22 @@ def prepare_command(arguments: argparse.Namespace) -> int:
     if published.uncertain:
         print(f"not certain: {published.uncertain}")
     if arguments.dry_run:
-        print("nothing was written; without --dry-run, this goes to", out)
+        print("nothing was written; without --dry-run, the pictures are written to", out)
         return 0
     _show_next(out, (*published.use, published.check))
     return 0
 
 
 def _pack(arguments: argparse.Namespace) -> int:
-    """A folder packed into shards."""
+    """Pack a folder into shards."""
     source, out = arguments.source, arguments.out
     if arguments.dry_run or arguments.limit or arguments.count:
-        raise ConfigError(f"prepare {SHARDS} takes all of a folder: leave out --dry-run, --limit and --count")
+        raise ConfigError(f"prepare {SHARDS} packs a whole folder: leave out --dry-run, --limit and --count")
     if not source.is_dir():
         raise ConfigError(f"{source} is a file; prepare {SHARDS} packs a folder of pictures: name one")
     ways = source.resolve(), out.resolve()
     if ways[0].is_relative_to(ways[1]) or ways[1].is_relative_to(ways[0]):
-        raise ConfigError(f"{out} and {source} lie within each other; write to a folder of its own")
+        raise ConfigError(f"{out} and {source}: one contains the other; write to a separate folder")
     from lit_pure.config.data import PhotosConfig
     from lit_pure.datasets.captions.source import Sidecar
     from lit_pure.datasets.encoded import Photo
@@ -104,7 +106,9 @@ def _pack(arguments: argparse.Namespace) -> int:
     sidecar = Sidecar(captions) if captions.is_file() else None
     if sidecar and (missing := sidecar.missing([photo.name for photo in photos.found])):
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-        raise ValueError(f"{captions}: no caption for {missing[0]}{more}; make the missing ones, or move the file away")
+        raise ValueError(
+            f"{captions}: no caption for {missing[0]}{more}; add the missing captions, or move the file away"
+        )
 
     def caption(photo: Photo) -> str:
         return (sidecar.find(photo.name) if sidecar else None) or ""

@@ -1,4 +1,4 @@
-"""`reconstruct`: what a tokenizer keeps of photographs, the paper's table 1. Knows flags, and what is printed."""
+"""`reconstruct`: what a tokenizer keeps of photographs (the paper's table 1). Knows flags and what is printed."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.commands.device import device
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, comma_list, whole_number
-from lit_pure.commands.paths import asked_photographs, asked_wrongly, require_folder, require_places
+from lit_pure.commands.paths import as_config_error, find_photographs, require_writable_files, require_writable_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.table import family_of
@@ -16,7 +16,7 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
-    from lit_pure.restoring.reconstruct import Outcome, Reconstructions
+    from lit_pure.restoring.reconstruct import ReconstructedFile, Reconstructions
 
 MEASURED = "psnr,ssim"
 TILE = 512
@@ -28,41 +28,43 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "reconstruct", reconstruct_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
     command.add_argument(
-        "--run", default="tokenizer/nano", help="a tokenizer, or a run that has one (default: tokenizer/nano)"
+        "--run", default="tokenizer/nano", help="a tokenizer, or a run with one (default: tokenizer/nano)"
     )
     command.add_argument(
         "--size",
         type=whole_number(1),
         metavar="PX",
-        help="take a square of this side from the middle of each (default: all)",
+        help="cut a square of this side out of the middle of each (default: the whole photograph)",
     )
     command.add_argument(
         "--tile",
         type=whole_number(1),
         default=TILE,
         metavar="PX",
-        help=f"longest side in one piece; what is larger goes by overlapping tiles (default: {TILE})",
+        help=f"longest side in one piece; larger photographs are processed in overlapping tiles (default: {TILE})",
     )
     command.add_argument(
         "--metrics",
         type=comma_list,
         default=MEASURED,
         metavar="A,B",
-        help=f"what to measure of each photograph (default: {MEASURED})",
+        help=f"metrics of each photograph (default: {MEASURED})",
     )
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help="write original/NAME.png and reconstructed/NAME.png in here"
+        "--out", type=Path, metavar="DIR", help="write original/NAME.png and reconstructed/NAME.png below DIR"
     )
-    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of every photograph here")
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write means, intervals and use of codes here")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of all photographs to FILE")
+    command.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write means, intervals and use of codes to FILE"
+    )
 
 
 def reconstruct_command(arguments: argparse.Namespace) -> int:
-    """Encode photographs and decode them again: what a tokenizer can at best keep, as in the paper's table 1.
+    """Encode photographs and decode them again: the most that a tokenizer can keep, as in the paper's table 1.
 
-    The paper takes pictures of 512 px: --size 512. Scores are those of 8-bit pictures, PSNR and SSIM of the luma;
-    intervals are of the studentized bootstrap. How many codes were used says little of few photographs. A file that
-    cannot be reconstructed or scored is named and makes the exit code 1. What was interrupted starts again.
+    The paper uses pictures of 512 px: --size 512. Scores are those of 8-bit pictures, PSNR and SSIM on the luma;
+    intervals are those of the studentized bootstrap. The number of used codes means little for few photographs. A file
+    that cannot be reconstructed or scored is reported and makes the exit code 1. An interrupted call starts again.
     """
     paths, keys = _checked(arguments)
     run = runs.require(arguments.run)
@@ -87,15 +89,15 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]
     from lit_pure.metrics.choice import choose
     from lit_pure.metrics.table import METRICS
 
-    paths = asked_photographs(arguments.photos)
-    with asked_wrongly(COMMAND_LINE):
+    paths = find_photographs(arguments.photos)
+    with as_config_error(COMMAND_LINE):
         names_of(paths)
-    require_places({"--csv": arguments.csv, "--json": arguments.json})
+    require_writable_files({"--csv": arguments.csv, "--json": arguments.json})
     if arguments.out:
         _check_out(arguments.out, arguments.photos)
     if sets := [key for key in arguments.metrics if key in METRICS and METRICS[key].of_sets]:
         remedy = "write pictures with --out DIR, then lit-pure evaluate --pred DIR/reconstructed --target DIR/original"
-        raise ConfigError(f"{COMMAND_LINE}: --metrics {sets[0]} compares sets, no single pictures; {remedy}")
+        raise ConfigError(f"{COMMAND_LINE}: --metrics {sets[0]} compares sets, not single pictures; {remedy}")
     return paths, choose(arguments.metrics, with_target=True).metrics
 
 
@@ -103,13 +105,13 @@ def _check_tile(tile: int, origin: Run) -> None:
     """Raises ConfigError where it cannot be cut into the tokenizer's cells."""
     cell = origin.experiment_as(TokenizerExperiment).vq.downsample
     if tile != (near := max(2, round(tile / cell)) * cell):
-        rule = f"is no multiple of the {cell} px of a code, from two of them on"
+        rule = f"is not a multiple, at least twice, of the {cell} px of a code"
         raise ConfigError(f"{COMMAND_LINE}: --tile {tile} {rule}; try {near}")
 
 
 def _check_out(out: Path, photos: list[Path]) -> None:
     """What is written must not replace a photograph."""
-    require_folder("--out", out)
+    require_writable_folder("--out", out)
     ours = [(out / name).resolve() for name in ("original", "reconstructed")]
     for path in photos:
         if (path if path.is_dir() else path.parent).resolve() in ours:
@@ -119,7 +121,7 @@ def _check_out(out: Path, photos: list[Path]) -> None:
 def _reconstructed(
     arguments: argparse.Namespace, origin: Run, paths: list[Path], keys: tuple[str, ...]
 ) -> "Reconstructions":
-    """Do it, and tell of each photograph."""
+    """Reconstruct all photographs, and print the scores of each."""
     from tqdm import tqdm
 
     from lit_pure.files.atomic import require_writable
@@ -142,7 +144,7 @@ def _reconstructed(
     return found
 
 
-def _tell(outcome: "Outcome") -> None:
+def _tell(outcome: "ReconstructedFile") -> None:
     if outcome.scores:
         print(f"{outcome.name}: {', '.join(f'{key} {value:.4f}' for key, value in outcome.scores.items())}")
     for problem in outcome.problems:

@@ -1,4 +1,4 @@
-"""`report`: tables of finished runs, alone or beside published ones. Knows flags; imports no torch at all."""
+"""`report`: tables of finished runs, alone or beside published figures. Knows flags; imports no torch."""
 
 import argparse
 import os
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.paths import require_places
+from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.report.render import FORMATS, notes, render
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 LIST = "list"
-"""In place of a layout: say which ones there are."""
+"""In place of a layout's name: list all layouts."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -24,18 +24,22 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--layout",
         metavar="NAME",
-        help="put runs beside the published figures, as the paper does: table1 to table6 and figure5 of PURE, "
-        "nsarm-results, nsarm-robustness, nsarm-time; list says what each one shows. Without RUN, the newest finished "
-        "runs of the experiments that belong there",
+        help="show runs beside published figures, in the paper's layout: table1 to table6 and figure5 of PURE, "
+        "nsarm-results, nsarm-robustness, nsarm-time; list describes them. Without RUN, shows the newest finished runs "
+        "of the experiments that belong there",
     )
-    command.add_argument("--format", choices=FORMATS, default="terminal", help="what is written (default: terminal)")
+    command.add_argument(
+        "--format", choices=FORMATS, default="terminal", help="format of the table (default: terminal)"
+    )
     command.add_argument("--test-set", metavar="NAME", default="", help="with --layout: only this test set")
-    command.add_argument("--intervals", action="store_true", help="with --layout: 95 %% intervals of our figures")
-    command.add_argument("--out", type=Path, metavar="FILE", help="write the table there instead of showing it")
+    command.add_argument(
+        "--intervals", action="store_true", help="with --layout: also show 95 %% intervals of our figures"
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="write the table to FILE instead of showing it")
 
 
 def report_command(arguments: argparse.Namespace) -> int:
-    """Compare finished runs in a table; with --layout in that of a paper, beside its figures."""
+    """Compare finished runs in a table; with --layout in a paper's layout, beside its figures."""
     _check(arguments)
     if arguments.layout == LIST:
         return _list()
@@ -48,7 +52,7 @@ def report_command(arguments: argparse.Namespace) -> int:
     from lit_pure.report.assemble import assemble
 
     table = assemble(wanted, chosen, only=arguments.test_set, intervals=arguments.intervals)
-    if arguments.format == "csv":  # which has no place for them
+    if arguments.format == "csv":  # which cannot contain notes
         for note in notes(table, marked=False):
             print(note, file=sys.stderr)
     _show(arguments.out, render(table, arguments.format, ansi=arguments.out is None and _marks()))
@@ -56,11 +60,11 @@ def report_command(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """ConfigError for flags that do not fit together."""
+    """Raise ConfigError for flags that do not fit together."""
     if not arguments.layout and (arguments.test_set or arguments.intervals):
         flag = "--test-set" if arguments.test_set else "--intervals"
-        raise ConfigError(f"{flag} belongs to --layout; name one, or see them with --layout {LIST}")
-    require_places({"--out": arguments.out})
+        raise ConfigError(f"{flag} belongs to --layout; name a layout, or list them with --layout {LIST}")
+    require_writable_files({"--out": arguments.out})
 
 
 def _list() -> int:
@@ -101,5 +105,5 @@ def _show(out: Path | None, text: str) -> None:
 
 
 def _marks() -> bool:
-    """Whether bold and underlined can be shown: not in a file, nor in a pipe."""
+    """Whether bold and underlined text can be shown: not in a file or a pipe."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import asked_photographs
+from lit_pure.commands.paths import find_photographs
 from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
@@ -16,7 +16,7 @@ from lit_pure.runs.folder import Run
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from lit_pure.restoring.folder import Outcome
+    from lit_pure.restoring.folder import RestoredFile
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
@@ -29,7 +29,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "restore", restore_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
     command.add_argument(
-        "--run", default=RUN, help=f"whose weights to use (default: {RUN}, which come with the project)"
+        "--run", default=RUN, help=f"whose weights to use (default: {RUN}, which ship with the project)"
     )
     command.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
     command.add_argument(
@@ -41,8 +41,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--color-fix",
         choices=get_args(ColorFix),
-        help=f"where colours come from: the model (none), the photograph's low frequencies (wavelet) or its mean and "
-        f"contrast (adain) (default: {FIX}, because people look at photographs)",
+        help=f"source of the colours: the model (none), the photograph's low frequencies (wavelet), or its mean and "
+        f"contrast (adain) (default: {FIX}, the best to look at)",
     )
     command.add_argument("--batch", type=int, metavar="N", help="squares restored at once; memory grows with it")
     add_settings(command, "settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25")
@@ -53,7 +53,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.files.atomic import require_writable
@@ -65,7 +65,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
-    outcomes: list[Outcome] = []
+    outcomes: list[RestoredFile] = []
     bar: tqdm[Any] = tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None)
     with bar:
 
@@ -98,11 +98,11 @@ class Bar:
         self.bar.update(made)
 
 
-def _conclude(outcomes: "list[Outcome]", out: Path) -> int:
+def _conclude(outcomes: "list[RestoredFile]", out: Path) -> int:
     """Say what was done; the exit code."""
     failed = sum(outcome.picture is None for outcome in outcomes)
     before = sum(outcome.skipped for outcome in outcomes)
-    already = f", {before} of them before" if before else ""
+    already = f", {before} of them from an earlier call" if before else ""
     print(f"{len(outcomes) - failed} of {len(outcomes)} restored to {out}{already}")
     return 1 if failed else 0
 

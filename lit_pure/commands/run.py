@@ -1,4 +1,4 @@
-"""`run`: launches an experiment. Knows what is checked before torch is imported and what is told at the end."""
+"""`run`: launches an experiment. Knows what is checked before torch is imported, and what is printed at the end."""
 
 import argparse
 import logging
@@ -44,14 +44,14 @@ def _run(experiment: Experiment) -> Run:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     made = run(experiment, sys.argv)
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
-        return made  # the first process tells it
+        return made  # the first process prints
     summary = made.summary()
     if "train/loss_last" in summary:
         first, last = summary["train/loss_first"], summary["train/loss_last"]
         print(f"\ntraining loss {first:.3f} -> {last:.3f} in {summary['steps']} steps")
     if "train/data_wait" in summary:
         wait, making = summary["train/data_wait"], summary["train/data_made"]
-        print(f"of a step, {wait:.1%} was waiting for photographs and {making:.1%} degrading and scoring them")
+        print(f"of a step, {wait:.1%} is waiting for photographs and {making:.1%} is degrading and scoring them")
     if any(key.startswith("test/") for key in summary):
         print(f"\n{text(comparison(made))}\n")
     for skipped in summary["skipped_photos"][:NAMED]:
@@ -92,4 +92,4 @@ def _check_metrics(experiment: RestoringExperiment) -> None:
     try:
         choose_for_run(experiment)
     except MissingWeights as error:
-        raise ConfigError(f"{error}; or go on without: evaluation.missing=skip") from error
+        raise ConfigError(f"{error}; or run without it: evaluation.missing=skip") from error

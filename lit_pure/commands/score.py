@@ -7,7 +7,7 @@ from typing import Any
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
-from lit_pure.commands.paths import asked_photographs, require_places
+from lit_pure.commands.paths import find_photographs, require_writable_files
 from lit_pure.config.dem import DemExperiment
 from lit_pure.files.atomic import write_json
 from lit_pure.runs import folder as runs
@@ -21,15 +21,15 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "score", score_command)
     command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="files or folders")
     command.add_argument("--run", default=SHIPPED, help=f"whose estimator to use (default: {SHIPPED})")
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores here")
+    command.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to FILE")
 
 
 def score_command(arguments: argparse.Namespace) -> int:
-    """Score blur and noise of photographs, 0 to 1, higher is worse; a score orders photographs, it has no unit."""
-    require_places({"--json": arguments.json})
+    """Score blur and noise of photographs from 0 to 1; higher is worse. Scores only order photographs."""
+    require_writable_files({"--json": arguments.json})
     run = runs.require(arguments.run)
     experiment = run.experiment_as(DemExperiment)
-    paths = asked_photographs(arguments.photos)
+    paths = find_photographs(arguments.photos)
     from tqdm import tqdm
 
     from lit_pure.degradation.weights import load_dem

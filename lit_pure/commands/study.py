@@ -1,4 +1,4 @@
-"""`study`: arms, sets and seeds of a plan, scored and written up. Knows flags and what is printed."""
+"""`study`: scores arms, sets and seeds of a plan, and writes its page. Knows flags and what is printed."""
 
 import argparse
 import sys
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "study", study_command)
-    command.add_argument("name", metavar="NAME", help="of a plan, data/studies/NAME.yaml")
+    command.add_argument("name", metavar="NAME", help="a plan, data/studies/NAME.yaml")
     command.add_argument(
-        "--out", type=Path, default=Path("docs/studies"), help="for page and scores (default: docs/studies)"
+        "--out", type=Path, default=Path("docs/studies"), help="folder for page and scores (default: docs/studies)"
     )
     command.add_argument(
-        "--work", type=Path, default=Path("studies"), help="for what lies in between (default: studies)"
+        "--work", type=Path, default=Path("studies"), help="folder for intermediate files (default: studies)"
     )
     command.add_argument(
         "--workers", type=whole_number(1), default=2, metavar="N", help="processes, with one thread each (default: 2)"
     )
-    command.add_argument("--arms", type=comma_list, default=[], metavar="A,B", help="do only these")
-    command.add_argument("--sets", type=comma_list, default=[], metavar="A,B", help="do only these")
-    command.add_argument("--seeds", type=comma_list, default=[], metavar="0,1", help="do only these")
+    command.add_argument("--arms", type=comma_list, default=[], metavar="A,B", help="only these arms")
+    command.add_argument("--sets", type=comma_list, default=[], metavar="A,B", help="only these sets")
+    command.add_argument("--seeds", type=comma_list, default=[], metavar="0,1", help="only these seeds")
     command.add_argument(
         "--limit", type=whole_number(1), default=0, metavar="N", help="only the first N pictures of each set"
     )
-    check = "do finished jobs again and compare, changing nothing; with --limit, the first N pictures of each"
+    check = "repeat finished jobs and compare, without changing anything; with --limit, the first N pictures of each"
     command.add_argument("--check", action="store_true", help=check)
 
 
 def study_command(arguments: argparse.Namespace) -> int:
-    """Do what a study asks and write its page.
+    """Run a study and write its page.
 
-    Runs that are not there are made first. A job is one arm on one set with one seed. Scores of finished jobs stay in
-    OUT/scores and are not computed again while weights, settings and pictures are the same; an interrupted study goes
-    on where it was. The page is written from all that is finished, and names what is not.
+    Missing runs are made first. A job is one arm on one set with one seed. Scores of finished jobs stay in OUT/scores
+    and are not computed again while weights, settings and pictures stay the same; an interrupted study is resumed. The
+    page is written from all finished jobs, and lists unfinished ones.
     """
     from lit_pure.study.plan import plan_of
 
@@ -64,7 +64,7 @@ def study_command(arguments: argparse.Namespace) -> int:
 
 
 def _make_runs(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
-    """Make the runs that arms lack. Raises ValueError where one fails, MissingRun for a version that is not there."""
+    """Make the runs that arms lack. Raises ValueError where one fails, MissingRun for a missing version."""
     from lit_pure.commands.run import check_needs
     from lit_pure.config.compose import compose
     from lit_pure.launch.local import make_runs
@@ -91,14 +91,14 @@ def _run_jobs(
     every: "Sequence[Job]",
     asked: "Sequence[Job]",
 ) -> int:
-    """Do the jobs that are asked for, and write the page of all."""
+    """Run the selected jobs, and write the page from all jobs."""
     from lit_pure.files.atomic import require_writable
     from lit_pure.study.page import write_page
     from lit_pure.study.workers import is_finished, run_jobs
 
     require_writable(arguments.out)
     todo = [job for job in asked if not is_finished(job, arguments.out, arguments.work)]
-    say(f"{len(asked)} jobs, {len(asked) - len(todo)} of them done before")
+    say(f"{len(asked)} jobs, {len(asked) - len(todo)} of them already done")
     limited = f"lit-pure study {arguments.name} --limit {arguments.limit}"
     again = limited if arguments.limit else f"make study NAME={arguments.name}"
     try:
@@ -112,13 +112,13 @@ def _run_jobs(
 
 
 def _recheck(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
-    """Do finished jobs again, and tell how they came out."""
+    """Repeat finished jobs, and print how they compare."""
     from lit_pure.study import score_files
     from lit_pure.study.check import recheck_jobs
 
     jobs = [job for job in asked if score_files.read(job, arguments.out)]
     if not jobs:
-        raise ValueError(f"{arguments.out} holds no finished job of these to compare with; leave out --check first")
+        raise ValueError(f"{arguments.out} contains none of these jobs to compare with; run without --check first")
     differ = 0
     with _bar(jobs, arguments.limit) as (progress, print_line):
         for one in recheck_jobs(jobs, arguments.out, arguments.limit, arguments.workers, progress):
@@ -126,14 +126,14 @@ def _recheck(arguments: argparse.Namespace, asked: "Sequence[Job]") -> int:
             note = f"; scores differ by up to {listed}" if listed else ""
             print_line(f"{one.job.label}: {one.same} of {one.of} pictures are the same{note}")
             differ += not one.agrees
-    other = "; another kind of processor or another release of torch rounds otherwise" if differ else ""
-    say(f"{len(jobs) - differ} of {len(jobs)} jobs came out as they are kept{other}")
+    other = "; other processors or releases of torch may round differently" if differ else ""
+    say(f"{len(jobs) - differ} of {len(jobs)} jobs agree with the stored scores{other}")
     return 1 if differ else 0
 
 
 @contextmanager
 def _bar(jobs: "Sequence[Job]", most: int) -> "Iterator[tuple[Progress, Callable[[str], None]]]":
-    """A bar over the first `most` pictures of jobs, and what prints a line beside it."""
+    """A progress bar over the first `most` pictures of each job, and a function that prints a line beside it."""
     from tqdm import tqdm
 
     counts = [min(most or len(job.pictures.sources), len(job.pictures.sources)) for job in jobs]
@@ -152,13 +152,13 @@ def _bar(jobs: "Sequence[Job]", most: int) -> "Iterator[tuple[Progress, Callable
 
 
 def _is_selected(arguments: argparse.Namespace, job: "Job") -> bool:
-    """Whether the flags leave a job in."""
+    """Whether the flags select a job."""
     parts = ((arguments.arms, job.arm), (arguments.sets, job.pictures.name), (arguments.seeds, str(job.seed)))
     return all(not wanted or part in wanted for wanted, part in parts)
 
 
 def _check(arguments: argparse.Namespace, plan: "StudyConfig") -> None:
-    """Raises ConfigError where the plan lacks what is asked for, or a page would stand where another belongs."""
+    """Raises ConfigError where the plan lacks what the flags select, or its layout does not exist."""
     known = {"--arms": list(plan.arms), "--sets": list(plan.sets), "--seeds": [str(seed) for seed in plan.seeds]}
     for flag, there in known.items():
         asked = getattr(arguments, flag.removeprefix("--"))

@@ -1,6 +1,6 @@
-"""`sweep`: runs every variant of an experiment, here or as a SLURM job array, and compares them.
+"""`sweep`: runs every variant of an experiment, on this machine or as a SLURM job array, and compares them.
 
-Knows what the command line says and what is told of a sweep; `launch` knows what is to be run, and how.
+Knows flags and what is printed. Knows nothing of which runs are needed and how they are launched (`launch`).
 """
 
 import argparse
@@ -24,36 +24,38 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command = add(commands, "sweep", sweep_command)
     names = "below experiments/: a file with `sweep:`, or a folder; for example sweeps/sampling, ablations/guidance"
     command.add_argument("experiment", help=names)
-    settings = "for every variant, before the options; for example trainer.max_steps=20"
+    settings = "settings for every variant, before the options; for example trainer.max_steps=20"
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=settings)
-    launchers = "one after another on this machine, or all in a SLURM job array; default %(default)s"
+    launchers = "one after another on this machine, or as a SLURM job array (default: %(default)s)"
     command.add_argument("--launcher", choices=(HERE, SLURM), default=HERE, help=launchers)
-    command.add_argument("--dry-run", action="store_true", help="print what would be run or submitted, and do nothing")
-    command.add_argument("--again", action="store_true", help="run what is finished with the same settings, too")
-    asked = command.add_argument_group("of SLURM", "where an option is left out, the cluster decides")
-    asked.add_argument("--partition", metavar="NAME", type=_matching(r"\S+", "gpu"), help="where to wait")
-    asked.add_argument("--account", metavar="NAME", type=_matching(r"\S+", "lab"), help="whom it is charged to")
-    time = "longest time of a job; a run saves before it is up, and goes on in a new job"
+    command.add_argument("--dry-run", action="store_true", help="only print what would be run or submitted")
+    command.add_argument(
+        "--again", action="store_true", help="also run variants that are finished with the same settings"
+    )
+    asked = command.add_argument_group("for SLURM", "the cluster decides about options that are left out")
+    asked.add_argument("--partition", metavar="NAME", type=_matching(r"\S+", "gpu"), help="partition to submit to")
+    asked.add_argument("--account", metavar="NAME", type=_matching(r"\S+", "lab"), help="account to charge")
+    time = "time limit of a job; a run saves before it ends, and resumes in a new job"
     asked.add_argument("--time", type=_matching(slurm.TIME, "90, 12:00:00 or 2-00"), help=time)
-    asked.add_argument("--nodes", metavar="N", type=whole_number(1), help="default trainer.num_nodes")
+    asked.add_argument("--nodes", metavar="N", type=whole_number(1), help="default: trainer.num_nodes")
     asked.add_argument(
-        "--gpus-per-node", metavar="N", type=whole_number(1), help="default trainer.devices, of which auto is 1"
+        "--gpus-per-node", metavar="N", type=whole_number(1), help="default: trainer.devices, or 1 for auto"
     )
     asked.add_argument(
-        "--cpus-per-task", metavar="N", type=whole_number(1), help="for each GPU; default data.num_workers + 1"
+        "--cpus-per-task", metavar="N", type=whole_number(1), help="for each GPU; default: data.num_workers + 1"
     )
     asked.add_argument("--mem", metavar="SIZE", type=_matching(slurm.MEMORY, "64G"), help="memory of a node")
     asked.add_argument(
-        "--parallel", metavar="N", type=whole_number(1), help="variants that run at the same time; default all"
+        "--parallel", metavar="N", type=whole_number(1), help="variants that run at the same time; default: all"
     )
-    other = "any other option of sbatch, such as qos=high, or exclusive; may be repeated"
+    other = "another option of sbatch, such as qos=high, or exclusive; may be repeated"
     asked.add_argument("--slurm", metavar="KEY=VALUE", type=_option, action="append", default=[], help=other)
 
 
 def sweep_command(arguments: argparse.Namespace) -> int:
     """Run every variant of a sweep, and compare them.
 
-    What is finished with the same settings is not run again; what was stopped goes on.
+    Variants that are finished with the same settings are not run again; stopped ones are resumed.
     """
     request = _request(arguments)
     name, overrides = arguments.experiment.removesuffix(".yaml").rstrip("/"), tuple(arguments.overrides)
@@ -62,8 +64,8 @@ def sweep_command(arguments: argparse.Namespace) -> int:
         check_needs(task.experiment)
     standing = {} if arguments.again else {task.name: run for task in tasks if (run := find_finished(task.experiment))}
     for run in standing.values():
-        # Of a dry run, everything can be given to sbatch, or to a shell.
-        say(f"{'# ' * arguments.dry_run}using {run.label}, finished with these settings; --again runs it anew")
+        # The output of a dry run can be given to sbatch, or to a shell.
+        say(f"{'# ' * arguments.dry_run}using {run.label}, finished with these settings; --again runs it again")
     needs, waiting = missing_needs([task for task in tasks if task.name not in standing])
     if request is not None and waiting:
         jobs = slurm.jobs(name, needs, waiting, request)
@@ -74,7 +76,7 @@ def sweep_command(arguments: argparse.Namespace) -> int:
 
 
 def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str, Run]) -> int:
-    """Make what waits, then compare the variants."""
+    """Make the waiting runs, then compare the variants."""
     new, failed = make_runs(waiting, say)
     made = {**standing, **new}
     _compare([made[name] for name in variants if name in made])
@@ -91,14 +93,14 @@ def _compare(made: Sequence[Run]) -> None:
 
 
 def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:
-    """Submit a sweep's jobs, and say where they are."""
+    """Submit the jobs of a sweep, and print where they are."""
     ids: dict[str, str] = {}
     folder = slurm.folder_of(name)
     for job in jobs:
         try:
             ids[job.name] = slurm.submit(job, folder, ids)
         except ValueError as error:
-            back = f"; submitted before: scancel {' '.join(ids.values())} takes it back" if ids else ""
+            back = f"; cancel what was submitted before: scancel {' '.join(ids.values())}" if ids else ""
             raise ValueError(f"{error}{back}") from error
         waits = f", after {' and '.join(ids[need] for need in job.needs)}" if job.needs else ""
         say(f"job {ids[job.name]}: {job.name}{waits}")
@@ -106,7 +108,7 @@ def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:
             say(f"  task {number}: {task.shown}")
     say(f"logs:    {folder}")
     say("look:    squeue --me")
-    say(f"compare: lit-pure sweep {name}    (once they are done; runs what is missing)")
+    say(f"compare: lit-pure sweep {name}    (once they are done; it runs what is missing)")
     return 0
 
 
@@ -117,7 +119,7 @@ def _print(lines: Iterable[str]) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> slurm.Request | None:
-    """What SLURM is asked for; None where it is not asked. Raises ConfigError for what does not go together."""
+    """The request to SLURM; None for a local sweep. Raises ConfigError for flags that do not fit together."""
     given = {key: getattr(arguments, key) for key in ("partition", "account", "time", "mem") if getattr(arguments, key)}
     sizes = {key: getattr(arguments, key) for key in ("nodes", "gpus_per_node", "cpus_per_task", "parallel")}
     if arguments.launcher == SLURM:
@@ -133,7 +135,7 @@ def _request(arguments: argparse.Namespace) -> slurm.Request | None:
 def _matching(pattern: str | re.Pattern[str], example: str) -> Callable[[str], str]:
     def matching(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError(f"{text!r} is not understood; write for example {example}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give for example {example}")
         return text
 
     return matching

@@ -1,4 +1,4 @@
-"""`vocabulary`: a vocabulary of one's own from captions."""
+"""`vocabulary`: makes a vocabulary from captions. Knows flags and what is printed."""
 
 import argparse
 from pathlib import Path

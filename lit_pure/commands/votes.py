@@ -1,4 +1,4 @@
-"""`votes`: what the votes of galleries' blind tests say. Knows flags and what is printed."""
+"""`votes`: counts the votes of blind tests. Knows flags and what is printed."""
 
 import argparse
 from pathlib import Path
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "votes", votes_command)
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="saved by the blind test of a gallery")
-    command.add_argument("--gallery", metavar="ID", help="whose votes count (default: that of the first file)")
+    command.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="votes saved by the blind test of a gallery"
+    )
+    command.add_argument("--gallery", metavar="ID", help="gallery whose votes count (default: that of the first file)")
 
 
 def votes_command(arguments: argparse.Namespace) -> int:
-    """Count the votes of one gallery: how often each method was chosen, and each pair against each other."""
+    """Count the votes of one gallery: how often each method was chosen, and the result of each pair of methods."""
     from lit_pure.gallery.votes import Ballot, DamagedVotes, count_votes, read_ballot, select_ballots
 
     ballots: list[Ballot] = []
@@ -32,7 +34,7 @@ def votes_command(arguments: argparse.Namespace) -> int:
     for problem in [*problems, *refused]:
         print(f"left out: {problem}")
     if not counted:
-        raise ValueError("no file is left to count votes of")
+        raise ValueError("no file with votes is left to count; give another file")
     for ballot in counted:
         if len(ballot.votes) < ballot.planned:
             made = f"{ballot.voter} made {len(ballot.votes)} of {ballot.planned} comparisons"
@@ -50,7 +52,7 @@ def _show(result: "Tally") -> None:
     print()
     head = ["method", "against", "wins", "losses", "no preference", "p"]
     print_table([head, *map(_duel, result.duels)], figures=range(2, len(head)))
-    print("\nintervals and p take votes for independent; a voter and a picture give several, so both are too sure")
+    print("\nintervals and p assume independent votes; voters and pictures repeat, so both are too optimistic")
 
 
 def _rate(rate: "Rate") -> list[str]:

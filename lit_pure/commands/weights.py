@@ -1,4 +1,4 @@
-"""`weights`: what an experiment, or metrics, need, made ready. Knows flags and what is printed."""
+"""`weights`: gets the weights that an experiment or metrics need. Knows flags and what is printed."""
 
 import argparse
 import sys
@@ -19,24 +19,30 @@ SHA = {"ok": "agrees", "unchecked": "not recorded", "damaged": "-", "absent": "-
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "weights", weights_command)
-    command.add_argument("experiment", help=f"whose needs to look at, for example pure/official; or {METRICS}")
+    command.add_argument("experiment", help=f"experiment, for example pure/official; or {METRICS}")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example base=pure/official")
     command.add_argument(
-        "--metrics", type=comma_list, metavar="KEY,...", help=f"with {METRICS}: which; without, all there are"
+        "--metrics", type=comma_list, metavar="KEY,...", help=f"with {METRICS}: which ones (default: all)"
     )
-    command.add_argument("--protocol", metavar="NAME", help=f"with {METRICS}: those of a published way to measure")
-    command.add_argument("--from", dest="folder", type=Path, metavar="FOLDER", help="files on this machine; no network")
-    command.add_argument("--list", action="store_true", help="only look: nothing is downloaded or written")
+    command.add_argument("--protocol", metavar="NAME", help=f"with {METRICS}: those of a published protocol")
+    command.add_argument(
+        "--from",
+        dest="folder",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the files on this machine; no network is used",
+    )
+    command.add_argument("--list", action="store_true", help="only list: nothing is downloaded or written")
 
 
 def weights_command(arguments: argparse.Namespace) -> int:
     """List, check, download and import the weights that an experiment needs, or that metrics read."""
     if arguments.folder is not None and not arguments.folder.is_dir():
-        raise ValueError(f"--from {arguments.folder} is no folder; name the one with the downloaded files")
+        raise ValueError(f"--from {arguments.folder} is not a folder; name the one with the downloaded files")
     if arguments.experiment == METRICS:
         return metric_weights(arguments)
     if arguments.metrics is not None or arguments.protocol is not None:
-        raise ConfigError(f"--metrics and --protocol belong to `lit-pure weights {METRICS}`, which needs no experiment")
+        raise ConfigError(f"--metrics and --protocol are for `lit-pure weights {METRICS}`, without an experiment")
     experiment = compose(arguments.experiment, arguments.overrides)
     from lit_pure.convert.fetch import fetch, needed
 

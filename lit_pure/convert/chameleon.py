@@ -1,10 +1,10 @@
 """The official layout of PURE, Lumina-mGPT and Chameleon (Hugging Face's) <-> our backbone, and their vocabulary.
 
-Knows the names of their tensors and of their config.json, the ids of the official vocabulary, and what of all that we
-have no counterpart for. Knows nothing of where files come from.
+Knows the names of their tensors and of the keys in their config.json, the ids of the official vocabulary, and what has
+no counterpart here. Knows nothing of where files come from.
 
-Queries and keys are normalised with weights that all heads share: PURE stores one row of them, Hugging Face's own
-model one per head. Any number of equal rows is read; rows that differ are refused.
+Weights of the query and key norms are shared by all heads: PURE stores one row of them, Hugging Face's model one row
+per head. Any number of equal rows is read; rows that differ are refused.
 """
 
 import json
@@ -34,11 +34,11 @@ LAYER = {
     "input_layernorm": "attention_norm",
     "post_attention_layernorm": "ffn_norm",
 }
-"""Their module of a layer -> ours."""
+"""Their module in a layer -> ours."""
 UNUSED = "model.vqmodel."
 """Chameleon's own picture tokenizer, which PURE does not use: dropped."""
 SMALLEST_VQ = {"base_channels": 32, "channel_multiplier": [1], "num_res_blocks": 1, "num_embeddings": 4, "embed_dim": 8}
-"""Their model always builds a picture tokenizer; this is the smallest one, since nobody uses it."""
+"""Their model always builds a picture tokenizer; this is the smallest possible one, since it is not used."""
 SIZES = {
     "width": "hidden_size",
     "layers": "num_hidden_layers",
@@ -46,24 +46,24 @@ SIZES = {
     "ffn": "intermediate_size",
 }
 NORM_EPS = 1e-5
-"""Chameleon's epsilon of the norms of queries and keys, whatever its config says of the others."""
+"""Chameleon's epsilon of the query and key norms; its config states only that of the other norms."""
 WITHOUT_COUNTERPART = {
-    "swin_norm": (False, "our norms stand before each part, not behind it"),
+    "swin_norm": (False, "our norms are before each part, not after it"),
     "attention_bias": (False, "our projections have no biases"),
     "mlp_bias": (False, "our projections have no biases"),
     "tie_word_embeddings": (False, "our head is not the embedding"),
     "hidden_act": ("silu", "our feed-forward is gated by SiLU"),
     "rope_scaling": (None, "our rotary angles are not scaled"),
-    "rms_norm_eps": (NORM_EPS, "our norms all have the epsilon that Chameleon's queries and keys have"),
+    "rms_norm_eps": (NORM_EPS, "all our norms have the epsilon of Chameleon's query and key norms"),
 }
-"""Key of config.json -> the only value that we can represent, and why."""
+"""Key of config.json -> the only value that our model can represent, and why."""
 OFFICIAL_IDS = 73728
 """Size of PURE's vocabulary: Chameleon's 65,536 ids and 8,192 more image codes."""
 OLD_IDS, OLD_CODES, FIRST_CODE = 65536, 8192, 4
 
 
 def backbone_config(theirs: Mapping[str, Any], source: Path) -> BackboneConfig:
-    """Our config of their config.json. Raises ValueError naming key and value of what we cannot represent."""
+    """Our config for their config.json. Raises ValueError naming key and value of what cannot be represented."""
     for key, (legal, why) in WITHOUT_COUNTERPART.items():
         if theirs.get(key, legal) != legal:
             raise ValueError(
@@ -73,7 +73,7 @@ def backbone_config(theirs: Mapping[str, Any], source: Path) -> BackboneConfig:
     if rope.get("rope_type", "default") != "default":
         raise ValueError(f"{source}: rope_parameters = {rope} cannot be represented: our rotary angles are not scaled")
     if absent := [key for key in (*SIZES.values(), "vocab_size") if not isinstance(theirs.get(key), int)]:
-        raise ValueError(f"{source} lacks {', '.join(absent)}; give the config.json of the checkpoint")
+        raise ValueError(f"{source} has no {', '.join(absent)}; give the config.json of the checkpoint")
     sizes = {ours: theirs[key] for ours, key in SIZES.items()}
     if (groups := theirs.get("num_key_value_heads", sizes["heads"])) != sizes["heads"]:
         raise ValueError(
@@ -88,9 +88,9 @@ def backbone_config(theirs: Mapping[str, Any], source: Path) -> BackboneConfig:
 def chameleon_config(
     config: BackboneConfig, vocabulary: Vocabulary, norm_rows: int, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """Their config.json of our config, readable by PURE's code and, with `norm_rows` = heads, by transformers."""
+    """Their config.json for our config, readable by PURE's code and, with `norm_rows` = heads, by transformers."""
     if config.norm_eps != NORM_EPS:
-        raise ValueError(f"norm_eps = {config.norm_eps} cannot be written: Chameleon's layout knows {NORM_EPS} alone")
+        raise ValueError(f"norm_eps = {config.norm_eps} cannot be written: Chameleon's layout has only {NORM_EPS}")
     return {
         "architectures": ["ChameleonForConditionalGeneration"],
         "model_type": "chameleon",
@@ -106,7 +106,7 @@ def chameleon_config(
         "bos_token_id": vocabulary.bos,
         "pad_token_id": vocabulary.pad,
         "eos_token_id": vocabulary.turn_end,
-        # With the real table their model overwrites the logits of image codes.
+        # With the real table their model would overwrite the logits of image codes.
         "vocabulary_map": {},
         "vq_config": SMALLEST_VQ,
         "torch_dtype": str(dtype).removeprefix("torch."),
@@ -125,7 +125,7 @@ def key_table(layers: int) -> dict[str, str]:
 def from_chameleon(
     state: Mapping[str, Tensor], config: BackboneConfig, rows: int, source: Path, remedy: str
 ) -> dict[str, Tensor]:
-    """Our state of theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
+    """Our state dict from theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
     used = {name: item for name, item in state.items() if not name.startswith(UNUSED)}
     table = key_table(config.layers)
     with torch.device("meta"):
@@ -136,14 +136,14 @@ def from_chameleon(
     require_shapes(found, wanted, source, remedy)
     if differing := sorted(name for name in norms if not torch.equal(used[name], used[name][:1].expand_as(used[name]))):
         raise ValueError(
-            f"{source}: {', '.join(differing[:5])} hold weights that differ per head ({len(differing)} in all); ours "
-            "are shared by all heads: choose a checkpoint that was trained so"
+            f"{source}: {', '.join(differing[:5])} differ per head ({len(differing)} in all), but our heads share "
+            "these weights; choose a checkpoint that was trained so"
         )
     return {table[name]: item[0] if name in norms else item for name, item in used.items()}
 
 
 def to_chameleon(state: Mapping[str, Tensor], layers: int, norm_rows: int = 1) -> dict[str, Tensor]:
-    """Their state of ours; norms of queries and keys are repeated to `norm_rows` equal rows."""
+    """Their state dict from ours; query and key norms are repeated to `norm_rows` equal rows."""
     theirs = {name: state[ours] for name, ours in key_table(layers).items()}
     per_head = (".q_norm.", ".k_norm.")
     return {
@@ -169,23 +169,23 @@ def read_chameleon(folder: Path, vocabulary_file: Path, remedy: str) -> tuple[Ne
 
 
 def refuse_other_vocabulary(ids: int, rows: int, source: Path) -> None:
-    """Raises ValueError where an embedding has other rows than the vocabulary has ids."""
+    """Raises ValueError unless the embedding has one row per id of the vocabulary."""
     if ids != rows:
         raise ValueError(
-            f"the checkpoint has {rows:,} rows, the vocabulary {ids:,} ids: a checkpoint of another vocabulary; give "
-            f"the tokenizer JSON that it was trained with instead of {source}"
+            f"the checkpoint has {rows:,} rows, the vocabulary {ids:,} ids: the vocabularies differ; give the "
+            f"tokenizer JSON that the checkpoint was trained with instead of {source}"
         )
 
 
 def check_official_ids(ids: Mapping[str, int], source: Path) -> None:
-    """Compares a vocabulary of PURE's size with the official ids. Raises ValueError where confirmed ones differ.
+    """Compare a vocabulary of PURE's size with the official ids. Raises ValueError where confirmed ids differ.
 
-    That the upper half of the codes stands in order is not confirmed: there the file is believed, and the log says so.
+    The order of the upper half of the codes is not confirmed: there the file is trusted, and differences are logged.
     """
     confirmed = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<eoss>": 8196, "<racm3:break>": 8197}
     confirmed |= {code_name(code): FIRST_CODE + code for code in range(OLD_CODES)}
     reserved = (name for name in ids if name.startswith("<reserved") and name[9:-1].isdigit())
-    # The rule of all reserved names; those of sides, newline and end of turn follow it.
+    # All reserved names follow this rule, including those of sides, newline and end of turn.
     confirmed |= {name: int(name[9:-1]) + 4 for name in reserved}
     wrong = [
         f"{name} is {ids.get(name)} instead of {token}" for name, token in confirmed.items() if ids.get(name) != token
@@ -201,7 +201,7 @@ def check_official_ids(ids: Mapping[str, int], source: Path) -> None:
     expected = {code_name(OLD_CODES + i): OLD_IDS + i for i in range(OFFICIAL_IDS - OLD_IDS)}
     if moved := [name for name, token in expected.items() if upper.get(name) != token]:
         log.warning(
-            "%s: %d of the upper 8,192 codes have other ids than expected (first %s); the file is believed",
+            "%s: %d of the upper 8,192 codes have unexpected ids (first %s); the file is trusted",
             source, len(moved), moved[0],
         )  # fmt: skip
 

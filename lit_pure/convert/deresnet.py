@@ -1,10 +1,10 @@
 """The official layout of MM-RealSR's degradation estimator (DEResNet) <-> ours.
 
-Knows the names of its tensors, and where they lie in a checkpoint of the whole MM-RealSR network: below `de_net.` of
-the table `params` in MMRealSRGAN.pth and MMRealSRNet.pth. Knows nothing of where files come from. Their network 0 is
-that of the blur, 1 that of the noise, as here; both see RGB in [0, 1] at the size of the LQ image.
+Knows the names of its tensors, and where they are in a checkpoint of the whole MM-RealSR network: below `de_net.` in
+the table `params` of MMRealSRGAN.pth and MMRealSRNet.pth. Knows nothing of where files come from. As here, their
+network 0 scores blur and 1 noise; both take RGB in [0, 1] at the size of the LQ image.
 
-Thresholds are ours alone: what is read has none yet (`DegradationEstimator.calibrate`), and none are written.
+Only our estimator has thresholds: they are NaN after reading (see `DegradationEstimator.calibrate`), and not written.
 """
 
 from collections.abc import Mapping
@@ -20,28 +20,28 @@ from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 
 TABLES = ("params", "params_ema")
-"""Where basicsr keeps a network: itself, which the official inference reads, else its moving average."""
+"""Tables in which basicsr stores a network: the network, which official inference reads, or its moving average."""
 WITHIN = "de_net."
-"""The estimator inside the super-resolution network; all else of that network is left alone."""
+"""Prefix of the estimator inside the super-resolution network; all other tensors are ignored."""
 THRESHOLDS = "thresholds_22"
 STRIDES = {1, 2}
-"""Those that DEResNet is defined for."""
+"""Strides that DEResNet is defined for."""
 
 
 def key_table(config: DemConfig) -> dict[str, str]:
-    """Their names -> ours, of all tensors but the thresholds. Raises ValueError where the layout has no such model."""
+    """Their names -> ours, for all tensors except thresholds. Raises ValueError where the layout has no such model."""
     if not set(config.downscales) <= STRIDES:
-        raise ValueError(f"downscales {config.downscales} have no official layout, which knows 1 and 2")
+        raise ValueError(f"downscales {config.downscales} have no official layout; use 1 and 2")
     with torch.device("meta"):
         names = DegradationEstimator(config).state_dict()
     return {_official_name(name): name for name in names if name != THRESHOLDS}
 
 
 def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, remedy: str) -> dict[str, Tensor]:
-    """Our state of theirs: the same tensors under our names, and thresholds that are no numbers yet.
+    """Our state dict from theirs: the same tensors under our names, and thresholds of NaN.
 
     Args:
-        state: of the estimator, or of the whole network that it is a part of.
+        state: of the estimator, or of the whole network that contains it.
         config: the sizes.
         source: the file, for the error.
         remedy: what to do about it, for the error.
@@ -59,12 +59,12 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
 
 
 def to_deresnet(state: Mapping[str, Tensor], config: DemConfig) -> dict[str, Tensor]:
-    """Their state of ours."""
+    """Their state dict from ours."""
     return {theirs: state[ours] for theirs, ours in key_table(config).items()}
 
 
 def read_deresnet(path: Path, config: DemConfig, remedy: str) -> DegradationEstimator:
-    """An estimator, frozen, of the sizes in `config`, still to be calibrated; runs nothing from the file.
+    """A frozen estimator of the sizes in `config`, not calibrated yet; runs no code from the file.
 
     Raises ValueError with the remedy.
     """
@@ -87,9 +87,9 @@ def write_deresnet(path: Path, estimator: DegradationEstimator) -> None:
 
 
 def _official_name(name: str) -> str:
-    """Their name of one of our tensors: nets.FACTOR.body.LAYER... or nets.FACTOR.head.LAYER..."""
+    """Their name for one of our tensors, nets.FACTOR.body.LAYER... or nets.FACTOR.head.LAYER..."""
     _, factor, part, layer, rest = name.split(".", 4)
     if part == "head":
         return f"fc_degree.{factor}.{layer}.{rest}"
-    # The first convolution is a part of its own there.
+    # In their network the first convolution is a separate module.
     return f"body.{factor}.{int(layer) - 1}.{rest}" if int(layer) else f"conv_first.{factor}.{rest}"

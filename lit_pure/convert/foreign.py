@@ -1,7 +1,7 @@
-"""Files that others wrote: reads them without running anything, and says by name what does not fit.
+"""Reads weights files of other projects without running code, and reports by name what does not fit.
 
-Knows safetensors and torch's pickles, in one file or several with an index, as tensors by name. Knows nothing of what
-the names mean. Everything is mapped into memory: nothing is copied before it is written again.
+Knows safetensors and torch's pickles, as one file or several with an index, as tensors by name. Knows nothing of what
+the names mean. Files are memory-mapped: nothing is copied before it is written again.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from lit_pure.models import weights
 
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SHOWN = 5
-"""Names shown of each kind of misfit."""
+"""Most names in a message, for each kind of mismatch."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def read_folder(folder: Path, remedy: str) -> dict[str, Tensor]:
-    """All tensors of a Hugging Face folder, safetensors where there are some. Raises ValueError naming the file."""
+    """All tensors of a Hugging Face folder, from safetensors if any. Raises ValueError naming the file."""
     if any((folder / name).is_file() for name in (weights.SINGLE, weights.INDEX)):
         return weights.read_state(folder, remedy)
     if (folder / PICKLE_INDEX).is_file():
@@ -33,7 +33,7 @@ def read_folder(folder: Path, remedy: str) -> dict[str, Tensor]:
         names = [PICKLE]
     else:
         layouts = f"{weights.SINGLE}, {weights.INDEX}, {PICKLE}, {PICKLE_INDEX}"
-        raise ValueError(f"{folder} holds no weights (looked for {layouts}); {remedy}")
+        raise ValueError(f"{folder} contains no weights (looked for {layouts}); {remedy}")
     state: dict[str, Tensor] = {}
     for name in names:
         state |= tensors(read_pickle(folder / name, remedy), folder / name, remedy)
@@ -41,19 +41,19 @@ def read_folder(folder: Path, remedy: str) -> dict[str, Tensor]:
 
 
 def read_pickle(path: Path, remedy: str) -> Any:
-    """What `torch.save` wrote, tensors and plain containers only; a file that holds code is refused, never run."""
+    """The tensors and plain containers in a file of `torch.save`; a file with code is refused, never run."""
     zipped = path.is_file() and zipfile.is_zipfile(path)
     try:
-        # LlamaGen's training writes its arguments beside the model; a Namespace holds values and does nothing.
+        # LlamaGen's training saves its arguments with the model; a Namespace only stores values.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         if zipped or "global" in str(error).lower():
             raise ValueError(
-                f"{path} holds code besides tensors, which is not run; get it as safetensors, or let someone who "
-                "trusts its author keep the tensors alone: torch.save({'model': loaded['model']}, path)"
+                f"{path} contains code besides tensors, which is not run; get it as safetensors, or let someone who "
+                "trusts its author save only the tensors: torch.save({'model': loaded['model']}, path)"
             ) from error
-        raise ValueError(f"{path} cannot be read (it is no checkpoint of torch); {remedy}") from error
+        raise ValueError(f"{path} cannot be read (it is not a torch checkpoint); {remedy}") from error
     except (OSError, EOFError, RuntimeError) as error:
         raise ValueError(
             f"{path} cannot be read ({' '.join(str(error).split()) or 'it is empty'}); {remedy}"
@@ -61,14 +61,14 @@ def read_pickle(path: Path, remedy: str) -> Any:
 
 
 def tensors(content: Any, path: Path, remedy: str) -> dict[str, Tensor]:
-    """The content itself where it is a table of tensors. Raises ValueError otherwise."""
+    """The content itself where it is a table of tensors. Raises ValueError where it is not."""
     if not isinstance(content, dict) or not all(isinstance(item, Tensor) for item in content.values()):
-        raise ValueError(f"{path} holds no table of tensors (found {type(content).__name__}); {remedy}")
+        raise ValueError(f"{path} contains no table of tensors (found {type(content).__name__}); {remedy}")
     return {str(name): item for name, item in content.items()}
 
 
 def require_shapes(found: Shapes, wanted: Shapes, source: Path, remedy: str) -> None:
-    """Raises ValueError naming what is missing, what is too much and what has another shape."""
+    """Raises ValueError naming missing tensors, unknown tensors, and tensors of another shape."""
     kinds = {
         "missing": sorted(wanted.keys() - found.keys()),
         "unknown": sorted(found.keys() - wanted.keys()),

@@ -1,7 +1,7 @@
-"""The layouts that weights are published in, and which of our families reads and writes each.
+"""The layouts of published weights, and which of our families reads and writes each.
 
-Knows which function converts what. Knows nothing of where files come from (`fetch.py`), nor of a layout's tensors (the
-files named as the layouts). Imports no torch before weights are looked at.
+Knows which function converts which layout. Knows nothing of where files come from (`fetch.py`), or of the tensors of a
+layout (the files named like the layouts). Imports no torch before weights are read.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,23 +23,23 @@ class Files:
     folder: Path
     paths: list[Path]
     vocabulary: Path | None
-    """None where there is none, or where it is still to be downloaded."""
+    """None where the checkpoint has none, or where it is not downloaded yet."""
 
 
 Read = Callable[[Any, Files, Run, Mapping[str, Run], str], dict[str, Any]]
-"""Writes a checkpoint's weights into a run and its sizes into the experiment; gives what the summary says of them. Its
-arguments: the family's experiment, files, run, the runs it is built on by role, and the remedy for a damaged file."""
+"""Writes the weights of a checkpoint into a run and its sizes into the experiment; returns entries for the summary.
+Arguments: the family's experiment, files, run, the needed runs by role, and the remedy for a damaged file."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One way that others publish weights."""
+class WeightsLayout:
+    """One layout of published weights."""
 
     family: type[Experiment]
-    """Whose weights they are."""
+    """The family of the weights."""
     read: Read
     write: Callable[[Path, Run, int], None]
-    """Write a run's weights to a path; the number is `--norm-rows`."""
+    """Writes the weights of a run to a path; the number is `--norm-rows`."""
 
 
 def _read_llamagen(
@@ -113,25 +113,25 @@ def _write_chameleon(out: Path, run: Run, norm_rows: int) -> None:
 
 
 LAYOUTS = {
-    "chameleon": Layout(PureExperiment, _read_chameleon, _write_chameleon),
-    "llamagen": Layout(TokenizerExperiment, _read_llamagen, _write_llamagen),
-    "deresnet": Layout(DemExperiment, _read_deresnet, _write_deresnet),
+    "chameleon": WeightsLayout(PureExperiment, _read_chameleon, _write_chameleon),
+    "llamagen": WeightsLayout(TokenizerExperiment, _read_llamagen, _write_llamagen),
+    "deresnet": WeightsLayout(DemExperiment, _read_deresnet, _write_deresnet),
 }
-"""By what `source.layout` calls them."""
+"""All layouts, by the name in `source.layout`."""
 
 
-def layout_of(experiment: Experiment) -> Layout:
-    """The layout of an experiment's source. Raises ValueError where that is another family's."""
+def layout_of(experiment: Experiment) -> WeightsLayout:
+    """The layout of an experiment's source. Raises ValueError where it belongs to another family."""
     name = experiment.source.layout
     if name not in LAYOUTS or not isinstance(experiment, LAYOUTS[name].family):
-        raise ValueError(f"source.layout = {name} is no layout for family {experiment.family}; leave it empty")
+        raise ValueError(f"source.layout = {name} is not a layout for family {experiment.family}; leave it empty")
     return LAYOUTS[name]
 
 
-def layout_for(run: Run) -> Layout:
-    """The layout that a run's weights are published in."""
+def layout_for(run: Run) -> WeightsLayout:
+    """The published layout for the weights of a run. Raises ValueError where its family has none."""
     kinds = {layout.family.family: layout for layout in LAYOUTS.values()}
     family = run.experiment().family
     if family not in kinds:
-        raise ValueError(f"{run.label} is a run of family {family}, which others publish in no layout that is known")
+        raise ValueError(f"{run.label} is a run of family {family}, which has no published layout; name another run")
     return kinds[family]

@@ -1,7 +1,7 @@
 """The official layout of LlamaGen's tokenizer (`vq_ds8_c2i.pt`) <-> ours.
 
-Knows the names of its tensors, made by walking the same structure that `models/vq.py` builds. Knows nothing of where
-files come from.
+Knows the names of its tensors, by walking the structure that `models/vq.py` builds. Knows nothing of where files come
+from.
 """
 
 from collections.abc import Mapping
@@ -24,16 +24,16 @@ OUTER = {
     "from_code.bias": "post_quant_conv.bias",
 }
 PARTS = {"shortcut": "nin_shortcut", "out": "proj_out"}
-"""Our names of parts of a block -> theirs, where they differ."""
+"""Our names for parts of a block -> theirs, where they differ."""
 COUNTER = "quantize.codebook_used"
-"""A buffer of statistics of LlamaGen's training: dropped on reading, zeros on writing."""
+"""A buffer of training statistics in LlamaGen: dropped when reading, zeros when writing."""
 COUNTER_LENGTH = 65536
 NOTHING = ""
-"""In place of a layer that has no tensors."""
+"""In place of the name of a layer without tensors."""
 
 
 def key_table(config: VQConfig) -> dict[str, str]:
-    """Their names -> ours, for all tensors but the counter. Raises ValueError where the layout has no such model."""
+    """Their names -> ours, for all tensors except the counter. Raises ValueError where the layout has no such model."""
     if config.stem != 1 or not config.attention:
         raise ValueError(
             f"a tokenizer with stem {config.stem} and attention {config.attention} has no official layout; "
@@ -52,7 +52,7 @@ def key_table(config: VQConfig) -> dict[str, str]:
 
 
 def from_llamagen(state: Mapping[str, Tensor], config: VQConfig, source: Path, remedy: str) -> dict[str, Tensor]:
-    """Our state of theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
+    """Our state dict from theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
     table = key_table(config)
     with torch.device("meta"):
         ours = shapes(VQTokenizer(config).state_dict())
@@ -62,15 +62,15 @@ def from_llamagen(state: Mapping[str, Tensor], config: VQConfig, source: Path, r
 
 
 def to_llamagen(state: Mapping[str, Tensor], config: VQConfig) -> dict[str, Tensor]:
-    """Their state of ours."""
+    """Their state dict from ours."""
     theirs = {name: state[ours] for name, ours in key_table(config).items()}
     return {**theirs, COUNTER: torch.zeros(COUNTER_LENGTH)}
 
 
 def read_llamagen(path: Path, config: VQConfig, remedy: str) -> VQTokenizer:
-    """A tokenizer, frozen, of the sizes in `config`. Raises ValueError with the remedy; runs nothing from the file."""
+    """A frozen tokenizer of the sizes in `config`. Raises ValueError with the remedy; runs no code from the file."""
     content = read_pickle(path, remedy)
-    # As PURE does: the model itself, where averaged weights ("ema") lie beside it as well.
+    # Like PURE: the model itself, even where the file also has averaged weights ("ema").
     inner = content["model"] if isinstance(content, dict) and "model" in content else content
     state = from_llamagen(tensors(inner, path, remedy), config, path, remedy)
     return weights.load_frozen(lambda: VQTokenizer(config), state, path).float()
@@ -88,7 +88,7 @@ def write_llamagen(path: Path, tokenizer: VQTokenizer) -> None:
 
 
 def _encoder_names(config: VQConfig) -> list[str]:
-    """Their names of the layers of `make_encoder`, in its order."""
+    """Their names for the layers of `make_encoder`, in its order."""
     names, deepest = [NOTHING, "conv_in"], len(config.channels) - 1
     for level in range(len(config.channels)):
         names += _level(level, config.res_blocks, attention=level == deepest)
@@ -98,7 +98,7 @@ def _encoder_names(config: VQConfig) -> list[str]:
 
 
 def _decoder_names(config: VQConfig) -> list[str]:
-    """Their names of the layers of `make_decoder`, in its order."""
+    """Their names for the layers of `make_decoder`, in its order."""
     names = ["conv_in", *_MIDDLE]
     for level in range(len(config.channels)):
         names += _level(level, config.res_blocks + 1, attention=level == 0)

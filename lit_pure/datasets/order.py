@@ -1,6 +1,6 @@
-"""In which order samples come, and which process takes which.
+"""The order of samples, and which process takes which.
 
-Every order is a function of (seed, epoch), and the only state is a number of samples. Knows nothing of what these are.
+Every order is a function of (seed, epoch); the only state is a number of samples. Knows nothing of what a sample is.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ CROP_DRAW, DEGRADATION_DRAW, CONDITION_DRAW = 0, 1, 2
 
 
 class Stream(Sampler[Key]):
-    """For training: epoch after epoch without end, each in an order of its own, dealt out to processes like cards.
+    """For training: endless epochs, each in its own order, dealt to the processes in turn.
 
-    The place in the stream is one number, so training goes on exactly where it stopped, on any number of processes: a
-    step takes the same samples whatever their number. No batch is cut short where an epoch ends.
+    The position in the stream is one number, so training resumes exactly where it stopped, on any number of processes:
+    a step takes the same samples on any number. Batches stay full where an epoch ends.
 
     Args:
         length: of the data set.
         seed: of the orders.
-        start: samples that all processes together have taken before.
+        start: samples that all processes together took before.
         rank: of this process, from 0.
         world: number of processes.
 
@@ -34,7 +34,7 @@ class Stream(Sampler[Key]):
     def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
         _check(length, rank, world)
         if start < 0:
-            raise ValueError(f"cannot start at sample {start} of a stream; use 0 or more")
+            raise ValueError(f"cannot start a stream at sample {start}; use 0 or more")
         self.length, self.seed, self.start, self.rank, self.world = length, seed, start, rank, world
 
     def __iter__(self) -> Iterator[Key]:
@@ -50,8 +50,8 @@ class Stream(Sampler[Key]):
 class InOrder(Sampler[Key]):
     """For validation and test: every sample once, in order, always of epoch 0.
 
-    Where the number of processes does not divide the length, the first samples come again, so that all processes take
-    equally many steps.
+    Where the number of processes does not divide the length, the first samples are repeated, so that all processes
+    take the same number of steps.
 
     Raises:
         ValueError: an empty data set, or a rank outside the world.
@@ -71,6 +71,6 @@ class InOrder(Sampler[Key]):
 
 def _check(length: int, rank: int, world: int) -> None:
     if length < 1:
-        raise ValueError(f"cannot sample from a data set of {length} crops")
+        raise ValueError(f"cannot sample from a data set of {length} crops; name photographs")
     if not 0 <= rank < world:
         raise ValueError(f"rank {rank} is outside a world of {world} processes")

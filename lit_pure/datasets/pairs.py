@@ -1,6 +1,6 @@
-"""What a sample shows: a photograph to be degraded, a photograph with its low-quality partner, or that alone.
+"""Photographs and their low-quality partners, matched by name; either side may be absent from a set.
 
-Knows how partners find each other and what fits together. Knows nothing of crops or pixels.
+Knows which names and sizes make a pair. Knows nothing of crops or pixels.
 
 Suffixes: H W of the HQ photograph [px], h w of the LQ one.
 """
@@ -16,16 +16,16 @@ from lit_pure.datasets.sources import find_photos, keep_usable, photos_in
 
 @dataclass(frozen=True)
 class PhotoPair:
-    """The files of one subject; at least one of them is there."""
+    """The files of one subject; at least one of them is given."""
 
     hq: Photo | None
-    """None where only a low-quality picture is given."""
+    """None where only the low-quality picture is given."""
     lq: Photo | None
-    """None where the low-quality picture is made by degradation."""
+    """None where degradation makes the low-quality picture."""
 
     @property
     def photo(self) -> Photo:
-        """That which names the pair."""
+        """The photograph that gives the pair its name."""
         photo = self.hq or self.lq
         assert photo is not None
         return photo
@@ -33,31 +33,32 @@ class PhotoPair:
 
 @dataclass(frozen=True)
 class PairList:
-    """Pairs found."""
+    """The result of a search for pairs."""
 
     found: list[PhotoPair]
-    """Those to use, sorted by name."""
+    """Usable pairs, sorted by name."""
     skipped: list[tuple[Path, str]]
-    """Files left out, each with the reason."""
+    """Files that were left out, each with the reason."""
     ratio: int
-    """How many times smaller a side of the LQ pictures is; 1 where none are given."""
+    """HQ side over LQ side; 1 where no LQ pictures are given."""
 
     @property
     def photos(self) -> list[Photo]:
-        """Every file of the set, HQ first."""
+        """All files of the set, HQ first."""
         return [pair.hq for pair in self.found if pair.hq] + [pair.lq for pair in self.found if pair.lq]
 
 
 def find_pairs(config: PhotosConfig, size: int, scale: int) -> PairList:
-    """What a configuration names.
+    """The pairs that a configuration names.
 
     Args:
         config: photographs and low-quality partners.
-        size: side of an HQ crop [px]; a smaller photograph is left out.
-        scale: by how much low-quality pictures without partner are to be enlarged.
+        size: side of an HQ crop [px]; smaller photographs are left out.
+        scale: by which low-quality pictures without partners are enlarged.
 
     Raises:
-        ValueError: nothing is usable (says why for each); pairs of several ratios, or one that does not divide `size`.
+        ValueError: nothing is usable (gives a reason for each file); pairs of several ratios, or a ratio that does not
+            divide `size`.
     """
     if not config.lq:
         photos = find_photos(config, size)
@@ -68,14 +69,14 @@ def find_pairs(config: PhotosConfig, size: int, scale: int) -> PairList:
     pairs = _match_by_name(find_photos(config, size), keep_usable(photos_in(Path(config.lq)), 1), config.lq)
     if not pairs.found:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in pairs.skipped[:10])
-        raise ValueError(f"{config.source} and {config.lq}: no pair can be used ({reasons})")
+        raise ValueError(f"{config.source} and {config.lq}: no pair is usable ({reasons})")
     if size % pairs.ratio:
-        raise ValueError(f"{config.lq}: pictures {pairs.ratio} times smaller do not divide data.size {size}; change it")
+        raise ValueError(f"{config.lq}: ratio {pairs.ratio} of the pairs does not divide data.size {size}; change it")
     return pairs
 
 
 def _match_by_name(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
-    """Pairs by name without extension. Raises ValueError where the usable ones are of several ratios."""
+    """Pairs by name without extension. Raises ValueError where usable pairs have several ratios."""
     given = {_stem(photo) for photo in lqs.found}
     hqs, lqs = _without_duplicates(hqs), _without_duplicates(lqs)
     partners = {_stem(photo): photo for photo in lqs.found}
@@ -86,10 +87,10 @@ def _match_by_name(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
         lq = partners.get(_stem(hq))
         ratio = _ratio(hq, lq) if lq else 0
         if lq is None:
-            several = "several LQ pictures" if _stem(hq) in given else "no LQ picture"
-            skipped.append((hq.place, f"{several} of this name in {folder}"))
+            count = "several LQ pictures" if _stem(hq) in given else "no LQ picture"
+            skipped.append((hq.place, f"{count} of this name in {folder}"))
         elif not ratio:
-            skipped.append((hq.place, f"{_size_text(hq)} px is no whole multiple of {_size_text(lq)} px in {folder}"))
+            skipped.append((hq.place, f"{_size_text(hq)} px is not a multiple of {_size_text(lq)} px in {folder}"))
         else:
             found.append(PhotoPair(hq, lq))
             ratios[hq.name] = ratio
@@ -98,14 +99,14 @@ def _match_by_name(hqs: PhotoList, lqs: PhotoList, folder: str) -> PairList:
         usual = counted[0][0]
         odd = next(name for name, ratio in ratios.items() if ratio != usual)
         raise ValueError(
-            f"{folder}: {odd} is {ratios[odd]} times smaller than its HQ picture, most others are {usual} times; "
-            "split the set by ratio"
+            f"{folder}: {odd} is {ratios[odd]} times smaller than its HQ picture, most pictures are {usual} times "
+            "smaller; split the set by ratio"
         )
     return PairList(found, skipped, counted[0][0] if counted else 1)
 
 
 def _without_duplicates(photos: PhotoList) -> PhotoList:
-    """Those with a name of their own; of a.jpg and a.png nothing says which one is meant, so both are skipped."""
+    """Photographs with unique names; a.jpg and a.png are both skipped, since either could be meant."""
     namesakes: dict[str, list[Photo]] = {}
     for photo in photos.found:
         namesakes.setdefault(_stem(photo), []).append(photo)
@@ -126,7 +127,7 @@ def _size_text(photo: Photo) -> str:
 
 
 def _ratio(hq: Photo, lq: Photo) -> int:
-    """How many times smaller the LQ picture is; 0 where that is no whole number, or another for each side."""
+    """HQ side over LQ side; 0 where that is not a whole number, or differs between height and width."""
     assert hq.size is not None and lq.size is not None
     (height, width), (low_height, low_width) = hq.size, lq.size
     ratio = height // low_height

@@ -1,8 +1,8 @@
-"""Photographs as a data set: which crop of each.
+"""Photographs as a data set of square crops.
 
-Knows that every draw comes from (seed, epoch, index), so that a resumed or resharded run sees the same crops. Which
-photographs there are is up to `sources.py` and `pairs.py`, their order to `order.py`, captions come from `captions/`.
-Knows nothing of degradation, batches or Lightning.
+Knows that every draw comes from (seed, epoch, index), so that a resumed or resharded run sees the same crops. Knows
+nothing of how photographs are found (`sources.py`, `pairs.py`), ordered (`order.py`) or captioned (`captions/`), nor of
+degradation, batches or Lightning.
 
 Suffixes: 3 RGB, H W of the HQ photograph or crop [px], h w of the LQ one.
 """
@@ -24,33 +24,32 @@ from lit_pure.datasets.pairs import PhotoPair, find_pairs
 from lit_pure.images.io import BadImage
 
 SPREAD = (0.7548777, 0.5698403)
-"""Steps from one fixed crop to the next, down and right, in shares of the free way. Powers of the plastic ratio: their
-multiples fill the unit square evenly at any number (Roberts 2018, the R2 sequence)."""
-
+"""Steps from one fixed crop to the next, down and right, as shares of the free distance. Powers of the plastic ratio:
+their multiples fill the unit square evenly for any number of crops (Roberts 2018, the R2 sequence)."""
 
 REMEMBERED_BYTES = 256 * 2**20
-"""Decoded photographs that a process keeps (BSDS500 whole): a small set is decoded once, a large one time and again."""
+"""Decoded photographs that a process keeps (all of BSDS500): a small set is decoded once, a large one repeatedly."""
 
 
 class Crops(Dataset[dict[str, Any]]):
     """Square crops: random ones for training, fixed ones otherwise.
 
-    An item has `hq_3HW` (uint8, `size` x `size`), `caption`, `name` (the photograph's, in one word and without
-    extension, with `_c0`, `_c1`, ... where there are several crops), `epoch`, `index`, and `unreadable`: the names of
-    files that could not be decoded and that another photograph stands in for, joined by ";", normally empty. The name
-    is that of the photograph shown. Sets with given LQ pictures also have `lq_3hw` (uint8), the same part of the
-    picture; without HQ pictures there is no `hq_3HW`.
+    An item has `hq_3HW` (uint8, `size` x `size`), `caption`, `name` (of the photograph shown, as one word without
+    extension; with `_c0`, `_c1`, ... where a photograph has several crops), `epoch`, `index`, and `unreadable`: the
+    names of files that could not be decoded and were replaced by another photograph, joined by ";", normally empty.
+    Sets with given LQ pictures also have `lq_3hw` (uint8), the same part of the picture; sets without HQ pictures have
+    no `hq_3HW`.
 
     Args:
         config: the photographs; `config.crops` of each make up an epoch.
         size: side of an HQ crop [px].
         seed: of the random crops.
-        training: random positions and flips; otherwise the centre, and for several crops points spread around it.
-        scale: how many times smaller LQ crops without HQ picture are.
+        training: random positions and flips; otherwise the centre, then points spread around it.
+        scale: HQ side over LQ side, for LQ pictures without HQ partners.
 
     Raises:
         ValueError: no usable photographs, captions that are missing or malformed, or, unless training, two photographs
-            of one label: pictures of a run are called by it.
+            with one label, since the label names the pictures of a run.
     """
 
     def __init__(self, config: PhotosConfig, size: int, seed: int, training: bool, scale: int = 4) -> None:
@@ -66,7 +65,7 @@ class Crops(Dataset[dict[str, Any]]):
         return len(self.pairs.found) * self.crops
 
     def fingerprint(self) -> str:
-        """What the set is made of: changes with the name or the size in bytes of any of its files."""
+        """A digest of the set; it changes with the name or the size in bytes of any file."""
         return fingerprint(self.pairs.photos)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
@@ -74,7 +73,7 @@ class Crops(Dataset[dict[str, Any]]):
 
         Raises:
             IndexError: no such index.
-            ValueError: not one photograph of the set can be decoded.
+            ValueError: no photograph of the set can be decoded.
         """
         epoch, index = key
         if not 0 <= index < len(self):
@@ -92,7 +91,7 @@ class Crops(Dataset[dict[str, Any]]):
         }
 
     def _decode(self, place: int) -> tuple[PhotoPair, dict[str, Tensor], list[str]]:
-        """The pair at a place, or the next one that can be decoded; its pixels; names of those that could not."""
+        """The pair at a place, or the next that can be decoded; its pixels; the names that could not be decoded."""
         unreadable: list[str] = []
         count, reason = len(self.pairs.found), ""
         for step in range(count):
@@ -105,20 +104,20 @@ class Crops(Dataset[dict[str, Any]]):
         raise ValueError(f"none of the {count} photographs can be decoded: {', '.join(unreadable)} (last: {reason})")
 
     def _images(self, pair: PhotoPair) -> dict[str, Tensor]:
-        """The pixels of a pair, whole. Raises BadImage where they are not what headers and lists promised."""
+        """All pixels of a pair. Raises BadImage where their size is not what headers and lists say."""
         images = {key: self._read(photo) for key, photo in (("hq_3HW", pair.hq), ("lq_3hw", pair.lq)) if photo}
         grids = {tuple(side // self._step(key) for side in image.shape[1:]) for key, image in images.items()}
         if min(min(grid) for grid in grids) < self.size // self.pairs.ratio or len(grids) > 1:
             shown = " and ".join(f"{image.shape[1]} x {image.shape[2]}" for image in images.values())
-            raise BadImage(f"{pair.photo.place}: {shown} px, not the size that its header or list gave")
+            raise BadImage(f"{pair.photo.place}: {shown} px, which is not the size in its header or list")
         return images
 
     def _step(self, key: str) -> int:
-        """Pixels of a picture per pixel of the coarsest one of its pair."""
+        """Pixels of a picture per pixel of the coarsest picture of its pair, along a side."""
         return self.pairs.ratio if key == "hq_3HW" else 1
 
     def _read(self, photo: Photo) -> Tensor:
-        """uint8 `(3, H, W)`, from memory where it was read lately."""
+        """uint8 `(3, H, W)`; recently read photographs come from memory."""
         if photo not in self._remembered:
             self._remembered[photo] = photo.read()
         self._remembered.move_to_end(photo)
@@ -127,7 +126,7 @@ class Crops(Dataset[dict[str, Any]]):
         return self._remembered[photo]
 
     def _cut(self, images: dict[str, Tensor], epoch: int, index: int, crop: int) -> dict[str, Tensor]:
-        """The same square out of each picture of a pair, to the pixel of the coarsest one."""
+        """The same square of each picture of a pair, aligned to pixels of the coarsest picture."""
         key, image = next(iter(images.items()))
         side = self.size // self.pairs.ratio
         free_y, free_x = (extent // self._step(key) - side for extent in image.shape[1:])
@@ -151,7 +150,7 @@ class Crops(Dataset[dict[str, Any]]):
         """ValueError where a photograph has no caption."""
         photos = [pair.photo for pair in self.pairs.found]
         if self._caption is None:
-            missing, remedy = [photo.name for photo in photos if photo.text is None], "KEY.txt beside it in its shard"
+            missing, remedy = [photo.name for photo in photos if photo.text is None], "KEY.txt beside each in its shard"
         else:
             missing = self._caption.missing([photo.name for photo in photos])
             remedy = 'lines {"image": ..., "caption": ...}'
@@ -160,17 +159,17 @@ class Crops(Dataset[dict[str, Any]]):
             raise ValueError(f"{self.config.captions}: no caption for {shown}; add {remedy}")
 
     def _check_labels(self) -> None:
-        """ValueError where two photographs have one label."""
+        """ValueError where two photographs have the same label."""
         seen: dict[str, Photo] = {}
         for photo in (pair.photo for pair in self.pairs.found):
             if (other := seen.setdefault(photo.label, photo)) is not photo:
                 raise ValueError(
-                    f"{other.place} and {photo.place}: the pictures made of both would be called {photo.label}; "
+                    f"{other.place} and {photo.place}: the pictures made from both would be named {photo.label}; "
                     "rename one of them"
                 )
 
     def _words(self, pair: PhotoPair, cuts: dict[str, Tensor]) -> str:
-        """The caption; without an HQ picture there are no pixels to compute one from."""
+        """The caption; empty where it should be computed from pixels but no HQ picture exists."""
         if self._caption is None:
             return pair.photo.caption()
         if self.config.captions == "pixels" and "hq_3HW" not in cuts:

@@ -1,11 +1,11 @@
-"""Tar shards: many photographs in few files, as WebDataset lays them out.
+"""Tar shards: many photographs in few files, in WebDataset's layout.
 
-A shard is an uncompressed tar; the files of one sample lie side by side under one key: KEY.jpg, and KEY.txt with its
-caption. WebDataset and LitData read such sets as streams, whose order hangs on buffers, workers and the number of
-processes. Here a sample is what (seed, epoch, index) says, on any number of processes and after any interruption, so
-the same files are read at random: `index.json` beside the shards says where each photograph begins, how long it is and
-how large. It is made once, by whoever wrote or first used the shards, and a photograph costs one open and one read, as
-a file of its own does. What is gained over a folder: 95,000 files become a few hundred, and no header is read at start.
+A shard is an uncompressed tar; the files of one sample are adjacent and share one key: KEY.jpg, and KEY.txt with its
+caption. WebDataset and LitData read such sets as streams, whose order depends on buffers, workers and the number of
+processes. Here (seed, epoch, index) decides a sample, on any number of processes and after any interruption, so the
+files are read by random access: `index.json` beside the shards holds offset, length and size of each photograph. It is
+made once, when shards are written or first used; a photograph then costs one open and one read, like a separate file.
+Compared with a folder, 95,000 files become a few hundred, and no header is read at start.
 
 Knows the tar layout and the index. Knows nothing of which photographs are wanted (`sources.py`).
 """
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 INDEX = "index.json"
 OURS = "lit-pure-shards-"
 LAYOUT = f"{OURS}2"
-"""What an index of ours says it is; those of other numbers are made again."""
+"""The mark in our index files; an index with another number is rebuilt."""
 
 _KEY = re.compile(r"(?:.*/)?[^./]+(?=\.[^/]*$)")
-"""WebDataset's key of a file: its path up to the first dot of its name."""
+"""WebDataset's key of a file: its path up to the first dot of the file name."""
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -45,12 +45,12 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def read_shards(folder: Path) -> PhotoList:
-    """Every photograph in a folder's shards; those without a readable header are skipped.
+    """All photographs in a folder's shards; those without a readable header are skipped.
 
-    The index is made where it is missing or tells of other shards, and kept where the folder can be written to.
+    The index is built where it is missing or describes other shards, and saved where the folder is writable.
 
     Raises:
-        ValueError: a shard is damaged or compressed, or the index is.
+        ValueError: a shard is damaged or compressed, or the index is damaged.
     """
     shards = {path.name: path for path in shard_paths(folder)}
     found: list[Photo] = []
@@ -64,7 +64,7 @@ def read_shards(folder: Path) -> PhotoList:
             size, text = (int(row["height"]), int(row["width"])), row.get("text")
             place = (int(row["bytes"]), size, int(row["start"]), (int(text[0]), int(text[1])) if text else None)
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"{folder / INDEX}: damaged ({error!r}); remove it, and it is made again") from error
+            raise ValueError(f"{folder / INDEX}: damaged ({error!r}); delete it, and it is rebuilt") from error
         found.append(Photo(name, path, *place))
     return PhotoList(found, skipped)
 
@@ -75,28 +75,28 @@ def write_shards(
     shard_bytes: int = 2**30,
     caption: Callable[[Photo], str] | None = None,
 ) -> list[Path]:
-    """Copy photographs into shards 000000.tar, 000001.tar, ..., byte by byte as they are encoded, and index them.
+    """Copy the encoded bytes of photographs into shards 000000.tar, 000001.tar, ..., and index them.
 
-    The same photographs give the same files. Nothing is there under its final name before everything is written; what a
-    killed packing left in the folder is removed.
+    The same photographs give the same files. Shards get their final names once all are written; leftovers of a killed
+    call are removed.
 
     Args:
-        photos: in the order in which they are to lie.
-        folder: made where it is absent; must hold no shards yet.
-        shard_bytes: a shard is closed before it would exceed this; a larger photograph has one by itself.
-        caption: what is written beside each; nothing where it is empty.
+        photos: in the order in which they are written.
+        folder: made where it is missing; must not contain shards yet.
+        shard_bytes: a shard is closed before it would exceed this; a larger photograph gets its own shard.
+        caption: written beside each photograph, unless it is empty.
 
     Returns:
         The shards.
 
     Raises:
-        ValueError: the folder holds shards, there are no photographs, two of them have one key (dots in a name become
-            "_", because WebDataset's keys end at the first one), or one cannot be read (BadImage).
+        ValueError: the folder contains shards, no photographs are given, two of them have one key (dots in a name
+            become "_", because WebDataset's keys end at the first dot), or one cannot be read (BadImage).
         OSError: a shard cannot be written; nothing is left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if shard_paths(folder):
-        raise ValueError(f"{folder}: holds tar shards already; give an empty folder")
+        raise ValueError(f"{folder}: already contains tar shards; give an empty folder")
     unfinished: list[Path] = []
     try:
         for left in folder.glob(".*.tar.*.tmp"):
@@ -109,9 +109,9 @@ def write_shards(
                     member.size = len(content)
                     archive.addfile(member, BytesIO(content))
         if not unfinished:
-            raise ValueError(f"{folder}: there are no photographs to write")
+            raise ValueError(f"{folder}: no photographs to write; give at least one")
         shards = [folder / f"{number:06d}.tar" for number in range(len(unfinished))]
-        if _read_index(folder / INDEX):  # of shards that lay here before
+        if _read_index(folder / INDEX):  # of earlier shards
             (folder / INDEX).unlink()
         for partial, shard in zip(unfinished, shards, strict=True):
             partial.replace(shard)
@@ -128,7 +128,7 @@ def write_shards(
 def _split_into_shards(
     photos: Iterable[Photo], shard_bytes: int, caption: Callable[[Photo], str] | None
 ) -> Iterable[Iterable[tuple[str, bytes]]]:
-    """The files of each shard, one shard after the other: names and bytes, read when they are asked for."""
+    """The files of each shard, shard by shard: names and bytes, read lazily."""
     samples = _samples(photos, caption)
     ahead = next(samples, None)
 
@@ -148,13 +148,13 @@ def _split_into_shards(
 
 
 def _samples(photos: Iterable[Photo], caption: Callable[[Photo], str] | None) -> Any:
-    """The files of each photograph. Raises ValueError for two of one key."""
+    """The files of each photograph. Raises ValueError where two have the same key."""
     seen: dict[str, str] = {}
     for photo in photos:
         path = PurePosixPath(photo.name)
         key = path.with_name(path.stem.replace(".", "_")).as_posix()
         if key in seen:
-            raise ValueError(f"{photo.place}: its key {key} is that of {seen[key]}, too; rename one of them")
+            raise ValueError(f"{photo.place}: {seen[key]} has the same key {key}; rename one of them")
         seen[key] = photo.name
         files = [(f"{key}{path.suffix}", photo.content())]
         if caption is not None and (words := caption(photo)):
@@ -163,39 +163,39 @@ def _samples(photos: Iterable[Photo], caption: Callable[[Photo], str] | None) ->
 
 
 def _tar_bytes(length: int) -> int:
-    """What a file takes in a tar: its header, and itself in whole blocks."""
+    """Size of a file inside a tar: its header, and its content in whole blocks."""
     return tarfile.BLOCKSIZE * (1 + -(-length // tarfile.BLOCKSIZE))
 
 
 def _load_index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
-    """A row for each photograph in the shards, from the index file if that is of these shards."""
-    # Sizes alone do not tell shards apart: tars are rounded up to 10,240 bytes.
+    """A row for each photograph in the shards, from the index file if that describes these shards."""
+    # Sizes alone do not identify shards: tars are rounded up to 10,240 bytes.
     path, states = folder / INDEX, {name: _shard_state(shard) for name, shard in shards.items()}
     stored = _read_index(path)
     if stored.get("layout") == LAYOUT and stored.get("shards") == states:
         rows: list[dict[str, Any]] = stored.get("photos", [])
         return rows
-    log.info("%s: looking where the photographs of %d shards begin, once", folder, len(shards))
+    log.info("%s: indexing the photographs of %d shards, once", folder, len(shards))
     bar = tqdm(shards.values(), "indexing shards", unit="shard", delay=3, disable=None)
     rows = [row for shard in bar for row in _rows(shard)]
     content = {"layout": LAYOUT, "shards": states, "photos": rows}
     try:
         if path.exists() and not stored:
-            raise FileExistsError(errno.EEXIST, "another file has this name")
+            raise FileExistsError(errno.EEXIST, "a file that is not our index has this name")
         write_whole(path, json.dumps(content))
     except OSError as error:
-        log.warning("%s cannot be kept (%s): it is made at every start", path, error.strerror or error)
+        log.warning("%s cannot be saved (%s): it is rebuilt at every start", path, error.strerror or error)
     return rows
 
 
 def _shard_state(shard: Path) -> list[int]:
-    """What changes when a shard does: its size [bytes] and when it was written [ns]."""
+    """What changes with a shard: its size [bytes] and modification time [ns]."""
     status = shard.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
 def _read_index(path: Path) -> dict[str, Any]:
-    """An index file of ours, of any layout; empty where there is none."""
+    """Our index file, of any layout version; empty where it is missing."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -204,7 +204,7 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _rows(shard: Path) -> list[dict[str, Any]]:
-    """Where the photographs of one shard are. Raises ValueError where it is no whole, uncompressed tar."""
+    """The index rows of one shard. Raises ValueError where it is not a complete, uncompressed tar."""
     try:
         with tarfile.open(shard, "r:") as archive:
             members = archive.getmembers()
@@ -217,11 +217,11 @@ def _rows(shard: Path) -> list[dict[str, Any]]:
             }
             return [_row(shard, member, archive.extractfile(member), texts) for member in files if _is_photo(member)]
     except tarfile.TarError as error:
-        raise ValueError(f"{shard}: not a whole, uncompressed tar ({error}); copy or unpack it again") from error
+        raise ValueError(f"{shard}: not a complete, uncompressed tar ({error}); copy or unpack it again") from error
 
 
 def _check_end(shard: Path, members: list[tarfile.TarInfo]) -> None:
-    """Raise TarError unless zeros follow the last member: tarfile takes a damaged header for the end."""
+    """Raise TarError unless zeros follow the last member: tarfile treats a damaged header as the end."""
     end = max((member.offset_data + _tar_bytes(member.size) - tarfile.BLOCKSIZE for member in members), default=0)
     with shard.open("rb") as file:
         file.seek(end)
@@ -235,14 +235,14 @@ def _is_photo(member: tarfile.TarInfo) -> bool:
 
 
 def _has_text(content: IO[bytes] | None) -> bool:
-    """An empty caption is none."""
+    """Whether a caption contains any text."""
     return content is not None and bool(content.read().strip())
 
 
 def _row(
     shard: Path, member: tarfile.TarInfo, content: IO[bytes] | None, texts: dict[str, tuple[int, int]]
 ) -> dict[str, Any]:
-    """What the index says of one photograph."""
+    """The index row of one photograph."""
     row: dict[str, Any] = {"name": member.name.removeprefix("./"), "shard": shard.name}
     row |= {"start": member.offset_data, "bytes": member.size}
     if (key := _KEY.match(member.name)) and (text := texts.get(f"{key[0]}.txt")):

@@ -1,7 +1,7 @@
-"""Which photographs there are: those of a folder, of a list, of tar shards, or inside scikit-image.
+"""Finds the photographs of a folder, a list, tar shards, or scikit-image.
 
 Knows names, headers and reasons to leave a file out. Knows nothing of crops (`photos.py`), of low-quality partners
-(`pairs.py`) or of what is inside a shard (`shards.py`).
+(`pairs.py`) or of the inside of a shard (`shards.py`).
 """
 
 import codecs
@@ -34,24 +34,24 @@ SKIMAGE_PHOTOS = (
     "retina.jpg",
     "rocket.jpg",
 )
-"""The colour photographs in scikit-image's wheel; the two motorcycles are a stereo pair, so keep them in one set."""
+"""The colour photographs in scikit-image's wheel; both motorcycles are a stereo pair, so keep them in one set."""
 
 MANY = 5000
-"""Photographs whose headers take long enough to read that somebody should be told."""
+"""From this number of photographs on, reading headers takes so long that a message says so."""
 
 _LISTED = re.compile(r"(?P<path>.*?\S)(?:\s+\((?P<height>[1-9]\d*), ?(?P<width>[1-9]\d*), ?\d+\))?")
 _WANTED = "expected a line like a/b.png (480,640,3) or a/b.png"
 
 
 def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
-    """The photographs that a configuration names, judged by their headers or by what a list says of them.
+    """The usable photographs that a configuration names, by their headers or by the sizes in a list.
 
     Args:
         config: source, list and names.
-        least_side: shorter side that a photograph must have [px].
+        least_side: least shorter side of a photograph [px].
 
     Raises:
-        ValueError: the source, the list or a name does not exist, or no photograph is left; says why for each.
+        ValueError: the source, the list or a name does not exist, or no photograph is usable (gives the reasons).
     """
     if config.meta_info:
         candidates = _read_list(Path(config.meta_info), config.source)
@@ -61,28 +61,28 @@ def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
         candidates = photos_in(Path(config.source))
     if config.names:
         candidates = PhotoList(_select_named(candidates.found, config), candidates.skipped)
-    judged = keep_usable(candidates, least_side)
-    if not judged.found:
-        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in judged.skipped[:10])
+    photos = keep_usable(candidates, least_side)
+    if not photos.found:
+        reasons = "; ".join(f"{path.name}: {reason}" for path, reason in photos.skipped[:10])
         where = config.meta_info or config.source
-        raise ValueError(f"{where}: none of {len(judged.skipped)} photographs can be used ({reasons})")
-    return judged
+        raise ValueError(f"{where}: none of {len(photos.skipped)} photographs is usable ({reasons})")
+    return photos
 
 
 def photos_in(folder: Path) -> PhotoList:
-    """Every photograph of a folder: those in its tar shards, or the files in it and its sub-folders.
+    """All photographs of a folder: in its tar shards, or the files in it and its sub-folders.
 
-    Links are followed, hidden files and folders are not looked at.
+    Links are followed; hidden files and folders are ignored.
 
     Raises:
-        ValueError: the folder is absent, holds no picture, or both shards and pictures.
+        ValueError: the folder is missing, contains no picture, or contains both shards and pictures.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; give one that holds photographs")
+        raise ValueError(f"{folder}: no such folder; give one with photographs")
     paths = images_below(folder)
     if shard_paths(folder):
         if paths:
-            raise ValueError(f"{folder}: holds tar shards and pictures ({paths[0].name}); keep them in two folders")
+            raise ValueError(f"{folder}: contains tar shards and pictures ({paths[0].name}); use two folders")
         return read_shards(folder)
     if not paths:
         raise ValueError(
@@ -92,13 +92,13 @@ def photos_in(folder: Path) -> PhotoList:
 
 
 def keep_usable(photos: PhotoList, least_side: int) -> PhotoList:
-    """Those large enough, all with their sizes, sorted by name; files without a readable header are skipped."""
+    """The photographs that are large enough, with sizes, sorted by name; unreadable headers are skipped."""
     found: list[Photo] = []
     skipped = list(photos.skipped)
     unknown = sum(photo.size is None for photo in photos.found)
     if unknown > MANY:
-        log.info("looking at the headers of %s photographs; shards, or a list with sizes, spare this", f"{unknown:,}")
-    for photo in tqdm(photos.found, "looking at photographs", unit="photo", delay=3, disable=None):
+        log.info("reading the headers of %s photographs; shards, or a list with sizes, avoid this", f"{unknown:,}")
+    for photo in tqdm(photos.found, "reading headers", unit="photo", delay=3, disable=None):
         try:
             height, width = photo.size or image_size(photo.place)
         except BadImage as error:
@@ -112,7 +112,7 @@ def keep_usable(photos: PhotoList, least_side: int) -> PhotoList:
 
 
 def _photos_from_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
-    """Photographs that are files, by name; those that are absent are skipped."""
+    """Photographs that are separate files, by name; missing files are skipped."""
     found: list[Photo] = []
     skipped: list[tuple[Path, str]] = []
     for name, path in files:
@@ -124,9 +124,9 @@ def _photos_from_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
 
 
 def _read_list(path: Path, source: str) -> PhotoList:
-    """The photographs of a list, each once; where the size stands in the line, the file is not opened.
+    """The photographs of a list, each once; a file whose size is in the list is not opened.
 
-    Raises ValueError where the list cannot be read or names nothing.
+    Raises ValueError where the list cannot be read or is empty.
     """
     root = Path(source)
     files: dict[str, Path] = {}
@@ -136,12 +136,12 @@ def _read_list(path: Path, source: str) -> PhotoList:
         sizes[root / name] = size
     if not files:
         raise ValueError(f"{path}: this list is empty; {_WANTED}")
-    there = _photos_from_files(files.items())
-    return PhotoList([replace(photo, size=sizes[photo.path]) for photo in there.found], there.skipped)
+    photos = _photos_from_files(files.items())
+    return PhotoList([replace(photo, size=sizes[photo.path]) for photo in photos.found], photos.skipped)
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
-    """Path and size of each line of a BasicSR list. Raises ValueError naming the file, and the line."""
+    """Path and size in each line of a BasicSR list. Raises ValueError naming file and line."""
     try:
         lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     except OSError as error:
@@ -159,7 +159,7 @@ def _read_lines(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
 
 
 def _name_below(root: Path, name: str) -> str:
-    """What a listed file is called: its path below the root, or the whole path where it is not below."""
+    """The name of a listed file: its path below the root, or the whole path where it is elsewhere."""
     path = PurePosixPath(name)
     if path.is_absolute() and path.is_relative_to(root.absolute()):
         path = path.relative_to(root.absolute())
@@ -167,7 +167,7 @@ def _name_below(root: Path, name: str) -> str:
 
 
 def _skimage_folder() -> Path:
-    """Where scikit-image keeps its photographs; found without importing it (slow)."""
+    """The folder of scikit-image's photographs, without importing scikit-image (slow)."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise ValueError("source skimage: scikit-image is not installed; run `make setup` or name a folder")
@@ -175,7 +175,7 @@ def _skimage_folder() -> Path:
 
 
 def _select_named(candidates: list[Photo], config: PhotosConfig) -> list[Photo]:
-    """Those candidates whose stems the configuration names; ValueError for names that match none."""
+    """The candidates whose stems the configuration names. Raises ValueError for names that match none."""
     stems = sorted({PurePosixPath(photo.name).stem for photo in candidates})
     known = set(stems)
     if unknown := [name for name in config.names if name not in known]:

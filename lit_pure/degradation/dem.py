@@ -1,15 +1,14 @@
 """Degradation estimator: how blurred and how noisy an LQ image is (DEM of MM-RealSR, arXiv 2205.05065).
 
-Two networks give scores in [0, 1] that order images by severity; they are no physical values, so the boundaries between
-small, medium and large are taken from scores of many images (`calibrate`). Knows the networks, their losses and their
-training images; knows nothing of optimizers and loops, nor of how a level is worded.
+Two networks give scores in [0, 1] that order images by severity. Scores are not physical values, so the boundaries
+between small, medium and large come from the scores of many images (`calibrate`). Knows the networks, their losses and
+their training images. Knows nothing of optimizers and loops, nor of how a level is worded.
 
-Networks and losses are the published ones (MM-RealSR's DEResNet), but for how they start: theirs with all weights a
-tenth of Kaiming's. Training images differ: theirs come in fives of one crop, a sharpened clean one and the worst of all
-factors as anchors of both scores, and a base of which one variant has more blur and a smaller first resize, another
-more noise and a lower JPEG quality; pairs wait in a queue. Here each factor has four images of its own in which
-nothing else varies, so that a score cannot feed on what is another factor's, and no queue is needed: each image of a
-batch has a degradation of its own anyway.
+Networks and losses are the published ones (MM-RealSR's DEResNet), except for the initial weights: theirs are a tenth of
+Kaiming's. Training images differ: theirs are groups of five from one crop. A sharpened clean one and the worst of all
+factors anchor both scores; of a base, one variant has more blur and a smaller first resize, another more noise and a
+lower JPEG quality; pairs wait in a queue. Here each factor has four images in which nothing else varies, so that a
+score cannot learn from another factor. No queue is needed: each image of a batch has its own degradation anyway.
 
 Pixels are RGB float32 in [0, 1]. Shape legend: 2 factors (blur, noise), B images, N images in a row, C channels,
 4 grades (clean, lower, higher, worst), H W height and width of the HQ image [px], h w of the LQ image.
@@ -31,24 +30,24 @@ from lit_pure.degradation.severity import with_blur, with_noise
 from lit_pure.images.tiles import Cover, batches
 
 FACTORS: tuple[Callable[[Degradation, DegradationConfig, float], Degradation], ...] = (with_blur, with_noise)
-"""What sets the severity of each factor, in the order of the scores."""
+"""Functions that set the severity of each factor, in the order of the scores."""
 MIN_GAP = 0.1
-"""Least difference of the two severities in a pair."""
+"""Least difference between the two severities of a pair."""
 HEAD_WIDTH = 512
 """Hidden units between pooled features and score, as in the published DEResNet."""
 TILES_AT_ONCE = 64
-"""Tiles of a large image scored together; of 48 px and the published size, they take about 100 MB."""
+"""Tiles of a large image scored together; at 48 px and the published network they take about 100 MB."""
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around a ReLU, without normalisation: statistics of a batch would hide the degradation."""
+    """Two convolutions around a ReLU; normalisation by batch statistics would hide the degradation."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         with torch.no_grad():
-            self.conv2.weight.mul_(0.1)  # starts near the identity, which a deep net without normalisation needs
+            self.conv2.weight.mul_(0.1)  # a deep network without normalisation must start near the identity
 
     def forward(self, x_BChw: Tensor) -> Tensor:
         y_BChw: Tensor = self.conv2(F.relu(self.conv1(x_BChw)))
@@ -79,16 +78,16 @@ class ScoreNet(nn.Module):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images whose order is known."""
+    """Images whose order by severity is known."""
 
     lq_24B3hw: Tensor
-    """Per factor and image: severity 0, two drawn severities in ascending order, severity 1; all else is the same."""
+    """Per factor and image: severity 0, two drawn severities in ascending order, severity 1; nothing else varies."""
     severity_24B: Tensor
     """The severities, [0, 1]."""
 
 
 class DegradationEstimator(nn.Module):
-    """Scores of LQ images and, once calibrated, their levels."""
+    """Scores LQ images and, once calibrated, gives their levels."""
 
     thresholds_22: Tensor
 
@@ -108,14 +107,14 @@ class DegradationEstimator(nn.Module):
 
     @torch.no_grad()
     def score(self, images_B3hw: Tensor, tile: int) -> Tensor:
-        """Score images of any one size: the mean over tiles that cover them, a few of which are in memory at a time.
+        """Score images of any one size: the mean over the tiles that cover them, a few tiles at a time.
 
-        In one pass a large image would score lower than the images that thresholds are taken from, which have more
+        Scored in one pass, a large image would get lower scores than the images behind the thresholds: these have more
         border for their size, and convolutions see zeros beyond a border.
 
         Args:
             images_B3hw: LQ images, on any device; a side below `tile` is one tile.
-            tile: side of a tile [px], that of the LQ images which the thresholds come from.
+            tile: side of a tile [px]; that of the LQ images behind the thresholds.
 
         Returns:
             scores_B2, [0, 1], (blur, noise); higher is worse; on the images' device.
@@ -131,7 +130,7 @@ class DegradationEstimator(nn.Module):
         return (total_B2 / (len(rows.starts) * len(columns.starts))).to(images_B3hw.device)
 
     def grade(self, pairs: Pairs) -> Tensor:
-        """Score each factor's images with that factor's network, in one forward pass of each.
+        """Score the images of each factor with its network, in one forward pass each.
 
         Returns:
             scores_24B, [0, 1], in the order of `Pairs.lq_24B3hw`.
@@ -142,10 +141,10 @@ class DegradationEstimator(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, scores_N2: Tensor) -> None:
-        """Put the boundaries where a third of these scores lies below, between and above them.
+        """Set the boundaries so that a third of these scores is below, between and above them.
 
         Raises:
-            ValueError: fewer than three pairs of scores, or scores that are no numbers.
+            ValueError: fewer than three pairs of scores, or scores that are not finite.
         """
         if scores_N2.ndim != 2 or scores_N2.shape[1] != 2 or len(scores_N2) < 3 or not scores_N2.isfinite().all():
             raise ValueError(f"cannot calibrate with {tuple(scores_N2.shape)} scores; give (N, 2), finite, N above 2")
@@ -160,7 +159,7 @@ class DegradationEstimator(nn.Module):
         """
         if self.thresholds_22.isnan().any():
             raise ValueError(
-                "the degradation estimator is not calibrated; call calibrate(scores) or load a trained one"
+                "the degradation estimator is not calibrated; call calibrate(scores), or load a trained one"
             )
         if scores_B2.ndim != 2 or scores_B2.shape[1] != 2:
             raise ValueError(f"cannot label scores of shape {tuple(scores_B2.shape)}; give (B, 2), (blur, noise)")
@@ -169,7 +168,7 @@ class DegradationEstimator(nn.Module):
 
 
 def ranking_loss(lower_B: Tensor, higher_B: Tensor, margin: float) -> Tensor:
-    """Mean of max(0, lower - higher + margin): no loss once the worse image scores higher by `margin`.
+    """Mean of max(0, lower - higher + margin): zero once the worse image scores higher by `margin`.
 
     Args:
         lower_B: scores of the less degraded images, of any shape.
@@ -180,20 +179,20 @@ def ranking_loss(lower_B: Tensor, higher_B: Tensor, margin: float) -> Tensor:
 
 
 def anchor_loss(clean_B: Tensor, worst_B: Tensor) -> Tensor:
-    """Mean squared error of the scores of undegraded images to 0, plus that of the worst images to 1."""
+    """Mean squared error of the scores of undegraded images against 0, plus that of the worst images against 1."""
     return clean_B.square().mean() + (worst_B - 1).square().mean()
 
 
 @torch.no_grad()
 def training_pairs(hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np.random.Generator]) -> Pairs:
-    """Make each image's four grades of blur and of noise: one drawn degradation, of which only that factor varies.
+    """Make four grades of blur and four of noise per image: one drawn degradation in which only that factor varies.
 
-    The two severities between the anchors are uniform over all that differ by at least `MIN_GAP`.
+    The two severities between the anchors are uniform over all pairs that differ by at least `MIN_GAP`.
 
     Args:
         hq_B3HW: [0, 1], H and W multiples of `config.scale`.
         config: the distributions.
-        rngs: one generator per image, on which alone that image depends; each is advanced.
+        rngs: one generator per image, the only source of its randomness; each is advanced.
 
     Raises:
         ValueError: as `degrade`.

@@ -1,4 +1,4 @@
-"""Linear filters with mirrored borders, and the unsharp mask that is built from them.
+"""Linear filters with mirrored borders, and the unsharp mask built from them.
 
 Knows how to convolve an image. Knows nothing of which kernels are drawn (`kernels.py`) or when (`pipeline.py`).
 
@@ -16,18 +16,18 @@ from torch.nn import functional as F
 
 USM_SIZE = 51
 USM_SIGMA = 8.0
-"""OpenCV's rule for a size of 51 px, 0.3 ((51 - 1) / 2 - 1) + 0.8 [px]."""
+"""By OpenCV's rule for a size of 51 px, 0.3 ((51 - 1) / 2 - 1) + 0.8 [px]."""
 USM_BLOCK = 64
-"""Pixels that one product of matrices computes: longer ones multiply more zeros, shorter ones are more calls."""
+"""Pixels per matrix product: longer blocks multiply more zeros, shorter ones need more calls."""
 
 
 def convolve(image_CHW: Tensor, kernel_yx: Tensor) -> Tensor:
-    """Filter every channel with one kernel of odd sides; beyond a border stands the mirror image without the edge row.
+    """Filter every channel with one kernel of odd sides; borders are mirrored without repeating the edge row.
 
-    As a product of spectra: exact, and as fast for large kernels as for small ones.
+    A product of spectra: exact, and as fast for large kernels as for small ones.
 
     Args:
-        image_CHW: any range; may be smaller than the kernel, then it is mirrored repeatedly.
+        image_CHW: any range; an image smaller than the kernel is mirrored repeatedly.
         kernel_yx: on the image's device; not flipped (a correlation, as in OpenCV and in Real-ESRGAN).
 
     Returns:
@@ -35,7 +35,7 @@ def convolve(image_CHW: Tensor, kernel_yx: Tensor) -> Tensor:
     """
     height, width = image_CHW.shape[1:]
     rows, columns = kernel_yx.shape
-    # What wraps around ends in rows and columns that are cut off.
+    # Values that wrap around end in rows and columns that are cut off.
     size = next_fast_len(height + rows - 1, real=True), next_fast_len(width + columns - 1, real=True)
     padded_CHW = _mirror(_mirror(image_CHW, 1, rows // 2, size[0]), 2, columns // 2, size[1])
     spectrum = torch.fft.rfft2(padded_CHW)
@@ -44,11 +44,11 @@ def convolve(image_CHW: Tensor, kernel_yx: Tensor) -> Tensor:
 
 
 def sharpen(image_3HW: Tensor, weight: float = 0.5, threshold: float = 10.0) -> Tensor:
-    """Unsharp mask as Real-ESRGAN applies it to the HQ image (arXiv 2107.10833, section 3.4).
+    """Unsharp mask, as Real-ESRGAN applies it to the HQ image (arXiv 2107.10833, section 3.4).
 
     Args:
         image_3HW: [0, 1].
-        weight: share of the detail that is added once more.
+        weight: share of the detail that is added again.
         threshold: detail that counts as an edge [levels of 255]; the mask of edges is blurred like the image.
 
     Returns:
@@ -61,7 +61,7 @@ def sharpen(image_3HW: Tensor, weight: float = 0.5, threshold: float = 10.0) -> 
 
 
 def _usm_blur(image_CHW: Tensor) -> Tensor:
-    """Along both axes, each as products with those parts of the filter's matrix that are not zero."""
+    """Blur along both axes, by products with the nonzero parts of the filter's matrix."""
     channels, height, width = image_CHW.shape
     down_nn, across_nn = (_usm_matrix(length, image_CHW.device) for length in (height, width))
     rows = image_CHW.reshape(channels * height, width)
@@ -71,16 +71,16 @@ def _usm_blur(image_CHW: Tensor) -> Tensor:
 
 
 def _bands(length: int) -> Iterator[tuple[slice, slice]]:
-    """Blocks of an axis, each with the pixels that it depends on; what is mirrored lies among them."""
+    """Blocks of an axis, each with the pixels that it depends on, mirrored ones included."""
     reach = USM_SIZE // 2
     for start in range(0, length, USM_BLOCK):
         end = min(length, start + USM_BLOCK)
         yield slice(start, end), slice(max(0, start - reach), min(length, end + reach))
 
 
-@lru_cache(maxsize=4)  # that of a large photograph takes 100 MB
+@lru_cache(maxsize=4)  # the matrix of a large photograph takes 100 MB
 def _usm_matrix(length: int, device: torch.device) -> Tensor:
-    """The 51 px Gaussian along one mirrored axis: matrix_nn @ column_n; the square one is its product with itself."""
+    """The 51 px Gaussian along one mirrored axis, as matrix_nn @ column_n; the 2D Gaussian is separable."""
     offset = torch.arange(USM_SIZE, dtype=torch.float64) - USM_SIZE // 2
     line = torch.exp(-0.5 * (offset / USM_SIGMA) ** 2)
     period = max(1, 2 * (length - 1))
@@ -91,7 +91,7 @@ def _usm_matrix(length: int, device: torch.device) -> Tensor:
 
 
 def _mirror(image_CHW: Tensor, axis: int, before: int, length: int) -> Tensor:
-    """The mirrored axis 1 or 2 from `before` its start on: 2 1 | 0 1 2 3 | 2 1 for 4 pixels, 2 before and length 8."""
+    """Axis 1 or 2 mirrored, `length` pixels from `before` its start: 4 pixels, 2, 8 give 2 1 | 0 1 2 3 | 2 1."""
     after = length - before - image_CHW.shape[axis]
     while before or after:
         side = image_CHW.shape[axis]

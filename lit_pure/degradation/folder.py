@@ -1,14 +1,13 @@
-"""Makes pairs from photographs: HQ pictures and their degraded LQ pictures, the layout of a paired test set.
+"""Makes a paired test set from photographs: HQ pictures and their degraded LQ pictures.
 
 Knows how pairs are named and numbered, what is cut out of a photograph, what is written beside the pictures, and which
-pairs are done already. The degradation itself is `degradation/pipeline.py`'s; it runs on the processor, so that a set
-does not depend on which device made it.
+pairs are already done. Knows nothing of the degradation itself (`pipeline.py`), which runs on the CPU, so that a set
+does not depend on the device.
 
 Suffixes: B pictures, 3 RGB, H W height and width of the HQ picture [px], h w of the LQ picture.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -25,30 +24,31 @@ from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import SPREAD
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.files.atomic import write_whole
+from lit_pure.images.files import names_of
 from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
 
 EPOCH = 0
-"""What the numbers of a pair are drawn from beside seed and index: those of a test set in `lit/data.py`."""
+"""Seeds the draws of a pair, beside seed and index; as for a test set in `lit/data.py`."""
 RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
 SHOWN, SHOWN_SIDE = 6, 256
-"""Pairs on the contact sheet, and the side of what is shown of each [HQ px]."""
+"""Pairs on the contact sheet, and the side of the part that is shown of each [HQ px]."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the pairs depend on besides the photographs."""
+    """Everything that the pairs depend on besides the photographs."""
 
     degradation: DegradationConfig
     seed: int = 0
-    """Of all numbers that are drawn."""
+    """Of all draws."""
     size: int | None = None
-    """Side of the square HQ picture [px]; None takes the whole photograph, cut at the right and the bottom."""
+    """Side of the square HQ picture [px]; None takes the whole photograph, cut at right and bottom to fit the scale."""
     crops: int = 1
-    """Squares per photograph: the centre, and further ones spread around it."""
+    """Squares per photograph: the centre first, then squares spread around it."""
     fit: Literal["crop", "resize"] = "crop"
-    """Squares of the photograph as it is, or of the photograph with its shorter side resized to `size`."""
+    """Whether to cut squares out of the photograph, or to resize its shorter side to `size` first."""
 
 
 @dataclass(frozen=True)
@@ -61,31 +61,28 @@ class PlannedPair:
     crop: int
     """Which square of the photograph."""
     index: int
-    """Position among all pairs, whether or not they can be made: with the seed, it decides the numbers drawn."""
+    """Position among all pairs, including those that cannot be made; with the seed it decides the draws."""
 
 
 @dataclass(frozen=True)
 class DegradedPair:
-    """What became of one pair."""
+    """The result of one pair."""
 
     pair: PlannedPair
     error: str = ""
-    """Why it could not be made."""
+    """Why it could not be made; empty where it was."""
     skipped: bool = False
-    """Whether it was there already."""
+    """Whether it already existed."""
 
 
 def plan_pairs(photographs: Sequence[Path], crops: int) -> list[PlannedPair]:
-    """The pairs of photographs, which are sorted by name first.
+    """The pairs of photographs, sorted by name.
 
     Raises:
-        ValueError: two photographs would have the same name.
+        ValueError: the pairs of two photographs would have the same name.
     """
     paths = sorted(photographs, key=lambda path: (path.name, path))
-    stems = Counter(path.stem for path in paths)
-    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ValueError(f"several photographs are named {', '.join(twice)}; rename them, or degrade them separately")
+    names = names_of(paths)
     return [
         PlannedPair(path, name + (f"_c{crop}" if crops > 1 else ""), crop, position * crops + crop)
         for position, (path, name) in enumerate(zip(paths, names, strict=True))
@@ -94,9 +91,9 @@ def plan_pairs(photographs: Sequence[Path], crops: int) -> list[PlannedPair]:
 
 
 def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> Iterator[DegradedPair]:
-    """Write hq/NAME.png, lq/NAME.png and a line of degradations.jsonl for each pair, and what they were made with.
+    """Write hq/NAME.png, lq/NAME.png and a line of degradations.jsonl for each pair, and the settings.
 
-    A pair that has its line is left as it is, so that what was interrupted ends as if it had not been.
+    A pair with a line is skipped, so an interrupted call that is repeated gives the same files as one call.
 
     Args:
         pairs: as `plan_pairs` gives them.
@@ -104,8 +101,8 @@ def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> It
         recipe: how to make them.
 
     Raises:
-        ValueError: `out` holds other pictures, or pairs made otherwise.
-        OSError: `out` cannot be written to; what was finished stays.
+        ValueError: `out` contains other pictures, or pairs of another recipe.
+        OSError: `out` cannot be written; finished pairs stay.
     """
     _prepare_folder(out, recipe)
     done = _resume(out, pairs)
@@ -128,10 +125,10 @@ def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> It
 
 
 def contact_sheet(out: Path) -> Path | None:
-    """Write pairs.png: up to six pairs, spread over all, of each the centre with the LQ picture enlarged beside it.
+    """Write pairs.png: the centres of up to six pairs, spread over the set, with the LQ picture enlarged.
 
     Returns:
-        Where it is; None where there is no pair.
+        Its path; None where no pair exists.
     """
     records = [json.loads(line) for line in (out / RECORDS).read_text(encoding="utf-8").splitlines()]
     if not records:
@@ -148,13 +145,13 @@ def contact_sheet(out: Path) -> Path | None:
 
 
 def _centre(image_3HW: Tensor, side: int, step: int) -> Tensor:
-    """A square whose corner is a multiple of `step`, so that those of a pair show the same."""
+    """The central square whose corner is a multiple of `step`, so that both of a pair show the same."""
     top, left = ((length // step - side // step) // 2 * step for length in image_3HW.shape[-2:])
     return _cut(image_3HW, top, left, side, side)
 
 
 def _prepare_folder(out: Path, recipe: Recipe) -> None:
-    """Make the folders and write the settings, or find the same ones there."""
+    """Make the folders and write the settings, or check that existing settings are equal."""
     made = json.loads(json.dumps(asdict(recipe)))  # tuples become lists, as they are in YAML
     settings = out / SETTINGS
     if settings.is_file():
@@ -166,14 +163,14 @@ def _prepare_folder(out: Path, recipe: Recipe) -> None:
             raise ValueError(f"{settings}: {_first_difference(found, made)}; choose another folder, or delete {out}")
         return
     if any(path for name in ("hq", "lq") for path in (out / name).glob("*")):
-        raise ValueError(f"{out} holds pictures without {SETTINGS}, which may be somebody's; choose another folder")
+        raise ValueError(f"{out} contains pictures without {SETTINGS}, which may be valuable; choose another folder")
     for name in ("hq", "lq"):
         (out / name).mkdir(parents=True, exist_ok=True)
     write_whole(settings, yaml.safe_dump(made, sort_keys=False))
 
 
 def _first_difference(found: Any, made: dict[str, Any]) -> str:
-    """The first setting that is not what it was."""
+    """The first setting that differs, in words."""
     if not isinstance(found, dict) or not isinstance(found.get("degradation"), dict):
         return "is damaged"
     there, here = ({**settings, **settings["degradation"]} for settings in (found, made))
@@ -182,7 +179,7 @@ def _first_difference(found: Any, made: dict[str, Any]) -> str:
 
 
 def _resume(out: Path, pairs: Sequence[PlannedPair]) -> dict[str, dict[str, Any]]:
-    """The records of what is done, by name; what a killed process left half written is taken out of the file."""
+    """The records of finished pairs, by name; incomplete lines of a killed process are removed from the file."""
     records, planned = out / RECORDS, {pair.name: pair for pair in pairs}
     done: dict[str, dict[str, Any]] = {}
     for line in records.read_bytes().splitlines() if records.is_file() else []:
@@ -195,7 +192,7 @@ def _resume(out: Path, pairs: Sequence[PlannedPair]) -> dict[str, dict[str, Any]
         pair = planned.get(name)
         if pair is None or found != (pair.index, pair.source.name):
             raise ValueError(
-                f"{records}: {record['image']} was made from other photographs than these (number {found[0]}, "
+                f"{records}: {record['image']} was made from a different set of photographs (number {found[0]}, "
                 f"{found[1]}); choose another folder, or delete {out}"
             )
         if all((out / side / record["image"]).is_file() for side in ("hq", "lq")):
@@ -205,7 +202,7 @@ def _resume(out: Path, pairs: Sequence[PlannedPair]) -> dict[str, dict[str, Any]
 
 
 def _write_records(out: Path, done: dict[str, dict[str, Any]]) -> None:
-    """All lines, by index; the file is left alone where it holds them."""
+    """Write all lines, sorted by index, unless the file already has this content."""
     text = "".join(_line(record) for record in sorted(done.values(), key=lambda record: int(record["index"])))
     if not (out / RECORDS).is_file() or (out / RECORDS).read_bytes() != text.encode():
         write_whole(out / RECORDS, text)
@@ -220,26 +217,26 @@ def _append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except OSError as error:
-        reason = f"cannot be written: {error.strerror or error}; repeat once it can, and the rest is done"
+        reason = f"cannot be written: {error.strerror or error}; repeat to make the remaining pairs"
         raise OSError(error.errno, reason, str(path)) from error
 
 
 def _read_photo(path: Path, recipe: Recipe) -> Tensor:
-    """The photograph (3, H, W). Raises BadImage where it is none, or too small for the recipe."""
+    """The photograph (3, H, W). Raises BadImage where it cannot be read, or is too small for the recipe."""
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
     least = LEAST_LQ_SIDE * recipe.degradation.scale
     if recipe.size is not None:
         least = recipe.size if recipe.fit == "crop" else 1
     if min(height, width) < least:
-        raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {least} px")
+        raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must be at least {least} px")
     return photo_3HW
 
 
 def _make(pair: PlannedPair, photo_3HW: Tensor, out: Path, recipe: Recipe) -> dict[str, Any]:
-    """Write both pictures; gives the record."""
+    """Write both pictures; returns the record."""
     hq_3HW, box = _cut_hq(photo_3HW, pair.crop, recipe)
-    hq_3HW = from_bytes(to_bytes(hq_3HW))  # what is degraded is what is written
+    hq_3HW = from_bytes(to_bytes(hq_3HW))  # degrade exactly the pixels that are written
     rng = np.random.default_rng([recipe.seed, EPOCH, pair.index, DEGRADATION_DRAW])
     degradation = draw(recipe.degradation, rng)
     image = f"{pair.name}.png"
@@ -265,7 +262,7 @@ def _cut_hq(photo_3HW: Tensor, crop: int, recipe: Recipe) -> tuple[Tensor, Seque
     factor = recipe.size / min(height, width) if recipe.fit == "resize" else 1.0
     sides = [max(recipe.size, round(length * factor)) for length in (height, width)] if factor != 1 else [height, width]
     fitted_3HW = resize(photo_3HW[None], *sides)[0]
-    # As test sets do: the centre first, then spread around it.
+    # As in test sets: the centre first, then squares spread around it.
     top, left = (
         int((0.5 + crop * step) % 1 * (side - recipe.size + 1)) for step, side in zip(SPREAD, sides, strict=True)
     )

@@ -1,8 +1,8 @@
 """JPEG compression and decompression on tensors.
 
-Knows baseline JPEG with 4:2:0 chroma (ITU-T T.81) up to the rounding of the coefficients; entropy coding loses nothing
-and is left out. Knows nothing of files or of the pipeline. It repeats the choices of DiffJPEG, which Real-ESRGAN
-trains with, where they differ from common encoders; each is marked "as DiffJPEG" below.
+Knows baseline JPEG with 4:2:0 chroma (ITU-T T.81) up to the rounding of the coefficients; entropy coding is lossless
+and left out. Knows nothing of files or of the pipeline. Where DiffJPEG, which Real-ESRGAN trains with, differs from
+common encoders, this file follows it; each such choice is marked "as DiffJPEG".
 
 Pixels are RGB float32 in [0, 1]. Shape legend: C channels, H W height and width [px], n m blocks down and across,
 s side of a block [px], p its s^2 pixels, f the 64 frequencies of a block.
@@ -44,20 +44,20 @@ def jpeg(image_3HW: Tensor, quality: float) -> Tensor:
         image_3HW, [0, 1].
 
     Raises:
-        ValueError: the shape is another, or the quality is out of range.
+        ValueError: the shape is not (3, H, W), or the quality is out of range.
     """
     if image_3HW.ndim != 3 or image_3HW.shape[0] != 3:
         raise ValueError(f"cannot compress an image of shape {tuple(image_3HW.shape)}; give (3, H, W)")
     if not 0 < quality <= 100:
-        raise ValueError(f"JPEG quality {quality} is not above 0 and at most 100")
+        raise ValueError(f"JPEG quality {quality} is out of range; give a number above 0, up to 100")
     height, width = image_3HW.shape[1:]
     to_ycc_33, to_rgb_33, luma_f, chroma_f, luma_fp, chroma_fp = _constants(image_3HW.device)
     factor = _factor(quality)
-    # Black below and to the right up to whole blocks of chroma: as DiffJPEG; encoders repeat the edge instead.
+    # Black pads bottom and right to whole chroma blocks: as DiffJPEG; encoders repeat the edge instead.
     padded_3HW = F.pad(image_3HW, (0, -width % 16, 0, -height % 16))
     ycc_3HW = torch.mm(to_ycc_33, padded_3HW.flatten(1)).view_as(padded_3HW)
     ycc_3HW[0] -= 128
-    # A block of chroma covers 16 px: its matrix first takes the mean of four pixels, and at last repeats it for them.
+    # A chroma block covers 16 px: its matrices average four pixels before the DCT and repeat the value after it.
     luma_1HW = _quantise(ycc_3HW[:1], luma_fp, luma_fp, luma_f * factor)
     chroma_2HW = _quantise(ycc_3HW[1:], chroma_fp, 4 * chroma_fp, chroma_f * factor)
     ycc_3HW = torch.cat([luma_1HW + 128, chroma_2HW])
@@ -70,7 +70,7 @@ def _quantise(plane_CHW: Tensor, forward_fp: Tensor, back_fp: Tensor, step_f: Te
     channels, height, width = plane_CHW.shape
     side = math.isqrt(forward_fp.shape[1])
     blocks_CnmSS = plane_CHW.view(channels, height // side, side, width // side, side).transpose(2, 3)
-    # No step is below 1, as in T.81; DiffJPEG divides by 0 at quality 100.
+    # Steps are at least 1, as in T.81; DiffJPEG divides by 0 at quality 100.
     step_f1 = step_f.clamp(min=1)[:, None]
     level = torch.round(blocks_CnmSS.reshape(-1, side * side) @ (forward_fp / step_f1).T)
     blocks_CnmSS = (level @ (back_fp * step_f1)).view(blocks_CnmSS.shape)
@@ -78,14 +78,14 @@ def _quantise(plane_CHW: Tensor, forward_fp: Tensor, back_fp: Tensor, step_f: Te
 
 
 def _factor(quality: float) -> float:
-    """The Independent JPEG Group's factor of the tables, in real numbers: their percents are not rounded."""
+    """The Independent JPEG Group's scale of the tables, without its rounding to whole percent."""
     return 50 / quality if quality < 50 else 2 - quality / 50
 
 
 @cache
 def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Colour matrices between [0, 1] and [0, 255], steps, and what turns a block into coefficients: luma, chroma."""
-    # The luma table stands transposed (rows are horizontal frequencies): as DiffJPEG.
+    """Colour matrices between [0, 1] and [0, 255], quantization steps and DCT matrices: luma, then chroma."""
+    # The luma table is transposed (rows are horizontal frequencies): as DiffJPEG.
     luma_f = torch.tensor(LUMA_TABLE).T.flatten()
     chroma_f = F.pad(torch.tensor(CHROMA_CORNER), (0, 4, 0, 4), value=99).flatten()
     line = torch.arange(8, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Blur kernels: what they are, and how Real-ESRGAN draws them.
+"""Blur kernels: their formulas, and how Real-ESRGAN draws them.
 
 Knows the formulas of the kernels and the distributions of their parameters (arXiv 2107.10833, sections 3.1 and 3.3).
 Knows nothing of images or torch: `filters.py` applies the matrices.
@@ -21,7 +21,7 @@ SMALLEST = 7
 
 @dataclass(frozen=True)
 class Kernel:
-    """The numbers that determine one blur kernel; a number that its shape does not use keeps the default."""
+    """The numbers that determine one blur kernel; unused numbers keep their defaults."""
 
     shape: Shape
     size: int
@@ -39,9 +39,9 @@ class Kernel:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.size % 2 == 0:
-            raise ValueError(f"kernel size {self.size} has no centre pixel; give an odd size")
+            raise ValueError(f"a kernel of size {self.size} has no centre pixel; give an odd size")
         if self.shape not in ("delta", "sinc") and min(self.sigma_x, self.sigma_y) <= 0:
-            raise ValueError(f"kernel sigmas {self.sigma_x}, {self.sigma_y} must be above 0; for no blur use DELTA")
+            raise ValueError(f"kernel sigmas {self.sigma_x}, {self.sigma_y} must be above 0; use DELTA for no blur")
 
     def matrix(self, pad_to: int = 0) -> npt.NDArray[np.float32]:
         """The taps.
@@ -56,7 +56,7 @@ class Kernel:
             ValueError: `pad_to` is even or smaller than the kernel.
         """
         if pad_to and (pad_to < self.size or pad_to % 2 == 0):
-            raise ValueError(f"cannot pad a kernel of {self.size} px to {pad_to}; give an odd size of at least that")
+            raise ValueError(f"cannot pad a kernel of {self.size} px to {pad_to}; give an odd size that is not smaller")
         taps_kk = self._taps()
         taps_kk = taps_kk / taps_kk.sum()
         if pad_to:
@@ -105,7 +105,7 @@ def draw_blur(
     """
     size = _draw_size(rng, max_size)
     if rng.random() < sinc_prob:
-        # A small kernel cannot hold the ripples of a low cutoff, hence its narrower range.
+        # A small kernel cannot represent the ripples of a low cutoff, hence the narrower range.
         return Kernel("sinc", size, omega=rng.uniform(math.pi / (3 if size < 13 else 5), math.pi))
     shape = cast(Shape, shapes[rng.choice(len(shapes), p=np.asarray(odds) / sum(odds))])
     sigma_x = sigma_y = rng.uniform(*sigma_range)
@@ -131,7 +131,7 @@ def draw_final_sinc(rng: np.random.Generator, max_size: int, prob: float) -> Ker
 def uniform_either_side(rng: np.random.Generator, low: float, high: float, below: bool) -> float:
     """Draw uniformly from the part of [low, high] below 1, or from the part above 1.
 
-    Where [low, high] does not contain 1, its nearest end takes the place of 1, so the result never leaves the range.
+    Where [low, high] does not contain 1, its nearest end replaces 1, so the result never leaves the range.
     """
     middle = min(max(1.0, low), high)
     return rng.uniform(low, middle) if below else rng.uniform(middle, high)

@@ -1,8 +1,8 @@
 """Sensor noise: Gaussian and Poisson.
 
-Knows how noise of a given strength is added to one image. Knows nothing of how strengths are drawn (`pipeline.py`).
-One image at a time: the Poisson noise depends on how many levels the image has, and the stream of random numbers is
-that of the image.
+Knows how to add noise of a given strength to one image. Knows nothing of how strengths are drawn (`pipeline.py`).
+Works on one image at a time: Poisson noise depends on how many levels the image has, and each image has its own
+random numbers.
 
 Pixels are RGB float32 in [0, 1]. Shape legend: H W height and width [px], c 3 channels or 1 that they share.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)
-"""Weights of R, G, B in the luma of ITU-R BT.601, rounded as in torchvision, whose luma Real-ESRGAN takes."""
+"""Weights of R, G, B in the luma of ITU-R BT.601, rounded as in torchvision, whose luma Real-ESRGAN uses."""
 
 
 def add_gaussian(image_3HW: Tensor, sigma: float, gray: bool, generator: torch.Generator) -> Tensor:
@@ -34,8 +34,8 @@ def add_gaussian(image_3HW: Tensor, sigma: float, gray: bool, generator: torch.G
 def add_poisson(image_3HW: Tensor, scale: float, gray: bool, generator: torch.Generator) -> Tensor:
     """Add shot noise, whose variance is proportional to the brightness (arXiv 2107.10833, section 3.1).
 
-    A photon count at full brightness is not known; the power of two at or above the number of distinct 8-bit levels
-    stands for it, as in scikit-image's `random_noise` and in Real-ESRGAN.
+    The photon count at full brightness is unknown; it is taken as the power of two at or above the number of distinct
+    8-bit levels, as in scikit-image's `random_noise` and in Real-ESRGAN.
 
     Args:
         image_3HW: [0, 1].
@@ -57,6 +57,6 @@ def add_poisson(image_3HW: Tensor, scale: float, gray: bool, generator: torch.Ge
 
 
 def _photons(level_cHW: Tensor) -> Tensor:
-    """The power of two at or above the number of distinct levels; a scalar that stays on its device."""
+    """The power of two at or above the number of distinct levels: a scalar on the same device."""
     found = level_cHW.new_zeros(256).index_fill_(0, level_cHW.flatten().long(), 1)
     return 2 ** (found.sum() > 2 ** torch.arange(8, device=level_cHW.device)).sum()

@@ -1,8 +1,9 @@
 """The two-stage degradation of Real-ESRGAN (arXiv 2107.10833, figure 2): blur, resize, noise, JPEG, twice, and a sinc.
 
-`draw` decides every number, `apply` carries them out, `degrade` does both for a batch. Between them stands a
-`Degradation`: plain numbers that can be stored, changed (`severity.py`) and applied again. Knows the order of the steps
-and the distribution of their numbers; knows nothing of how a step is computed (`filters.py`, `noise.py`, `jpeg.py`).
+`draw` decides every number and gives a `Degradation`, `apply` applies it, `degrade` does both for a batch. A
+`Degradation` is plain numbers that can be stored, changed (`severity.py`) and applied again. Knows the order of the
+steps and the distributions of their numbers. Knows nothing of how a step is computed (`filters.py`, `noise.py`,
+`jpeg.py`).
 
 Pixels are RGB float32 in [0, 1]. Shape legend: B images, H W height and width of the HQ image [px], h w of the LQ
 image, y x of an image between the steps.
@@ -35,7 +36,7 @@ class Resize:
     """A change of size."""
 
     factor: float
-    """Of the first stage: to the HQ size; of the second: to the LQ size."""
+    """Relative to the HQ size in the first stage, to the LQ size in the second."""
     mode: Mode
 
 
@@ -49,7 +50,7 @@ class Noise:
     gray: bool
     """All channels share the noise."""
     seed: int
-    """Each stage has its own, so that a change to one stage leaves the noise of the other as it is."""
+    """Each stage has its own, so that a change to one stage leaves the noise of the other unchanged."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,16 @@ class Degradation:
     blur2: Kernel
     """`DELTA` where the second stage does not blur."""
     resize2: Resize | None
-    """None where there is no second stage."""
+    """None where the second stage is left out."""
     noise2: Noise
     quality2: float | None
     """Quality of the last JPEG; None does not compress."""
     final_mode: Mode
     """How the image gets its final size."""
     sinc: Kernel
-    """`DELTA` where there is no final sinc."""
+    """`DELTA` where the final sinc is left out."""
     sinc_first: bool
-    """Final size and sinc come before the second JPEG, not after it."""
+    """Whether final size and sinc come before the second JPEG instead of after it."""
 
 
 def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
@@ -107,12 +108,12 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
 def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
     """Degrade one image; the same arguments on the same kind of device give the same result.
 
-    One thread computes it, in float32 whatever autocast says: products of matrices are rounded in another way by each
-    number of threads.
+    It runs in one thread, since the rounding of matrix products depends on the number of threads, and in float32 also
+    under autocast.
 
     Args:
         hq_3HW: [0, 1], H and W multiples of `scale`.
-        degradation: what to do.
+        degradation: the numbers of all steps.
         scale: H / h.
 
     Returns:
@@ -127,9 +128,9 @@ def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
 
 @torch.no_grad()
 def stages(hq_3HW: Tensor, degradation: Degradation, scale: int) -> list[tuple[str, Tensor]]:
-    """`apply`, told step by step: the name of each step and the image (3, y, x) after it; the last one is lq_3hw.
+    """All steps of `apply`: the name of each step and the image (3, y, x) after it; the last image is lq_3hw.
 
-    A step that is left out is told, too, with the image unchanged. Arguments and errors are those of `apply`.
+    Steps that are left out are listed too, with the image unchanged. Arguments and errors are those of `apply`.
     """
     return list(_checked_steps(hq_3HW, degradation, scale))
 
@@ -137,7 +138,7 @@ def stages(hq_3HW: Tensor, degradation: Degradation, scale: int) -> list[tuple[s
 def _checked_steps(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Iterator[tuple[str, Tensor]]:
     if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.shape[1] % scale or hq_3HW.shape[2] % scale:
         raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
-    # A copy of one layout at an aligned address: a view into a batch may be rounded in another way, too.
+    # An aligned, contiguous copy: a view into a batch may be rounded differently.
     hq_3HW = hq_3HW.clone(memory_format=torch.contiguous_format)
     with _one_thread(), torch.autocast(hq_3HW.device.type, enabled=False):
         yield from _steps(hq_3HW, degradation, (hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale))
@@ -168,7 +169,7 @@ def _steps(hq_3HW: Tensor, d: Degradation, size: tuple[int, int]) -> Iterator[tu
 def degrade(
     hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np.random.Generator]
 ) -> tuple[Tensor, list[Degradation]]:
-    """Draw and apply one degradation per image; an image depends on its own generator only, whatever the batch.
+    """Draw and apply one degradation per image; each image depends only on its generator, not on the batch.
 
     Args:
         hq_B3HW: [0, 1], H and W multiples of `config.scale`.
@@ -187,11 +188,11 @@ def degrade(
 
 
 def apply_all(images: Iterable[Tensor], degradations: Sequence[Degradation], scale: int) -> Tensor:
-    """`apply` to every image hq_3HW with its own degradation; on a CPU, as many at once as torch has threads.
+    """`apply` to each image hq_3HW with its own degradation; on a CPU, as many images at once as torch has threads.
 
-    Threads with an image each need not wait for each other, unlike threads that share every step of one image.
-    Gives lq_B3hw; raises what `apply` raises, and ValueError where there is not one degradation per image. Torch's
-    number of threads is set and put back meanwhile: not to be called from several threads at once.
+    Threads with one image each need not wait for each other, unlike threads that share every step of one image.
+    Returns lq_B3hw. Raises what `apply` raises, and ValueError unless there is one degradation per image. Torch's
+    number of threads is changed and restored: do not call this from several threads at once.
     """
     images = list(images)
     if len(degradations) != len(images):
@@ -203,12 +204,12 @@ def apply_all(images: Iterable[Tensor], degradations: Sequence[Degradation], sca
         with ThreadPoolExecutor(threads) as pool:
             return torch.stack(list(pool.map(apply, images, degradations, repeat(scale))))
     finally:
-        torch.set_num_threads(threads)  # new threads take over what was set last, be it in another thread
+        torch.set_num_threads(threads)  # new threads inherit the number that any thread set last
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch computes with one thread; `set_num_threads` is about the thread that calls it."""
+    """Torch computes with one thread; `set_num_threads` affects only the calling thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -218,11 +219,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def check_batch(hq_B3HW: Tensor, rngs: Sequence[np.random.Generator]) -> None:
-    """Refuse a batch that is not (B, 3, H, W) with B > 0 images and as many generators.
-
-    Raises:
-        ValueError: as said.
-    """
+    """Raise ValueError unless the batch is (B, 3, H, W) with B > 0 images and as many generators."""
     if hq_B3HW.ndim != 4 or not len(hq_B3HW):
         raise ValueError(f"cannot degrade a batch of shape {tuple(hq_B3HW.shape)}; give (B, 3, H, W) with B above 0")
     if len(rngs) != len(hq_B3HW):
@@ -241,7 +238,7 @@ def _draw_blurs(config: DegradationConfig, rng: np.random.Generator) -> tuple[Ke
 
 
 def _drop_steps(drawn: Degradation, config: DegradationConfig, rng: np.random.Generator) -> Degradation:
-    """Take away the steps that are not to happen; last, so that the steps that stay have the numbers they had."""
+    """Remove steps at random, after all other draws, so that the remaining steps keep their numbers."""
     c = config
     if not _happens(rng, c.blur_prob):
         drawn = replace(drawn, blur1=DELTA)
@@ -257,7 +254,7 @@ def _drop_steps(drawn: Degradation, config: DegradationConfig, rng: np.random.Ge
 
 
 def _happens(rng: np.random.Generator, probability: float) -> bool:
-    """What always or never happens is not drawn."""
+    """Whether something happens; probabilities 0 and 1 draw nothing."""
     return probability >= 1 or (probability > 0 and bool(rng.random() < probability))
 
 
@@ -294,8 +291,8 @@ def _blur(image_3yx: Tensor, kernel: Kernel) -> Tensor:
 
 
 def _resize_by(image_3yx: Tensor, resize: Resize) -> Tensor:
-    """Resize by a factor, which also places the samples; that is not the same as resizing to the rounded size."""
-    factor = max(resize.factor, 1.001 / min(image_3yx.shape[1:]))  # at least one pixel is left
+    """Resize by a factor, which also decides sample positions; resizing to the rounded size would differ."""
+    factor = max(resize.factor, 1.001 / min(image_3yx.shape[1:]))  # keep at least one pixel
     return F.interpolate(image_3yx[None], scale_factor=factor, mode=resize.mode)[0]
 
 
@@ -306,7 +303,7 @@ def _resize_to(image_3yx: Tensor, size: tuple[int, int], mode: Mode) -> Tensor:
 
 
 def _add_noise(image_3yx: Tensor, noise: Noise) -> Tensor:
-    """Add and clamp; what a bicubic resize left outside [0, 1] is not clamped before, as published."""
+    """Add noise, then clamp; values that a bicubic resize put outside [0, 1] are not clamped before, as published."""
     if noise.strength > 0:
         generator = torch.Generator(image_3yx.device).manual_seed(noise.seed)
         add = add_gaussian if noise.kind == "gaussian" else add_poisson

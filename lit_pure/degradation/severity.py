@@ -1,7 +1,7 @@
 """One knob for the blur and one for the noise of a degradation.
 
-Knows how to set the blur or the noise of a `Degradation` and leave the rest; what that serves is `dem.py`'s matter.
-Steps that the distributions never take stay out, and so does a second stage that was left out of the degradation.
+Knows how to set the blur or the noise of a `Degradation` without changing the rest. Knows nothing of its use
+(`dem.py`). Steps with probability 0 stay out, and so does a second stage that the degradation leaves out.
 """
 
 from dataclasses import replace
@@ -12,16 +12,16 @@ from lit_pure.degradation.pipeline import Degradation, Noise
 
 
 def with_blur(degradation: Degradation, config: DegradationConfig, severity: float) -> Degradation:
-    """The same degradation with only `severity` deciding the blur.
+    """The same degradation with a blur that only `severity` decides.
 
-    Each stage that may blur gets an isotropic Gaussian of the largest size, and the final sinc goes: the drawn shapes,
-    sizes and exponents blur more or less at the same standard deviation, and would have a say otherwise.
+    Each stage that may blur gets an isotropic Gaussian of the largest size, and the final sinc is removed: at one
+    standard deviation, the blur also depends on shape, size and exponent, which would influence the severity.
 
     Args:
-        degradation: stays as it is.
-        config: the ends of the standard deviations; where `blur_prob` is 0 the first stage never blurs, where
-            `second_blur_prob` is 0 the second.
-        severity: [0, 1] from the lowest to the highest standard deviation of either stage; 0 itself is no blur at all.
+        degradation: not changed.
+        config: the ends of the standard deviations; the first stage never blurs where `blur_prob` is 0, the second
+            where `second_blur_prob` is 0.
+        severity: [0, 1] from the lowest to the highest standard deviation of either stage; exactly 0 is no blur.
 
     Raises:
         ValueError: `severity` is out of range.
@@ -38,12 +38,12 @@ def with_blur(degradation: Degradation, config: DegradationConfig, severity: flo
 
 
 def with_noise(degradation: Degradation, config: DegradationConfig, severity: float) -> Degradation:
-    """The same degradation with only `severity` deciding how strong its noise is; kinds, grayness and seeds stay.
+    """The same degradation with noise whose strength only `severity` decides; kind, colour and seeds are kept.
 
     Args:
-        degradation: stays as it is.
-        config: the ends of the strengths; where `noise_prob` is 0 the first stage adds none.
-        severity: [0, 1] from the lowest to the highest strength of either stage; 0 itself is no noise at all.
+        degradation: not changed.
+        config: the ends of the strengths; the first stage adds no noise where `noise_prob` is 0.
+        severity: [0, 1] from the lowest to the highest strength of either stage; exactly 0 is no noise.
 
     Raises:
         ValueError: `severity` is out of range.

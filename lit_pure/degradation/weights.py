@@ -1,4 +1,7 @@
-"""The degradation estimator's weights on disk. How tensors are written and checked is in `models/weights.py`."""
+"""Stores and loads the weights of the degradation estimator.
+
+Knows its configuration. Knows nothing of how tensors are written and checked (`models/weights.py`).
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +17,6 @@ def save_dem(folder: Path, model: DegradationEstimator) -> None:
 
 
 def load_dem(folder: Path) -> DegradationEstimator:
-    """Read a degradation estimator, frozen, in float32. Raises ValueError naming folder and remedy."""
+    """Read a frozen degradation estimator in float32. Raises ValueError naming folder and remedy."""
     config = read_config(folder, "dem", DemConfig)
     return load_frozen(lambda: DegradationEstimator(config), read_state(folder), folder).float()

@@ -1,4 +1,4 @@
-"""What the rest of the house asks of a family of experiments, and what one answers that has nothing to say to it.
+"""What the other rooms ask of a family of experiments, with the answers of a family that has nothing special.
 
 Knows run folders and settings. Knows no family. Imports no torch by itself: what computes is imported when it is asked
 for, so that a mistake is refused at once.
@@ -26,7 +26,7 @@ Said = Mapping[str, str]
 
 
 class Family:
-    """One family; its methods are what differs between families. The table of them is `table.py`."""
+    """One family. Its attributes and methods are all that differs between families; `table.py` is the table of them."""
 
     config: type[Experiment]
     """The root dataclass of its experiments."""
@@ -53,7 +53,7 @@ class Family:
         return issubclass(self.config, RestoringExperiment)
 
     def check(self, experiment: Experiment) -> None:
-        """Raise ConfigError for what a training would lack, before anything is imported or made."""
+        """Raise ConfigError for what a training lacks, before anything is imported or trained."""
 
     def restorer(self, run: Run, settings: Experiment) -> "SquareRestorer":
         """The restorer of a finished run with weights of its own, with these settings.

@@ -1,6 +1,6 @@
 "use strict";
-// The gallery itself: one picture at a time, two methods under a split or all of them side by side, with figures and
-// words. Text is only ever set as text, so that none of it can become markup.
+// The gallery itself: one picture at a time, two methods with a split or all methods side by side, with scores and
+// words. Text is always set as text, so that it cannot become markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
@@ -14,7 +14,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** What an image element takes, or null where the method has no picture. */
+/** The `src` for an image element, or null if the method has no picture. */
 function source(shot, method) {
   const place = shot.pictures[method];
   if (!place) return null;
@@ -29,7 +29,7 @@ state.right = data.rivals.find((method) => method !== state.left) ?? data.method
 
 // Compare two ------------------------------------------------------------------------------------------------------
 
-/** The split follows the pointer where it grabs the handle, or where there is nothing to move the picture to. */
+/** The split follows the pointer if it grabs the handle, or if the picture cannot be moved. */
 const stage = new Pane($("stage"), view, 2, (event) => {
   if (event.target !== $("handle") && $("stage").classList.contains("movable")) return null;
   const follow = (moved) => setSplit((stage.at(moved).left / $("stage").clientWidth) * 100);
@@ -46,7 +46,7 @@ function setSplit(percent) {
 
 function choose(side, method) {
   const other = side === "left" ? "right" : "left";
-  if (state[other] === method) state[other] = state[side]; // the same twice says nothing: they change sides
+  if (state[other] === method) state[other] = state[side]; // never the same method on both sides: swap them
   state[side] = method;
   show();
 }
@@ -58,7 +58,7 @@ function showCompare(shot) {
     $(side).value = state[side];
     $(`${side}-tag`).textContent = shown(shot, state[side]);
   }
-  const pair = [state.left, state.right]; // the upper one, on the right, is cut off left of the split
+  const pair = [state.left, state.right]; // the upper one, on the right, is clipped left of the split
   stage.show(pair.map((method) => source(shot, method)), shot.width, shot.height, pair);
   setSplit(state.split);
   $("shot-name").textContent = shot.name;
@@ -88,7 +88,7 @@ function showScores(shot) {
     });
     const name = make("th", { scope: "rowgroup", colSpan: Math.max(1, metrics.length) });
     name.append(make("span", { className: "picks" }, ...picks), method);
-    const block = make("tbody", {}, make("tr", {}, name)); // names may be long: figures have a line of their own
+    const block = make("tbody", {}, make("tr", {}, name)); // names may be long: scores have their own line
     if (method in shot.scores) block.append(make("tr", {}, ...cells));
     block.classList.toggle("absent", !shot.pictures[method]);
     return block;
@@ -97,8 +97,8 @@ function showScores(shot) {
   $("scores").classList.toggle("many", metrics.length > 6);
   $("scores").replaceChildren(make("thead", {}, make("tr", {}, ...names)), ...blocks);
   [...$("scores").querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
-  const figures = metrics.length ? "Figures of this picture, the best one bold." : "No figures of this picture.";
-  $("scores-hint").textContent = `L and R put a method on the left or the right. ${figures}`;
+  const hint = metrics.length ? "Scores of this picture, the best one bold." : "No scores of this picture.";
+  $("scores-hint").textContent = `L and R put a method on the left or the right. ${hint}`;
 }
 
 function bestOf(shot, { key, higher }) {
@@ -121,17 +121,17 @@ function showWords(shot) {
 
 // All methods ----------------------------------------------------------------------------------------------------------
 
-// Height of what stands below a pane [screen pixels]: a name, and lines of two or three figures.
+// Height of the caption below a pane [screen pixels]: a name, and lines of two or three scores.
 const CAPTION = 46 + 18 * Math.ceil(data.metrics.length / 2.5);
 
 const allPanes = data.methods.map((method) => {
   const box = make("div", { className: "pane" });
   const caption = make("figcaption", {}, make("span", {}, method), make("small"));
   $("panes").append(make("figure", {}, box, caption));
-  return { method, pane: new Pane(box, view), figures: caption.querySelector("small") };
+  return { method, pane: new Pane(box, view), scoresLine: caption.querySelector("small") };
 });
 
-/** As many columns as make the panes largest while all of them fit on the screen; a narrow screen scrolls instead. */
+/** Choose the number of columns with the largest panes that all fit on the screen; a narrow screen scrolls instead. */
 function layOut(shot) {
   const width = $("panes").clientWidth;
   const height = innerHeight - $("panes").offsetTop - $("strip").offsetHeight - 10;
@@ -147,14 +147,14 @@ function layOut(shot) {
 function showAll(shot) {
   $("all-name").textContent = shot.name;
   layOut(shot);
-  for (const { method, pane, figures } of allPanes) {
+  for (const { method, pane, scoresLine } of allPanes) {
     pane.show([source(shot, method)], shot.width, shot.height, [method]);
     const scores = shot.scores[method] ?? {};
     const known = data.metrics.filter(({ key }) => key in scores);
     const text = known.map(({ key, label, decimals }) => `${label} ${scores[key].toFixed(decimals)}`);
     const [, width, height] = shot.pictures[method] ?? [];
     if (width !== shot.width) text.unshift(width ? `${width} x ${height} px` : "no picture");
-    figures.textContent = text.join(" \u00b7 ");
+    scoresLine.textContent = text.join(" \u00b7 ");
   }
 }
 
@@ -184,7 +184,7 @@ function goTo(index) {
 
 function openView() {
   for (const name of VIEWS) {
-    $(`${name}-view`).hidden = name !== current(); // not named as the address, which would scroll the header away
+    $(`${name}-view`).hidden = name !== current(); // an id equal to the URL hash would scroll
     const link = document.querySelector(`header a[href="#${name}"]`);
     if (name === current()) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -194,7 +194,7 @@ function openView() {
   visibleView().draw();
 }
 
-/** Thumbnails: of the smallest picture that shows the subject, read once it comes into sight. */
+/** Thumbnails: the smallest picture of each subject, loaded once it becomes visible. */
 function buildStrip() {
   const reading = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -230,7 +230,7 @@ const ZOOM_KEYS = {
 };
 const SPLIT_KEYS = { ArrowLeft: -2, ArrowDown: -2, PageDown: -10, Home: -100, ArrowRight: 2, ArrowUp: 2, PageUp: 10, End: 100 };
 
-/** Keys belong to a field while one types in it. */
+/** Whether a key press belongs to a form field, or to the browser. */
 const typing = (event) =>
   event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(event.target.tagName);
 

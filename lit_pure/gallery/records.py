@@ -1,4 +1,4 @@
-"""Figures and words that belong to test pictures: `scores.csv` and `answers.jsonl`.
+"""Scores and words of test pictures: `scores.csv` and `answers.jsonl`.
 
 Knows these two files. Knows nothing of pictures; imports no torch.
 """
@@ -15,29 +15,29 @@ from lit_pure.metrics.rows import KEYS, read_rows
 
 Scores = dict[str, float]
 """Metric key -> score of one picture."""
-LABELS = "labels (DEM) and caption (source)"
-"""Whose words those are that no model wrote."""
+LABEL_SOURCE = "labels (DEM) and caption (source)"
+"""Source of the words that no model wrote."""
 
 
 @dataclass(frozen=True)
-class Words:
+class Annotation:
     """What was written about one picture, and by whom."""
 
     source: str
-    """Label of a run, or `LABELS`."""
+    """Label of a run, or `LABEL_SOURCE`."""
     lines: Mapping[str, str]
-    """By name, for example `degradation` and `caption`, in the order to show them; none of them is empty."""
+    """By name, for example `degradation` and `caption`, in the order in which they are shown; none is empty."""
 
 
 def read_scores(path: Path, test_set: str | None = None) -> dict[str, dict[str, Scores]]:
-    """Method -> picture -> figures; nothing where there is no file.
+    """Method -> picture -> scores; empty if there is no file.
 
     Args:
         path: of a `scores.csv`.
         test_set: whose rows to read; None: all.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: the file is not a table of scores.
     """
     if not path.is_file():
         return {}
@@ -46,16 +46,16 @@ def read_scores(path: Path, test_set: str | None = None) -> dict[str, dict[str, 
     for row in table.to_dict("records"):
         of_set, method, image = (str(row.pop(key)) for key in KEYS)
         if test_set in (None, of_set):
-            figures = {str(key): float(value) for key, value in row.items() if math.isfinite(value)}
-            found.setdefault(method, {})[as_file(image)] = figures
+            scores = {str(key): float(value) for key, value in row.items() if math.isfinite(value)}
+            found.setdefault(method, {})[file_stem(image)] = scores
     return found
 
 
 def read_answers(path: Path) -> dict[str, dict[str, Any]]:
-    """Picture -> line of `answers.jsonl`; nothing where there is no file.
+    """Picture -> line of `answers.jsonl`; empty if there is no file.
 
     Raises:
-        ValueError: a line cannot be read; it is named.
+        ValueError: a line cannot be read; the message names it.
     """
     if not path.is_file():
         return {}
@@ -65,26 +65,28 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-            rows[as_file(str(row["image"]))] = row
+            rows[file_stem(str(row["image"]))] = row
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{path}: line {number} is no answer ({error}); remove it, or make the run again"
+                f"{path}: line {number} is not an answer ({error}); remove it, or make the run again"
             ) from error
     return rows
 
 
-def as_file(image: str) -> str:
-    """A picture's name as its file has it: of photographs in sub-folders, these are part of the name."""
+def file_stem(image: str) -> str:
+    """The name of a picture's file, without extension: sub-folders of a photograph become part of the name."""
     return image.replace("/", "_")
 
 
-def words_about(image: str, answers: Mapping[str, tuple[Family, Mapping[str, Mapping[str, Any]]]]) -> list[Words]:
-    """What is held to be true of a picture, then what each model wrote; nothing of those that wrote nothing.
+def annotations_of(
+    image: str, answers: Mapping[str, tuple[Family, Mapping[str, Mapping[str, Any]]]]
+) -> list[Annotation]:
+    """What is known of a picture, then what each model wrote; models that wrote nothing are left out.
 
     Args:
         image: name of the picture.
         answers: label of a run -> its family, and what `read_answers` gives.
     """
     rows = {label: family.read_words(of_run[image]) for label, (family, of_run) in answers.items() if image in of_run}
-    truths = [Words(LABELS, known) for known, _ in rows.values() if known][:1]
-    return truths + [Words(label, written) for label, (_, written) in rows.items() if written]
+    known_words = [Annotation(LABEL_SOURCE, known) for known, _ in rows.values() if known][:1]
+    return known_words + [Annotation(label, written) for label, (_, written) in rows.items() if written]

@@ -1,13 +1,13 @@
 "use strict";
-// The blind test: which of two methods, unnamed, restored a picture better? What is asked, and in which order, follows
-// from the gallery and the voter's name alone, so that it can be repeated and gone on with. Votes stay in this browser
-// until they are saved to a file, which `lit-pure votes` counts.
+// The blind test: which of two unnamed methods restored a picture better? The questions and their order depend only on
+// the gallery and the voter's name, so that a test can be repeated and resumed. Votes stay in this browser until they
+// are saved to a file, which `lit-pure votes` counts.
 
 const FORMAT = "lit_pure votes 1";
 const CHOICES = ["left", "none", "right"];
-const KEPT = `lit_pure gallery ${data.id}`;
+const STORAGE_KEY = `lit_pure gallery ${data.id}`;
 
-/** Numbers in [0, 1) that a text decides: FNV-1a makes a state of it, and xorshift goes on from there. */
+/** Random numbers in [0, 1), seeded by a text: FNV-1a hashes it to a state, and xorshift continues from there. */
 function randomFrom(text) {
   let state = 2166136261;
   for (const byte of new TextEncoder().encode(text)) state = Math.imul(state ^ byte, 16777619);
@@ -17,8 +17,8 @@ function randomFrom(text) {
     state ^= state << 5;
     return (state >>> 0) / 2 ** 32;
   };
-  state ||= 1; // from 0 it would never get away
-  for (let warming = 0; warming < 16; warming++) next(); // similar names begin with similar numbers
+  state ||= 1; // xorshift never leaves the state 0
+  for (let warming = 0; warming < 16; warming++) next(); // similar names give similar numbers at first
   return next;
 }
 
@@ -31,10 +31,10 @@ function shuffled(items, random) {
   return result;
 }
 
-/** Every pair of methods once, as a tournament is played: in rounds in which each method has one turn at most. */
-function deal(methods, random) {
+/** Every pair of methods once, as a round-robin tournament: in each round, a method has one turn at most. */
+function roundRobin(methods, random) {
   const ring = shuffled(methods, random);
-  if (ring.length % 2) ring.push(null); // who meets nobody rests
+  if (ring.length % 2) ring.push(null); // its partner has no turn in this round
   const rounds = [];
   for (let round = 1; round < ring.length; round++) {
     const half = ring.length / 2;
@@ -46,18 +46,18 @@ function deal(methods, random) {
 }
 
 /**
- * The questions of a voter: [{shot, left, right}]. Each picture comes up as often as any other, and so does each pair
- * of methods, give or take one; no picture with the same pair twice; sides are tossed.
+ * The questions of a voter: [{shot, left, right}]. All pictures come up equally often, and so do all pairs of methods,
+ * give or take one. No picture comes with the same pair twice. Sides are random.
  */
 function plan(shots, methods, count, seed) {
   const random = randomFrom(seed);
   const asked = new Map(shots.map((shot) => [shot, new Set()]));
-  const waiting = []; // pairs that have not had their turn
+  const waiting = []; // pairs whose turn is still to come
   const questions = [];
   while (questions.length < count) {
     for (const shot of shuffled(shots, random).slice(0, count - questions.length)) {
       const fresh = (pair) => !asked.get(shot).has([...pair].sort().join("\n"));
-      while (!waiting.some(fresh)) waiting.push(...deal(methods, random));
+      while (!waiting.some(fresh)) waiting.push(...roundRobin(methods, random));
       const [pair] = waiting.splice(waiting.findIndex(fresh), 1);
       asked.get(shot).add([...pair].sort().join("\n"));
       const [left, right] = random() < 0.5 ? pair : [pair[1], pair[0]];
@@ -74,58 +74,58 @@ const planOf = (voter) => plan(judgedShots, data.rivals, data.comparisons, `${da
 
 const NOBODY = { voter: "", questions: [], votes: [], since: 0, ready: false };
 const session = { ...NOBODY };
-let unkept = null; // what this browser refused to keep: all votes, for as long as the page is open
+let unkept = null; // all votes as text, if this browser refuses to store them; lost when the page closes
 
 const areVotes = (list) => Array.isArray(list) && list.every((vote) => CHOICES.includes(vote?.choice));
 
-/** Votes by voter, the last one last, as this browser keeps them; what is damaged is left aside. */
-function kept() {
+/** The votes that this browser stores, by voter, the latest voter last; damaged entries are ignored. */
+function storedVotes() {
   try {
-    const all = JSON.parse(unkept ?? localStorage.getItem(KEPT) ?? "[]");
+    const all = JSON.parse(unkept ?? localStorage.getItem(STORAGE_KEY) ?? "[]");
     return new Map(all.filter((entry) => typeof entry?.[0] === "string" && areVotes(entry[1])));
   } catch {
     return new Map();
   }
 }
 
-function keep() {
-  const all = kept();
+function storeVotes() {
+  const all = storedVotes();
   all.delete(session.voter);
   const text = JSON.stringify([...all.set(session.voter, session.votes)]);
   try {
-    localStorage.setItem(KEPT, text);
+    localStorage.setItem(STORAGE_KEY, text);
   } catch {
     unkept = text;
     $("unkept").hidden = false;
   }
 }
 
-/** Go on with what another tab kept of this voter: any change that is told, or else more votes than are known here. */
-function catchUp(told) {
-  const votes = kept().get(session.voter);
-  const news = told ? JSON.stringify(votes) !== JSON.stringify(session.votes) : votes?.length > session.votes.length;
+/** Take over this voter's votes from another tab: any change after a storage event, else only additional votes. */
+function adoptOtherTab(changed) {
+  const votes = storedVotes().get(session.voter);
+  const news = changed ? JSON.stringify(votes) !== JSON.stringify(session.votes) : votes?.length > session.votes.length;
   if (!votes || !news) return false;
   session.votes = votes.slice(0, session.questions.length);
-  ask();
+  showQuestion();
   return true;
 }
 
-/** A name as votes carry it; one that is known already is written as before, whatever its capitals. */
+/** A name as votes contain it; a known name keeps its spelling, whatever the capitals typed now. */
 function nameOf(typed) {
   const blanks = typed.normalize("NFC").replace(/[\s\p{Z}]+/gu, " ");
   const name = blanks.replace(/\p{C}+/gu, "").trim();
-  return [...kept().keys()].find((known) => known.toLowerCase() === name.toLowerCase()) ?? name;
+  return [...storedVotes().keys()].find((known) => known.toLowerCase() === name.toLowerCase()) ?? name;
 }
 
 const blindPanes = {};
 for (const side of ["left", "reference", "right"]) blindPanes[side] = new Pane($(`pane-${side}`), blindView);
 
 function begin(voter) {
-  const votes = kept().get(voter) ?? [];
+  const votes = storedVotes().get(voter) ?? [];
   Object.assign(session, { voter, questions: planOf(voter), votes: votes.slice(0, data.comparisons) });
   blindView.reset();
-  keep();
-  ask();
+  storeVotes();
+  showQuestion();
 }
 
 function showScreen(name) {
@@ -136,13 +136,13 @@ function showScreen(name) {
   scrollTo(0, 0);
 }
 
-/** Show the next question, or the end. Votes count once the pictures can be seen. */
-async function ask() {
+/** Show the next question, or the result. Votes count once the pictures are visible. */
+async function showQuestion() {
   const number = session.votes.length;
   const question = session.questions[number];
   if (!question) return finish();
   showScreen("question");
-  session.ready = false; // no button is disabled meanwhile: it would lose the focus
+  session.ready = false; // buttons stay enabled meanwhile: a disabled one would lose the focus
   blindView.turnTo(question.shot);
   $("progress").max = session.questions.length;
   $("progress").value = number;
@@ -153,29 +153,29 @@ async function ask() {
   $("reference-name").textContent = reference === "LQ" ? "low-quality picture" : reference;
   const put = (side, method, name) => blindPanes[side].show([source(shot, method)], shot.width, shot.height, [name]);
   await Promise.all([put("left", question.left, "A"), put("reference", reference, "reference"), put("right", question.right, "B")]);
-  if (session.questions[session.votes.length] !== question) return; // undone meanwhile
+  if (session.questions[session.votes.length] !== question) return; // a vote was undone meanwhile
   session.since = performance.now();
   session.ready = true;
 }
 
 function vote(choice) {
-  if (!session.ready || catchUp()) return;
+  if (!session.ready || adoptOtherTab()) return;
   session.ready = false;
   const { shot, left, right } = session.questions[session.votes.length];
   const seconds = Math.round((performance.now() - session.since) / 100) / 10;
   session.votes.push({ image: shot.name, left, right, choice, seconds, at: new Date().toISOString() });
-  keep();
-  ask();
+  storeVotes();
+  showQuestion();
 }
 
 function undo() {
-  if (catchUp() || !session.votes.length) return;
+  if (adoptOtherTab() || !session.votes.length) return;
   session.votes.pop();
-  keep();
-  ask();
+  storeVotes();
+  showQuestion();
 }
 
-/** The names at last, and what this voter chose. */
+/** Reveal the names, and show what this voter chose. */
 function finish() {
   showScreen("result");
   const rows = data.rivals.map((method) => {
@@ -197,14 +197,14 @@ function finish() {
   $("outcome").replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...cells));
 }
 
-/** How many votes there are of the name that stands in the form. */
+/** Show how many votes exist for the name in the form. */
 function describe() {
-  const done = kept().get(nameOf($("voter").value))?.length ?? 0;
-  $("begin").textContent = done ? "Go on" : "Begin";
-  $("kept").textContent = done ? `Votes of this name that are kept: ${done} of ${data.comparisons}.` : "";
+  const done = storedVotes().get(nameOf($("voter").value))?.length ?? 0;
+  $("begin").textContent = done ? "Continue" : "Begin";
+  $("kept").textContent = done ? `Stored votes of this name: ${done} of ${data.comparisons}.` : "";
 }
 
-/** The form again, for whoever sits down next; the votes so far are kept. */
+/** Show the form again, for the next voter; the votes so far stay stored. */
 function another() {
   Object.assign(session, NOBODY);
   $("voter").value = "";
@@ -236,13 +236,13 @@ const VOTE_KEYS = {
 
 function connectStudy() {
   $("task").textContent = `Questions: ${data.comparisons}. Each shows two restorations of one picture, A and B,
-    with the picture that they were made from between them. Choose the better one:`;
-  $("voter").value = [...kept().keys()].at(-1) ?? "";
+    with the picture from which they were made between them. Choose the better one:`;
+  $("voter").value = [...storedVotes().keys()].at(-1) ?? "";
   $("voter").oninput = describe;
   describe();
   if (!data.comparisons) {
     $("begin").disabled = $("voter").disabled = true;
-    $("task").textContent = "There is nothing to ask about: it takes two methods with pictures of the same subject.";
+    $("task").textContent = "There is nothing to compare: this needs two methods with pictures of the same subject.";
   }
   $("start").onsubmit = (event) => {
     event.preventDefault();
@@ -254,11 +254,11 @@ function connectStudy() {
   $("download").onclick = $("download-early").onclick = download;
   $("another").onclick = $("another-last").onclick = another;
   addEventListener("storage", (event) => {
-    if (event.key === KEPT && session.voter) catchUp(true);
+    if (event.key === STORAGE_KEY && session.voter) adoptOtherTab(true);
   });
   document.addEventListener("keydown", (event) => {
     const held = event.repeat && event.key === "Enter" && event.target.tagName === "BUTTON";
-    if (current() === "blind" && held) event.preventDefault(); // else a key held down votes on and on
+    if (current() === "blind" && held) event.preventDefault(); // else a key that is held down keeps voting
     if (current() !== "blind" || $("start").hidden === false || typing(event) || event.repeat) return;
     if (!(event.key in VOTE_KEYS) || ($("question").hidden && event.key !== "Backspace")) return;
     event.preventDefault();

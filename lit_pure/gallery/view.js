@@ -1,14 +1,14 @@
 "use strict";
-// What part of a picture is seen. A View is a place and a zoom; any number of panes show the same one, each at its own
-// size, so that all of them move together. Knows nothing of methods or votes.
+// Which part of a picture is visible. A View is a position and a zoom; any number of panes show the same view, each at
+// its own size, so that all of them move together. Knows nothing of methods or votes.
 
-const MOST = 32; // screen pixels per picture pixel
-const STEP = 1.5; // of a zoom button
-const SHARP_FROM = 2; // so many screen pixels per picture pixel, and pixels are shown as squares
+const MAX_SCALE = 32; // screen pixels per picture pixel
+const STEP = 1.5; // factor of a zoom button
+const SHARP_FROM = 2; // screen pixels per picture pixel from which pixels are drawn as squares
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-/** Where one looks: the point (x, y) of the picture, in shares of its sides, at `zoom` times the size that fits. */
+/** The visible part: around the point (x, y), in fractions of the picture's sides, at `zoom` times the fitting size. */
 class View {
   constructor() {
     this.panes = [];
@@ -20,7 +20,7 @@ class View {
     this.draw();
   }
 
-  /** Another picture: the same part of it is seen, if it is of the size of the one before. */
+  /** Switch to another picture: the same part stays visible if it has the size of the picture before. */
   turnTo({ width, height }) {
     if (width !== this.width || height !== this.height) this.reset();
     Object.assign(this, { width, height });
@@ -31,7 +31,7 @@ class View {
     this.changed?.();
   }
 
-  /** The pane that the percentage speaks of: the first that can be seen. */
+  /** The pane to which the percentage refers: the first visible one. */
   get leading() {
     return this.panes.find((pane) => pane.seen);
   }
@@ -41,14 +41,14 @@ class View {
     return this.leading ? this.leading.fit * this.zoom : 1;
   }
 
-  /** Change the zoom by a factor; what is below the point (left, top) of the pane stays there. */
+  /** Change the zoom by a factor; the point (left, top) of the pane keeps showing the same place. */
   zoomBy(factor, pane = this.leading, left = pane?.box.clientWidth / 2, top = pane?.box.clientHeight / 2) {
     if (!pane) return;
     const before = pane.place();
-    const zoom = clamp(this.zoom * factor, Math.min(1, 1 / pane.fit), Math.max(1, MOST / pane.fit));
+    const zoom = clamp(this.zoom * factor, Math.min(1, 1 / pane.fit), Math.max(1, MAX_SCALE / pane.fit));
     const ratio = zoom / this.zoom;
     this.zoom = zoom;
-    // The middle of the pane lies this far from the point, which stays: so much less of the picture when it grows.
+    // The point stays, so the distance from it to the middle of the pane shrinks, in picture units, by the ratio.
     this.move(
       (left - before.left + (pane.box.clientWidth / 2 - left) / ratio) / before.width,
       (top - before.top + (pane.box.clientHeight / 2 - top) / ratio) / before.height,
@@ -61,7 +61,7 @@ class View {
     if (this.leading) this.zoomBy(1 / this.scale);
   }
 
-  /** Look at the point (x, y), as far as the picture reaches. */
+  /** Move to the point (x, y), as far as the picture reaches. */
   move(x, y, pane) {
     const within = (at, seen) => (seen >= 1 ? 0.5 : clamp(at, seen / 2, 1 - seen / 2));
     this.x = within(x, pane.box.clientWidth / (pane.width * pane.fit * this.zoom));
@@ -70,9 +70,9 @@ class View {
   }
 }
 
-/** A box with pictures above each other, all of the same place. */
+/** A box with pictures on top of each other, all at the same position. */
 class Pane {
-  /** `grab(event)` may take a pointer for itself: it gives what to do when that moves, or nothing. */
+  /** `grab(event)` may take over a pointer: it returns a handler for its moves, or null. */
   constructor(box, view, layers = 1, grab = () => null) {
     Object.assign(this, { box, view, grab, width: 1, height: 1, pointers: new Map() });
     this.images = Array.from({ length: layers }, () => document.createElement("img"));
@@ -82,7 +82,7 @@ class Pane {
       layer.append(image);
       return layer;
     });
-    box.prepend(...boxes); // below what the box holds already; the last one lies on top
+    box.prepend(...boxes); // below what the box contains already; the last one is on top
     view.panes.push(this);
     box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     box.addEventListener("pointerdown", (event) => this.down(event));
@@ -97,12 +97,12 @@ class Pane {
     return this.box.clientWidth > 0;
   }
 
-  /** Screen pixels per picture pixel where the whole picture is seen. */
+  /** Screen pixels per picture pixel at which the whole picture is visible. */
   get fit() {
     return Math.min(this.box.clientWidth / this.width, this.box.clientHeight / this.height);
   }
 
-  /** Show sources, one a layer; null leaves a layer empty. Resolves when they can be seen. */
+  /** Show sources, one per layer; null leaves a layer empty. Resolves when they are visible. */
   show(sources, width, height, names) {
     Object.assign(this, { width, height });
     this.box.style.setProperty("--ratio", `${width} / ${height}`);
@@ -112,13 +112,13 @@ class Pane {
       image.alt = names[index];
       if (!source) return null;
       image.src = source;
-      return image.decode().catch(() => null); // another picture came in its place
+      return image.decode().catch(() => null); // another picture replaced it
     });
     this.draw();
     return Promise.all(waits);
   }
 
-  /** Where the picture lies in the box [screen pixels]. */
+  /** Position and size of the picture in the box [screen pixels]. */
   place() {
     const along = (box, side, at) => {
       const length = side * this.fit * this.view.zoom;
@@ -178,7 +178,7 @@ class Pane {
   }
 
   pinch(before, now, other) {
-    const apart = (one) => Math.hypot(one.left - other.left, one.top - other.top);
-    if (apart(before) > 0) this.view.zoomBy(apart(now) / apart(before), this, other.left, other.top);
+    const distance = (one) => Math.hypot(one.left - other.left, one.top - other.top);
+    if (distance(before) > 0) this.view.zoomBy(distance(now) / distance(before), this, other.left, other.top);
   }
 }

@@ -1,11 +1,11 @@
-"""Votes of the blind test, from files to figures.
+"""Reads and counts votes of the blind test.
 
-Knows the files that the page saves (`study.js`), what makes one unusable, and how votes are counted. Knows nothing of
-pictures or pages, and imports no torch.
+Knows the files that the page saves (`study.js`), which of them are unusable, and how votes are counted. Knows nothing
+of pictures or pages, and imports no torch.
 
-A selection rate is the share of the comparisons with a preference that a method took part in and won: 50 % is chance.
-Figure 5 of the paper shows such rates of 15 volunteers with 50 comparisons each, and does not say what they are shares
-of; `share`, of all votes with a preference, is the other reading, in which chance is 1 / number of methods.
+A selection rate is the share that a method won of its comparisons with a preference: 50 % is chance. Figure 5 of the
+paper shows rates of 15 volunteers with 50 comparisons each, without saying what they are shares of; `share`, of all
+votes with a preference, is the other reading, in which chance is 1 / number of methods.
 """
 
 import json
@@ -26,7 +26,7 @@ CHOICES = ("left", "right", "none")
 
 
 class DamagedVotes(ValueError):
-    """A file that holds no votes, or not as the page writes them; the message names it."""
+    """A file without votes, or in another format than the page writes; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Vote:
 
     @property
     def loser(self) -> str | None:
-        """The method that was not."""
+        """The method that was not chosen."""
         return {"left": self.right, "right": self.left}.get(self.choice)
 
 
 @dataclass(frozen=True)
 class Ballot:
-    """What one voter saved."""
+    """The votes of one voter."""
 
     path: Path
     gallery: str
@@ -60,7 +60,7 @@ class Ballot:
     voter: str
     methods: list[str]
     planned: int
-    """Comparisons that the voter was to make."""
+    """Number of comparisons that the voter was asked for."""
     votes: list[Vote]
 
 
@@ -70,19 +70,19 @@ class Rate:
 
     method: str
     shown: int
-    """Comparisons that it was part of."""
+    """Its comparisons."""
     decided: int
-    """Those with a preference."""
+    """Its comparisons with a preference."""
     chosen: int
     low: float
-    """Of the Wilson interval of `rate`; NaN, as `high`, where nothing was decided."""
+    """Lower end of the Wilson interval of `rate`; NaN, like `high`, where nothing was decided."""
     high: float
     share: float
-    """Of all votes with a preference; NaN where there is none."""
+    """Share of all votes with a preference; NaN without such votes."""
 
     @property
     def rate(self) -> float:
-        """Share of the decided comparisons that it won; NaN where there is none."""
+        """Share of its decided comparisons that it won; NaN without such comparisons."""
         return self.chosen / self.decided if self.decided else math.nan
 
 
@@ -102,7 +102,7 @@ class Duel:
 
 @dataclass(frozen=True)
 class Tally:
-    """All that the votes say."""
+    """The result of all votes."""
 
     gallery: str
     voters: list[str]
@@ -115,10 +115,10 @@ class Tally:
 
 
 def read_ballot(path: Path) -> Ballot:
-    """One file of votes.
+    """Read one file of votes.
 
     Raises:
-        DamagedVotes: it is missing, damaged, or no such file; what is wrong is said.
+        DamagedVotes: the file is missing, damaged, or not a file of votes; gives the reason.
     """
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8-sig"))  # some editors and mailers add a BOM
@@ -126,7 +126,7 @@ def read_ballot(path: Path) -> Ballot:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise DamagedVotes(f"{path} cannot be read ({reason}); ask the voter to save it again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DamagedVotes(f"{path} holds no votes of a gallery (no format {FORMAT!r})")
+        raise DamagedVotes(f"{path} contains no votes of a gallery (no format {FORMAT!r})")
     try:
         methods = [_text(method) for method in content["methods"]]
         votes = [_vote(row, methods) for row in content["votes"]]
@@ -142,22 +142,22 @@ def read_ballot(path: Path) -> Ballot:
 
 
 def select_ballots(ballots: Sequence[Ballot], gallery: str | None = None) -> tuple[list[Ballot], list[str]]:
-    """Those that may be counted together, and why others may not.
+    """The ballots that may be counted together, and why others may not.
 
     Args:
-        ballots: in the order given.
-        gallery: id of the page whose votes count; None: that of the first.
+        ballots: in the given order.
+        gallery: id of the page whose votes count; None: that of the first ballot.
 
     Returns:
-        One ballot per voter (the one with most votes, the later of two equal ones), and a sentence for each refused.
-        Names that differ in capitals and blanks alone are one voter's.
+        One ballot per voter (the one with most votes, or the later of two equal ones), and a sentence for each refused
+        one. Names that differ only in capitals and blanks are one voter.
     """
     refused = []
     counted: dict[str, Ballot] = {}
     for ballot in ballots:
         gallery = gallery or ballot.gallery
         if ballot.gallery != gallery:
-            refused.append(f"{ballot.path}: votes on gallery {ballot.gallery}, not {gallery}; count them by themselves")
+            refused.append(f"{ballot.path}: votes on gallery {ballot.gallery}, not {gallery}; count them separately")
             continue
         voter = _person(ballot.voter)
         before = counted.get(voter)
@@ -167,13 +167,13 @@ def select_ballots(ballots: Sequence[Ballot], gallery: str | None = None) -> tup
             kept, left = sorted((before, ballot), key=lambda one: one is not counted[voter])
             refused.append(
                 f"{left.path}: {ballot.voter} also saved {kept.path}, which counts (votes there: {len(kept.votes)}, "
-                f"here: {len(left.votes)}); two people of one name need two names"
+                f"here: {len(left.votes)}); two people with one name need two names"
             )
     return list(counted.values()), refused
 
 
 def count_votes(ballots: Sequence[Ballot]) -> Tally:
-    """Count the votes of one gallery, each as an independent one: that a voter is of one mind is left aside.
+    """Count the votes of one gallery as independent votes, although a voter gives several.
 
     Args:
         ballots: at least one, as `select_ballots` gives them.
@@ -189,7 +189,7 @@ def count_votes(ballots: Sequence[Ballot]) -> Tally:
 
 
 def wilson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Score interval of a proportion (Wilson, JASA 22, 1927): within [0, 1], fit for few trials, NaN for none."""
+    """Score interval of a proportion (Wilson, JASA 22, 1927): inside [0, 1], also for few trials; NaN for none."""
     if not trials:
         return math.nan, math.nan
     from scipy.stats import binomtest  # slow to import; damaged files are reported before
@@ -215,22 +215,22 @@ def _duel(one: str, other: str, votes: Sequence[Vote]) -> Duel:
 
 
 def _vote(row: Any, methods: Sequence[str]) -> Vote:
-    """Raises KeyError, TypeError or ValueError saying what is wrong."""
+    """One vote. Raises KeyError, TypeError or ValueError with the reason."""
     vote = Vote(*(row[key] for key in ("image", "left", "right", "choice")))
     if not isinstance(vote.image, str):
         raise ValueError(f"{reprlib.repr(vote.image)} where a picture belongs")
     if vote.choice not in CHOICES:
-        raise ValueError(f"choice {reprlib.repr(vote.choice)} is none of {', '.join(CHOICES)}")
+        raise ValueError(f"choice {reprlib.repr(vote.choice)} is not one of {', '.join(CHOICES)}")
     for method in (vote.left, vote.right):
         if method not in methods:
-            raise ValueError(f"a vote on {reprlib.repr(method)}, which is none of the methods")
+            raise ValueError(f"a vote on {reprlib.repr(method)}, which is not one of the methods")
     if vote.left == vote.right:
-        raise ValueError(f"{vote.left!r} is held against itself")
+        raise ValueError(f"{vote.left!r} is compared with itself")
     return vote
 
 
 def _text(value: Any) -> str:
-    """A name that may be printed: one of control characters would write on the terminal as it likes."""
+    """A printable name: control characters could change the terminal."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"{reprlib.repr(value)} where a name belongs")
     return value
@@ -245,5 +245,5 @@ def _planned(value: Any, made: int) -> int:
 
 
 def _person(voter: str) -> str:
-    """What two spellings of one name have in common."""
+    """A normalized name, equal for different spellings."""
     return unicodedata.normalize("NFC", " ".join(voter.split()).casefold())

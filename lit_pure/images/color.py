@@ -1,4 +1,4 @@
-"""Colours: brightness of a picture, and pictures of numbers.
+"""Colours: brightness of a picture, and heat maps.
 
 Knows luma weights and one colour map. Knows nothing of files or of what the numbers in a map mean.
 
@@ -12,9 +12,9 @@ LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """ITU-R BT.601, full range."""
 
 NOT_MEASURED = 0.5
-"""Grey level of NaN in a heat map: no colour of the map is grey."""
+"""Grey level of NaN in a heat map: the map has no grey."""
 
-# Dark blue, violet, red, orange, light yellow: luma rises steadily, so the order survives in black and white.
+# Dark blue, violet, red, orange, light yellow: luma increases steadily, so the order survives in black and white.
 _ANCHORS = ((0.02, 0.03, 0.28), (0.35, 0.05, 0.55), (0.80, 0.20, 0.38), (0.97, 0.58, 0.18), (1.00, 0.97, 0.62))
 
 
@@ -35,22 +35,22 @@ def heatmap(map_hw: Tensor, low: float, high: float, scale: int = 1) -> Tensor:
 
     Args:
         map_hw: numbers; those outside [low, high] get the end colours, NaN becomes grey.
-        low: the number drawn darkest, in the unit of the map.
-        high: the number drawn lightest; above `low`.
-        scale: how many pixels a number is wide and high (nearest neighbour).
+        low: the number of the darkest colour, in the unit of the map.
+        high: the number of the lightest colour; above `low`.
+        scale: width and height of a number [px] (nearest neighbour).
 
     Returns:
         `(3, h * scale, w * scale)` RGB float32 in [0, 1].
 
     Raises:
-        ValueError: the map has not two dimensions, `high` is not above `low`, or `scale` is below 1.
+        ValueError: the map does not have two dimensions, `high` is not above `low`, or `scale` is below 1.
     """
     if map_hw.ndim != 2:
         raise ValueError(f"expected a map (h, w), found {tuple(map_hw.shape)}")
     if not low < high:
         raise ValueError(f"the range {low} .. {high} is empty; give low below high")
     if scale < 1:
-        raise ValueError(f"scale {scale} is below 1")
+        raise ValueError(f"scale {scale} is below 1; give 1 or more")
     anchors_A3 = torch.tensor(_ANCHORS, dtype=torch.float32, device=map_hw.device)
     share_hw = (map_hw.detach().float() - low) / (high - low)
     position_hw = share_hw.nan_to_num(0).clamp(0, 1) * (len(_ANCHORS) - 1)

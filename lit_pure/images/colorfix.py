@@ -1,7 +1,6 @@
-"""Gives a restored picture the colours of the picture that it was restored from.
+"""Gives a restored picture the colours of its source: a tokenizer shifts colours a little, differently in each tile.
 
-Knows two published ways: by frequencies (a-trous wavelets) and by moments (AdaIN). Knows nothing of models or tiles.
-A tokenizer shifts colours a little, and tiles each in their own way.
+Knows two published methods: frequencies (a-trous wavelets) and moments (AdaIN). Knows nothing of models or tiles.
 
 Suffixes: B images, 3 RGB, H height, W width.
 """
@@ -16,13 +15,13 @@ DILATIONS = (1, 2, 4, 8, 16)
 
 
 def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix) -> Tensor:
-    """Details of `restored`, colours of `reference`, clamped to [0, 1].
+    """The details of `restored` with the colours of `reference`, clamped to [0, 1].
 
     Args:
         restored_B3HW: in [0, 1].
         reference_B3HW: the bicubically enlarged source, of the same size.
-        method: `wavelet` takes all frequencies below the fifth level from the reference, `adain` each channel's mean
-            and standard deviation, `none` gives `restored` itself.
+        method: `wavelet` takes all frequencies below the fifth level from the reference, `adain` takes each channel's
+            mean and standard deviation, `none` returns `restored` itself.
 
     Raises:
         ValueError: the sizes differ.
@@ -33,17 +32,17 @@ def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix) 
         return restored_B3HW
     reference_B3HW = reference_B3HW.to(restored_B3HW.dtype)
     if method == "wavelet":
-        # Low frequencies are linear: high(restored) + low(reference) needs only those of the difference.
+        # The filter is linear: high(restored) + low(reference) = restored + low(reference - restored).
         return (restored_B3HW + low_frequencies(reference_B3HW - restored_B3HW)).clamp(0, 1)
     mean_B311, std_B311 = _moments(restored_B3HW)
     wanted_mean_B311, wanted_std_B311 = _moments(reference_B3HW)
-    # A channel of one single value has no details to stretch.
+    # The clamp keeps a constant channel from a division by zero.
     unit_B3HW = (restored_B3HW - mean_B311) / std_B311.clamp_min(1e-5)
     return (unit_B3HW * wanted_std_B311 + wanted_mean_B311).clamp(0, 1)
 
 
 def low_frequencies(image_B3HW: Tensor) -> Tensor:
-    """What remains after five levels of an a-trous decomposition with [1 2 1] x [1 2 1] / 16, edges repeated."""
+    """The low-pass after five levels of an a-trous decomposition with [1 2 1] x [1 2 1] / 16; edges are repeated."""
     for dilation in DILATIONS:
         for dim in (-2, -1):
             image_B3HW = _smooth(image_B3HW, dim, dilation)

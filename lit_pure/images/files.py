@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, by their names. Knows nothing of what is in them, and imports no torch."""
+"""Which files of a folder are pictures, by their names. Knows nothing of their content, and imports no torch."""
 
 import os
 from collections import Counter
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""What is taken for a picture, in any case."""
+"""Extensions of pictures, in lower or upper case."""
 
 
 def list_images(folder: Path) -> list[Path]:
     """The pictures directly in a folder, by extension, sorted by name.
 
     Raises:
-        ValueError: the folder is absent, is a file, or holds no picture.
+        ValueError: the folder is missing, is a file, or contains no picture.
     """
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; name its folder")
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; give one that holds photographs")
+        raise ValueError(f"{folder}: no such folder; give one with photographs")
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
     if not found:
         raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, not in sub-folders)")
@@ -26,7 +26,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_photographs(places: Sequence[Path]) -> list[Path]:
-    """The files named, and all pictures of the folders named. Raises ValueError where one does not exist."""
+    """The given files, and all pictures of the given folders. Raises ValueError where one does not exist."""
     found: list[Path] = []
     for place in places:
         found += list_images(place) if place.is_dir() else [place]
@@ -36,21 +36,19 @@ def list_photographs(places: Sequence[Path]) -> list[Path]:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """A name for each file's pictures: its own, with extension where two differ in that alone.
+    """A name for the pictures made from each file: its stem, with extension where two stems are equal.
 
     Raises ValueError where two would have the same name.
     """
     stems = Counter(path.stem for path in paths)
     names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
     if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ValueError(
-            f"several photographs are named {', '.join(twice)}; rename them, or reconstruct them separately"
-        )
+        raise ValueError(f"several photographs are named {', '.join(twice)}; rename them, or process them separately")
     return names
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The files in a folder and its sub-folders, sorted; links are followed, hidden folders are not looked at.
+    """The files in a folder and its sub-folders, sorted; links are followed, hidden folders are ignored.
 
     Raises:
         OSError: a folder cannot be read.
@@ -73,10 +71,10 @@ def _raise(error: OSError) -> None:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The pictures among them, sorted."""
+    """The pictures in a folder and its sub-folders, sorted."""
     return [path for path in files_below(folder) if is_picture(path.name)]
 
 
 def is_picture(name: str) -> bool:
-    """By its extension; hidden files are none."""
+    """Whether a file is a picture, by its extension; hidden files are not."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not os.path.basename(name).startswith(".")

@@ -1,6 +1,6 @@
-"""Sizes of pictures: resize, enlarge a part, pad, undo.
+"""Sizes of pictures: resize, enlarge a part, pad, unpad.
 
-Knows only arithmetic on images in [0, 1] (the contract is in `images/io.py`). Knows nothing of files, tiles or models.
+Knows arithmetic on images in [0, 1] (the contract is in `images/io.py`). Knows nothing of files, tiles or models.
 
 Suffixes: B images, 3 RGB, H height, W width, h and w those of the picture before it is enlarged.
 """
@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BICUBIC_REACH = 2
-"""Source pixels beyond a part that its enlargement looks at: the taps of the bicubic kernel to each side."""
+"""Source pixels beyond a part that its enlargement needs: the taps of the bicubic kernel on each side."""
 
 
 def resize(image_B3HW: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic, antialiased when it reduces, clamped to [0, 1] because bicubic weights overshoot at edges.
+    """Bicubic, antialiased when reducing, clamped to [0, 1] because bicubic weights overshoot at edges.
 
     Args:
         image_B3HW: float, in [0, 1].
@@ -37,12 +37,12 @@ def resize(image_B3HW: Tensor, height: int, width: int) -> Tensor:
 
 
 def enlarge_part(image_3hw: Tensor, scale: int, top: int, left: int, height: int, width: int) -> Tensor:
-    """What stands at (top, left) of the picture enlarged `scale` times, at most (height, width) [px].
+    """The part at (top, left) of the picture enlarged `scale` times, at most (height, width) [px].
 
-    Equal to that part of the whole enlarged picture, which is never made; cut where the picture ends.
+    Equal to that part of the whole enlarged picture, which is never computed; cut where the picture ends.
 
     Raises:
-        ValueError: `scale` is below 1, or the place is outside.
+        ValueError: `scale` is below 1, or the part is outside.
     """
     (first_row, rows), (first_column, columns) = (
         _source_range(length, scale, start, extent)
@@ -55,16 +55,16 @@ def enlarge_part(image_3hw: Tensor, scale: int, top: int, left: int, height: int
 
 
 def _source_range(length: int, scale: int, start: int, extent: int) -> tuple[int, int]:
-    """First pixel and number of pixels of a side that a part of the enlarged side is computed from."""
+    """First source pixel and number of source pixels that a part of the enlarged side is computed from."""
     if scale < 1 or not 0 <= start < length * scale or extent < 1:
-        raise ValueError(f"{length} px enlarged {scale} times have no part of {extent} px at {start}")
+        raise ValueError(f"{length} px enlarged {scale} times contain no part of {extent} px at {start}")
     first = max(0, start // scale - BICUBIC_REACH)
     last = min(length, -(-(start + extent) // scale) + BICUBIC_REACH)
     return first, last - first
 
 
 def pad_to_square(image_3HW: Tensor, side: int) -> Tensor:
-    """`(3, side, side)`: the picture in the upper left, its last row and column repeated to the bottom and the right.
+    """`(3, side, side)`: the picture at the upper left, its last row and column repeated to the bottom and right.
 
     Raises:
         ValueError: the picture is larger than the square.

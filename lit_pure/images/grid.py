@@ -1,4 +1,4 @@
-"""Pictures side by side, with a word above each column.
+"""Pictures side by side, with a label above each column.
 
 Knows pixels in [0, 1] and Pillow's built-in font. Knows nothing of what the pictures mean.
 
@@ -18,11 +18,11 @@ from lit_pure.images.io import from_bytes
 GAP = 2
 """Black pixels between pictures."""
 HEADER = 14
-"""Height of the line of words [px]."""
+"""Height of the line of labels [px]."""
 
 
 def labelled_grid(columns: Mapping[str, Tensor]) -> Tensor:
-    """One row per picture and one column per label, all resized to the first column's size.
+    """One row per picture and one column per label, all resized to the size of the first column.
 
     Args:
         columns: label -> (B, 3, H, W) in [0, 1], all of the same B.
@@ -31,7 +31,7 @@ def labelled_grid(columns: Mapping[str, Tensor]) -> Tensor:
         (3, H', W') in [0, 1], on the CPU.
 
     Raises:
-        ValueError: no columns, or columns of different length.
+        ValueError: no columns, or columns of different lengths.
     """
     if not columns or len({len(pictures) for pictures in columns.values()}) != 1:
         raise ValueError(f"cannot lay out columns of {[len(pictures) for pictures in columns.values()]} pictures")
@@ -45,7 +45,7 @@ def labelled_grid(columns: Mapping[str, Tensor]) -> Tensor:
 
 
 def _header(label: str, width: int) -> Tensor:
-    """(3, HEADER, width): white words on black, cut where they are too long."""
+    """(3, HEADER, width): white text on black, cut where it is too long."""
     line = Image.new("RGB", (width, HEADER))
     ImageDraw.Draw(line).text((2, 1), label, fill="white")
     return from_bytes(torch.from_numpy(np.array(line)).permute(2, 0, 1))

@@ -1,15 +1,16 @@
 """Pictures as files and as tensors.
 
 The pixel contract of the whole package: an image is `(B, 3, H, W)`, one image `(3, H, W)`, RGB, float32 in [0, 1].
-Between processes and on disk pixels are uint8 in 0..255; `to_bytes` and `from_bytes` are the only way over.
+Between processes and on disk pixels are uint8 in 0..255; only `to_bytes` and `from_bytes` convert.
 
-Knows what a file may hold (rotation, palettes, alpha, 16 bits) and how reading and writing it fails. Knows nothing of
-data sets or models. Colour profiles are ignored, and of an animation the first frame is read.
+Knows what a file may contain (rotation, palettes, alpha, 16 bits) and how reading and writing fail. Knows nothing of
+data sets or models. Colour profiles are ignored; of an animation the first frame is read.
 
 Suffixes: B images, 3 RGB, H height, W width.
 """
 
 import errno
+import filecmp
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 
 class BadImage(ValueError):
-    """A file that holds no readable picture; the message names the file and the reason in one line."""
+    """A file without a readable picture; the message names file and reason in one line."""
 
 
 def read_image(path: Path, content: IO[bytes] | None = None) -> Tensor:
@@ -45,20 +46,25 @@ def read_image(path: Path, content: IO[bytes] | None = None) -> Tensor:
         `(3, H, W)` RGB float32 in [0, 1].
 
     Raises:
-        BadImage: the file is missing, damaged, truncated, no picture, or holds values without an agreed range.
+        BadImage: the file is missing, damaged, truncated, not a picture, or its values have no known range.
     """
     pixels_3HW = _read(path, content)
     return from_bytes(pixels_3HW.contiguous()) if pixels_3HW.dtype == torch.uint8 else pixels_3HW
 
 
 def read_bytes(path: Path, content: IO[bytes] | None = None) -> Tensor:
-    """The same as `to_bytes(read_image(...))`, several times faster for 8-bit pictures, which never become floats.
+    """The same as `to_bytes(read_image(...))`, several times faster for 8-bit pictures, which stay integers.
 
     Returns:
         `(3, H, W)` RGB uint8; not always contiguous.
     """
     pixels_3HW = _read(path, content)
     return pixels_3HW if pixels_3HW.dtype == torch.uint8 else to_bytes(pixels_3HW)
+
+
+def same_pixels(one: Path, other: Path) -> bool:
+    """Whether two files show the same pixels, whatever their format. Raises BadImage."""
+    return filecmp.cmp(one, other, shallow=False) or torch.equal(read_bytes(one), read_bytes(other))
 
 
 def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
@@ -69,13 +75,13 @@ def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
         content: an open file to read instead; `path` then only names it.
 
     Raises:
-        BadImage: the file is missing or its header is not that of a picture.
+        BadImage: the file is missing, or its header is not that of a picture.
     """
     with _as_bad_image(path), Image.open(path if content is None else content) as file:
         width, height = file.size
-        if isinstance(file, TiffImageFile):  # some versions of Pillow have turned the size already, others not yet
+        if isinstance(file, TiffImageFile):  # some versions of Pillow swap the sides already here, some do not
             width, height = file.tag_v2[_TIFF_WIDTH], file.tag_v2[_TIFF_HEIGHT]
-        exif = Image.Image.getexif(file)  # the PNG class's own getexif decodes all pixels first
+        exif = Image.Image.getexif(file)  # the PNG class overrides getexif and decodes all pixels first
         return (width, height) if exif.get(_ORIENTATION) in _SIDEWAYS else (height, width)
 
 
@@ -83,17 +89,17 @@ def to_bytes(image: Tensor) -> Tensor:
     """Float pixels in [0, 1], of any shape, to the nearest of 256 levels; values outside are clamped.
 
     Raises:
-        ValueError: the image is no float tensor, or has NaN or infinite values.
+        ValueError: the image is not a float tensor, or has NaN or infinite values.
     """
     if not image.is_floating_point():
         raise ValueError(f"expected float pixels in [0, 1], found {image.dtype}; use from_bytes for uint8")
     if wrong := int((~torch.isfinite(image)).sum()):
-        raise ValueError(f"{wrong} of {image.numel()} pixel values are NaN or infinite; look for where they arose")
+        raise ValueError(f"{wrong} of {image.numel()} pixel values are NaN or infinite; find where they arise")
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def from_bytes(image: Tensor) -> Tensor:
-    """uint8 pixels in 0..255, of any shape, to float32 in [0, 1]; `to_bytes` takes them back exactly."""
+    """uint8 pixels in 0..255, of any shape, to float32 in [0, 1]; `to_bytes` is the exact inverse."""
     return image.to(torch.float32) / 255
 
 
@@ -122,7 +128,7 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
 
 @contextmanager
 def _as_bad_image(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong inside into one `BadImage`."""
+    """Turn any error inside into one `BadImage`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -142,7 +148,7 @@ def _read(path: Path, content: IO[bytes] | None) -> Tensor:
 
 
 def _to_rgb(picture: Image.Image) -> Tensor:
-    """`(3, H, W)` of a loaded Pillow picture in any mode: uint8, or float32 in [0, 1] where 256 levels do not hold it.
+    """`(3, H, W)` of a loaded Pillow picture in any mode: uint8, or float32 in [0, 1] where 8 bits are not enough.
 
     Raises ValueError where the range is unknown.
     """

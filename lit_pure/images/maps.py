@@ -1,6 +1,6 @@
-"""A map of numbers beside the picture that it belongs to, with a legend.
+"""Maps of numbers beside their pictures, with a legend.
 
-Knows heat maps, grids and how a scale is drawn. Knows nothing of what the numbers mean.
+Knows heat maps, grids and how to draw a scale. Knows nothing of what the numbers mean.
 
 Shape legend: B pictures, H W their size [px], h w sides of the maps, 3 RGB.
 """
@@ -25,33 +25,33 @@ LEGEND = 88
 LINE = 11
 """Height of a number beside the bar [px]."""
 MOST_DIGITS = 4
-"""After the point."""
+"""Most decimals."""
 PER_TICK = 32
-"""Least distance of the numbers beside the bar [px]."""
+"""Least distance between numbers beside the bar [px]."""
 
 
 def dark_map(map_hw: Tensor, low: float, high: float) -> Tensor:
-    """A map as a picture (3, h, w): the higher, the darker (paper, figure 3); errors as those of `heatmap`."""
+    """A map as a picture (3, h, w), darker for higher numbers (paper, figure 3). Errors as in `heatmap`."""
     return heatmap(-map_hw, -high, -low)
 
 
 def maps_beside(
     columns: Mapping[str, Tensor], label: str, maps_Bhw: Tensor, unit: str, limits: tuple[float, float] | None = None
 ) -> Tensor:
-    """Pictures, their maps in a column of its own, each number as large as the part of the picture that it is of.
+    """Pictures with a column of maps, in which each number is as large as its part of the picture.
 
     Args:
         columns: label -> (B, 3, H, W) in [0, 1]; at least one.
-        label: over the maps.
+        label: above the maps.
         maps_Bhw: one map per picture; NaN is drawn grey.
         unit: of the numbers.
-        limits: the numbers drawn lightest and darkest; without them the lowest and the highest of all maps.
+        limits: numbers of the lightest and the darkest colour (default: lowest and highest number of all maps).
 
     Returns:
         (3, H', W') in [0, 1], on the CPU.
 
     Raises:
-        ValueError: no columns, no maps, or not one for each picture.
+        ValueError: no columns, no maps, or not one map per picture.
     """
     if not columns or len(maps_Bhw) != len(first_B3HW := next(iter(columns.values()))) or not len(maps_Bhw):
         found = [len(pictures) for pictures in columns.values()]
@@ -65,14 +65,14 @@ def maps_beside(
 
 
 def _range(maps_Bhw: Tensor) -> tuple[float, float]:
-    """Lowest and highest finite number; some range where there is none, or only one number."""
+    """Lowest and highest finite number; a default range where fewer than two differ."""
     finite = maps_Bhw[maps_Bhw.isfinite()]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def _legend(low: float, high: float, unit: str, height: int) -> Tensor:
-    """(3, height, LEGEND): a bar from `high` above to `low` below, with numbers."""
+    """(3, height, LEGEND): a bar from `high` at the top to `low` at the bottom, with numbers."""
     bar_H1 = torch.linspace(high, low, height)[:, None]
     strip = Image.new("RGB", (LEGEND, height))
     draw, ticks = ImageDraw.Draw(strip), max(2, height // PER_TICK + 1)

@@ -1,8 +1,8 @@
-"""Which pictures of several folders show the same, by their names; imports no torch.
+"""Matches pictures of several folders by their names; imports no torch.
 
-Knows file names, what restoring tools add to them, and how a folder without partners is told. Knows nothing of pixels.
-Names are compared without extension. An ending that a tool added (photo_x4.png) counts as part of the name unless it is
-given: a guess that is wrong would score pictures against others.
+Knows file names, what restoring tools add to them, and how to report a folder without partners. Knows nothing of
+pixels. Names are compared without extension. An ending that a tool added (photo_x4.png) counts as part of the name
+unless it is given: a wrong guess would score a picture against a different one.
 """
 
 from collections.abc import Sequence
@@ -12,34 +12,34 @@ from pathlib import Path
 from lit_pure.images.files import is_picture, list_images
 
 MAP = "_entropy"
-"""Ending of the maps that `lit-pure restore` writes beside its pictures; they are no results."""
+"""Ending of the maps that `lit-pure restore` writes beside its pictures; they are not results."""
 _SEPARATORS = "_-. "
-"""What an added ending begins with."""
+"""Characters that an added ending begins with."""
 _SHOWN = 3
-"""File names in a message."""
+"""Most file names in a message."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What folders have in common."""
+    """The pictures that folders share."""
 
     found: dict[str, tuple[Path, ...]]
-    """By name: one picture per folder, in the order of the folders; sorted."""
+    """One picture per folder by name, in the order of the folders; sorted by name."""
     left_out: list[tuple[Path, str]]
     """Pictures without partners, each with the reason."""
     maps: int
-    """Entropy maps of `lit-pure restore`, which were not looked at."""
+    """Number of entropy maps of `lit-pure restore`, which were ignored."""
 
 
 def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
-    """Pictures of one name that are in all folders.
+    """Match pictures that have the same name in all folders.
 
     Args:
-        folders: looked at without their sub-folders; the first is the one that is asked about.
-        endings: what names may end in without being other names, for example "_x4"; the longest that fits is taken off.
+        folders: without their sub-folders; the first one is evaluated.
+        endings: endings to ignore in names, for example "_x4"; the longest that fits is removed.
 
     Raises:
-        ValueError: a folder is missing or empty, or nothing is in all of them; the message shows names of each.
+        ValueError: a folder is missing or empty, or no name is in all of them; the message shows names of each.
     """
     found: list[dict[str, Path]] = []
     left_out: list[tuple[Path, str]] = []
@@ -56,13 +56,13 @@ def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
         raise ValueError(_no_match_message(folders, found, left_out))
     for pictures in found:
         for name in sorted(set(pictures) - common):
-            lacking = next(other for other, there in zip(folders, found, strict=True) if name not in there)
+            lacking = next(other for other, pictures in zip(folders, found, strict=True) if name not in pictures)
             left_out.append((pictures[name], f"no usable picture of this name in {lacking}"))
     return Matches({name: tuple(one[name] for one in found) for name in sorted(common)}, left_out, maps)
 
 
 def _list_pictures(folder: Path) -> list[Path]:
-    """As `list_images`, but an empty folder with full ones in it names one of them."""
+    """As `list_images`, but the error for an empty folder names a sub-folder with pictures, if any."""
     try:
         return list_images(folder)
     except ValueError as error:
@@ -72,19 +72,19 @@ def _list_pictures(folder: Path) -> list[Path]:
                 count = len(list_images(inner))
             except (ValueError, OSError):
                 continue
-            raise ValueError(f"{folder}: no pictures in it, but {count} in {inner}; name that folder") from error
+            raise ValueError(f"{folder}: no pictures in it, but {count} in {inner}; give that folder") from error
         raise
 
 
 def _is_map(path: Path) -> bool:
-    """Whether this is an entropy map: the picture that it belongs to and its description lie beside it."""
+    """Whether this is an entropy map: its picture and the picture's description are beside it."""
     owner = path.with_name(path.stem.removesuffix(MAP))
     beside = (owner.with_name(f"{owner.name}{extension}") for extension in (".png", ".json"))
     return path.stem.endswith(MAP) and all(file.is_file() for file in beside)
 
 
 def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
-    """The pictures with a name of their own, and the others: of a.jpg and a.png nothing says which is meant."""
+    """Pictures with unique names, and those without: either of a.jpg and a.png could be meant."""
     namesakes: dict[str, list[Path]] = {}
     for path in paths:
         namesakes.setdefault(_strip_ending(path.stem, endings), []).append(path)
@@ -99,7 +99,7 @@ def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, P
 
 
 def _strip_ending(name: str, endings: Sequence[str]) -> str:
-    """The name without the longest ending that fits; something of it stays."""
+    """The name without the longest ending that fits; never empty."""
     fitting = [ending for ending in endings if name.endswith(ending) and name != ending]
     return name.removesuffix(max(fitting, key=len, default=""))
 
@@ -107,10 +107,10 @@ def _strip_ending(name: str, endings: Sequence[str]) -> str:
 def _no_match_message(
     folders: Sequence[Path], found: Sequence[dict[str, Path]], left_out: Sequence[tuple[Path, str]]
 ) -> str:
-    """One line: names of each folder, and the endings that would explain the difference."""
+    """Names of each folder, and the endings that would explain the difference, in one line."""
     if empty := [folder for folder, pictures in zip(folders, found, strict=True) if not pictures]:
-        why = f"{left_out[0][0].name}: {left_out[0][1]}" if left_out else "entropy maps and hidden files are none"
-        return f"{empty[0]}: no picture that can be used ({why})"
+        why = f"{left_out[0][0].name}: {left_out[0][1]}" if left_out else "entropy maps and hidden files do not count"
+        return f"{empty[0]}: no usable picture ({why})"
     shown = "; ".join(
         f"{folder}: {', '.join(path.name for path in list(pictures.values())[:_SHOWN])}"
         + (", ..." if len(pictures) > _SHOWN else "")
@@ -120,15 +120,15 @@ def _no_match_message(
     stripped = [{_strip_ending(name, endings) for name in pictures} for pictures in found]
     explained = 2 * len(set.intersection(*stripped)) > min(len(pictures) for pictures in found)
     remedy = (
-        f"if {' and '.join(endings)} is no part of the names, give --ignore-suffix {' '.join(endings)}"
+        f"if {' and '.join(endings)} was added to the names, give --ignore-suffix {' '.join(endings)}"
         if explained
         else "rename the files of one folder, or give what was added to their names with --ignore-suffix"
     )
-    return f"no picture is in all folders by its name without extension ({shown}); {remedy}"
+    return f"no name without extension is in all folders ({shown}); {remedy}"
 
 
 def _guess_endings(names: Sequence[Sequence[str]]) -> list[str]:
-    """What may have been added: where the first name of the first folder and the nearest in each other one part."""
+    """Endings that may have been added: where the first name and the most similar one of each other folder differ."""
     mine, endings = names[0][0], set()
     for other in names[1:]:
         near = max(other, key=lambda name: (_shared_length(mine, name), -len(name)))
@@ -138,5 +138,5 @@ def _guess_endings(names: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _shared_length(one: str, other: str) -> int:
-    """Characters that both begin with."""
+    """Length of the common beginning."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

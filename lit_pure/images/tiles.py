@@ -1,7 +1,7 @@
-"""A picture covered by overlapping square tiles, and put together from them again.
+"""Covers a picture with overlapping square tiles, and blends tiles into a picture.
 
-Knows positions and weights of tiles, and how a picture grows from the top without ever being whole in floating point.
-Knows nothing of what happens to a tile in between.
+Knows positions and weights of tiles, and how to complete a picture from the top while only one row of tiles is in
+floating point. Knows nothing of what happens to a tile in between.
 
 Suffixes: 3 RGB, H height and W width of the picture [px], n tiles along a side, l extent of a tile [px], h w cells.
 """
@@ -19,19 +19,19 @@ from torch import Tensor
 from lit_pure.images.io import to_bytes
 
 ROWS_AT_ONCE = 16
-"""Rows of pixels rounded together: rounding needs room of its own."""
+"""Rows of pixels rounded at once: rounding needs extra memory."""
 
 
 @dataclass(frozen=True)
 class Cover:
-    """One side of a picture, covered by as few tiles as overlap enough, evenly spread from edge to edge."""
+    """One side of a picture, covered by the fewest tiles that overlap enough, evenly spread from edge to edge."""
 
     length: int
     """Of the picture's side [px]."""
     size: int
     """Side of a tile [px]."""
     overlap: int
-    """The least that neighbours share [px]; they are blended over exactly this, in the middle of what they share."""
+    """Least overlap of neighbours [px]; they are blended over exactly this length, in the middle of their overlap."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where no cover exists."""
@@ -43,12 +43,12 @@ class Cover:
 
     @property
     def extent(self) -> int:
-        """What a tile covers [px]: its side, or the whole picture where that is smaller."""
+        """Length that a tile covers [px]: its side, or the whole picture where that is smaller."""
         return min(self.size, self.length)
 
     @cached_property
     def starts(self) -> list[int]:
-        """Where each tile begins [px]; the last one ends with the picture."""
+        """First pixel of each tile; the last tile ends with the picture."""
         travel = self.length - self.extent
         if not travel:
             return [0]
@@ -58,10 +58,10 @@ class Cover:
 
     @cached_property
     def weights_nl(self) -> Tensor:
-        """How much of each pixel comes from each tile: float32 in [0, 1], one in total at every pixel.
+        """Weight of each tile at each of its pixels: float32 in [0, 1], with sum one at every pixel.
 
         A tile fades in where its predecessor fades out, along a raised cosine. Each weight is the difference of two
-        such steps, so the sum is one however many tiles meet in a pixel.
+        such steps, so the sum is one for any number of overlapping tiles.
         """
         starts_n1 = torch.tensor(self.starts, dtype=torch.float64)[:, None]
         centers_nl = starts_n1 + torch.arange(self.extent) + 0.5
@@ -72,44 +72,44 @@ class Cover:
         return (appears_nl + stays_nl - 1).float()
 
     def _step(self, distance_nl: Tensor) -> Tensor:
-        """From 0 to 1 over `overlap` px around distance 0; at once where tiles need not overlap."""
+        """From 0 to 1 over `overlap` px around distance 0; a jump where the overlap is 0."""
         share_nl = (distance_nl / max(self.overlap, 1e-6) + 0.5).clamp(0, 1)
         return (1 - torch.cos(math.pi * share_nl)) / 2
 
 
 @dataclass(frozen=True)
 class Tile:
-    """The place of one tile."""
+    """The position of one tile."""
 
     number: int
-    """Row by row, from 0."""
+    """Counts row by row from 0."""
     row: int
     column: int
     top: int
-    """Of its first pixel in the picture."""
+    """First row of pixels; `left` is the first column."""
     left: int
 
 
 def batches(rows: Cover, columns: Cover, most: int) -> Iterator[list[Tile]]:
-    """All tiles, row by row from the top, at most `most` at once."""
+    """All tiles, row by row from the top, in lists of at most `most`."""
     places = itertools.product(enumerate(rows.starts), enumerate(columns.starts))
     tiles = [Tile(number, row, column, top, left) for number, ((row, top), (column, left)) in enumerate(places)]
     yield from (tiles[start : start + most] for start in range(0, len(tiles), most))
 
 
 class Canvas:
-    """Blends tiles into a picture of 8 bits; only one row of tiles exists in floating point."""
+    """Blends tiles into an 8-bit picture; only one row of tiles is in floating point."""
 
     def __init__(self, rows: Cover, columns: Cover) -> None:
-        """Raises MemoryError where the picture does not fit."""
+        """Raises MemoryError where the picture does not fit into memory."""
         self.rows, self.columns = rows, columns
-        # By numpy: torch's own error for this is a RuntimeError without a name.
+        # By numpy: torch raises only a plain RuntimeError.
         self._picture_HW3 = np.empty((rows.length, columns.length, 3), np.uint8)
         self._strip_3lW = torch.zeros(3, rows.extent, columns.length)
         self._row = 0
 
     def add(self, tile: Tile, pixels_3ll: Tensor) -> None:
-        """Put down what a tile covers, in [0, 1]. Tiles come in the order of `batches`."""
+        """Blend in the pixels of a tile, in [0, 1]. Tiles must come in the order of `batches`."""
         if tile.row != self._row:
             self._finish_rows(self.rows.starts[tile.row])
             self._row = tile.row
@@ -122,7 +122,7 @@ class Canvas:
         return torch.from_numpy(self._picture_HW3).permute(2, 0, 1)
 
     def _finish_rows(self, stop: int) -> None:
-        """Round what lies above `stop`, where no tile will be added any more, and move the strip down to it."""
+        """Round the rows above `stop`, which no later tile covers, and move the strip down to `stop`."""
         top = self.rows.starts[self._row]
         for first in range(top, stop, ROWS_AT_ONCE):
             some_3lW = self._strip_3lW[:, first - top : min(first + ROWS_AT_ONCE, stop) - top]
@@ -133,17 +133,17 @@ class Canvas:
 
 
 class MeanMap:
-    """One map from maps of tiles: their mean where they overlap."""
+    """Combines maps of tiles: their mean where they overlap."""
 
     def __init__(self, height: int, width: int) -> None:
         self._total_HW, self._count_HW = torch.zeros(height, width), torch.zeros(height, width)
 
     def add(self, top: int, left: int, map_hw: Tensor) -> None:
-        """Put down a tile's map, its first cell at (top, left)."""
+        """Add the map of a tile, whose first cell is at (top, left)."""
         place = (slice(top, top + map_hw.shape[0]), slice(left, left + map_hw.shape[1]))
         self._total_HW[place] += map_hw.cpu()
         self._count_HW[place] += 1
 
     def finish(self) -> Tensor:
-        """The map (H, W); NaN where no tile was."""
+        """The map (H, W); NaN where no tile was added."""
         return self._total_HW / self._count_HW

@@ -42,7 +42,7 @@ KINDS = ("loss", "loss_text", "loss_image")
 
 
 def build(experiment: PureExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
-    """The module of an experiment, and what it wants done to a batch. Raises ValueError where labels are missing."""
+    """The module of an experiment, and what is done to its batches. Raises ValueError where labels are missing."""
     dem = load_dem(needs["dem"].weights) if "dem" in needs else None
     mode = experiment.sequence.guidance_mode
     if dem is None and mode in PERCEIVES and "weights" not in needs:
@@ -65,18 +65,18 @@ class ARModule(RestoringModule):
         self._validated_23 = torch.zeros(2, 3)
 
     def configure_model(self) -> None:
-        """Once, and only for training: activations, compiler, and pieces where the strategy has a mesh to cut for."""
+        """Once, and only for training: activation checkpointing, compiler, sharding where the strategy has a mesh."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self._prepared:
             mesh = self.device_mesh
             prepare(self.backbone, self.config.trainer, None if mesh is None else mesh["data_parallel"])
             self._prepared = True
 
     def on_fit_start(self) -> None:
-        """Bring the frozen tokenizer to the device."""
+        """Move the frozen tokenizer to the device."""
         self.restorer.tokenizer.to(self.device)
 
     def on_test_start(self) -> None:
-        """Bring the frozen tokenizer to the device, and the backbone's pieces together; a test begins anew."""
+        """Move the frozen tokenizer to the device, gather the backbone, and reset the scores."""
         self.restorer.tokenizer.to(self.device)
         self.scores.reset()
         self._whole.enter_context(gathered(self.backbone))
@@ -100,7 +100,7 @@ class ARModule(RestoringModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The loss; the first pictures are restored and shown."""
         _, found_23B, _ = self._loss(batch, [False] * len(batch["name"]))
-        # Samples are dealt out in order: one that is not this process's is there for all to take as many steps.
+        # Samples are dealt out in order. One that is not this process's pads its share, so that all take as many steps.
         self._validated_23 += found_23B[..., batch["index"] % world_size() == self.global_rank].sum(-1)
         if batch_idx == 0:
             self.restore_and_show(batch, self.config.evaluation.pictures)
@@ -114,7 +114,7 @@ class ARModule(RestoringModule):
                 self.log(f"val/{name}", total / count, prog_bar=name == "loss", sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        """Log the means; the backbone may be cut again."""
+        """Log the means; the backbone may be sharded again."""
         self._whole.close()
         super().on_test_epoch_end()
 
@@ -142,11 +142,11 @@ class ARModule(RestoringModule):
         ]
 
     def _loss(self, batch: Batch, bare: list[bool]) -> tuple[Tensor, Tensor, list[bool]]:
-        """What is learned from a batch, and what is told of it.
+        """The loss of a batch, and what is logged of it.
 
         Returns:
             The loss, whose mean over all processes is that over all their answer tokens, with z-loss; sums and counts
-            (2, 3, B) of cross entropies of `KINDS`; and which of these this process tells.
+            (2, 3, B) of cross entropies of `KINDS`; and which of these this process has.
         """
         assembler, config = self.restorer.assembler, self.backbone.config
         ids_BT, labels_BT = assembler.batch(self.samples(batch), bare)
@@ -175,7 +175,7 @@ class ARModule(RestoringModule):
         return Work(len(lengths), sum(lengths), flops)
 
     def answer(self, restored: Restoration, batch: Batch, row: int) -> dict[str, str | None]:
-        """What the model wrote, beside the labels and the caption that it was, or would be, taught."""
+        """What the model wrote, beside the labels and the caption that it would be taught."""
         # Published weights are sampled from without a degradation estimator: no labels to show.
         perceives = self.restorer.assembler.mode in PERCEIVES and "labels" in batch
         words = dict(restored.words)

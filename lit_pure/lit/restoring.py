@@ -50,7 +50,7 @@ class RestoringModule(RunModule):
         self.entropy_Bhw = torch.empty(0)
 
     def on_test_start(self) -> None:
-        """Bring the restorer to the device; a test begins anew."""
+        """Move the restorer to the device, and reset the scores."""
         self.restorer.to(self.device)
         self.scores.reset()
 
@@ -102,5 +102,5 @@ class RestoringModule(RunModule):
         return restored
 
     def answer(self, restored: Restoration, batch: Batch, row: int) -> dict[str, str | None]:
-        """What `answers.jsonl` says of a picture, the picture of a row of a batch, besides its name."""
+        """The line of `answers.jsonl` for the picture in a row of a batch, besides its name."""
         return dict(restored.words)

@@ -1,6 +1,7 @@
-"""Which metrics to measure, from what was asked for and what is there; imports no torch: mistakes are told at once.
+"""Chooses the metrics to measure, from the request and the weights on this machine.
 
-Knows defaults, protocols, references and absent weights. Knows nothing of pictures or of how a score is computed.
+Knows defaults, protocols, references and missing weights. Knows nothing of pictures or of how a score is computed.
+Imports no torch, so that mistakes are reported at once.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from lit_pure.metrics import files, protocols
 from lit_pure.metrics.table import METRICS, info_of
 
 DEFAULT = ("psnr", "ssim", "niqe")
-"""What is measured where nothing is asked for: those that need no download."""
+"""The default metrics: those that need no download."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,13 @@ class Choice:
     metrics: tuple[str, ...]
     """Keys of `table.METRICS`, in the order to show them."""
     labels: dict[str, str]
-    """How each is called in tables: by its protocol, else by its row in the table."""
+    """Name of each in tables: that of its protocol, else that of its row in `METRICS`."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Metrics that are not measured, each with the reason."""
     border: int = 0
-    """Cut off every side of both pictures before anything is measured [px]."""
+    """Cut off each side of both pictures before measuring [px]."""
     protocol: str = ""
-    """Its name; "" where there is none."""
+    """Its name; "" without a protocol."""
 
 
 def choose(
@@ -39,18 +40,18 @@ def choose(
     with_target: bool,
     missing: Literal["refuse", "skip"] = "refuse",
 ) -> Choice:
-    """What to measure.
+    """Choose the metrics to measure.
 
     Args:
-        asked: keys of `table.METRICS`; without, those of the protocol, else `DEFAULT`.
-        protocol: a published way to measure, whose border, too, is taken; "" is none.
-        with_target: whether the true pictures are there. Of what nobody asked for by name, metrics that need them are
-            left out where they are not.
-        missing: what becomes of a metric whose weights are not there.
+        asked: keys of `table.METRICS`; by default those of the protocol, else `DEFAULT`.
+        protocol: a published way to measure, which also sets the border; "" is none.
+        with_target: whether true pictures are given. Without them, default metrics that need them are left out.
+        missing: what to do about a metric whose weights are missing.
 
     Raises:
-        ConfigError: an unknown metric or protocol, a metric asked for that needs the true pictures, nothing to measure.
-        MissingWeights: with `missing` "refuse"; names the files and the command that fetches them.
+        ConfigError: an unknown metric or protocol, a requested metric that needs true pictures, or nothing to measure.
+        MissingWeights: weights are missing and `missing` is "refuse"; names the files and the command that fetches
+            them.
     """
     rules = protocols.protocol(protocol) if protocol else None
     named = {key: label for label, key in rules.metrics.items()} if rules else {}
@@ -64,12 +65,12 @@ def choose(
         if asked:
             alone = [key for key, info in METRICS.items() if not info.needs_reference]
             remedy = f"give their folder with --target, or choose from {', '.join(alone)}"
-            raise ConfigError(f"{', '.join(comparing)}: the true pictures are needed; {remedy}")
-        left_out = dict.fromkeys(comparing, "the true pictures are needed; give their folder with --target")
+            raise ConfigError(f"{', '.join(comparing)}: true pictures are needed; {remedy}")
+        left_out = dict.fromkeys(comparing, "true pictures are needed; give their folder with --target")
         keys = [key for key in keys if key not in comparing]
     usable, absent = files.require(keys, missing)
     if absent:
-        left_out |= dict.fromkeys(absent, f"weights are not here; get them: {files.remedy(absent)}")
+        left_out |= dict.fromkeys(absent, f"weights are missing; get them: {files.remedy(absent)}")
     if not usable:
         raise ConfigError("nothing to measure: " + "; ".join(f"{key}: {reason}" for key, reason in left_out.items()))
     labels = {key: named.get(key, METRICS[key].label) for key in [*usable, *left_out]}
@@ -77,11 +78,11 @@ def choose(
 
 
 def choose_for_run(experiment: RestoringExperiment) -> Choice:
-    """What a run measures: the metrics of its protocol, then those that it names.
+    """The metrics of a run: those of its protocol, then those that it names.
 
     Raises:
-        ConfigError: as `choose`, where the pictures are smaller than a metric takes, and where no test set can be
-            measured by any metric.
+        ConfigError: as `choose`; also where the pictures are too small for a metric, or no metric can measure any test
+            set.
         MissingWeights: as `choose`.
         ValueError: the weights of a metric are damaged.
     """
@@ -94,22 +95,22 @@ def choose_for_run(experiment: RestoringExperiment) -> Choice:
     for key in choice.metrics:
         if side < (least := METRICS[key].smallest_side):
             raise ConfigError(
-                f"data.size = {experiment.data.size}, and {key} scores pictures of {least} px or more; choose others, "
-                "for example evaluation.metrics=[psnr,ssim]"
+                f"data.size = {experiment.data.size}, but {key} needs pictures of {least} px or more; choose other "
+                "metrics, for example evaluation.metrics=[psnr,ssim]"
             )
     if len(metrics_without_truth(experiment, choice)) == len(choice.metrics):
         sets = ", ".join(sorted(experiment.data.test))
         raise ConfigError(
-            f"evaluation.metrics: {', '.join(choice.metrics)} need the true pictures, which no test set ({sets}) has; "
-            "add one that needs none, for example niqe, or a set with a source"
+            f"evaluation.metrics: {', '.join(choice.metrics)} need true pictures, which no test set ({sets}) has; "
+            "add a metric that needs none, for example niqe, or a set with a source"
         )
     for key in choice.metrics:
-        files.verify(key)  # of a file without a published digest, as MANIQA's, no more can be known so cheaply
+        files.verify(key)  # a file without a published digest, such as MANIQA's, is only checked for existence
     return choice
 
 
 def metrics_without_truth(experiment: RestoringExperiment, choice: Choice) -> list[str]:
-    """The metrics that no test set can be measured by: those that need true pictures, where all sets lack them."""
+    """The metrics that cannot measure any test set: they need true pictures, and no set has them."""
     sets = experiment.data.test.values()
     if not sets or any(photos.source or photos.meta_info for photos in sets):
         return []

@@ -1,7 +1,7 @@
-"""What the scores of a folder of pictures, or of two, say together.
+"""The evaluation of one or two folders of pictures: scores, means, differences.
 
-Knows means with their intervals, differences with theirs, and the record that is kept of an evaluation. Knows nothing
-of how a picture is read or scored; imports no torch.
+Knows means and differences with their intervals, and the record of an evaluation. Knows nothing of how a picture is
+read or scored; imports no torch.
 
 Suffix: N pictures.
 """
@@ -21,36 +21,36 @@ from lit_pure.metrics.rows import ScoreRow
 from lit_pure.metrics.table import METRICS
 
 SEED = 0
-"""Of the resamples. Each interval starts from it, so that all metrics resample the same pictures."""
+"""Of the resamples. Each interval starts with this seed, so that all metrics resample the same pictures."""
 
 
 @dataclass(frozen=True)
 class EvaluationProblem:
-    """A file that is not, or not wholly, evaluated."""
+    """A file that is not evaluated, or lacks a score."""
 
     file: Path
     message: str
-    """Names the file, too."""
+    """Also names the file."""
     metric: str = ""
-    """The metric that lacks a score; "" where all do."""
+    """The metric without a score; "" where the file is left out of all metrics."""
 
 
 @dataclass
 class Evaluation:
-    """Scores of one or two methods, and what they say together."""
+    """Scores of one or two methods."""
 
     methods: dict[str, Path]
-    """Folder of each: the one asked about, then that which it is compared with."""
+    """Folder of each method: the one evaluated, then the one it is compared with."""
     target: Path | None
     """Folder of the true pictures."""
     choice: Choice
     scores: dict[str, dict[str, dict[str, float]]] = field(init=False)
-    """By method, picture, metric; a metric that could not score a picture is absent there."""
+    """By method, picture and metric; a metric that could not score a picture is missing."""
     of_sets: dict[str, dict[str, float]] = field(init=False)
-    """By method, metric: what only all pictures together have, such as FID."""
+    """By method and metric: scores of the whole set, such as FID."""
     problems: list[EvaluationProblem] = field(default_factory=list)
     maps: int = 0
-    """Entropy maps of `lit-pure restore`, which were not looked at."""
+    """Number of entropy maps of `lit-pure restore`, which were ignored."""
     level: float = LEVEL
     draws: int = DRAWS
     seed: int = SEED
@@ -66,17 +66,17 @@ class Evaluation:
 
     @property
     def test_set(self) -> str:
-        """The folder of the true pictures names the set; without one, the pictures' own."""
+        """The name of the true pictures' folder; without one, that of the evaluated pictures."""
         return (self.target or next(iter(self.methods.values()))).resolve().name
 
     def means(self) -> dict[str, dict[str, Interval]]:
-        """By method, metric: mean and interval; a value of the whole set has no interval."""
+        """Mean and interval by method and metric; a score of the whole set has no interval."""
         return {method: {key: self._mean(method, key) for key in self.choice.metrics} for method in self.methods}
 
     def differences(self) -> dict[str, PairedDifference]:
-        """By metric: the first method minus the second, over the pictures that have both scores; empty for one method.
+        """By metric, the first method minus the second, over the pictures with both scores; empty for one method.
 
-        A value of the whole set has no pairs; its difference is that of `means`.
+        A score of the whole set has no pairs: its difference is that of `means`.
         """
         if len(self.methods) < 2:
             return {}
@@ -92,7 +92,7 @@ class Evaluation:
         return found
 
     def rows(self) -> list[ScoreRow]:
-        """One row per method and picture, as `scores.csv` holds them."""
+        """One row per method and picture, as in `scores.csv`."""
         return [
             ScoreRow(self.test_set, method, name, row)
             for method, pictures in self.scores.items()
@@ -100,7 +100,7 @@ class Evaluation:
         ]
 
     def record(self) -> dict[str, Any]:
-        """All of it but the scores of single pictures, as JSON holds it; what is not known is None."""
+        """Everything except the scores of single pictures, ready for JSON; unknown values are None."""
         mine, *other = self.methods
         return {
             "test_set": self.test_set,
@@ -140,10 +140,10 @@ class Evaluation:
 def mean_of(
     key: str, values_N: Iterable[float], *, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED
 ) -> Interval:
-    """The mean of a metric's scores with its interval, which keeps to the metric's range; the same wherever shown.
+    """The mean of a metric's scores with its interval, kept inside the metric's range; the same wherever it is shown.
 
     Args:
-        key: of `METRICS`; what is not there has no range.
+        key: of `METRICS`; other keys have no range.
         values_N: one score per picture.
         level: how often the interval holds the true mean, in (0, 1).
         draws: resamples.

@@ -1,7 +1,7 @@
-"""Where the weights of metrics lie, whether they are there and whole, and how they get there.
+"""The weights of metrics: where they are, whether they are complete, and how to get them.
 
-Knows folders, digests and addresses: the places where pyiqa 0.1.16, torchvision and pyiqa's CLIP look themselves, so
-that files they downloaded before are found. Knows nothing of what is in a file; imports no torch.
+Knows folders, digests and addresses: the folders that pyiqa 0.1.16, torchvision and pyiqa's CLIP use themselves, so
+that files they downloaded before are found. Knows nothing of the content of a file; imports no torch.
 """
 
 import importlib.util
@@ -23,11 +23,11 @@ HUB = "https://huggingface.co"
 
 
 class MissingWeights(ValueError):
-    """A metric's files are not there; the message says which, where they belong, and the command that gets them."""
+    """Files of a metric are missing; the message says which, where they belong, and the command that gets them."""
 
 
 def path_of(file: WeightsFile) -> Path:
-    """Where a file belongs. Raises ImportError if that is inside a package that is not installed."""
+    """Where a file belongs. Raises ImportError where that is inside a package that is not installed."""
     if file.place == "basicsr":
         spec = importlib.util.find_spec("basicsr")  # importing it would take seconds
         if spec is None or spec.origin is None:
@@ -37,7 +37,7 @@ def path_of(file: WeightsFile) -> Path:
 
 
 def hub_folder() -> Path:
-    """What `torch.hub.get_dir()` says, without importing torch."""
+    """The value of `torch.hub.get_dir()`, without importing torch."""
     if "torch.hub" in sys.modules:
         return Path(sys.modules["torch.hub"].get_dir())
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -45,44 +45,44 @@ def hub_folder() -> Path:
 
 
 def remedy(keys: Iterable[str]) -> str:
-    """The command that gets what metrics read."""
+    """The command that gets the files of metrics."""
     wanted = [key for key in keys if any(file.url for file in info_of(key).files)]
     return f"lit-pure weights metrics --metrics {','.join(wanted)}" if wanted else "make setup"
 
 
 def absent_files(keys: Iterable[str]) -> dict[str, list[WeightsFile]]:
-    """Which files are not there, for each metric that lacks one. Raises ValueError for a metric that does not exist."""
+    """The missing files, by metric. Raises ValueError for a metric that does not exist."""
     lacking = {key: [file for file in info_of(key).files if not path_of(file).is_file()] for key in keys}
     return {key: files for key, files in lacking.items() if files}
 
 
 def require(keys: Sequence[str], missing: Literal["refuse", "skip"] = "refuse") -> tuple[list[str], list[str]]:
-    """Which metrics can be measured, and which are skipped because they lack files.
+    """The metrics that can be measured, and those that are skipped because files are missing.
 
     Args:
         keys: metrics.
-        missing: what becomes of one that lacks a file.
+        missing: what to do about a metric whose files are missing.
 
     Raises:
-        MissingWeights: a metric lacks a file and `missing` is "refuse".
+        MissingWeights: a file is missing and `missing` is "refuse".
         ValueError: no such metric.
     """
     lacking = absent_files(keys)
     if lacking and missing == "refuse":
-        told = [f"{key} needs {', '.join(str(path_of(file)) for file in files)}" for key, files in lacking.items()]
-        raise MissingWeights(f"not there: {'; '.join(told)}; get them: {remedy(lacking)}")
+        needs = [f"{key} needs {', '.join(str(path_of(file)) for file in files)}" for key, files in lacking.items()]
+        raise MissingWeights(f"missing: {'; '.join(needs)}; get them: {remedy(lacking)}")
     return [key for key in keys if key not in lacking], [key for key in keys if key in lacking]
 
 
 def state_of(file: WeightsFile) -> State:
-    """Whether a file is there, and whole as far as its publisher tells its digest."""
+    """Whether a file is present, and undamaged where its publisher states a digest."""
     if not path_of(file).is_file():
         return "absent"
     return "present" if sha256(file).startswith(file.sha256) else "damaged"
 
 
 def sha256(file: WeightsFile) -> str:
-    """The digest of a file that is there, computed once as long as it does not change."""
+    """The digest of an existing file, computed once unless the file changes."""
     path = path_of(file)
     known = path.stat()
     return _cached_digest(path, known.st_size, known.st_mtime_ns)
@@ -94,7 +94,7 @@ def _cached_digest(path: Path, size: int, changed: int) -> str:
 
 
 def verify(key: str) -> None:
-    """MissingWeights, or ValueError where a file is damaged: all that a metric reads is there and has its digest."""
+    """Check that all files of a metric exist and have their digests. Raises MissingWeights, or ValueError."""
     require([key])
     for file in info_of(key).files:
         if state_of(file) == "damaged":
@@ -110,24 +110,24 @@ def damage_message(path: Path, what: str, key: str) -> str:
 def identity(keys: Iterable[str]) -> dict[str, Any]:
     """What scores depend on: `{"pyiqa": version, "weights": {metric: {file: sha256}}}`.
 
-    Metrics that read no file are not among the weights. Raises OSError where a file is not there.
+    Metrics without files are not among the weights. Raises OSError where a file is missing.
     """
     weights = {key: {file.name: sha256(file) for file in METRICS[key].files} for key in keys if METRICS[key].files}
-    from importlib.metadata import version  # slow, and refusals come through here
+    from importlib.metadata import version  # slow to import, and not needed to report mistakes
 
     return {"pyiqa": version("pyiqa"), "weights": weights}
 
 
 def fetch(file: WeightsFile, folder: Path | None = None) -> Path:
-    """Put a file where it belongs, whole and checked or not at all; what was there is replaced.
+    """Put a file where it belongs, complete and checked or not at all; an existing file is replaced.
 
     Args:
         file: of a metric.
-        folder: where it lies on this machine; None downloads it, with a progress bar. Of the Hugging Face hub a mirror
-            named by HF_ENDPOINT is asked.
+        folder: its folder on this machine; None downloads it, with a progress bar. Downloads from the Hugging Face hub
+            use the mirror in HF_ENDPOINT, if set.
 
     Raises:
-        ValueError: it is not there or not what it should be; the message names the remedy.
+        ValueError: the file is missing or damaged; the message gives a remedy.
     """
     path = path_of(file)
     if not file.url:
@@ -149,7 +149,7 @@ def _copy_from_folder(file: WeightsFile, path: Path, folder: Path, url: str) -> 
     candidates = [folder / file.name, folder / unquote(file.name)]  # browsers decode names
     source = next(filter(Path.is_file, candidates), None)
     if source is None:
-        raise ValueError(f"{folder} lacks {file.name}; get it: {url}")
+        raise ValueError(f"{folder} does not contain {file.name}; get it: {url}")
     try:
         with checked_file(path, file.sha256) as partial:
             shutil.copyfile(source, partial)

@@ -1,15 +1,15 @@
-"""Scores the pictures in folders, whoever made them; a bad one is named and the rest go on.
+"""Scores the pictures in folders of any origin; a bad picture is reported and left out.
 
-Knows which files are read, in what order, and what becomes of one that cannot be scored. What all scores together say
-is `metrics/evaluation.py`'s. Works from Python and notebooks:
+Knows which files are read, in what order, and what happens to one that cannot be scored. Knows nothing of means and
+differences (`evaluation.py`). Works from Python and notebooks:
 
     evaluation = evaluate(Path("results"), Path("truth"), ["psnr", "lpips"], against=Path("other_results"))
     evaluation.means()["results"]["psnr"].mean
 
-A picture that is not in every folder, or that cannot be read in one of them, is left out of everything, so that all
-figures are of the same pictures; what one metric alone cannot score lacks that score alone. Pictures are scored one by
-one: no score depends on what else was in a batch, and memory does not grow with the number of pictures. (What FID keeps
-of a picture is 2,048 numbers.) The next ones are read meanwhile.
+A picture that is missing or unreadable in one folder is left out of all figures, so that all figures are over the same
+pictures; a picture that one metric cannot score lacks only that score. Pictures are scored one by one: no score depends
+on a batch, and memory does not grow with the number of pictures (FID keeps 2,048 numbers of each). The next pictures
+are read meanwhile.
 
 Suffixes: B pictures (here always 1), N pictures of a set, 3 RGB, H W height and width, D features.
 """
@@ -31,9 +31,9 @@ from lit_pure.metrics.score import Frechet, Scorer, distance, score_bytes
 from lit_pure.metrics.table import METRICS
 
 AHEAD = 4
-"""Pictures read before they are needed, each with its partners."""
+"""Pictures that are read in advance, each with its partners."""
 _TRUTH = ""
-"""Stands for the true pictures where methods have names."""
+"""In place of a method's name: the true pictures."""
 
 
 def evaluate(
@@ -51,19 +51,19 @@ def evaluate(
     """Score a folder of pictures.
 
     Args:
-        pred: the pictures to judge; sub-folders are not looked into.
-        target: the true pictures, of the same names (without extension) and sizes.
-        metrics: keys of `metrics.table.METRICS`; without, those of the protocol, else psnr, ssim and niqe.
-        against: another method's pictures, to compare with picture by picture.
-        protocol: a published way to measure, of `data/protocols/`.
-        missing: what becomes of a metric whose weights are not there.
-        endings: what names may end in without being other names ("_x4").
+        pred: the pictures to evaluate; sub-folders are ignored.
+        target: the true pictures, with the same names (without extension) and sizes.
+        metrics: keys of `metrics.table.METRICS`; by default those of the protocol, else psnr, ssim and niqe.
+        against: pictures of another method, to compare with picture by picture.
+        protocol: a published way to measure, from `data/protocols/`.
+        missing: what to do about a metric whose weights are missing.
+        endings: endings of names to ignore ("_x4").
         device: where to compute.
         progress: called after each picture.
 
     Raises:
-        ValueError: a folder is missing or empty, nothing matches, or a metric cannot be measured (each says how to
-            mend it). A single bad picture raises nothing: see `Evaluation.problems`.
+        ValueError: a folder is missing or empty, nothing matches, or a metric cannot be measured (each with a remedy).
+            A single bad picture raises nothing: see `Evaluation.problems`.
     """
     choice = choose(metrics, protocol, with_target=target is not None, missing=missing)
     matches = match([folder for folder in (pred, target, against) if folder is not None], endings)
@@ -80,7 +80,7 @@ def evaluate_matches(
     device: torch.device | str = "cpu",
     progress: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """The same for what `match` found in the folders given, in this order, and what `choose` chose."""
+    """The same, for the result of `match` on these folders in this order, and the result of `choose`."""
     methods = _method_names(pred, against)
     left_out = [EvaluationProblem(file, f"{file}: {reason}") for file, reason in matches.left_out]
     found = Evaluation(methods, target, choice, problems=left_out, maps=matches.maps)
@@ -104,7 +104,7 @@ def evaluate_matches(
 
 
 class _Scoring:
-    """Every metric of a choice, and what those of sets keep until the end."""
+    """All metrics of a choice, and the features that metrics of sets keep until the end."""
 
     def __init__(self, choice: Choice, device: torch.device) -> None:
         self.device = device
@@ -115,20 +115,20 @@ class _Scoring:
     def scores(
         self, method: str, file: Path, image_3HW: Tensor, truth_3HW: Tensor | None
     ) -> tuple[dict[str, float], list[EvaluationProblem]]:
-        """What a picture scores, and why it lacks what it lacks."""
+        """The scores of a picture, and a problem for each missing score."""
         for key in self.of_sets:
             self._remember(key, method, image_3HW)
         found, lacking = score_bytes(self.scorers, image_3HW, truth_3HW, self.device)
         return found, [EvaluationProblem(file, f"{file}: {reason}", key) for key, reason in lacking.items()]
 
     def remember_truth(self, truth_3HW: Tensor | None) -> None:
-        """Keep what metrics of sets need of a true picture."""
+        """Keep the features of a true picture for metrics of sets."""
         for key in self.of_sets:
             if truth_3HW is not None:
                 self._remember(key, _TRUTH, truth_3HW)
 
     def score_sets(self, found: Evaluation) -> None:
-        """Add the values of the sets, and why there are none."""
+        """Add the scores of sets, and a problem for each missing one."""
         for key in self.of_sets:
             for method, folder in found.methods.items():
                 try:
@@ -143,7 +143,7 @@ class _Scoring:
 
 
 def _read_ahead(found: dict[str, tuple[Path, ...]]) -> Iterator[tuple[str, tuple[Path, ...], Future[list[Tensor]]]]:
-    """The pictures of each name, read by a thread of their own while others are scored; in order."""
+    """The pictures of each name in order, read by a separate thread while others are scored."""
     waiting: deque[tuple[str, tuple[Path, ...], Future[list[Tensor]]]] = deque()
     with ThreadPoolExecutor(1) as reader:
         for name, files in found.items():
@@ -160,22 +160,22 @@ def _read(files: Sequence[Path]) -> list[Tensor]:
 
 
 def _cut_borders(files: Sequence[Path], images: Sequence[Tensor], border: int) -> list[Tensor]:
-    """The pictures of a name, of one size, without border. Raises BadImage."""
+    """The pictures of a name without border. Raises BadImage where their sizes differ or nothing is left."""
     height, width = images[0].shape[-2:]
     for file, image_3HW in zip(files, images, strict=True):
         other_height, other_width = image_3HW.shape[-2:]
         if (other_height, other_width) != (height, width):
             raise BadImage(
-                f"{files[0]}: is {height} x {width} px, {file} {other_height} x {other_width} px; "
+                f"{files[0]}: is {height} x {width} px, {file} is {other_height} x {other_width} px; "
                 "only pictures of one size can be compared"
             )
     if min(height, width) <= 2 * border:
-        raise BadImage(f"{files[0]}: nothing of {height} x {width} px is left without a border of {border} px")
+        raise BadImage(f"{files[0]}: a border of {border} px leaves nothing of {height} x {width} px")
     return [image_3HW[:, border : height - border, border : width - border] for image_3HW in images]
 
 
 def _method_names(pred: Path, against: Path | None) -> dict[str, Path]:
-    """What each method is called: its folder, with so many folders above it that the two differ."""
+    """A name for each method: its folder, with as many parents as are needed to make both names differ."""
     folders = [folder for folder in (pred, against) if folder is not None]
     parts = [folder.resolve().parts[1:] or ("",) for folder in folders]
     depth = next((n for n in range(1, 1 + max(map(len, parts))) if len({one[-n:] for one in parts}) == len(parts)), 1)

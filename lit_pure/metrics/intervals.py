@@ -1,11 +1,12 @@
-"""How sure a mean over pictures is, and whether two methods differ on the same pictures.
+"""Confidence intervals of means over pictures, and paired comparisons of two methods.
 
-Knows numbers and resampling. Knows nothing of metrics, pictures or files, and needs numpy alone.
+Knows numbers and resampling. Knows nothing of metrics, pictures or files, and needs only numpy.
 
 The interval of a mean is the studentized bootstrap, "bootstrap-t" (Efron and Tibshirani, An Introduction to the
-Bootstrap, 1993, section 12.5): what is resampled is not the mean but its distance from the true one in standard errors
-of the resample. A percentile interval of 20 pictures holds the true mean in 91 to 93 of 100 cases instead of 95, that
-of 5 pictures in 80; this one keeps its promise from `LEAST` pictures on, skewed scores included (`tests/metrics`).
+Bootstrap, 1993, section 12.5): it resamples not the mean but its distance from the true mean, in standard errors of the
+resample. A percentile interval of 20 pictures contains the true mean in 91 to 93 of 100 cases instead of 95, of 5
+pictures in 80; the studentized one reaches its level from `LEAST` pictures on, also for skewed scores
+(`tests/metrics`).
 
 Suffixes: N pictures, R resamples.
 """
@@ -17,34 +18,34 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
-"""Share of cases in which an interval holds the true mean."""
+"""Share of cases in which an interval contains the true mean."""
 DRAWS = 9_999
-"""Resamples; with one more, the usual levels fall on whole positions."""
+"""Number of resamples; plus one, it puts the usual levels at whole ranks."""
 LEAST = 8
-"""Values that an interval takes. Below, resamples that hold nearly one value alone decide, and the interval holds the
-true mean by being useless: of 4 normal values it is 1.9 times as wide as Student's in the median and 17 times in one
-sample of twenty, of 4 skewed ones it holds the mean in 91 of 100 cases, and equal ones among them take it away."""
+"""Least number of values for an interval. With fewer, resamples of nearly equal values decide, and the interval is
+uselessly wide: for 4 normal values it is 1.9 times as wide as Student's in the median and 17 times in one sample of
+twenty; for 4 skewed values it contains the mean in 91 of 100 cases; equal values among them leave no interval."""
 _BLOCK = 2**16
-"""Numbers resampled at once: they fit into a processor's cache, which is several times as fast as the main memory."""
+"""Numbers resampled at once: they fit into the processor's cache, which is several times as fast as main memory."""
 _ROUNDING = 1e-9
-"""A resample that spreads by less, of the sample's own spread, holds one value only."""
+"""A resample whose spread is below this share of the sample's counts as a single repeated value."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where the true one probably is."""
+    """A mean and the interval of the true mean."""
 
     mean: float
-    """NaN where there is nothing to average."""
+    """NaN without values."""
     low: float
-    """NaN, as `high`, where the values do not say: there are fewer than `LEAST`, or (nearly) all are equal."""
+    """NaN, like `high`, where the values give no interval: fewer than `LEAST`, or (nearly) all equal."""
     high: float
     n: int
-    """Values averaged."""
+    """Number of values."""
 
     @property
     def known(self) -> bool:
-        """Whether there is an interval."""
+        """Whether an interval exists."""
         return not math.isnan(self.low)
 
 
@@ -60,7 +61,7 @@ class PairedDifference:
     ties: int
     """Pictures where both score the same."""
     p: float
-    """Of the two-sided sign test: how often chance alone splits wins and losses at least as unevenly."""
+    """Of the two-sided sign test: how often chance alone gives an at least as uneven split of wins and losses."""
 
 
 def bootstrap_mean(
@@ -71,14 +72,14 @@ def bootstrap_mean(
     draws: int = DRAWS,
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Interval:
-    """The mean with its studentized bootstrap interval, which fewer than `LEAST` values do not have.
+    """The mean with its studentized bootstrap interval; fewer than `LEAST` values have no interval.
 
     Args:
-        values_N: one score per picture, in any unit, which is that of the result.
+        values_N: one score per picture, in any unit; the result has the same unit.
         rng: draws the resamples; the same state, length and draws give the same resamples.
-        level: how often the interval holds the true mean, in (0, 1).
-        draws: resamples; `level` needs at least 2 / (1 - level) of them.
-        bounds: lowest and highest value that there can be, beyond which no interval goes (unless a value does).
+        level: how often the interval contains the true mean, in (0, 1).
+        draws: number of resamples; at least 2 / (1 - level).
+        bounds: lowest and highest possible value; the interval stays inside (unless a value is outside).
 
     Raises:
         ValueError: a value is not finite, or level and draws do not fit.
@@ -88,11 +89,11 @@ def bootstrap_mean(
         raise ValueError(f"{int((~np.isfinite(values)).sum())} of {values.size} scores are not finite; leave them out")
     rank = round((draws + 1) * (1 - level) / 2, 6)
     if not 0 < level < 1 or rank < 1:
-        raise ValueError(f"level {level} with {draws} draws: take a level in (0, 1) and at least 2 / (1 - level) draws")
+        raise ValueError(f"level {level} with {draws} draws: use a level in (0, 1) and at least 2 / (1 - level) draws")
     if values.size == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean = float(values.mean())
-    if values.size < LEAST or np.ptp(values) == 0:  # of one value many times, nothing says how far others would lie
+    if values.size < LEAST or np.ptp(values) == 0:  # equal values say nothing about the spread
         return Interval(mean, math.nan, math.nan, values.size)
     error = float(values.std(ddof=1)) / math.sqrt(values.size)
     distance_R = np.sort(_distances(values - mean, draws, rng))
@@ -114,18 +115,18 @@ def paired_difference(
     draws: int = DRAWS,
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> PairedDifference:
-    """Compare two methods picture by picture, which takes out how much pictures differ from each other.
+    """Compare two methods picture by picture, which removes the variation between pictures.
 
-    The sign test works for any count; the interval of the difference takes `LEAST` pictures.
+    The sign test works for any count; the interval of the difference needs `LEAST` pictures.
 
     Args:
         a_N: scores of one method.
         b_N: scores of the other on the same pictures, in the same order.
         rng: draws the resamples.
-        higher_is_better: which of two scores wins.
+        higher_is_better: whether the higher of two scores wins.
         level: as in `bootstrap_mean`.
         draws: as in `bootstrap_mean`.
-        bounds: lowest and highest score that there can be.
+        bounds: lowest and highest possible score.
 
     Raises:
         ValueError: lengths differ, or what `bootstrap_mean` raises.
@@ -133,16 +134,16 @@ def paired_difference(
     a, b = (np.asarray(values, dtype=np.float64).reshape(-1) for values in (a_N, b_N))
     if a.shape != b.shape:
         raise ValueError(f"{a.size} scores against {b.size}: give those of the same pictures in the same order")
-    apart = (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    difference = bootstrap_mean(a - b, rng, level=level, draws=draws, bounds=apart)
+    difference_bounds = (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    difference = bootstrap_mean(a - b, rng, level=level, draws=draws, bounds=difference_bounds)
     higher, lower = int((a > b).sum()), int((a < b).sum())
     wins, losses = (higher, lower) if higher_is_better else (lower, higher)
     return PairedDifference(difference, wins, losses, a.size - wins - losses, sign_test(wins, losses))
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided p of an even chance for each picture (exact binomial); ties are left out, 1 where nothing is left."""
-    count, ways, total = wins + losses, 1, 0  # whole numbers: exact for any count
+    """Two-sided p for even chances on each picture (exact binomial); 1 without wins and losses. Ties do not count."""
+    count, ways, total = wins + losses, 1, 0  # integers: exact for any count
     for lesser in range(min(wins, losses) + 1):
         total += ways
         ways = ways * (count - lesser) // (lesser + 1)
@@ -150,7 +151,7 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def _distances(centred_N: NDArray[np.float64], draws: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Of each resample, its mean in standard errors of its own; infinite where it holds one value only."""
+    """The mean of each resample in its own standard errors; infinite where it repeats a single value."""
     count, spread = centred_N.size, float(centred_N.std())
     rows = max(1, _BLOCK // count)
     distance_R = np.empty(draws)

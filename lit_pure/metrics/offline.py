@@ -1,14 +1,13 @@
-"""pyiqa's networks, built from files on this machine and from nothing else.
+"""Builds pyiqa's networks only from files on this machine.
 
-Knows what pyiqa 0.1.16 and the libraries below it would download, print and unpickle while they build a network, and
-keeps them from it. Knows nothing of images. pyiqa takes seconds to import, so it is imported when the first network is
-built.
+Knows what pyiqa 0.1.16 and its libraries would download, print and unpickle while they build a network, and prevents
+it. Knows nothing of images. pyiqa takes seconds to import, so it is imported when the first network is built.
 
-Three of pyiqa's habits are replaced while it builds: `torch.load` gives tensors only, whatever is asked of it (pyiqa
-would run whatever a pickle says); timm starts a backbone at random instead of downloading it, because the checkpoint
-of the whole network holds it; and files are looked for where `files.py` says. CLIP's file is no pickle but a
-TorchScript archive, which pyiqa reads with `torch.jit.load`, for its tensors only: it is read as it is, since its
-whole digest is known and checked first.
+While pyiqa builds, three of its habits are replaced: `torch.load` always loads only tensors (pyiqa would run any code
+in a pickle); timm initializes a backbone at random instead of downloading it, because the checkpoint of the whole
+network contains it; and files are searched where `files.py` says. CLIP's file is not a pickle but a TorchScript
+archive, which pyiqa reads with `torch.jit.load` only for its tensors: it is left so, since its full digest is known and
+checked first.
 """
 
 import contextlib
@@ -32,8 +31,7 @@ from lit_pure.metrics.files import damage_message, hub_folder, path_of, remedy, 
 from lit_pure.metrics.table import MetricInfo
 
 _metric: ContextVar[str] = ContextVar("metric", default="")
-"""The metric at work in this thread, which may reach no network."""
-
+"""The metric that is at work in this thread and must not use the network."""
 
 _TARGET = {
     "urllib.Request": 0,
@@ -44,7 +42,7 @@ _TARGET = {
     "socket.sendto": 1,
     "socket.sendmsg": 1,
 }
-"""Python's events before anything is sent -> which argument is the address; None over what is connected already."""
+"""Python's audit events before anything is sent -> index of the address argument (None on connected sockets)."""
 
 
 class NetworkForbidden(ValueError):
@@ -52,7 +50,7 @@ class NetworkForbidden(ValueError):
 
 
 def _forbid_network(event: str, arguments: tuple[Any, ...]) -> None:
-    """Python tells every connection, name look-up and address opened before it happens; an error here prevents it."""
+    """Python calls this before every connection, name lookup and opened URL; an error here prevents it."""
     if event in _TARGET and (key := _metric.get()) and (target := arguments[_TARGET[event]]) is not None:
         raise NetworkForbidden(
             f"{key} tried to reach {target}: a metric never uses the network; get its files: {remedy([key])}"
@@ -64,7 +62,7 @@ sys.addaudithook(_forbid_network)
 
 @contextlib.contextmanager
 def no_network(key: str) -> Iterator[None]:
-    """Within, any attempt of this thread to connect somewhere is a `NetworkForbidden` naming metric and address."""
+    """Inside, any connection attempt of this thread raises `NetworkForbidden`, naming metric and address."""
     before = _metric.set(key)
     try:
         yield
@@ -74,7 +72,7 @@ def no_network(key: str) -> Iterator[None]:
 
 @dataclass
 class _ReadFiles:
-    """What was read while a network was built."""
+    """The files that were read while a network was built."""
 
     path: Path | None = None
     """The last file."""
@@ -82,15 +80,15 @@ class _ReadFiles:
 
 
 def build_network(info: MetricInfo) -> nn.Module:
-    """pyiqa's module for a metric: on the CPU, in evaluation mode, with all weights from sound files, silently.
+    """Build pyiqa's module for a metric silently, on the CPU, in evaluation mode, with all weights from checked files.
 
     Raises:
-        MissingWeights: a file is not there.
-        ValueError: a file is damaged, or lacks weights of the network; the message names file and remedy.
+        MissingWeights: a file is missing.
+        ValueError: a file is damaged, or weights of the network are missing in it; the message names file and remedy.
         ImportError: pyiqa, or a package with a file, is not installed.
     """
     verify(info.key)
-    logging.getLogger("pyiqa").setLevel(logging.WARNING)  # it announces every metric on the terminal
+    logging.getLogger("pyiqa").setLevel(logging.WARNING)  # pyiqa announces every metric on the terminal
     read = _ReadFiles()
     with no_network(info.key), _silence(), contextlib.ExitStack() as stack:
         pyiqa = _pyiqa()
@@ -112,22 +110,22 @@ def build_network(info: MetricInfo) -> nn.Module:
 
 
 def _load_error(info: MetricInfo, path: Path, reason: str) -> str:
-    """What is told of a file: who publishes no digest may have published it cut."""
+    """The message about a file: without a published digest, the file may be truncated."""
     if any(file.sha256 for file in info.files if path_of(file) == path):
-        return f"{path} is as published, yet {info.key} cannot be built of it ({reason}): other versions are installed"
+        return f"{path} is as published, but {info.key} cannot be built from it ({reason}): package versions differ"
     return damage_message(path, reason, info.key)
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing printed and no warnings: what pyiqa asks of older libraries is its own business."""
+    """Suppress output and warnings: those about pyiqa's use of older libraries do not concern our users."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _clear_saved_outputs(module: Any, inputs: object) -> None:
-    """MANIQA collects features of its backbone; those of a picture that failed half-way would serve the next one."""
+    """MANIQA collects backbone features; those of a picture that failed would otherwise be used for the next one."""
     module.save_output.clear()
 
 
@@ -141,7 +139,7 @@ def _pyiqa() -> Any:
 
 @contextlib.contextmanager
 def _only_local_files(read: _ReadFiles) -> Iterator[None]:
-    """Within, libraries read weights from their places and tensors from files; `read` learns what they read."""
+    """Inside, libraries load only tensors, only from local files; `read` records what they load."""
     import timm
     from pyiqa.archs import clip_model
     from pyiqa.utils import download_util
@@ -166,7 +164,7 @@ def _only_local_files(read: _ReadFiles) -> Iterator[None]:
             (torch, "load", safe_load),
             (timm, "create_model", random_backbone),
             (clip_model, "_download", clip_file),
-            (download_util, "DEFAULT_CACHE_DIR", str(hub_folder() / "pyiqa")),  # pyiqa asks once, when imported
+            (download_util, "DEFAULT_CACHE_DIR", str(hub_folder() / "pyiqa")),  # pyiqa sets it once, when imported
         ):
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, instead)
@@ -181,7 +179,7 @@ def _tensors(content: Any) -> list[Tensor]:
 
 
 def _refuse_untrained(made: nn.Module, read: _ReadFiles, info: MetricInfo) -> None:
-    """ValueError if a parameter is not one that was read: pyiqa lets the files of some metrics lack weights."""
+    """Raise ValueError where a parameter was not read from a file: for some metrics, pyiqa ignores missing weights."""
     same_shape: dict[torch.Size, list[Tensor]] = {}
     for tensor in read.tensors:
         same_shape.setdefault(tensor.shape, []).append(tensor)
@@ -189,11 +187,11 @@ def _refuse_untrained(made: nn.Module, read: _ReadFiles, info: MetricInfo) -> No
         found = same_shape.get(parameter.shape, [])
         if not any(torch.equal(tensor.to(parameter.dtype), parameter) for tensor in found):
             assert read.path is not None, f"{info.key} has parameters, so it has files"
-            raise ValueError(damage_message(read.path, f"it lacks {name}", info.key))
+            raise ValueError(damage_message(read.path, f"{name} is missing", info.key))
 
 
 def _matlab_file(parameters: Path, stack: contextlib.ExitStack) -> str:
-    """A copy of basicsr's numbers in the format and under the names that pyiqa reads, for as long as the stack."""
+    """A temporary copy of basicsr's numbers, in pyiqa's format and under its names; it lives as long as the stack."""
     from scipy.io import savemat
 
     with np.load(parameters) as numbers:

@@ -1,7 +1,7 @@
-"""Published ways to measure: which metric a paper's column is, on which colours, with which weights.
+"""Published ways to measure: which metric a column of a paper is, on which colours, with which weights.
 
-Knows the files in `data/protocols/`, one per way, and checks them against the table. Knows nothing of how a score is
-computed; imports no torch.
+Knows the files in `data/protocols/`, one per protocol, and checks them against `table.py`. Knows nothing of how a score
+is computed; imports no torch.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from lit_pure.config.compose import PROJECT, ConfigError, locate
 from lit_pure.metrics.table import METRICS, info_of
 
 FOLDER = "data/protocols"
-"""NAME.yaml, below the working directory or else below the project: who has own ones keeps those shipped."""
+"""Folder of NAME.yaml, first below the working directory, then below the project."""
 _KEYS = {"title": str, "color": str, "border": int, "metrics": dict, "weights": dict, "notes": list}
 _LUMA = {"Y": True, "RGB": False}
 
@@ -26,13 +26,13 @@ class Protocol:
 
     name: str
     title: str
-    """Where it is from."""
+    """Its origin."""
     metrics: dict[str, str]
-    """What tables call a metric: its key in `table.METRICS`, in the order of the columns."""
+    """Label in tables -> key in `table.METRICS`, in the order of the columns."""
     color: str
-    """Of PSNR and SSIM: Y or RGB."""
+    """Y or RGB, for PSNR and SSIM."""
     border: int
-    """Cut off every side of both pictures before anything is measured [px]."""
+    """Cut off each side of both pictures before measuring [px]."""
     weights: dict[str, tuple[str, ...]]
     """Names of the files that each metric reads."""
     notes: tuple[str, ...]
@@ -40,12 +40,12 @@ class Protocol:
 
 
 def names() -> list[str]:
-    """All protocols there are."""
+    """The names of all protocols."""
     return sorted({path.stem for folder in (Path(FOLDER), PROJECT / FOLDER) for path in folder.glob("*.yaml")})
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of a name. Raises ConfigError: no such protocol, or its file contradicts the table of metrics."""
+    """The protocol of a name. Raises ConfigError: no such protocol, or its file contradicts `table.METRICS`."""
     path = locate(f"{FOLDER}/{name}.yaml")
     if name not in names() or not path.is_file():
         near = get_close_matches(name, names(), n=1)
@@ -54,9 +54,9 @@ def protocol(name: str) -> Protocol:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or content.keys() != _KEYS.keys():
-        raise ConfigError(f"{path} must hold {', '.join(_KEYS)}, and nothing else")
+        raise ConfigError(f"{path} must have exactly the keys {', '.join(_KEYS)}")
     if wrong := [key for key, kind in _KEYS.items() if not isinstance(content[key], kind)]:
         raise ConfigError(f"{path}: {wrong[0]} must be a {_KEYS[wrong[0]].__name__}, found {content[wrong[0]]!r}")
     if not all(isinstance(found, list) for found in content["weights"].values()):
@@ -71,9 +71,9 @@ def protocol(name: str) -> Protocol:
 
 
 def _refuse_contradictions(made: Protocol, path: Path) -> None:
-    """ConfigError unless the protocol can be followed with the metrics there are."""
+    """Raise ConfigError unless our metrics can follow the protocol."""
     if made.color not in _LUMA or made.border < 0:
-        raise ConfigError(f"{path}: color is {made.color}, border {made.border}; take Y or RGB, and 0 or more px")
+        raise ConfigError(f"{path}: color is {made.color}, border {made.border}; use Y or RGB, and 0 or more px")
     for label, key in made.metrics.items():
         try:
             info = info_of(key)
@@ -81,13 +81,13 @@ def _refuse_contradictions(made: Protocol, path: Path) -> None:
             raise ConfigError(f"{path}: {label}: {error}") from error
         on_luma: Any = info.options.get("test_y_channel", _LUMA[made.color])
         if on_luma != _LUMA[made.color]:
-            raise ConfigError(f"{path}: {label}: {key} is not measured on {made.color}; take another metric or color")
+            raise ConfigError(f"{path}: {label}: {key} is not measured on {made.color}; use another metric or color")
         pinned, read = made.weights.get(key, ()), tuple(file.name for file in METRICS[key].files)
         if pinned != read:
             raise ConfigError(
-                f"{path}: {key} is to read {', '.join(pinned) or 'no file'}; here it reads {', '.join(read)}"
+                f"{path}: {key} should read {', '.join(pinned) or 'no file'}, but it reads {', '.join(read)} here"
             )
     if unused := [key for key in made.weights if key not in made.metrics.values()]:
         raise ConfigError(
-            f"{path}: weights: {unused[0]}: {list(made.weights[unused[0]])} are those of no metric that it measures"
+            f"{path}: weights: {unused[0]}: {list(made.weights[unused[0]])} belong to no metric of this protocol"
         )

@@ -1,8 +1,7 @@
-"""Scores of images, by pyiqa.
+"""Scores images with pyiqa.
 
-Knows how to feed one metric of `table.py`: which pixels it takes, in which precision, and that a score depends on
-nothing but the picture, neither on its batch nor on the run around it. Knows nothing of data sets, files of images or
-means.
+Knows how to call one metric of `table.py`: which pixels it takes, in which precision, and how to make a score depend
+only on the picture, neither on its batch nor on the surrounding run. Knows nothing of data sets, image files or means.
 
 Suffixes: B, N images, 3 RGB, H height, W width, D features.
 """
@@ -22,27 +21,27 @@ from lit_pure.metrics.offline import build_network, no_network
 from lit_pure.metrics.table import MetricInfo, info_of
 
 TOLERANCE = 1e-6
-"""How far a pixel may lie outside [0, 1]: rounding, nothing more."""
+"""How far a pixel may be outside [0, 1], because of rounding."""
 _INCEPTION_SIDE = 299
 
 
 class NotScorable(ValueError):
-    """An image that a metric has no finite score for, such as NIQE of a single flat colour."""
+    """An image without a finite score, such as a single flat colour for NIQE."""
 
 
 class Scorer:
     """One metric of single images.
 
-    PSNR, SSIM and NIQE are computed in float64, networks in float32, whatever autocast and matmul precision say, one
-    picture after the other, and without any random number. Published numbers are those of 8-bit files: to compare with
-    them, give pixels that went through `images.io.to_bytes`. A network goes where the pictures are and stays there.
+    PSNR, SSIM and NIQE are computed in float64, networks in float32, also under autocast or reduced matmul precision,
+    one picture at a time, and without random numbers. Published figures are those of 8-bit files: to compare with them,
+    give pixels that went through `images.io.to_bytes`. The network moves to the device of the pictures and stays there.
 
     Args:
         key: a metric of `table.METRICS`.
 
     Raises:
-        MissingWeights: its files are not there.
-        ValueError: no such metric, one of sets (`Frechet`), or a damaged file.
+        MissingWeights: its files are missing.
+        ValueError: no such metric, a metric of sets (use `Frechet`), or a damaged file.
         ImportError: a package that the metric needs is not installed.
     """
 
@@ -63,14 +62,14 @@ class Scorer:
         """One score per image.
 
         Args:
-            pred_B3HW: images to judge, in [0, 1].
+            pred_B3HW: images to score, in [0, 1].
             target_B3HW: the true images, in [0, 1]; ignored by metrics without reference.
 
         Returns:
-            `(B,)` float64 (but on Apple's GPUs), in the unit of the metric (PSNR: dB).
+            `(B,)` float64 (float32 on Apple's GPUs), in the unit of the metric (PSNR: dB).
 
         Raises:
-            NotScorable: an image has no finite score, or is more than the network or the memory can take.
+            NotScorable: an image has no finite score, or is too large for the network or the memory.
             ValueError: shapes, sizes or pixel values are not what the metric needs.
         """
         _check(self.info, pred_B3HW, "pred")
@@ -86,7 +85,7 @@ class Scorer:
             images.append(self._pixels(target_B3HW))
         self.to(images[0].device)
         with no_network(self.info.key), _same_everywhere(images[0].device), warnings.catch_warnings():
-            # pyiqa's NIQE of a flat picture, which is told as NotScorable
+            # pyiqa's NIQE of a flat picture, which is reported as NotScorable
             warnings.filterwarnings("ignore", message=r"cov\(\)")
             score_B = torch.stack(
                 [self._single(*single) for single in zip(*(one.split(1) for one in images), strict=True)]
@@ -97,7 +96,7 @@ class Scorer:
         return score_B
 
     def _single(self, *images_13HW: Tensor) -> Tensor:
-        """The score of one image: a scalar, NaN where the numbers give none; float64 but on Apple's GPUs."""
+        """The score of one image: a float64 scalar (float32 on Apple's GPUs), NaN where it is undefined."""
         try:
             score = self._network(*images_13HW).reshape(())
             return score if score.device.type == "mps" else score.double()
@@ -109,7 +108,7 @@ class Scorer:
             raise NotScorable(f"{self.info.key} cannot score a picture of {height} x {width} px: {reason}") from error
 
     def _pixels(self, image: Tensor) -> Tensor:
-        """In the metric's precision. Apple's GPUs have no float64, so there the CPU computes."""
+        """The image in the metric's precision, on the CPU where an Apple GPU lacks float64."""
         image = image.detach()
         if not self.info.exact:
             return image.float().clamp(0, 1)
@@ -119,12 +118,12 @@ class Scorer:
 def score_bytes(
     scorers: Sequence[Scorer], pred_3HW: Tensor, target_3HW: Tensor | None, device: torch.device
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """What one 8-bit picture scores by each metric, and why it lacks what it lacks.
+    """The scores of one 8-bit picture, and the reasons for missing scores.
 
     Args:
         scorers: the metrics.
-        pred_3HW: uint8, the picture to judge.
-        target_3HW: uint8, the true one.
+        pred_3HW: uint8, the picture to score.
+        target_3HW: uint8, the true picture.
         device: where to compute.
 
     Returns:
@@ -146,16 +145,16 @@ def score_bytes(
 
 
 class Frechet:
-    """A metric of sets: features of images, between whose distributions `distance` is the score.
+    """A metric of sets: computes features of images; the score is the `distance` between their distributions.
 
-    Resized as clean-fid does (arXiv 2104.11222), by Pillow's bicubic filter on the 8-bit pixels.
+    Images are resized as in clean-fid (arXiv 2104.11222), by Pillow's bicubic filter on the 8-bit pixels.
 
     Args:
         key: a metric of `table.METRICS` with `of_sets`.
 
     Raises:
-        MissingWeights: its files are not there.
-        ValueError: no such metric, one of single images (`Scorer`), or a damaged file.
+        MissingWeights: its files are missing.
+        ValueError: no such metric, a metric of single images (use `Scorer`), or a damaged file.
     """
 
     info: MetricInfo
@@ -172,7 +171,7 @@ class Frechet:
         return self
 
     def features(self, images_B3HW: Tensor) -> Tensor:
-        """Features of images in [0, 1]: `(B, D)` float64, where the images are. Raises ValueError for other pixels."""
+        """Features of images in [0, 1]: `(B, D)` float64, on their device. Raises ValueError for other pixels."""
         _check(self.info, images_B3HW, "images")
         device = images_B3HW.device
         self.to(device)
@@ -184,12 +183,12 @@ class Frechet:
 def distance(pred_ND: Tensor, target_ND: Tensor) -> float:
     """The Fréchet distance between Gaussians fitted to two sets of features (arXiv 1706.08500, equation 6).
 
-    The trace of the root of the product of the covariances is the sum of singular values of one centred set times the
-    other's transpose. That needs no root of a matrix which, with fewer images than features, has none that is stable.
+    The trace of the square root of the product of the covariances is the sum of the singular values of one centred set
+    times the transpose of the other. This avoids a matrix root, which is unstable with fewer images than features.
 
     Args:
-        pred_ND: features of the images to judge.
-        target_ND: of the true images; their number may be another.
+        pred_ND: features of the images to score.
+        target_ND: features of the true images; N may differ.
 
     Returns:
         The squared distance, 0 for equal sets.
@@ -199,10 +198,10 @@ def distance(pred_ND: Tensor, target_ND: Tensor) -> float:
     """
     for name, features in (("pred", pred_ND), ("target", target_ND)):
         if len(features) < 2:
-            raise ValueError(f"a distance of sets needs at least 2 images in each; {name} has {len(features)}")
+            raise ValueError(f"a distance between sets needs at least 2 images in each; {name} has {len(features)}")
     sets = [features.detach().cpu().double() for features in (pred_ND, target_ND)]
     shift = sets[0].mean(0) - sets[1].mean(0)
-    # Each row over sqrt(N - 1), so that a set's transpose times itself is its covariance; R of QR has fewer rows.
+    # Rows divided by sqrt(N - 1), so that the transpose times the set is the covariance; R of QR has fewer rows.
     roots = [torch.linalg.qr((one - one.mean(0)) / (len(one) - 1) ** 0.5, mode="r").R for one in sets]
     overlap = torch.linalg.svdvals(roots[0] @ roots[1].mT).sum()
     squared = shift.square().sum() + roots[0].square().sum() + roots[1].square().sum() - 2 * overlap
@@ -210,20 +209,20 @@ def distance(pred_ND: Tensor, target_ND: Tensor) -> float:
 
 
 def _check(info: MetricInfo, image_B3HW: Tensor, name: str) -> None:
-    """ValueError unless these are images of the pixel contract that the metric can score."""
+    """Raise ValueError unless the metric can score these images and they obey the pixel contract."""
     shape, key, least = tuple(image_B3HW.shape), info.key, info.smallest_side
     if len(shape) != 4 or shape[1] != 3 or not image_B3HW.is_floating_point() or not image_B3HW.numel():
         raise ValueError(f"{key}: expected {name} (B, 3, H, W) float in [0, 1], found {shape} {image_B3HW.dtype}")
     if min(shape[2:]) < least:
         raise ValueError(f"{key}: {name} is {shape[2]} x {shape[3]} px; the smallest side it scores is {least} px")
     low, high = image_B3HW.min().item(), image_B3HW.max().item()
-    if not (-TOLERANCE <= low and high <= 1 + TOLERANCE):  # false for NaN, too
+    if not (-TOLERANCE <= low and high <= 1 + TOLERANCE):  # also refuses NaN
         raise ValueError(f"{key}: {name} has values in {low:.4g} .. {high:.4g}; clamp them to [0, 1]")
 
 
 @contextlib.contextmanager
 def _same_everywhere(device: torch.device) -> Iterator[None]:
-    """No gradients, no autocast, no TF32, no algorithm chosen by speed: figures are those of any other run."""
+    """No gradients, no autocast, no TF32, no algorithms chosen by speed: every run gives the same figures."""
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -238,7 +237,7 @@ def _same_everywhere(device: torch.device) -> Iterator[None]:
 
 
 def _small(image_3HW: Tensor) -> Tensor:
-    """`(1, 3, 299, 299)` in [-1, 1) on the CPU, as clean-fid resizes and scales."""
+    """`(1, 3, 299, 299)` in [-1, 1) on the CPU, resized and scaled as in clean-fid."""
     pixels_3HW = to_bytes(image_3HW.detach().float().clamp(0, 1).cpu()).numpy()
     side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
     resized = [Image.fromarray(plane.astype(np.float32)).resize(side, Image.Resampling.BICUBIC) for plane in pixels_3HW]

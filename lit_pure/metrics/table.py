@@ -1,11 +1,12 @@
-"""What each metric is: one row per metric, and a new metric is a new row.
+"""The table of metrics: one row per metric; a new metric is a new row.
 
-Knows names, directions, ranges, options, and which files of weights a metric reads. Knows nothing of where those lie
-(`files.py`) and of how a score is computed (`score.py`); imports no torch.
+Knows names, directions, ranges, options, and which weights files a metric reads. Knows nothing of where those files are
+(`files.py`) or of how a score is computed (`score.py`); imports no torch.
 
 Conventions are those of real-world super-resolution papers: PSNR and SSIM on the luma (Y of MATLAB's YCbCr, BT.601
 studio range), whole image, no border cut off. With them pyiqa reproduces OSEDiff's published row (arXiv 2406.08177).
-Variants that papers mix up have rows of their own: `musiq-spaq` is another network than `musiq`, on nearly its scale.
+Variants that papers confuse have their own rows: `musiq-spaq` is another network than `musiq`, on nearly the same
+scale.
 """
 
 import math
@@ -23,13 +24,13 @@ class WeightsFile:
     """One file that a metric reads."""
 
     name: str
-    """File name, as its reader writes it (pyiqa leaves %2B in it); in basicsr the path inside its package."""
+    """File name as its reader writes it (pyiqa keeps %2B); for basicsr the path inside the package."""
     url: str
-    """Where it is published; empty where a package brings it."""
+    """Where it is published; empty where a package contains it."""
     place: Place
-    """Folder below torch's hub folder where pyiqa, torchvision and pyiqa's CLIP look for it; or the package basicsr."""
+    """Folder below torch's hub folder where pyiqa, torchvision or pyiqa's CLIP look for it; or the package basicsr."""
     sha256: str
-    """First digits of the digest, as the publisher tells them; empty where it does not."""
+    """First digits of the digest, as published; empty where none is published."""
 
 
 @dataclass(frozen=True)
@@ -45,36 +46,36 @@ class MetricInfo:
     higher_is_better: bool
     """Direction."""
     range: tuple[float, float]
-    """Lowest and highest score that occur in practice, for axes and plausibility."""
+    """Lowest and highest score in practice, for axes and plausibility."""
     decimals: int
-    """Digits after the point in the papers' tables."""
+    """Decimals in the papers' tables."""
     pyiqa_name: str
-    """What pyiqa calls it."""
+    """Its name in pyiqa."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options for pyiqa, over those that belong to the name."""
+    """Options for pyiqa; they override those of the name."""
     smallest_side: int = 1
-    """Shorter side of the smallest image that has a score [px]."""
+    """Shorter side of the smallest image that can be scored [px]."""
     files: tuple[WeightsFile, ...] = ()
-    """What it reads."""
+    """The files that it reads."""
     of_sets: bool = False
-    """Whether it compares two sets of images and has no score for a single one."""
+    """Whether it compares two sets of images and has no score for a single image."""
     exact: bool = False
-    """Whether it is computed in float64; networks are in float32."""
+    """Whether it is computed in float64; networks use float32."""
     unit: str = ""
-    """Of a score; empty where it has none."""
+    """Unit of a score; empty where it has none."""
 
     @property
     def heading(self) -> str:
-        """Label, and an arrow to where it is better."""
+        """Label, and an arrow in the direction of better scores."""
         return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
 
     def rounded(self, value: float, sign: str = "") -> str:
-        """A score as tables have it; `sign` "+" also writes that of positive ones."""
+        """A score as text, as in tables; `sign` "+" also shows the sign of positive scores."""
         return f"{value:{sign}.{self.decimals}f}"
 
 
 def info_of(key: str) -> MetricInfo:
-    """The row of a metric. Raises ValueError naming the nearest one where there is none."""
+    """The row of a metric. Raises ValueError naming the most similar key where it does not exist."""
     if key in METRICS:
         return METRICS[key]
     near = get_close_matches(key.lower(), METRICS, n=1)
@@ -83,7 +84,7 @@ def info_of(key: str) -> MetricInfo:
 
 
 def info_or_plain(key: str) -> MetricInfo:
-    """The row of a metric; for a column of scores that is none of ours, one that assumes little: more is better."""
+    """The row of a metric; for an unknown column of scores, a default row in which higher is better."""
     return METRICS.get(key) or MetricInfo(key, key, False, True, (-math.inf, math.inf), 4, "")
 
 
@@ -91,7 +92,7 @@ _PREFIX = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
 def _file(page: str, name: str, place: Place) -> WeightsFile:
-    """A file that carries the first digits of its sha256 in its name, or none."""
+    """A file; the first digits of its sha256 are taken from its name where that contains them."""
     prefix = _PREFIX.search(name)
     return WeightsFile(name, f"{page}/{name}", place, prefix[1] if prefix else "")
 
@@ -112,7 +113,7 @@ _CLIP = WeightsFile(
 
 
 def _fidelity(key: str, label: str, name: str, *, luma: bool, best: float, decimals: int, least: int) -> MetricInfo:
-    """PSNR or SSIM, on the luma or on all three colours."""
+    """PSNR or SSIM, on the luma or on all three channels."""
     options = {"test_y_channel": luma, "color_space": "ycbcr"}
     unit = "dB" if name == "psnr" else ""
     return MetricInfo(key, label, True, True, (0, best), decimals, name, options, least, exact=True, unit=unit)
@@ -124,12 +125,12 @@ def _distance(key: str, label: str, least: int, *files: WeightsFile) -> MetricIn
 
 
 def _musiq(key: str, label: str, file: str, highest: float = 100) -> MetricInfo:
-    # Both sides are scaled so that the longer has 224 and 384 px: a side below 1/448 of the longer would vanish.
+    # Both sides are scaled so that the longer one has 224 and 384 px: a side below 1/448 of the longer would vanish.
     return MetricInfo(key, label, False, True, (0, highest), 2, key, smallest_side=1, files=(_iqa(file),))
 
 
 def _opinion(key: str, label: str, name: str, least: int, *files: WeightsFile) -> MetricInfo:
-    """A network's opinion of one picture, about 0 to 1."""
+    """A network's score of one picture without reference, about 0 to 1."""
     return MetricInfo(key, label, False, True, (0, 1), 4, name, smallest_side=least, files=files)
 
 
@@ -139,8 +140,8 @@ METRICS: dict[str, MetricInfo] = {
         # pyiqa adds 1e-8 to the squared error: equal images score 80 dB. SSIM's window is 11 px wide.
         _fidelity("psnr", "PSNR", "psnr", luma=True, best=80, decimals=2, least=1),
         _fidelity("ssim", "SSIM", "ssim", luma=True, best=1, decimals=4, least=11),
-        # Fits a Gaussian to blocks of 96 px and drops the rest of the image. Below 192 px there is only one block, and
-        # the score lacks a covariance of the image's own: compare such scores among equal sizes only.
+        # Fits a Gaussian to blocks of 96 px and drops the rest of the image. Below 192 px only one block exists, so the
+        # covariance of the image is unknown: compare such scores only among equal sizes.
         MetricInfo(
             key="niqe",
             label="NIQE",
@@ -153,7 +154,7 @@ METRICS: dict[str, MetricInfo] = {
             files=(WeightsFile("metrics/niqe_pris_params.npz", "", "basicsr", "2a7c182a"),),
             exact=True,
         ),
-        # Its file holds the linear layers only; the trunk is torchvision's.
+        # Its file contains only the linear layers; the trunk is torchvision's.
         _distance("lpips", "LPIPS", 31, _trunk("alexnet-owt-7be5be79.pth"), _iqa("LPIPS_v0.1_alex-df73285e.pth")),
         _distance("dists", "DISTS", 1, _VGG16, _iqa("DISTS_weights-f5e65c96.pth")),
         # clean-fid: bicubic to 299 px, Inception's features, the distance between two Gaussians
@@ -169,9 +170,9 @@ METRICS: dict[str, MetricInfo] = {
             of_sets=True,
         ),
         _musiq("musiq", "MUSIQ", "musiq_koniq_ckpt-e95806b9.pth"),
-        # The mean over 20 crops of 224 px at fixed places; smaller pictures are enlarged to 225 px.
+        # The mean over 20 crops of 224 px at fixed positions; smaller pictures are enlarged to 225 px.
         _opinion("maniqa", "MANIQA", "maniqa", 1, _iqa("ckpt_koniq10k.pt")),
-        # Without CLIP's positional embedding, so that any size is scored as it is.
+        # Without CLIP's positional embedding, so that any size is scored without resizing.
         _opinion("clipiqa", "CLIPIQA", "clipiqa", 31, _CLIP),
         _opinion("topiq", "TOPIQ", "topiq_nr", 1, _iqa("cfanet_nr_koniq_res50-9a73138b.pth")),
         # variants
@@ -188,4 +189,4 @@ METRICS: dict[str, MetricInfo] = {
         _opinion("topiq-flive", "TOPIQ (FLIVE)", "topiq_nr-flive", 1, _iqa("cfanet_nr_flive_res50-ded1c74e.pth")),
     )
 }
-"""Every metric by its key: first those of the papers' tables, then their variants."""
+"""All metrics by key: first those of the papers' tables, then their variants."""

@@ -5,17 +5,15 @@ Knows `scores.csv` and the layout of a run's `images/`. Knows nothing of figures
 Suffixes: 3 RGB, H W sides of a picture [px].
 """
 
-import filecmp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from lit_pure.images.geometry import resize
-from lit_pure.images.io import read_bytes, read_image
+from lit_pure.images.io import read_image, same_pixels
 from lit_pure.images.labels import BICUBIC, RESTORED
 from lit_pure.metrics.rows import FILE, KEYS, read_rows
 from lit_pure.metrics.table import info_or_plain
@@ -184,7 +182,7 @@ def other_pictures(first: Entrant, second: Entrant) -> str:
     scored = bool(len(a.index.intersection(b.index)) and len(a.columns.intersection(b.columns)))
     compared = [_both_kept(first.run, second.run, kind) for kind in (("hq",) if scored else ("hq", "lq"))]
     for one_path, other_path in (pair for pairs in compared for pair in pairs):
-        if not _same_pixels(one_path, other_path):
+        if not same_pixels(one_path, other_path):
             kind, name = one_path.parent.name.upper(), f"{one_path.parents[1].name}/{one_path.stem}"
             return f"its {kind} picture of {name} is another one"
     if not scored and not any(compared):
@@ -219,10 +217,6 @@ def _both_kept(one: Run, other: Run, kind: str) -> list[tuple[Path, Path]]:
     paths = sorted((one.folder / "images").glob(f"*/{kind}/*.png"))
     pairs = [(path, other.folder / path.relative_to(one.folder)) for path in paths]
     return [pair for pair in pairs if pair[1].is_file()]
-
-
-def _same_pixels(one: Path, other: Path) -> bool:
-    return filecmp.cmp(one, other, shallow=False) or torch.equal(read_bytes(one), read_bytes(other))
 
 
 def _rows_of(run: Run, method: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""What pictures take: degradation, the estimator's scores, encoding, and decoding of restored pictures.
+"""Memory for pictures: degradation, the estimator's scores, encoding, and decoding of restored pictures.
 
-Derived from `degradation/`, `models/vq.py` and `sampling/`, in float32 as there. Knows sides and channels. Knows
-nothing of training.
+Derived from `degradation/`, `models/vq.py` and `families/pure/sampling/`, in float32 as there. Knows sides and
+channels. Knows nothing of training.
 """
 
 from itertools import pairwise
@@ -12,20 +12,20 @@ from lit_pure.config.tokenizer import VQConfig
 from lit_pure.planning.setting import FLOAT32, Setting
 
 ENLARGED = 9
-"""Pictures of the largest size on the way that a degradation holds at its height, as measured."""
+"""Pictures of the largest intermediate size that a degradation has in memory at its peak, as measured."""
 TILES_AT_ONCE = 64
-"""As `degradation/dem.py` has it."""
+"""As in `degradation/dem.py`."""
 LOOK_EVERY = 8
-"""As `sampling/decode.py` has it."""
+"""As in `families/pure/sampling/decode.py`."""
 
 
 def degrading(setting: Setting) -> float:
-    """One picture on its way to low quality; they go one after the other [bytes]."""
+    """Degradation of one picture; pictures are degraded one after the other [bytes]."""
     return ENLARGED * 3 * (setting.size * setting.enlarged) ** 2 * FLOAT32
 
 
 def scoring(setting: Setting) -> float:
-    """The estimator on tiles of the micro-batch's LQ pictures [bytes]: five pictures of a block at a time."""
+    """The estimator on tiles of the micro-batch's LQ pictures [bytes]: five activations of a block at a time."""
     if setting.dem is None:
         return 0.0
     side = setting.size // setting.scale
@@ -39,11 +39,11 @@ def scoring(setting: Setting) -> float:
 
 
 def encoding(setting: Setting) -> float:
-    """The tokenizer on LQ and HQ of a micro-batch [bytes]: its widest residual block, or the likeness to all codes."""
+    """The tokenizer on LQ and HQ of a micro-batch [bytes]: its widest residual block, or similarities to all codes."""
     vq, pictures = setting.vq, 2 * setting.batch
     side, highest = setting.size // vq.stem, 0
     for before, width in pairwise([vq.channels[0], *vq.channels]):
-        # Input, first convolution, its norm, swish or second convolution, and what this one needs for itself.
+        # Input, first convolution, its norm, swish or second convolution, and the work space of the latter.
         highest = max(highest, (before + 4 * width) * side**2)
         side //= 2
     cells = (setting.size // vq.downsample) ** 2
@@ -52,56 +52,56 @@ def encoding(setting: Setting) -> float:
     return float(pictures * (highest + 3 * pixels) * FLOAT32)
 
 
-def networks(setting: Setting) -> float:
+def frozen_networks(setting: Setting) -> float:
     """Weights of the frozen tokenizer and estimator [bytes]."""
     return float((tokenizer_weights(setting.vq) + dem_weights(setting.dem)) * FLOAT32)
 
 
 def decoding(setting: Setting, pictures: int, number: int) -> float:
-    """Keys and values, prompts and code rows while so many pictures are decoded [bytes], numbers of `number` bytes."""
+    """KV caches, prompts and code rows while `pictures` pictures are decoded [bytes], at `number` bytes per element."""
     if not pictures:
         return 0.0
     config, sampling = setting.backbone, setting.sampling
-    rooms = [setting.prompt + sampling.max_text + LOOK_EVERY + setting.image + sampling.window]
-    rooms += [setting.image + sampling.window] if sampling.guidance != 1 else []
-    caches = pictures * sum(rooms) * 2 * config.layers * config.width * number
-    # A block on all prompts: stream, queries, keys, values and what is mixed, or the feed-forward part.
-    reading = pictures * setting.prompt * (3 * config.ffn + 3 * config.width) * number
-    return float(caches + reading + setting.vq.codes * config.width * number)
+    lengths = [setting.prompt + sampling.max_text + LOOK_EVERY + setting.image + sampling.window]
+    lengths += [setting.image + sampling.window] if sampling.guidance != 1 else []
+    caches = pictures * sum(lengths) * 2 * config.layers * config.width * number
+    # A block on all prompts: stream, queries, keys, values and attention output, or the feed-forward part.
+    prefill = pictures * setting.prompt * (3 * config.ffn + 3 * config.width) * number
+    return float(caches + prefill + setting.vq.codes * config.width * number)
 
 
 def tokenizer_weights(config: VQConfig) -> int:
-    """Numbers of a visual tokenizer."""
+    """Parameters of a visual tokenizer."""
     first, last = config.channels[0], config.channels[-1]
     folded = 3 * config.stem**2
-    found = 0
+    total = 0
     for decoder in (False, True):
-        found += _convolution(config.z_channels, last) if decoder else _convolution(folded, first)
-        found += _convolution(first, folded) if decoder else _convolution(last, config.z_channels)
-        found += 2 * (first if decoder else last)  # the norm before it
-        found += 2 * _residual(last, last) + (_attention(last) if config.attention else 0)
+        total += _convolution(config.z_channels, last) if decoder else _convolution(folded, first)
+        total += _convolution(first, folded) if decoder else _convolution(last, config.z_channels)
+        total += 2 * (first if decoder else last)  # the norm before it
+        total += 2 * _residual(last, last) + (_attention(last) if config.attention else 0)
         widths = config.channels[::-1] if decoder else config.channels
         blocks = config.res_blocks + decoder
         for level, (before, width) in enumerate(pairwise([widths[0], *widths])):
-            found += _residual(before, width) + (blocks - 1) * _residual(width, width)
+            total += _residual(before, width) + (blocks - 1) * _residual(width, width)
             deepest = level == (0 if decoder else len(widths) - 1)
-            found += blocks * _attention(width) if deepest and config.attention else 0
-            found += _convolution(width, width) if level < len(widths) - 1 else 0
+            total += blocks * _attention(width) if deepest and config.attention else 0
+            total += _convolution(width, width) if level < len(widths) - 1 else 0
     ends = _convolution(config.z_channels, config.code_dim, 1) + _convolution(config.code_dim, config.z_channels, 1)
-    return found + ends + config.codes * config.code_dim
+    return total + ends + config.codes * config.code_dim
 
 
 def dem_weights(config: DemConfig | None) -> int:
-    """Numbers of both networks of a degradation estimator."""
+    """Parameters of both networks of a degradation estimator."""
     if config is None:
         return 0
     hidden = 512
-    found = _convolution(3, config.features[0])
+    total = _convolution(3, config.features[0])
     following = [*config.features[1:], config.features[-1]]
     for width, after, blocks, stride in zip(config.features, following, config.blocks, config.downscales, strict=True):
-        found += 2 * blocks * _convolution(width, width)
-        found += _convolution(width, after) if stride > 1 or width != after else 0
-    return 2 * (found + (config.features[-1] + 1) * hidden + hidden + 1)
+        total += 2 * blocks * _convolution(width, width)
+        total += _convolution(width, after) if stride > 1 or width != after else 0
+    return 2 * (total + (config.features[-1] + 1) * hidden + hidden + 1)
 
 
 def _convolution(inputs: int, outputs: int, side: int = 3) -> int:

@@ -1,6 +1,6 @@
 """What would make an experiment fit: other settings, each with the memory that it would take by the same formulas.
 
-Knows which settings take less memory and what is to be typed for them. Knows nothing of formulas.
+Knows which settings take less memory, and their overrides. Knows no formula.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +13,10 @@ from lit_pure.planning.memory import Memory
 from lit_pure.planning.setting import Setting
 
 PER_MACHINE = 8
-"""GPUs of a machine, where more of them are asked for."""
+"""GPUs per machine, if more than one machine is needed."""
 MOST_GPUS = 1024
 START = "pure/official"
-"""What adapters are trained beside, where an experiment names nothing."""
+"""The run whose backbone gets adapters, if an experiment names no `needs.start`."""
 SMALLER = 256
 """Side of smaller tiles [px]."""
 
@@ -28,16 +28,16 @@ Measure = Callable[[RestoringExperiment, int], Setting]
 
 @dataclass(frozen=True)
 class Remedy:
-    """Other settings."""
+    """Settings that take less memory."""
 
     words: str
-    """What they are."""
+    """What they are, in words."""
     overrides: tuple[str, ...]
-    """What to type behind the experiment."""
+    """What to type after the experiment's name."""
     asked: float
-    """Memory with the micro-batch that was asked for [bytes]."""
+    """Memory with the requested micro-batch [bytes]."""
     batch: int
-    """The largest micro-batch that fits, no larger than asked for; 0 where not even one sample does."""
+    """The largest micro-batch that fits, at most the requested one; 0 if not even one sample fits."""
     reached: float
     """Memory with the micro-batch that `overrides` set [bytes]."""
 
@@ -49,14 +49,14 @@ class _Change:
 
 
 def remedies(experiment: RestoringExperiment, gpus: int, room: float, measure: Measure) -> list[Remedy]:
-    """What could be tried for `room` bytes per GPU: one thing at a time, together, then less of the work, more GPUs."""
+    """What to try with `room` bytes per GPU: single settings, all of them, smaller tiles, adapters, more GPUs."""
     cheap = list(_cheap(experiment, gpus, Memory(measure(experiment, gpus)).decoding > room))
     tried = [_remedy(experiment, change, gpus, room, measure) for change in _changes(experiment, gpus, cheap)]
     return [*tried, *_more_gpus(experiment, gpus, room, measure, cheap)]
 
 
 def gpu_overrides(experiment: RestoringExperiment, gpus: int) -> tuple[str, ...]:
-    """What sets so many GPUs, on machines of 8 if they are more; nothing where they are set."""
+    """Overrides for so many GPUs, on machines of 8 if there are more; none if the experiment has them already."""
     devices = gpus if gpus < PER_MACHINE or gpus % PER_MACHINE else PER_MACHINE
     trainer = experiment.trainer
     if trainer.devices.isdecimal() and int(trainer.devices) * trainer.num_nodes == gpus:
@@ -65,7 +65,7 @@ def gpu_overrides(experiment: RestoringExperiment, gpus: int) -> tuple[str, ...]
 
 
 def _cheap(experiment: RestoringExperiment, gpus: int, decodes_too_many: bool) -> Iterator[_Change]:
-    """What changes neither what is trained nor, but for rounding, how."""
+    """Changes that keep what is trained, and how, except for rounding."""
     trainer, optim = experiment.trainer, experiment.optim
     if gpus > 1 and trainer.strategy != "fsdp":
         yield _Change("a piece per GPU", ("trainer.strategy=fsdp",))
@@ -82,26 +82,26 @@ def _cheap(experiment: RestoringExperiment, gpus: int, decodes_too_many: bool) -
 def _changes(experiment: RestoringExperiment, gpus: int, cheap: Sequence[_Change]) -> Iterator[_Change]:
     yield _Change("a smaller micro-batch", ())
     yield from cheap
-    together = _together(cheap)
+    together = _all_overrides(cheap)
     if len(cheap) > 1:
         yield _Change("all of these", tuple(together))
     smaller = [f"data.size={SMALLER}"] if experiment.data.size > SMALLER else []
     if smaller:
         yield _Change("all of these, smaller tiles", (*together, *smaller))
     start = [] if experiment.needs.start else [f"needs.start={START}"]
-    beside = [item for item in together if item != EIGHT_BITS]  # of what is hardly anything
+    kept = [item for item in together if item != EIGHT_BITS]  # adapters have few moments, so 8 bits save little
     if gpus == 1 and experiment.trainer.strategy == "fsdp":
-        beside.append("trainer.strategy=auto")  # what is gathered would stand beside the only piece
+        kept.append("trainer.strategy=auto")  # a gathered copy would come on top of the only shard
     kinds = {"lora": "LoRA", "qlora": "QLoRA"}
     adapter = getattr(experiment, "adapter", None)  # not every family has adapters
     for kind in [kind for kind in kinds if adapter and adapter.kind not in (kind, "qlora")]:
-        settings = (f"adapter.kind={kind}", *start, *beside)
+        settings = (f"adapter.kind={kind}", *start, *kept)
         yield _Change(kinds[kind], settings)
         if smaller:
             yield _Change(f"{kinds[kind]}, smaller tiles", (*settings, *smaller))
 
 
-def _together(cheap: Sequence[_Change]) -> list[str]:
+def _all_overrides(cheap: Sequence[_Change]) -> list[str]:
     return [item for change in cheap for item in change.overrides]
 
 
@@ -109,14 +109,14 @@ def _remedy(experiment: RestoringExperiment, change: _Change, gpus: int, room: f
     changed = _with(experiment, change.overrides)
     asked = experiment.data.batch_size
     memory = Memory(measure(changed, gpus))
-    fitting = memory.largest(room, asked) if memory.decoding <= room else 0
-    # One that leaves a step as large as it was, by more of them.
+    fitting = memory.largest_batch(room, asked) if memory.decoding <= room else 0
+    # A divisor, so that accumulation keeps the size of a step.
     batch = next((size for size in range(max(1, fitting), 0, -1) if asked % size == 0), 1)
     smaller = (
         () if batch == asked else (f"data.batch_size={batch}", f"trainer.accumulate={_accumulate(changed, batch)}")
     )
     reached = Memory(replace(memory.setting, batch=batch))
-    return Remedy(change.words, (*change.overrides, *smaller), memory.most, fitting, reached.most)
+    return Remedy(change.words, (*change.overrides, *smaller), memory.peak, fitting, reached.peak)
 
 
 def _accumulate(experiment: RestoringExperiment, batch: int) -> int:
@@ -124,7 +124,7 @@ def _accumulate(experiment: RestoringExperiment, batch: int) -> int:
 
 
 def _with(experiment: RestoringExperiment, overrides: Sequence[str]) -> RestoringExperiment:
-    """A copy with other settings; unlike `config.compose.override`, unchecked and at once."""
+    """A copy with the overrides applied; unlike `config.compose.override`, fast and unchecked."""
     changed = deepcopy(experiment)
     for item in overrides:
         key, _, value = item.partition("=")
@@ -137,14 +137,14 @@ def _with(experiment: RestoringExperiment, overrides: Sequence[str]) -> Restorin
 def _more_gpus(
     experiment: RestoringExperiment, gpus: int, room: float, measure: Measure, cheap: Sequence[_Change]
 ) -> Iterator[Remedy]:
-    """The fewest GPUs, a power of two of them, on which training fits with all that is cheap."""
-    cut = dict.fromkeys(["trainer.strategy=fsdp", *_together(cheap)])
+    """The fewest GPUs, a power of two, on which training fits with all cheap changes."""
+    sharded = dict.fromkeys(["trainer.strategy=fsdp", *_all_overrides(cheap)])
     count = 2
     while count <= MOST_GPUS:
         if count > gpus:
-            change = _Change(f"{count} GPUs, all of these", (*cut, *gpu_overrides(experiment, count)))
-            found = _remedy(experiment, change, count, room, measure)
-            if found.batch:
-                yield found
+            change = _Change(f"{count} GPUs, all of these", (*sharded, *gpu_overrides(experiment, count)))
+            remedy = _remedy(experiment, change, count, room, measure)
+            if remedy.batch:
+                yield remedy
                 return
         count *= 2

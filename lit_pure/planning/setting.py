@@ -1,6 +1,6 @@
-"""What the memory of a training step depends on, and in how many bytes its numbers are kept.
+"""What the memory of a training step depends on, and how many bytes an element of each tensor has.
 
-Knows precisions, what autocast and FSDP make of them, and in what torch's kernels for CUDA and for a CPU differ. Knows
+Knows precisions, how autocast and FSDP change them, and how torch's kernels for CUDA and for a CPU differ. Knows
 no tensor (`blocks.py`, `weights.py`, `head.py`, `pictures.py`) and no sum (`memory.py`).
 """
 
@@ -17,16 +17,16 @@ FLOAT32 = 4
 
 @dataclass(frozen=True)
 class Kernels:
-    """In what torch's kernels differ between devices, as far as memory goes (torch 2.12; 2.11 takes less on CUDA)."""
+    """How the memory of torch's kernels differs between devices (torch 2.12; 2.11 takes less on CUDA)."""
 
     fused_norm: bool
-    """RMSNorm is one kernel, which keeps its input; else it is composed, and keeps its float32 input and quotient."""
+    """RMSNorm is one kernel that saves its input; else it is composed, and saves its float32 input and quotient."""
     norms_cast: bool
-    """Autocast lets norms compute, and give, float32."""
+    """Autocast lets norms compute and return float32."""
     mask: int
-    """Bytes of a number of dropout's mask; 0: those of the numbers that it masks."""
+    """Bytes per element of dropout's mask; 0: as many as the masked tensor has."""
     foreach: bool
-    """AdamW takes the square roots of all second moments at once where parameters are not cut; else one by one."""
+    """AdamW takes the square roots of all second moments at once if parameters are not sharded; else one by one."""
 
 
 CUDA = Kernels(fused_norm=True, norms_cast=True, mask=1, foreach=True)
@@ -34,32 +34,32 @@ CPU = Kernels(fused_norm=False, norms_cast=False, mask=0, foreach=False)
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """Bytes of a number, by what it is for."""
+class ItemSizes:
+    """Bytes per element, by kind of tensor."""
 
     stored: int
-    """Parameters; gradients and AdamW's moments have the same."""
+    """Parameters, gradients and AdamW's moments."""
     product: int
-    """What products of matrices and attention take and give."""
+    """Inputs and outputs of matrix products and attention."""
     stream: int
-    """What goes from block to block."""
+    """The residual stream between blocks."""
     head: int
-    """What the products of the head take and give: under float16 they stay in float32."""
+    """Inputs and outputs of the head's products: under float16 they stay in float32."""
     cast: bool
-    """Autocast: each product makes its own copy of what comes in other numbers, weights included."""
+    """Autocast is on: each product makes its own copy of inputs of another dtype, weights included."""
 
     def norm(self, kernels: Kernels) -> int:
-        """What a norm of the stream computes in and gives."""
+        """What a norm of the stream computes in and returns."""
         return FLOAT32 if self.cast and kernels.norms_cast else self.stream
 
     def head_norm(self, kernels: Kernels) -> int:
-        """What the norms of queries and keys take and give."""
+        """Inputs and outputs of the norms of queries and keys."""
         return FLOAT32 if self.cast and kernels.norms_cast else self.product
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All that the memory of one process of a training depends on."""
+    """Everything that the memory of one training process depends on."""
 
     backbone: BackboneConfig
     optim: OptimConfig
@@ -75,7 +75,7 @@ class Setting:
     scale: int
     """How many times a side is enlarged."""
     enlarged: float
-    """How much larger than the picture degradation may make it on the way, by side."""
+    """How much longer than the picture's side an intermediate picture of the degradation may be, as a factor."""
     dem_tile: int
     """Side of the LQ tiles that the estimator scores [px]."""
     image: int
@@ -85,38 +85,38 @@ class Setting:
     length: int
     """Positions of the longest sample."""
     labels: int
-    """Positions of it that are learned."""
+    """Positions of it that the loss uses."""
     batch: int
-    """Samples of a process at one time."""
+    """Samples of a micro-batch in one process."""
     shown: int
     """Pictures decoded at once in a validation."""
     tested: int
     """Pictures decoded at once in the test; 0 without test sets."""
     gpus: int
     frozen: int = 2
-    """Bytes of a frozen number beneath adapters."""
+    """Bytes per element of frozen weights beneath adapters."""
     kernels: Kernels = CUDA
     notes: tuple[str, ...] = ()
-    """What had to be assumed, in sentences."""
+    """Assumptions that had to be made, in sentences."""
 
     @property
     def positions(self) -> int:
-        """Positions of a micro-batch, in which all samples are as long as the longest may be."""
+        """Positions of a micro-batch whose samples all have the greatest length."""
         return self.batch * self.length
 
     @property
     def sharded(self) -> bool:
-        """Whether each process has a piece of the backbone."""
+        """Whether each process has a shard of the backbone."""
         return self.trainer.strategy == "fsdp"
 
     @property
     def replicated(self) -> bool:
-        """Whether several processes have a copy each."""
+        """Whether several processes have a copy of the backbone each."""
         return not self.sharded and self.gpus > 1
 
     @property
     def adapted(self) -> bool:
-        """Whether adapters alone are trained."""
+        """Whether only adapters are trained."""
         return self.adapter.kind != "none"
 
     @property
@@ -125,20 +125,22 @@ class Setting:
         return sorted(set(self.adapter.projections)) if self.adapted else []
 
     @property
-    def numbers(self) -> Numbers:
-        """Bytes of this setting's numbers."""
+    def itemsizes(self) -> ItemSizes:
+        """Bytes per element under this setting."""
         precision = self.trainer.precision
         if precision == "32-true":
-            return Numbers(4, 4, 4, head=self.frozen if self.adapted else 4, cast=False)
+            return ItemSizes(4, 4, 4, head=self.frozen if self.adapted else 4, cast=False)
         if precision == "bf16-true":
-            return Numbers(2, 2, 2, head=2, cast=False)
+            return ItemSizes(2, 2, 2, head=2, cast=False)
         bfloat16 = precision == "bf16-mixed"
-        # The stream has the embedding's numbers: those that FSDP gathers, or frozen ones.
+        # The stream has the dtype of the embedding: the one that FSDP gathers, or that of frozen weights.
         narrow = (self.sharded and bfloat16) or (self.adapted and self.frozen == 2)
-        return Numbers(4, 2, 2 if narrow else 4, head=2 if bfloat16 else 4, cast=True)
+        return ItemSizes(4, 2, 2 if narrow else 4, head=2 if bfloat16 else 4, cast=True)
 
     @property
     def copies_head(self) -> bool:
-        """Whether the loss makes a copy of the head's weights in other numbers."""
-        weights = self.frozen if self.adapted else 2 if self.sharded and self.numbers.head == 2 else self.numbers.stored
-        return weights != self.numbers.head
+        """Whether the loss makes a copy of the head's weights in another dtype."""
+        weights = (
+            self.frozen if self.adapted else 2 if self.sharded and self.itemsizes.head == 2 else self.itemsizes.stored
+        )
+        return weights != self.itemsizes.head

@@ -1,177 +1,185 @@
-"""What stands throughout a training: parameters, gradients, AdamW's moments, the average; and pieces that are gathered.
+"""Memory of weights: parameters, gradients, AdamW's moments, the moving average, and what FSDP gathers.
 
 Derived from `models/next_token.py`, `models/adapters.py`, `lit/distributed/sharding.py`, torch's AdamW and FSDP2, and
-torchao's 8-bit AdamW. Knows shapes of tensors and how they are cut. Knows nothing of activations.
+torchao's 8-bit AdamW. Knows shapes of tensors and how they are sharded. Knows nothing of activations.
 """
 
 from collections import Counter
 from math import ceil, prod
 
-from lit_pure.planning.blocks import shapes
+from lit_pure.planning.blocks import matrix_shapes
 from lit_pure.planning.setting import FLOAT32, Setting
 
 Shape = tuple[int, ...]
 
 EIGHT_BIT_LEAST, EIGHT_BIT_BLOCK = 4096, 256
-"""torchao keeps a moment in 8 bits where a tensor has so many numbers, a multiple of the block; else in its own."""
+"""torchao keeps a moment in 8 bits if its tensor has at least so many elements, a multiple of the block."""
 FOUR_BITS = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-"""Bytes of a weight in NF4: a scale of 8 bits for 64 weights, one of 32 for 256 scales (arXiv 2305.14314)."""
-FLIGHT = 2
-"""Units of FSDP2 that are whole at one time: the one that computes, and the one that comes next."""
+"""Bytes per weight in NF4: 8 bits of scale for 64 weights, 32 bits for 256 scales (arXiv 2305.14314)."""
+GATHERED_AT_ONCE = 2
+"""Units that FSDP2 has gathered at one time: the one that computes, and the next one."""
 
 
 Tensors = dict[Shape, int]
-"""How many tensors there are of each shape."""
+"""Shape -> number of tensors of that shape."""
 
 
-def block(setting: Setting) -> Tensors:
-    """A block's tensors, without adapters."""
+def block_tensors(setting: Setting) -> Tensors:
+    """Tensors of a block, without adapters."""
     config = setting.backbone
-    found: Counter[Shape] = Counter((outputs, inputs) for inputs, outputs in shapes(config).values())
-    found[config.width,] += 2  # of RMSNorm
-    found[config.width // config.heads,] += 4  # weights and biases of the norms of queries and keys
-    return found
+    tensors: Counter[Shape] = Counter((outputs, inputs) for inputs, outputs in matrix_shapes(config).values())
+    tensors[config.width,] += 2  # of RMSNorm
+    tensors[config.width // config.heads,] += 4  # weights and biases of the norms of queries and keys
+    return tensors
 
 
-def table(setting: Setting) -> Shape:
-    """Shape of the embedding, and of the head."""
+def table_shape(setting: Setting) -> Shape:
+    """Shape of the embedding and of the head."""
     return (setting.vocabulary, setting.backbone.width)
 
 
-def adapters(setting: Setting) -> Tensors:
-    """A block's adapters."""
+def adapter_tensors(setting: Setting) -> Tensors:
+    """Tensors of a block's adapters."""
     rank = setting.adapter.rank
-    sizes = [shapes(setting.backbone)[name] for name in setting.targets]
+    sizes = [matrix_shapes(setting.backbone)[name] for name in setting.targets]
     return Counter(shape for inputs, outputs in sizes for shape in ((rank, inputs), (outputs, rank)))
 
 
-def trained(setting: Setting) -> Tensors:
-    """All that the optimizer changes."""
+def trained_tensors(setting: Setting) -> Tensors:
+    """All tensors that the optimizer updates."""
     layers = setting.backbone.layers
     if setting.adapted:
-        return _times(adapters(setting), layers)
-    return {**_times(block(setting), layers), table(setting): 2, (setting.backbone.width,): 2 * layers + 1}
+        return _multiply(adapter_tensors(setting), layers)
+    return {
+        **_multiply(block_tensors(setting), layers),
+        table_shape(setting): 2,
+        (setting.backbone.width,): 2 * layers + 1,
+    }
 
 
-def count(tensors: Tensors) -> int:
-    """Numbers in all of them."""
+def numel(tensors: Tensors) -> int:
+    """Elements of all tensors."""
     return sum(prod(shape) * times for shape, times in tensors.items())
 
 
-def piece(setting: Setting, shape: Shape) -> int:
-    """Numbers of a tensor that one process holds: rows are dealt out, as evenly as they can be."""
-    rows, *others = shape
-    return ceil(rows / setting.gpus) * prod(others) if setting.sharded else prod(shape)
+def shard_numel(setting: Setting, shape: Shape) -> int:
+    """Elements of a tensor in one process: FSDP distributes rows as evenly as possible."""
+    rows, *rest = shape
+    return ceil(rows / setting.gpus) * prod(rest) if setting.sharded else prod(shape)
 
 
-def held(setting: Setting, tensors: Tensors) -> int:
-    """Numbers of all of them that one process holds."""
-    return sum(piece(setting, shape) * times for shape, times in tensors.items())
+def process_numel(setting: Setting, tensors: Tensors) -> int:
+    """Elements of all tensors in one process."""
+    return sum(shard_numel(setting, shape) * times for shape, times in tensors.items())
 
 
 def parameters(setting: Setting) -> float:
     """Parameters, frozen ones included [bytes]."""
     if not setting.adapted:
-        return float(held(setting, trained(setting)) * setting.numbers.stored)
+        return float(process_numel(setting, trained_tensors(setting)) * setting.itemsizes.stored)
     layers = setting.backbone.layers
     matrices, norms = _matrices(setting), _norms(setting)
-    # What is in 4 bits is not cut.
+    # Weights in 4 bits are not sharded.
     rounded = setting.adapter.kind == "qlora"
-    frozen = count(matrices) * FOUR_BITS if rounded else held(setting, matrices) * setting.frozen
-    beside = held(setting, _ends(setting)) + layers * held(setting, norms)
-    return layers * frozen + beside * setting.frozen + held(setting, trained(setting)) * FLOAT32
+    frozen = numel(matrices) * FOUR_BITS if rounded else process_numel(setting, matrices) * setting.frozen
+    rest = process_numel(setting, _outside_blocks(setting)) + layers * process_numel(setting, norms)
+    return layers * frozen + rest * setting.frozen + process_numel(setting, trained_tensors(setting)) * FLOAT32
 
 
 def gradients(setting: Setting) -> float:
-    """Gradients from a backward pass to the next [bytes]; those of several copies are summed in buckets beside."""
-    return float(held(setting, trained(setting)) * _stored(setting) * (2 if setting.replicated else 1))
+    """Gradients between two backward passes [bytes]; DDP adds buckets of the same size to sum them."""
+    return float(
+        process_numel(setting, trained_tensors(setting)) * _trained_itemsize(setting) * (2 if setting.replicated else 1)
+    )
 
 
 def moments(setting: Setting) -> float:
     """AdamW's two moments [bytes]."""
-    found = 0.0
-    for shape, times in trained(setting).items():
-        numbers = piece(setting, shape)
-        fits = numbers >= EIGHT_BIT_LEAST and numbers % EIGHT_BIT_BLOCK == 0
+    total = 0.0
+    for shape, times in trained_tensors(setting).items():
+        elements = shard_numel(setting, shape)
+        fits = elements >= EIGHT_BIT_LEAST and elements % EIGHT_BIT_BLOCK == 0
         eight = setting.optim.states == "8bit" and fits
-        found += 2 * times * numbers * (1 + FLOAT32 / EIGHT_BIT_BLOCK if eight else _stored(setting))
-    return found
+        total += 2 * times * elements * (1 + FLOAT32 / EIGHT_BIT_BLOCK if eight else _trained_itemsize(setting))
+    return total
 
 
-def average(setting: Setting) -> float:
-    """The moving average of what is trained, in float32 [bytes]."""
-    return float(held(setting, trained(setting)) * FLOAT32) if setting.optim.ema else 0.0
+def moving_average(setting: Setting) -> float:
+    """Moving average of the trained tensors, in float32 [bytes]."""
+    return float(process_numel(setting, trained_tensors(setting)) * FLOAT32) if setting.optim.ema else 0.0
 
 
-def update(setting: Setting) -> float:
-    """What AdamW takes for itself while it changes parameters [bytes]."""
+def optimizer_step(setting: Setting) -> float:
+    """What AdamW needs temporarily while it updates parameters [bytes]."""
     if setting.kernels.foreach and not setting.sharded and setting.optim.states == "float32":
-        return float(held(setting, trained(setting)) * _stored(setting))  # square roots of all second moments
-    return 2.0 * max(piece(setting, shape) for shape in trained(setting)) * _stored(setting)
+        return float(
+            process_numel(setting, trained_tensors(setting)) * _trained_itemsize(setting)
+        )  # square roots of all second moments
+    return 2.0 * max(shard_numel(setting, shape) for shape in trained_tensors(setting)) * _trained_itemsize(setting)
 
 
-def copies(setting: Setting, layers: int) -> float:
-    """Weights of so many blocks in the numbers of autocast, which keeps them for the backward pass [bytes]."""
-    if not setting.numbers.cast or setting.sharded or setting.adapted:
+def autocast_copies(setting: Setting, layers: int) -> float:
+    """Copies of the weights of `layers` blocks that autocast caches for the backward pass [bytes]."""
+    if not setting.itemsizes.cast or setting.sharded or setting.adapted:
         return 0.0
-    return float(layers * count(_matrices(setting)) * setting.numbers.product)
+    return float(layers * numel(_matrices(setting)) * setting.itemsizes.product)
 
 
-def gathered(setting: Setting) -> float:
-    """Blocks that are whole at one time, and the buffer that the next one arrives in [bytes]."""
-    return (FLIGHT + 1) * _unit(setting) if setting.sharded else 0.0
+def gathered_blocks(setting: Setting) -> float:
+    """Blocks that FSDP has gathered at one time, and the buffer for the next one [bytes]."""
+    return (GATHERED_AT_ONCE + 1) * _block_bytes(setting) if setting.sharded else 0.0
 
 
 def gathered_table(setting: Setting) -> float:
-    """Embedding or head, whole, and the buffer that it arrives in [bytes]."""
+    """The gathered embedding or head, and its receive buffer [bytes]."""
     if not setting.sharded:
         return 0.0
-    bytes_each = setting.frozen if setting.adapted else setting.numbers.product
-    return 2.0 * prod(table(setting)) * bytes_each
+    bytes_each = setting.frozen if setting.adapted else setting.itemsizes.product
+    return 2.0 * prod(table_shape(setting)) * bytes_each
 
 
-def reduced(setting: Setting, tables: int) -> float:
-    """Gradients of a whole block, and in float32 on their way to who holds their piece; of so many tables likewise."""
+def reduced_gradients(setting: Setting, tables: int) -> float:
+    """Unsharded gradients of a block and of `tables` tables, and their float32 copies for reduce-scatter [bytes]."""
     if not setting.sharded:
         return 0.0
-    numbers = count(adapters(setting)) if setting.adapted else count(block(setting))
-    ends = 0 if setting.adapted else tables * prod(table(setting))
-    return float((numbers + ends) * (setting.numbers.product + FLOAT32))
+    elements = numel(adapter_tensors(setting)) if setting.adapted else numel(block_tensors(setting))
+    ends = 0 if setting.adapted else tables * prod(table_shape(setting))
+    return float((elements + ends) * (setting.itemsizes.product + FLOAT32))
 
 
-def whole(setting: Setting) -> float:
-    """The backbone gathered on every process, as for decoding, or its copies under autocast [bytes]."""
+def gathered_backbone(setting: Setting) -> float:
+    """The backbone gathered in every process, as for decoding, or its copies under autocast [bytes]."""
     layers = setting.backbone.layers
     if setting.sharded:
-        return layers * _unit(setting) + gathered_table(setting)
-    return copies(setting, layers)
+        return layers * _block_bytes(setting) + gathered_table(setting)
+    return autocast_copies(setting, layers)
 
 
-def _unit(setting: Setting) -> float:
-    """A block, whole, in the numbers that it computes in [bytes]."""
+def _block_bytes(setting: Setting) -> float:
+    """A gathered block, in the dtype that it computes in [bytes]."""
     if not setting.adapted:
-        return float(count(block(setting)) * setting.numbers.product)
-    frozen = 0 if setting.adapter.kind == "qlora" else count(block(setting)) * setting.frozen
-    return float(frozen + count(adapters(setting)) * setting.numbers.product)
+        return float(numel(block_tensors(setting)) * setting.itemsizes.product)
+    frozen = 0 if setting.adapter.kind == "qlora" else numel(block_tensors(setting)) * setting.frozen
+    return float(frozen + numel(adapter_tensors(setting)) * setting.itemsizes.product)
 
 
-def _stored(setting: Setting) -> int:
-    """Bytes of a number that is trained."""
-    return FLOAT32 if setting.adapted else setting.numbers.stored
+def _trained_itemsize(setting: Setting) -> int:
+    """Bytes per element of trained tensors."""
+    return FLOAT32 if setting.adapted else setting.itemsizes.stored
 
 
-def _ends(setting: Setting) -> Tensors:
-    """What is no part of a block: embedding, head, the last norm."""
-    return Counter({table(setting): 2, (setting.backbone.width,): 1})
+def _outside_blocks(setting: Setting) -> Tensors:
+    """Tensors outside blocks: embedding, head, the last norm."""
+    return Counter({table_shape(setting): 2, (setting.backbone.width,): 1})
 
 
 def _matrices(setting: Setting) -> Tensors:
-    return {shape: times for shape, times in block(setting).items() if len(shape) > 1}
+    return {shape: times for shape, times in block_tensors(setting).items() if len(shape) > 1}
 
 
 def _norms(setting: Setting) -> Tensors:
-    return {shape: times for shape, times in block(setting).items() if len(shape) == 1}
+    return {shape: times for shape, times in block_tensors(setting).items() if len(shape) == 1}
 
 
-def _times(tensors: Tensors, times: int) -> Tensors:
-    return {shape: found * times for shape, found in tensors.items()}
+def _multiply(tensors: Tensors, times: int) -> Tensors:
+    return {shape: count * times for shape, count in tensors.items()}

@@ -1,7 +1,7 @@
-"""A table in a paper's layout: what was published, and beside it what runs of ours measured, each on its own test set.
+"""A table in a paper's layout: published figures beside those of our runs, each on its own test set.
 
-Knows which figure stands in which row and column. Knows nothing of run folders (`placement.py`), of what is said below
-the table (`footnotes.py`), nor of how it is written (`render.py`).
+Knows which figure goes into which row and column. Knows nothing of run folders (`placement.py`), of the notes below the
+table (`footnotes.py`), or of how it is written (`render.py`).
 """
 
 import math
@@ -16,7 +16,7 @@ from lit_pure.report.layouts import LAYOUTS, Layout
 from lit_pure.report.measured import MeasuredFigure
 from lit_pure.report.placement import PlacedRun, mark_other_sizes, place_runs, plain_name
 from lit_pure.report.published import ASIDES, Figure, PublishedTable, load
-from lit_pure.report.table import Cell, Row, Table, mark_best, transpose
+from lit_pure.report.table import Cell, Table, TableRow, mark_best, transpose
 from lit_pure.runs.folder import Run
 
 COSTS = {
@@ -25,26 +25,26 @@ COSTS = {
     "Total Param (M)": "parameters",
     "Param (M)": "parameters",
 }
-"""Columns of tables of time and size, and what of ours stands there."""
+"""Columns of tables of time and size -> our figure."""
 INTERVAL = ("  95 % from", "  95 % to")
-"""Names of the rows with the ends of an interval."""
+"""Labels of the rows with the ends of an interval."""
 COUNT = "  n"
-"""Name of the row that tells of how many pictures."""
-Parts = tuple[tuple[str, ...], Mapping[str, str], list[list[Row]]]
+"""Label of the row with the number of pictures."""
+Parts = tuple[tuple[str, ...], Mapping[str, str], list[list[TableRow]]]
 """Heads, columns and blocks of a table."""
 
 
 def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals: bool = False) -> Table:
-    """The published table with rows of ours.
+    """The published table with rows of our runs.
 
     Args:
         layout: of `LAYOUTS`.
-        chosen: runs to show; without, the newest finished run of each experiment that the layout names.
-        only: one test set: others of ours are left out, and others of the paper where it has this one.
-        intervals: adds rows with the ends of the 95 % intervals of ours, and of how many pictures they are.
+        chosen: runs to show (default: the newest finished run of each experiment that the layout names).
+        only: a test set: our figures on other sets are left out, and the paper's as well where it has this set.
+        intervals: adds rows with the ends of our 95 % intervals, and with the numbers of pictures.
 
     Raises:
-        ConfigError: a run has no place in the layout, or neither the paper nor a run has the set.
+        ConfigError: a run does not belong to the layout, or neither the paper nor a run has the set.
         ValueError: a file is damaged.
     """
     paper = load(layout.paper)
@@ -64,7 +64,7 @@ def assemble(layout: Layout, chosen: Sequence[Run], *, only: str = "", intervals
 
 
 def keys(layout: Layout, published: PublishedTable) -> dict[str, str]:
-    """What of ours stands in each column: the metric that the layout's protocol means, else the one of that label."""
+    """Our figure for each column: the metric in the layout's protocol, else the metric with that label."""
     if layout.ours == "complexity":
         return {label: COSTS[label] for label in published.columns}
     known = {info.label: key for key, info in METRICS.items()} | protocol(layout.protocol).metrics
@@ -80,10 +80,10 @@ class _Assembly:
     intervals: bool
 
     def by_sets(self) -> Parts:
-        """A block per test set: those of the paper, with ours on the same, and then ours on others."""
+        """A block per test set: the paper's sets, with our runs on them, then our other sets."""
         blocks = {
             plain_name(name): [
-                Row((name, row), _published_cells(cells), plain_name(name)) for row, cells in rows.items()
+                TableRow((name, row), _published_cells(cells), plain_name(name)) for row, cells in rows.items()
             ]
             for name, rows in self.published.sets.items()
         }
@@ -91,58 +91,58 @@ class _Assembly:
         for one in self.placed:
             for result in one.results:
                 if plain_name(result.on) not in elsewhere:
-                    head = Row((result.title, one.name), (), (group := plain_name(result.title)))
+                    head = TableRow((result.title, one.name), (), (group := plain_name(result.title)))
                     blocks.setdefault(group, []).extend(self._ours(head, 1, self._of(result.figures)))
         return (self.published.parts, self.published.rows), self.published.columns, list(blocks.values())
 
     def by_rows(self) -> Parts:
-        """Ours below the published row that it is like; runs that are like none of them come last."""
-        blocks: list[list[Row]] = []
+        """Our runs below the published row that they correspond to; all further runs come last."""
+        blocks: list[list[TableRow]] = []
         for name, rows in self.published.sets.items():
-            block: list[Row] = []
+            block: list[TableRow] = []
             for row, cells in rows.items():
-                block += [Row((row, name), _published_cells(cells), plain_name(name)), *self._below(row)]
+                block += [TableRow((row, name), _published_cells(cells), plain_name(name)), *self._below(row)]
             blocks.append(block)
         heads = (self.published.rows, self.published.parts)
         return heads, self.published.columns, [block for block in (*blocks, self._below("")) if block]
 
-    def _below(self, row: str) -> list[Row]:
-        """Ours that belong to a published row."""
-        found: list[Row] = []
+    def _below(self, row: str) -> list[TableRow]:
+        """Our rows that belong to a published row."""
+        found: list[TableRow] = []
         for one in self.placed:
             for result in one.results if one.row == row else ():
-                head = Row((one.name, result.title), (), plain_name(result.title), below=True)
+                head = TableRow((one.name, result.title), (), plain_name(result.title), below=True)
                 found += self._ours(head, 0, self._of(result.figures))
         return found
 
     def across(self) -> Parts:
-        """A column per test set, of the paper and then of ours, for tables of a single metric."""
+        """A column per test set, first the paper's, then ours, for tables of a single metric."""
         (key, better) = next(zip(self.keys.values(), self.published.columns.values(), strict=True))
         columns = {plain_name(name): name for name in self.published.sets}
         for result in (result for one in self.placed for result in one.results):
             columns.setdefault(plain_name(result.title), result.title)
 
-        def below(row: str) -> list[Row]:
-            found: list[Row] = []
+        def below(row: str) -> list[TableRow]:
+            found: list[TableRow] = []
             for one in self.placed:
                 figures = {plain_name(result.title): result.figures.get(key) for result in one.results}
                 if one.row == row and figures:
-                    head = Row((one.name,), (), "", below=True)
+                    head = TableRow((one.name,), (), "", below=True)
                     found += self._ours(head, 0, [(figures.get(group), 0) for group in columns])
             return found
 
-        block: list[Row] = []
+        block: list[TableRow] = []
         for row in next(iter(self.published.sets.values())):
             printed = {plain_name(name): cells[row][0] for name, cells in self.published.sets.items()}
-            block += [Row((row,), _published_cells([printed.get(group) for group in columns]), ""), *below(row)]
+            block += [TableRow((row,), _published_cells([printed.get(group) for group in columns]), ""), *below(row)]
         return (self.published.rows,), dict.fromkeys(columns.values(), better), [[*block, *below("")]]
 
     def _of(self, figures: Mapping[str, MeasuredFigure]) -> list[tuple[MeasuredFigure | None, int]]:
-        """A run's figure for each column, and the column."""
+        """The figure of a run for each column, with the column's index."""
         return [(figures.get(key), index) for index, key in enumerate(self.keys.values())]
 
-    def _ours(self, line: Row, name: int, figures: Sequence[tuple[MeasuredFigure | None, int]]) -> list[Row]:
-        """The row `line` with figures, and those of its intervals, named otherwise at place `name` of its head."""
+    def _ours(self, line: TableRow, name: int, figures: Sequence[tuple[MeasuredFigure | None, int]]) -> list[TableRow]:
+        """The row `line` with figures, then rows of its intervals, whose label replaces item `name` of its head."""
         found = [replace(line, cells=tuple(self._cell(figure, column) for figure, column in figures))]
         for end, title in enumerate(INTERVAL if self.intervals else ()):
             values = [(figure.interval[end] if figure and figure.interval else None, at) for figure, at in figures]
@@ -160,7 +160,7 @@ class _Assembly:
     def _cell(self, figure: MeasuredFigure | None, column: int) -> Cell:
         if figure is None or not math.isfinite(figure.mean):
             return Cell()
-        if self.layout.ours == "complexity":  # from milliseconds to minutes, from millions to billions
+        if self.layout.ours == "complexity":  # milliseconds to minutes, millions to billions
             return Cell(f"{figure.mean:.0f}" if figure.mean >= 100 else f"{figure.mean:.3g}")
         digits, aside = self.published.decimals(column)
         varied = self.published.aside == "variance" and aside and figure.variance is not None
@@ -175,27 +175,27 @@ def _published_cells(cells: Sequence[Figure | None]) -> tuple[Cell, ...]:
 def _restrict_to_set(
     placed: Sequence[PlacedRun], published: PublishedTable, only: str
 ) -> tuple[list[PlacedRun], PublishedTable]:
-    """Ours on one test set, and the published figures on it, or all where there are none."""
+    """Our figures on one test set, and the published ones on it, or all published ones where the paper lacks it."""
     kept = [
         replace(one, results=tuple(result for result in one.results if plain_name(result.on) == plain_name(only)))
         for one in placed
     ]
     found = {name: rows for name, rows in published.sets.items() if plain_name(name) == plain_name(only)}
     if not found and not any(one.results for one in kept):
-        there = sorted({*published.sets, *(result.on for one in placed for result in one.results)})
-        raise ConfigError(f"--test-set {only}: neither the paper nor a run has it; there are {', '.join(there)}")
+        known = sorted({*published.sets, *(result.on for one in placed for result in one.results)})
+        raise ConfigError(f"--test-set {only}: neither the paper nor a run has it; there are {', '.join(known)}")
     sets = found or published.sets
     sides = {name: side for name, side in published.sides.items() if name in sets}
     return kept, replace(published, sets=sets, sides=sides)
 
 
 def _sides(layout: Layout, published: PublishedTable) -> dict[str, int | None]:
-    """The test sets of all tables that ours may be shown in, with the sides of their pictures [px]."""
+    """The test sets of all tables that may show our figures, with the sides of their pictures [px]."""
     return {name: table.sides.get(name) for table in (*_tables_alike(layout), published) for name in table.sets}
 
 
 def _sets_elsewhere(layout: Layout) -> set[str]:
-    """Test sets that other tables of the same form in the same paper have: ours on them are shown there."""
+    """Test sets of other tables of the same form in the same paper: our figures on them are shown there."""
     return {plain_name(name) for table in _tables_alike(layout) for name in table.sets}
 
 

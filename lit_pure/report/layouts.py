@@ -1,6 +1,6 @@
-"""The layouts of papers' tables: which published table, and which runs of ours stand in it.
+"""The layouts of papers' tables: which published table, and which of our runs belong in it.
 
-Knows names of layouts, tables, rows and experiments. Knows nothing of figures (`published.py`, `measured.py`), nor of
+Knows names of layouts, tables, rows and experiments. Knows nothing of figures (`published.py`, `measured.py`), or of
 how a table is put together (`assemble.py`).
 """
 
@@ -12,37 +12,37 @@ from typing import Literal
 from lit_pure.config.compose import ConfigError
 
 PURE_RUNS = ("pure/official", "pure/paper", "pure/nano", "demo")
-"""Runs that are PURE as the paper has it, at any size."""
+"""Runs of PURE as in the paper, at any size."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One table of a paper, as rows of ours are put beside it."""
+    """One table of a paper, with our rows beside it."""
 
     paper: str
     """File in `data/published/`."""
     table: str
     """The table in that file."""
     shape: Literal["sets", "rows", "across", "turned"]
-    """What stands where: `sets` a block of rows per test set; `rows` ours below each published row; `across` a column
-    per test set; `transpose` methods as columns."""
+    """`sets`: a block of rows per test set; `rows`: our rows below each published row; `across`: a column per test set;
+    `turned`: methods as columns."""
     ours: Literal["", "pure", "tokenizer", "complexity"] = ""
-    """What of ours is shown: tests of a family's runs, what the restoring of PURE runs costs, or nothing."""
+    """What we show: tests of a family's runs, the cost of restoring with PURE runs, or nothing."""
     protocol: str = "pure"
-    """By which keys of metrics the columns of ours are filled."""
+    """The protocol that decides our metric for each column."""
     fills: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Published row to experiments, whose newest finished runs stand below it."""
+    """Published row -> experiments, whose newest finished runs are shown below it."""
     remark: str = ""
-    """What one must know to read it."""
+    """What readers must know."""
 
     @property
     def family(self) -> str:
-        """Whose runs are shown; "" is nobody's."""
+        """The family whose runs are shown; "" shows none."""
         return "pure" if self.ours == "complexity" else self.ours
 
 
 _OWN = {"PURE": PURE_RUNS}
-_NO_RECIPE = "NSARM tells no recipe: its scale of MANIQA fits the network of PIPAL, its crops of pictures are its own."
+_NO_RECIPE = "NSARM states no recipe: its scale of MANIQA fits the network of PIPAL, and it uses its own crops."
 _NO_COUNTS = "None of ours: the thresholds of the three counts are not published."
 LAYOUTS = {
     "table1": Layout(
@@ -51,7 +51,7 @@ LAYOUTS = {
         "across",
         "tokenizer",
         fills={"VQGAN": ("tokenizer/official", "tokenizer/paper", "tokenizer/nano")},
-        remark="PSNR of ours is that of the luma; the paper does not say which it is.",
+        remark="Our PSNR is on the luma; the paper does not say which it uses.",
     ),
     "table2": Layout("pure", "table2", "sets", "pure", fills=_OWN),
     "table3": Layout("pure", "table3", "sets", "pure", fills=_OWN),
@@ -80,17 +80,17 @@ LAYOUTS = {
         },
     ),
     "figure5": Layout(
-        "pure", "figure5", "rows", remark="None of ours: votes are gathered in a gallery and counted by lit-pure votes."
+        "pure", "figure5", "rows", remark="None of ours: a gallery collects votes, and lit-pure votes counts them."
     ),
     "nsarm-results": Layout("nsarm", "results", "sets", "pure", protocol="osediff", fills=_OWN, remark=_NO_RECIPE),
     "nsarm-robustness": Layout("nsarm", "robustness", "sets", remark=_NO_COUNTS),
     "nsarm-time": Layout("nsarm", "time", "sets", "complexity", fills=_OWN),
 }
-"""Every layout by its name."""
+"""All layouts by name."""
 
 
 def layout(name: str) -> Layout:
-    """The layout of a name. Raises ConfigError with the nearest name where there is none."""
+    """The layout of a name. Raises ConfigError with the most similar name where it does not exist."""
     if name not in LAYOUTS:
         near = difflib.get_close_matches(name, LAYOUTS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}? " if near else ""

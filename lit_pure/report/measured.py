@@ -1,7 +1,7 @@
-"""What finished runs of ours measured: means by test set, from the scores of single pictures variances and intervals.
+"""The figures of our finished runs: means by test set; variances and intervals from the scores of single pictures.
 
-Knows `summary.json`, `scores.csv`, `complexity.json` and of `config.yaml` the size of pictures. Knows nothing of papers
-or tables.
+Knows `summary.json`, `scores.csv`, `complexity.json`, and in `config.yaml` the size of pictures. Knows nothing of
+papers or tables.
 """
 
 import json
@@ -16,7 +16,7 @@ from lit_pure.metrics import rows
 from lit_pure.runs.folder import COMPLEXITY, Run
 
 BICUBIC = "bicubic_"
-"""Begins the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
+"""Prefix of the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class MeasuredFigure:
 
     mean: float
     variance: float | None = None
-    """Over the pictures of the set; None where single pictures have no scores."""
+    """Over the pictures of the set; None without scores of single pictures."""
     interval: tuple[float, float] | None = None
-    """Where the true mean lies in 95 of 100 cases; None where the pictures do not say."""
+    """95 % interval of the mean; None where the pictures give none."""
     n: int | None = None
-    """Pictures that it is the mean of; None where single pictures have no scores."""
+    """Number of pictures; None without scores of single pictures."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run measured on one test set (or machine)."""
+    """The figures of a run on one test set (or machine)."""
 
     run: Run
     on: str
@@ -42,27 +42,27 @@ class RunResult:
     figures: Mapping[str, MeasuredFigure]
     """By metric key."""
     side: int | None = None
-    """Of the pictures that were scored [px]; None where the run does not say."""
+    """Side of the scored pictures [px]; None where the run does not state it."""
     differs_in_size: bool = False
-    """Whether others show figures on the set at another size, with which these do not compare."""
+    """Whether the table also has figures on this set at another size, which do not compare with these."""
     how: str = ""
-    """With which settings it was timed."""
+    """Settings of the timing."""
 
     @property
     def title(self) -> str:
-        """The test set, with the size where it is another than that of others."""
+        """The test set, with the size where sizes differ."""
         if not self.differs_in_size:
             return self.on
         return f"{self.on} at {self.side or 'unknown'} px"
 
 
 def method_of(run: Run) -> str:
-    """What the run's own pictures are called in `scores.csv` and in tables."""
+    """The name of the run's own pictures in `scores.csv` and in tables."""
     return family_by_summary(run).method
 
 
 def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:
-    """The run's results by test set; `spread` adds variances and intervals where the run has scores of single pictures.
+    """The results of a run by test set; `spread` adds variances and intervals where single pictures have scores.
 
     Raises ValueError where a file of the run is damaged.
     """
@@ -79,7 +79,7 @@ def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:
 
 
 def figures_of(run: Run) -> dict[tuple[str, str], float]:
-    """All figures `test/<set>/<metric>` of the summary by test set and metric, those of bicubic enlargement included.
+    """All figures `test/<set>/<metric>` of the summary by test set and metric, including bicubic enlargement.
 
     Raises ValueError where the summary is damaged.
     """
@@ -92,16 +92,16 @@ def figures_of(run: Run) -> dict[tuple[str, str], float]:
         if len(parts) < 3 or not all(parts) or not number:
             raise ValueError(
                 f"{run.folder / 'summary.json'} is damaged: {key} = {value!r}, expected test/SET/METRIC and a number; "
-                "remove the run folder, or make the run again"
+                "delete the run folder, or run it again"
             )
         found[parts[1], parts[2]] = float(value)
     return found
 
 
 def side_of(run: Run) -> int | None:
-    """Of the pictures that a run is tested with [px], by `data.size` of its configuration; None where it does not say.
+    """Side of a run's test pictures [px], from `data.size` of its configuration; None where that is missing.
 
-    Nothing else is read, so that a configuration of another version serves as well.
+    Nothing else is read, so that configurations of other versions work as well.
     """
     try:
         side = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))["data"]["size"]
@@ -111,13 +111,13 @@ def side_of(run: Run) -> int | None:
 
 
 def picture_count(run: Run, on: str) -> int | None:
-    """How many pictures of a test set have scores; None where single pictures have none."""
+    """Number of pictures of a test set with scores; None without scores of single pictures."""
     counts = [len(scores) for (name, _), scores in _scores(run).items() if name == on]
     return max(counts, default=None)
 
 
 def timing_results(run: Run) -> list[RunResult]:
-    """Seconds per picture and parameters in millions, as `lit-pure bench restore` measured them; nothing before.
+    """Seconds per picture and millions of parameters, as measured by `lit-pure bench restore`; empty before that.
 
     Raises ValueError where the file is damaged.
     """
@@ -130,17 +130,17 @@ def timing_results(run: Run) -> list[RunResult]:
         figures = {"seconds": MeasuredFigure(float(content["seconds_per_image"])), "parameters": MeasuredFigure(total)}
         return [RunResult(run, f"{content['size']} px, {content['device']}", figures, how=_timing_settings(content))]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"make it again: lit-pure bench restore {run.label}"
+        remedy = f"write it again: lit-pure bench restore --run {run.label}"
         raise ValueError(f"{path} cannot be read ({error!r}); {remedy}") from error
 
 
 def has_scores(run: Run) -> bool:
-    """Whether scores of single pictures were kept."""
+    """Whether the run has scores of single pictures."""
     return (run.folder / rows.FILE).is_file()
 
 
 def _scores(run: Run) -> dict[tuple[str, str], Any]:
-    """By test set and metric, the scores of the run's own pictures, in a series."""
+    """The scores of the run's own pictures by test set and metric, as series."""
     if not has_scores(run):
         return {}
     table = rows.read_rows(run.folder / rows.FILE)
@@ -150,11 +150,11 @@ def _scores(run: Run) -> dict[tuple[str, str], Any]:
 
 
 def _timing_settings(content: Mapping[str, Any]) -> str:
-    """What decides how long it takes, beside the machine, in words."""
+    """The settings that decide the time, besides the machine, in words."""
     named = [f"{key} {content[key]}" for key in ("engine", "dtype", "quantize") if content.get(key, "none") != "none"]
     changed = content.get("settings") or []
     words = changed if isinstance(changed, list) else [changed]
-    settings = f"settings changed for it: {' '.join(map(str, words))}" if words else "otherwise the run's settings"
+    settings = f"changed settings: {' '.join(map(str, words))}" if words else "otherwise the run's settings"
     return "; ".join([", ".join(named) or "engine and dtype not recorded", settings])
 
 

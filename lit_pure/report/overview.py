@@ -1,6 +1,6 @@
-"""Tables of finished runs, from their summaries alone.
+"""Tables of finished runs, from their summaries.
 
-Knows run folders and pandas. Imports no torch, so that looking is quick.
+Knows run folders and pandas. Imports no torch, so that it starts quickly.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lit_pure.report.measured import BICUBIC, figures_of, method_of
-from lit_pure.report.table import NOTHING, Cell, Row, Table
+from lit_pure.report.table import NOTHING, Cell, Table, TableRow
 from lit_pure.runs.folder import Run
 
 LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
@@ -16,7 +16,7 @@ LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
 
 
 def comparison(run: Run) -> pd.DataFrame:
-    """One row per method (bicubic first) and one column per metric, for each test set of a run."""
+    """One row per test set and method (bicubic first), and one column per metric, for a run."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     own = method_of(run)
     for (test_set, metric), value in figures_of(run).items():
@@ -29,7 +29,7 @@ def comparison(run: Run) -> pd.DataFrame:
 
 
 def readable_runs(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
-    """The runs whose summaries can be read, and of the others what is wrong with each."""
+    """The runs whose summaries can be read, and an error for each other run."""
     kept: list[Run] = []
     wrong: list[str] = []
     for run in runs:
@@ -42,7 +42,7 @@ def readable_runs(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per finished run; figures of bicubic, lists and names are left out."""
+    """One row per finished run; bicubic figures, lists and names are left out."""
     rows = {run.label: _figures(run) for run in runs}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "run"
@@ -51,15 +51,15 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def text(table: pd.DataFrame) -> str:
-    """A table for the terminal; what a run has no figure for stays empty."""
+    """A table for the terminal; missing figures are empty."""
     formatted = table.map(_number)
     return str(formatted.to_string())
 
 
 def to_table(frame: pd.DataFrame) -> Table:
-    """The same table for other forms than that of the terminal; no figure is marked, since test sets differ."""
+    """The same table for formats other than the terminal; no figure is marked, since test sets differ."""
     rows = [
-        Row((str(name),), tuple(Cell(_number(value) or NOTHING) for value in figures))
+        TableRow((str(name),), tuple(Cell(_number(value) or NOTHING) for value in figures))
         for name, figures in zip(frame.index, frame.to_numpy().tolist(), strict=True)
     ]
     title = "Finished runs"

@@ -1,7 +1,7 @@
-"""Which runs of ours stand in a layout, below which published row, and with which results.
+"""Places our runs in a layout: below which published row, and with which results.
 
 Knows run folders and layouts, and that figures at different sizes do not compare. Knows nothing of published figures
-and of how a table looks.
+or of how a table looks.
 """
 
 import re
@@ -17,16 +17,16 @@ from lit_pure.runs.folder import Run
 
 @dataclass(frozen=True)
 class PlacedRun:
-    """A run of ours with its results."""
+    """One of our runs with its results."""
 
     row: str
-    """The published row that it stands below; "" is none of them."""
+    """The published row that it is shown below; "" is none."""
     run: Run
     results: tuple[RunResult, ...]
 
     @property
     def name(self) -> str:
-        """What it is called in a table."""
+        """Its name in a table."""
         return f"ours: {self.run.label}"
 
 
@@ -35,17 +35,17 @@ def place_runs(layout: Layout, chosen: Sequence[Run], *, spread: bool = False) -
 
     Args:
         layout: of `LAYOUTS`.
-        chosen: runs to show; without, the newest finished run of each experiment that the layout names.
-        spread: read scores of single pictures, too.
+        chosen: runs to show (default: the newest finished run of each experiment that the layout names).
+        spread: whether to read scores of single pictures as well.
 
     Raises:
-        ConfigError: a chosen run has no place in the layout.
+        ConfigError: a chosen run does not belong to the layout.
         ValueError: a file of a run is damaged.
     """
     named = [(_row_of(layout, run), run) for run in chosen] if chosen else list(_newest_runs(layout))
     for _, run in named:
         if (family := run.summary().get("family", "")) != layout.family:
-            wanted = f"runs of family {layout.family}" if layout.family else "no runs of ours"
+            wanted = f"runs of family {layout.family}" if layout.family else "none of our runs"
             raise ConfigError(f"{run.label} is a run of family {family}; {layout.table} shows {wanted}")
     results = [
         tuple(timing_results(run) if layout.ours == "complexity" else run_results(run, spread=spread))
@@ -55,35 +55,35 @@ def place_runs(layout: Layout, chosen: Sequence[Run], *, spread: bool = False) -
 
 
 def mark_other_sizes(placed: Sequence[PlacedRun], published: Mapping[str, int | None]) -> list[PlacedRun]:
-    """The same runs, with results marked that were measured on pictures of another size than others on their test set.
+    """The same runs, with `differs_in_size` set for results that do not compare with others on their test set.
 
     Args:
-        placed: ours.
-        published: each of the paper's test sets with the side of its pictures [px], None where it is not known. On
-            these, ours of the paper's size compare with it; on others, ours of one size compare with each other.
+        placed: our runs.
+        published: the paper's test sets with the sides of their pictures [px], None where unknown. On these sets, our
+            results compare with the paper's at the same size; on all other sets, with each other at one size.
     """
     papers = {plain_name(name): side for name, side in published.items()}
     ours: dict[str, set[int | None]] = {}
     for result in (result for one in placed for result in one.results):
         ours.setdefault(plain_name(result.on), set()).add(result.side)
 
-    def alone(result: RunResult) -> bool:
+    def differs(result: RunResult) -> bool:
         on = plain_name(result.on)
         return (result.side is None or result.side != papers[on]) if on in papers else len(ours[on]) > 1
 
     return [
-        replace(one, results=tuple(replace(found, differs_in_size=alone(found)) for found in one.results))
+        replace(one, results=tuple(replace(found, differs_in_size=differs(found)) for found in one.results))
         for one in placed
     ]
 
 
 def missing_runs(layout: Layout) -> list[tuple[str, str]]:
-    """Published row and experiment, of experiments that the layout names and that have no finished run."""
+    """Published row and experiment, for experiments of the layout without a finished run."""
     return [(row, name) for row, name in _rows_and_experiments(layout) if runs.newest_finished(name) is None]
 
 
 def plain_name(name: str) -> str:
-    """A test set's name as far as it matters: DrealSR, DRealSR and drealsr are one."""
+    """A normalized name of a test set: DrealSR, DRealSR and drealsr are one set."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

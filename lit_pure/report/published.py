@@ -1,7 +1,7 @@
-"""Figures that papers published: `data/published/*.yaml`, each checked when it is read.
+"""Figures that papers published: `data/published/*.yaml`, checked when read.
 
-Knows the files' form and where each figure comes from. Knows nothing of runs of ours, nor of how a table is shown.
-Figures stay as they were printed, since 25.00 says more than 25.0 does.
+Knows the format of these files and the origin of each figure. Knows nothing of our runs, or of how a table is shown.
+Figures stay as printed, since 25.00 says more than 25.0.
 """
 
 import re
@@ -16,11 +16,11 @@ from lit_pure.config.compose import PROJECT
 
 FOLDER = PROJECT / "data" / "published"
 BETTER = ("higher", "lower", "")
-"""Of two figures of a column, which is better; "" is neither."""
+"""Which of two figures in a column is better; "" is neither."""
 ASIDES = {"": "{}{}", "difference": "{} ({})", "variance": "{}/{}"}
-"""What a second figure in a cell is, and how both are printed."""
+"""Meaning of the second figure in a cell -> format of both."""
 ABSENT = "~"
-"""A figure that the paper does not have."""
+"""In place of a figure that the paper does not have."""
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _CELL = {
     "": re.compile(f"({_NUMBER})()"),
@@ -31,7 +31,7 @@ _CELL = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure as printed."""
+    """One printed figure."""
 
     text: str
     aside: str = ""
@@ -39,7 +39,7 @@ class Figure:
 
     def __post_init__(self) -> None:
         if not all(re.fullmatch(_NUMBER, part) for part in (self.text, self.aside or "0")):
-            raise ValueError(f"{self.text!r} {self.aside!r}: a figure is a number such as 25.00")
+            raise ValueError(f"{self.text!r} {self.aside!r}: give a number such as 25.00")
 
     @property
     def value(self) -> float:
@@ -48,33 +48,33 @@ class Figure:
 
     @property
     def decimals(self) -> int:
-        """Digits behind the point."""
+        """Digits after the decimal point."""
         return decimals(self.text)
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of a paper: test sets (or whatever else its parts are), in them rows, in each as many cells as columns.
+    """One table of a paper: test sets (or other parts) with rows, each with one cell per column.
 
-    Raises ValueError naming key and value of what does not fit.
+    Raises ValueError naming key and value of a mistake.
     """
 
     place: str
-    """Where it stands in the paper."""
+    """Number or name in the paper."""
     title: str
-    """What it is about, in our words."""
+    """Its content, in our words."""
     rows: str
-    """What the paper calls its rows."""
+    """The paper's name for its rows."""
     columns: Mapping[str, str]
-    """Labels of metrics, each with one of `BETTER`."""
+    """Labels of metrics -> one of `BETTER`."""
     sets: Mapping[str, Mapping[str, tuple[Figure | None, ...]]]
     """Figures by test set and row."""
     aside: str = ""
     """One of `ASIDES`."""
     parts: str = "Test set"
-    """What the parts are called."""
+    """Name of the parts."""
     sides: Mapping[str, int] = field(default_factory=dict)
-    """Of the pictures of a set that were scored [px]; a set whose side is not known is not there."""
+    """Side of the scored pictures of each set [px]; sets with an unknown side are left out."""
 
     def __post_init__(self) -> None:
         for key in ("place", "title", "rows", "parts"):
@@ -96,7 +96,7 @@ class PublishedTable:
                     )
 
     def decimals(self, column: int) -> tuple[int, int]:
-        """The most digits behind the point that figures of a column have, and those of the second in their cells."""
+        """Most decimals of the figures in a column, and of the second figures in its cells."""
         figures = [cells[column] for rows in self.sets.values() for cells in rows.values()]
         printed = [(figure.decimals, decimals(figure.aside)) for figure in figures if figure]
         return max((first for first, _ in printed), default=0), max((second for _, second in printed), default=0)
@@ -104,7 +104,7 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class Paper:
-    """All that is kept of one paper."""
+    """The tables of one paper."""
 
     name: str
     arxiv: str
@@ -112,14 +112,14 @@ class Paper:
     tables: Mapping[str, PublishedTable]
 
     def table(self, key: str) -> PublishedTable:
-        """One table. Raises ValueError where the file lacks it."""
+        """One table. Raises ValueError where the file does not have it."""
         if key not in self.tables:
-            raise ValueError(f"data/published lacks tables.{key} of {self.name}; there are {', '.join(self.tables)}")
+            raise ValueError(f"data/published has no tables.{key} of {self.name}; there are {', '.join(self.tables)}")
         return self.tables[key]
 
 
 def load(name: str, folder: Path = FOLDER) -> Paper:
-    """The figures of `folder/name.yaml`. Raises ValueError naming file, key and value of what is wrong."""
+    """The figures of `folder/name.yaml`. Raises ValueError naming file, key and value of a mistake."""
     path = folder / f"{name}.yaml"
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)
@@ -138,18 +138,18 @@ def load(name: str, folder: Path = FOLDER) -> Paper:
 
 
 class _Texts(yaml.BaseLoader):
-    """Nothing but texts, mappings and lists: numbers keep the digits they were printed with. No key stands twice."""
+    """Loads only texts, mappings and lists: numbers keep their printed digits. Refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping. Raises YAMLError where a later key would hide an earlier one."""
         names = [key.value for key, _ in node.value]
         if twice := [name for at, name in enumerate(names) if name in names[:at]]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} is repeated", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
 def decimals(text: str) -> int:
-    """Digits behind the point of a printed number."""
+    """Digits after the decimal point of a printed number."""
     return len(text.partition(".")[2])
 
 
@@ -189,10 +189,10 @@ def _cells(cells: Any, aside: Any, key: str) -> tuple[Figure | None, ...]:
 def _figure(cell: Any, aside: Any, key: str) -> Figure | None:
     if cell == ABSENT:
         return None
-    form = _CELL.get(str(aside), _CELL[""])  # one that there is not is told with the table
+    form = _CELL.get(str(aside), _CELL[""])  # an unknown `aside` is reported with the table
     found = form.fullmatch(cell) if isinstance(cell, str) else None
     if found is None:
-        raise ValueError(f"{key} = {cell!r}: a figure is a number such as 25.00, or {ABSENT}")
+        raise ValueError(f"{key} = {cell!r}: give a number such as 25.00, or {ABSENT}")
     return Figure(found[1], found[2] or "")
 
 

@@ -1,6 +1,7 @@
 """A `Table` as text: for a terminal, as Markdown, as LaTeX (booktabs), as CSV.
 
-Knows characters and escapes alone. In CSV figures are bare, an absent one is empty, and there are no notes.
+Knows characters and escapes. Knows nothing of where figures come from. CSV has bare figures, empty cells for missing
+ones, and no notes.
 """
 
 import csv
@@ -10,13 +11,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
-from lit_pure.report.table import NOTHING, Cell, Row, Table
+from lit_pure.report.table import NOTHING, Cell, Table, TableRow
 
 Format = Literal["terminal", "md", "latex", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 LEGEND = "Best is bold and second underlined, each within a test set."
 LEAST_WIDTH = 100
-"""Notes are wrapped at the table's width, or here where it is narrower [characters]."""
+"""Notes are wrapped at the width of the table, or at this one where the table is narrower [characters]."""
 _ANSI = {"best": "\033[1m{}\033[0m", "second": "\033[4m{}\033[0m", "": "{}"}
 _MARKDOWN = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
 _LATEX = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
@@ -30,20 +31,20 @@ _TEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
-"""Characters that mean something else in LaTeX."""
+"""Characters with a special meaning in LaTeX."""
 _ONE_COLUMN = 6
-"""More columns of figures than this take small print and the width of a page in LaTeX."""
+"""With more columns of figures, a LaTeX table uses small print and the full page width."""
 
 
 def render(table: Table, form: Format, *, ansi: bool = False) -> str:
-    """The table in a form, with a line end at its end; `ansi` lets figures be marked on a terminal."""
+    """The table as text that ends with a newline; `ansi` marks figures on a terminal."""
     if form == "terminal":
         return _terminal(table, _ANSI if ansi else _PLAIN)
     return {"md": _markdown, "latex": _latex, "csv": _csv}[form](table)
 
 
 def notes(table: Table, *, marked: bool) -> list[str]:
-    """What is said below the table; what bold and underlined mean only where figures are `marked`."""
+    """The notes below the table; with the legend of the marks only where figures are `marked`."""
     return [*([LEGEND] if marked and table.best else []), *table.notes]
 
 
@@ -57,7 +58,7 @@ def _terminal(table: Table, marks: dict[str, str]) -> str:
 
     def line(head: Sequence[str], texts: Sequence[str], cells: Sequence[Cell]) -> str:
         begin = [f"{text:<{size}}" for text, size in zip(head, left, strict=True)]
-        # Escapes take no room on the screen, so they go around what is filled up to the width.
+        # Escapes have no width on the screen, so padding is added outside them.
         end = [
             " " * (size - len(text)) + marks[cell.mark].format(text)
             for text, size, cell in zip(texts, right, cells, strict=True)
@@ -129,7 +130,7 @@ def _tex(text: str) -> str:
 
 def _csv(table: Table) -> str:
     rows = [row for block in table.blocks for row in block]
-    second = table.aside[0]  # a column of its own, wherever there is one
+    second = table.aside[0]  # second figures have their own column
     doubled = [any(row.cells[at].aside for row in rows) for at in range(len(table.columns))]
     labels = [[label, f"{label} {second}"][: 1 + two] for label, two in zip(table.columns, doubled, strict=True)]
     out = io.StringIO()
@@ -142,9 +143,9 @@ def _csv(table: Table) -> str:
 
 
 def _heads(
-    block: Sequence[Row], indent: str, escape: Callable[[str], str] = str, *, blank: bool = False
+    block: Sequence[TableRow], indent: str, escape: Callable[[str], str] = str, *, blank: bool = False
 ) -> list[list[str]]:
-    """What stands before the figures of each row of a block; `blank` leaves out a first name that the row above has."""
+    """The heads of the rows of a block; `blank` leaves out a first item that repeats the row above."""
     found: list[list[str]] = []
     for above, row in zip((None, *block), block, strict=False):
         first, *others = map(escape, row.head)

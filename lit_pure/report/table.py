@@ -1,6 +1,7 @@
-"""A table to be shown: heads, columns, rows in blocks, notes, and which figures of a column are best and second.
+"""A table to show: heads, columns, rows in blocks, notes, and marks of the best and second figure of a column.
 
-Knows nothing of where figures come from (`assemble.py`, `overview.py`), nor of how they are written (`render.py`).
+Knows how figures are ranked. Knows nothing of where they come from (`assemble.py`, `overview.py`), or of how they are
+written (`render.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure, as it is shown."""
+    """One figure as text."""
 
     text: str = NOTHING
     aside: str = ""
@@ -24,16 +25,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of a table."""
 
     head: tuple[str, ...]
-    """What stands before the figures."""
+    """Texts before the figures."""
     cells: tuple[Cell, ...]
     group: str | None = None
-    """Rows of one group are ranked among each other; a row of None is not ranked."""
+    """Rows of one group are ranked together; None is not ranked."""
     below: bool = False
-    """Whether it belongs to the row above, and is indented."""
+    """Whether it belongs to the row above; it is indented then."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,13 @@ class Table:
 
     title: str
     heads: tuple[str, ...]
-    """Names of what stands before the figures."""
+    """Names of the texts before the figures."""
     columns: Mapping[str, str]
-    """Labels, each with "higher", "lower" or "": which of two figures is better."""
-    blocks: tuple[tuple[Row, ...], ...]
+    """Labels -> "higher", "lower" or "": which of two figures is better."""
+    blocks: tuple[tuple[TableRow, ...], ...]
     notes: tuple[str, ...] = ()
     aside: tuple[str, str] = ("", "{}{}")
-    """What second figures are, and how two are written in one cell."""
+    """Meaning of second figures, and format of two figures in one cell."""
 
     @property
     def best(self) -> bool:
@@ -56,21 +57,21 @@ class Table:
         return any(cell.mark for block in self.blocks for row in block for cell in row.cells)
 
     def format_cell(self, cell: Cell) -> str:
-        """The figures of a cell in one text."""
+        """The figures of a cell as one text."""
         return self.aside[1].format(cell.text, cell.aside) if cell.aside else cell.text
 
 
-def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[tuple[Row, ...], ...]:
-    """The rows with the best and the second figure of each column and group marked, as they are shown.
+def mark_best(blocks: Iterable[Sequence[TableRow]], better: Sequence[str]) -> tuple[tuple[TableRow, ...], ...]:
+    """The rows, with the best and the second figure of each column and group marked, as displayed.
 
-    Equal figures share a mark, so that "second" is the next figure that differs; a group of a single figure gets none.
+    Equal figures share a mark, so "second" is the next different figure; a group with a single figure gets no mark.
 
     Args:
-        blocks: rows, all with as many cells as there are columns.
+        blocks: rows, each with one cell per column.
         better: "higher", "lower" or "" (not ranked) for each column.
     """
     kept = [list(block) for block in blocks]
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[TableRow]] = {}
     for row in (row for block in kept for row in block):
         if row.group is not None:
             groups.setdefault(row.group, []).append(row)
@@ -80,7 +81,7 @@ def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[t
         for column, direction in enumerate(better)
     }
 
-    def marked(row: Row) -> Row:
+    def marked(row: TableRow) -> TableRow:
         if row.group is None:
             return row
         cells = (
@@ -92,7 +93,7 @@ def mark_best(blocks: Iterable[Sequence[Row]], better: Sequence[str]) -> tuple[t
 
 
 def _places(cells: Sequence[Cell], direction: str) -> dict[float | None, Mark]:
-    """The best figure and the next that differs; nothing where one figure stands alone or none is better."""
+    """Marks of the best figure and the next different one; empty for a single figure or without a direction."""
     values = [value for cell in cells if (value := _value(cell)) is not None]
     if not direction or len(values) < 2:
         return {}
@@ -105,11 +106,11 @@ def _value(cell: Cell) -> float | None:
 
 
 def transpose(table: Table) -> Table:
-    """Columns become rows and rows columns; of the heads, the first names the columns and the others become rows.
+    """Transpose a table: the first head names the new columns, further heads become rows.
 
-    Marks stay as they are: a column of the new table has no direction.
+    Marks are kept; the new columns have no direction.
     """
     rows = [row for block in table.blocks for row in block]
-    heads = [Row((head,), tuple(Cell(row.head[at]) for row in rows)) for at, head in enumerate(table.heads[1:], 1)]
-    figures = [Row((label,), tuple(row.cells[at] for row in rows)) for at, label in enumerate(table.columns)]
+    heads = [TableRow((head,), tuple(Cell(row.head[at]) for row in rows)) for at, head in enumerate(table.heads[1:], 1)]
+    figures = [TableRow((label,), tuple(row.cells[at] for row in rows)) for at, label in enumerate(table.columns)]
     return replace(table, heads=("",), columns={row.head[0]: "" for row in rows}, blocks=((*heads, *figures),))

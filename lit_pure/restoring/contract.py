@@ -1,7 +1,7 @@
-"""What a restorer promises, whatever its family: squares in, restored squares out, with what it says of them.
+"""What every restorer offers, whatever its family: squares in, restored squares out, with their words and maps.
 
-Knows what all families have (pixels, seconds) and how a family hands over what only it has: named words and named maps.
-Knows no family and no model. Photographs of any size are `tiled.py`'s.
+Knows what all families have (pixels, seconds), and how a family passes on what only it has: named words and named maps.
+Knows no family and no model. `tiled.py` restores photographs of any size.
 
 Shape legend: B pictures, s side of the model's square [px], h w source [px] or cells, H W restored picture [px].
 """
@@ -17,18 +17,18 @@ from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.images.geometry import resize
 
 Words = Mapping[str, str | None]
-"""What a model wrote, by name, for example `caption`; None where it said nothing that is understood."""
+"""What a model wrote, by name, for example `caption`; None where its text cannot be parsed."""
 Progress = Callable[[int], None]
 """Called with the number of tokens that were just made."""
-REST = "colors"
-"""The last stage of a restoration, whatever the family: colours, 8 bits, and the way back from the device."""
+LAST_STAGE = "colors"
+"""The last stage of a restoration, whatever the family: colours, 8 bits, and the copy back from the device."""
 
 
 class Clock(Protocol):
     """Reads the time after each stage of a restoration."""
 
     def __call__(self, stage: str, seconds: float | None = None) -> None:
-        """A stage is done. It took the time since the one before, or `seconds` of it; the rest is the next one's."""
+        """A stage is done. It took the time since the last call, or `seconds` of it; the next stage gets the rest."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CellMap:
     cell: int
     """Side of a cell [px]."""
     highest: float | None = None
-    """The scale runs from 0 to here. None: it has no fixed scale, and no picture of it is written."""
+    """Upper end of the scale, which starts at 0. None: no fixed scale, and no picture of the map is written."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Restoration:
     seconds: float
     """Its share of the time that its batch took."""
     words: Words = field(default_factory=dict)
-    """What the model wrote; empty in families that write nothing."""
+    """What the model wrote; empty in families that write no words."""
     maps: Mapping[str, CellMap] = field(default_factory=dict)
-    """What the model left behind for each cell, by name."""
+    """Values for each cell, by name."""
     tokens: int = 0
-    """Tokens of its answer, forced ones included; 0 in families that have none."""
+    """Tokens of its answer, forced ones included; 0 in families without tokens."""
     passes: int = 0
-    """Passes of the model that its batch took; 0 where nobody counts them."""
+    """Forward passes of the model for its batch; 0 if they are not counted."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class SquareRestorer(Protocol):
     size: int
     """Side of the model's square [px]."""
     scale: int
-    """How many times a side is enlarged, where nothing else is asked for."""
+    """Factor by which a side is enlarged, unless another one is given."""
     restoring: RestoringConfig
     """From squares to pictures."""
 
@@ -94,42 +94,42 @@ class SquareRestorer(Protocol):
         progress: Progress | None = None,
         clock: Clock | None = None,
     ) -> list[Restoration]:
-        """Restore a batch of squares that are enlarged already.
+        """Restore a batch of squares that have been enlarged.
 
         Args:
             enlarged_B3ss: in [0, 1], on the restorer's device.
             names: one each; they decide the noise.
             color_fix: where colours come from.
-            shown: (height, width) of the upper left part that holds a picture [px]; the rest is padding. None: all.
-            given: what the family's `given_words` said of each, in place of what the model would write.
+            shown: (height, width) of the upper left part that is picture [px]; the rest is padding. None: all.
+            given: words for each square from the family's `given_words`; the model does not write its own then.
             progress: called while tokens are made.
             clock: called after each stage but the last.
         """
 
     def parts(self) -> Mapping[str, nn.Module]:
-        """The networks, by name; each is counted and moved."""
+        """The networks, by name; their parameters are counted, and they move between devices."""
         return {}
 
     @property
     def expected_tokens(self) -> int:
-        """Tokens that a square takes at least; 0 in families that have none."""
+        """Least number of tokens per square; 0 in families without tokens."""
         return 0
 
     def settings(self) -> dict[str, Any]:
-        """All that a picture depends on besides its source, the weights and the scale."""
+        """Everything that a picture depends on besides its source, the weights and the scale."""
         return {}
 
     def computing(self) -> dict[str, str]:
-        """How the model computes, for tables of speed: engine, numbers."""
+        """How the model computes, for tables of speed: engine, dtype."""
         return {}
 
     def words_of(self, tiles: Sequence[TileWords], height: int, width: int) -> Words:
-        """The words of a whole photograph (height, width) [px]: those of the tile nearest to its middle."""
+        """The words of a whole photograph (height, width) [px]: those of the tile nearest to its centre."""
         return middle_tile(tiles, height, width).words
 
     @property
     def device(self) -> torch.device:
-        """Where squares are expected."""
+        """The device on which squares are expected."""
         found = (item for part in self.parts().values() for item in part.parameters())
         first = next(found, None)
         return torch.device("cpu") if first is None else first.device
@@ -147,7 +147,7 @@ class SquareRestorer(Protocol):
 
 
 def middle_tile(tiles: Sequence[TileWords], height: int, width: int) -> TileWords:
-    """The tile nearest to the middle of a picture (height, width) [px]."""
+    """The tile nearest to the centre of a picture (height, width) [px]."""
 
     def squared_distance(tile: TileWords) -> int:
         return (2 * tile.top + tile.height - height) ** 2 + (2 * tile.left + tile.width - width) ** 2

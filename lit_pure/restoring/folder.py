@@ -1,7 +1,7 @@
-"""Restores photographs from files to files, one after the other; a bad one is named and the rest go on.
+"""Restores photographs from files to files, one after the other; a bad file is reported and the others continue.
 
-Knows file names, what is written beside each picture, and which photographs are done already. The restoring itself is
-`tiled.py`'s.
+Knows file names, what is written beside each picture, and which photographs are restored already. `tiled.py` does the
+restoring itself.
 """
 
 import json
@@ -24,15 +24,15 @@ from lit_pure.restoring.tiled import restore_photo
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one file: the picture and what was said, or the reason why there is none."""
+class RestoredFile:
+    """The result for one file: the picture and its words, or the reason why there is none."""
 
     source: Path
     picture: Path | None = None
     note: str = ""
     """Degradation sentence and caption, or the error."""
     skipped: bool = False
-    """Whether the picture stood there already."""
+    """Whether the picture existed already."""
 
 
 def restore_files(
@@ -44,22 +44,22 @@ def restore_files(
     scale: int | None = None,
     origin: str = "",
     again: bool = False,
-) -> Iterator[Outcome]:
+) -> Iterator[RestoredFile]:
     """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
 
-    What was restored from the same file with the same settings is left as it is.
+    A picture that was restored from the same file with the same settings is left as it is.
 
     Args:
-        restorer: does it.
+        restorer: restores the photographs.
         paths: the photographs.
-        out: the folder to write to; made where it is missing.
-        progress: called when a file begins, gives what its tokens are reported to.
-        scale: how many times each side is enlarged; without it the restorer's own.
-        origin: names the restorer's weights, so that those of other weights are not taken for done.
-        again: whether to restore what is done already.
+        out: the folder to write to; created if missing.
+        progress: called when a file begins; returns the progress that its tokens are reported to.
+        scale: factor by which each side is enlarged; None: the restorer's own.
+        origin: name of the restorer's weights; pictures of other weights are restored again.
+        again: whether to restore again what is restored already.
 
     Raises:
-        OSError: `out` cannot be written to; what was finished stays.
+        OSError: `out` cannot be written to; finished pictures stay.
     """
     require_writable(out)
     scale = restorer.scale if scale is None else scale
@@ -69,24 +69,26 @@ def restore_files(
         name = path.stem if stems[path.stem] == 1 else path.name
         picture = out / f"{name}.png"
         try:
-            made = {"source": _source(path), "with": _settings(restorer, scale, origin)}
-            if not again and picture.is_file() and _record(out, name) == made:
-                yield Outcome(path, picture, "already restored (same file, same settings; --again repeats it)", True)
+            made = {"source": _describe_source(path), "with": _describe_settings(restorer, scale, origin)}
+            if not again and picture.is_file() and _read_record(out, name) == made:
+                yield RestoredFile(
+                    path, picture, "already restored (same file, same settings; --again repeats it)", True
+                )
                 continue
             note = _write(
-                restore_photo(restorer, _readable(path), path.name, scale, progress=progress(path)), out, name, made
+                restore_photo(restorer, _read_photo(path), path.name, scale, progress=progress(path)), out, name, made
             )
         except BadImage as error:
-            yield Outcome(path, note=str(error))
+            yield RestoredFile(path, note=str(error))
         except (MemoryError, torch.OutOfMemoryError):
             remedy = "a smaller --scale or --batch needs less"
-            yield Outcome(path, note=f"{path}: not enough memory to enlarge it {scale} times; {remedy}")
+            yield RestoredFile(path, note=f"{path}: not enough memory to enlarge it {scale} times; {remedy}")
         else:
-            yield Outcome(path, picture, note)
+            yield RestoredFile(path, picture, note)
 
 
-def _readable(path: Path) -> torch.Tensor:
-    """The photograph (3, H, W). Raises BadImage where it is none, or too small."""
+def _read_photo(path: Path) -> torch.Tensor:
+    """The photograph (3, H, W). Raises BadImage if the file is not a photograph, or too small."""
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
     if min(height, width) < LEAST_LQ_SIDE:
@@ -94,7 +96,7 @@ def _readable(path: Path) -> torch.Tensor:
     return photo_3HW
 
 
-def _source(path: Path) -> dict[str, Any]:
+def _describe_source(path: Path) -> dict[str, Any]:
     """What identifies a file: its name, which decides the noise, and its content. Raises BadImage."""
     try:
         content = path.read_bytes()
@@ -103,14 +105,14 @@ def _source(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}
 
 
-def _settings(restorer: SquareRestorer, scale: int, origin: str) -> dict[str, Any]:
-    """All that a picture depends on besides its source."""
+def _describe_settings(restorer: SquareRestorer, scale: int, origin: str) -> dict[str, Any]:
+    """Everything that a picture depends on besides its source."""
     restoring = {key: value for key, value in asdict(restorer.restoring).items() if key != "batch"}
     return {"run": origin, "scale": scale, "restoring": restoring, **restorer.settings()}
 
 
-def _record(out: Path, name: str) -> Any:
-    """What an earlier picture was made from and with; None where nothing readable says so."""
+def _read_record(out: Path, name: str) -> Any:
+    """The source and settings of an earlier picture; None if there is no readable record."""
     try:
         return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))["made"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -118,11 +120,13 @@ def _record(out: Path, name: str) -> Any:
 
 
 def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) -> str:
-    """The pictures, then the words: where these stand, all are whole and belong together. Gives the text."""
+    """Write the pictures, then the JSON, so that its presence means that all are complete. Returns the text."""
     (out / f"{name}.json").unlink(missing_ok=True)
     write_png(out / f"{name}.png", restored.pixels_3HW)
     height, width = restored.pixels_3HW.shape[-2:]
-    restored = replace(restored, pixels_3HW=restored.pixels_3HW.new_empty(3, 0, 0))  # two large pictures never coexist
+    restored = replace(
+        restored, pixels_3HW=restored.pixels_3HW.new_empty(3, 0, 0)
+    )  # never two large pictures in memory
     scaled = {key: cells for key, cells in restored.maps.items() if cells.highest is not None}
     for key, cells in scaled.items():
         write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width))
@@ -139,12 +143,12 @@ def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) 
 
 
 def _tile_content(tile: TileWords) -> dict[str, Any]:
-    """Where a tile lies, and what was written of it."""
+    """The position of a tile, and its words."""
     return {"top": tile.top, "left": tile.left, "height": tile.height, "width": tile.width, **tile.words}
 
 
 def _map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
-    """uint8 (3, height, width), dark where it is high; enlarged as bytes, row by row in memory as it is written."""
+    """uint8 (3, height, width), dark where values are high; enlarged as bytes, in the memory layout that PNG wants."""
     assert cells.highest is not None
     small_hw3 = to_bytes(dark_map(cells.values_hw, 0.0, cells.highest)).permute(1, 2, 0)
     return small_hw3[torch.arange(height) // cells.cell][:, torch.arange(width) // cells.cell].permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""A photograph put together from restored squares: pixels, maps, words, and how far it has come.
+"""A photograph assembled from restored squares: pixels, maps, words, and progress.
 
 Knows how several restored squares become one photograph. Knows no family and no model.
 
@@ -22,28 +22,28 @@ class RestoredPhoto:
     pixels_3HW: Tensor
     """The restored picture, uint8, on the CPU."""
     words: Words
-    """What the model wrote; of several tiles what the restorer makes of theirs."""
+    """What the model wrote; of several tiles, what the restorer's `words_of` makes of theirs."""
     maps: Mapping[str, CellMap]
-    """Cell by cell; where tiles overlap their mean, to the nearest cell."""
+    """Cell by cell; where tiles overlap, their mean, to the nearest cell."""
     tokens: int
     """Tokens of all answers."""
     seconds: float
-    """Seconds that they took."""
+    """Seconds that the squares took."""
     tiles: list[TileWords]
     """The words of each tile, row by row."""
 
 
 class PhotoProgress(Protocol):
-    """What follows the progress of a photograph."""
+    """Follows the progress of a photograph."""
 
     def plan(self, tokens: int) -> None:
-        """How many tokens the whole photograph will take, as far as is known by now."""
+        """How many tokens the whole photograph is expected to take."""
 
     def __call__(self, made: int) -> None:
         """How many tokens were just made."""
 
 
-class Ledger:
+class PhotoMeter:
     """Counts tokens and seconds of one photograph, and reports them to its progress."""
 
     def __init__(self, squares: int, tokens_per_square: int, progress: PhotoProgress | None) -> None:
@@ -51,18 +51,18 @@ class Ledger:
         self.tokens, self.seconds, self._reported = 0, 0.0, 0
         self._plan(tokens_per_square)
 
-    def made(self, tokens: int) -> None:
+    def add_tokens(self, tokens: int) -> None:
         """An engine made tokens."""
         self._reported += tokens
         if self.progress is not None:
             self.progress(tokens)
 
-    def close(self, batch: Sequence[Restoration]) -> None:
-        """A batch of squares is done; the others are expected to take what those so far took on average."""
+    def add_batch(self, batch: Sequence[Restoration]) -> None:
+        """A batch of squares is done; the remaining squares are expected to take the average so far."""
         self.tokens += sum(restored.tokens for restored in batch)
         self.seconds += sum(restored.seconds for restored in batch)
         self._done += len(batch)
-        self.made(self.tokens - self._reported)  # engines do not report every token that is forced
+        self.add_tokens(self.tokens - self._reported)  # engines do not report every token that is forced
         self._plan(self.tokens / self._done)
 
     def _plan(self, tokens_per_square: float) -> None:
@@ -70,8 +70,8 @@ class Ledger:
             self.progress.plan(self.tokens + round((self.squares - self._done) * tokens_per_square))
 
 
-class GrowingPhoto:
-    """A photograph being put together: pixels, maps and words of the tiles so far."""
+class PhotoBuilder:
+    """Assembles a photograph: pixels, maps and words of the tiles so far."""
 
     def __init__(self, rows: Cover, columns: Cover) -> None:
         self.rows, self.columns, self.canvas = rows, columns, Canvas(rows, columns)
@@ -79,19 +79,19 @@ class GrowingPhoto:
         self._maps: dict[str, tuple[CellMap, MeanMap]] = {}
 
     def add(self, tiles: Sequence[Tile], batch: Sequence[Restoration]) -> None:
-        """Take a batch of tiles."""
+        """Add a batch of tiles."""
         for tile, restored in zip(tiles, batch, strict=True):
             self.canvas.add(tile, restored.image_3HW)
             for name, cells in restored.maps.items():
                 self._mean(name, cells).add(*_corner(tile, cells.cell), cells.values_hw)
             self.tiles.append(TileWords(tile.top, tile.left, self.rows.extent, self.columns.extent, restored.words))
 
-    def finish(self, ledger: Ledger, words_of: Callable[[Sequence[TileWords], int, int], Words]) -> RestoredPhoto:
-        """The whole; `words_of` makes its words of those of its tiles."""
+    def finish(self, meter: PhotoMeter, words_of: Callable[[Sequence[TileWords], int, int], Words]) -> RestoredPhoto:
+        """The whole photograph; `words_of` makes its words from those of its tiles."""
         alone = self.tiles[0].words if len(self.tiles) == 1 else None
         words = words_of(self.tiles, self.rows.length, self.columns.length) if alone is None else alone
         maps = {name: replace(one, values_hw=mean.finish()) for name, (one, mean) in self._maps.items()}
-        return RestoredPhoto(self.canvas.finish(), words, maps, ledger.tokens, ledger.seconds, self.tiles)
+        return RestoredPhoto(self.canvas.finish(), words, maps, meter.tokens, meter.seconds, self.tiles)
 
     def _mean(self, name: str, cells: CellMap) -> MeanMap:
         if name not in self._maps:
@@ -101,5 +101,5 @@ class GrowingPhoto:
 
 
 def _corner(tile: Tile, cell: int) -> tuple[int, int]:
-    """The cell that a tile begins with: the next one below and right, so that the last tile ends with the picture."""
+    """The first cell of a tile, rounded up on both axes, so that the last tile ends with the picture."""
     return -(-tile.top // cell), -(-tile.left // cell)

@@ -1,12 +1,12 @@
-"""Photographs through a tokenizer and back: what it can at best keep (the paper's table 1), and how it uses its codes.
+"""Reconstructs photographs with a tokenizer: what it preserves at best (the paper's table 1), and its use of codes.
 
-Knows how a photograph of any size is cut for the tokenizer, what is written, and that a bad file is named and the rest
-go on. Knows nothing of runs, flags or tables. The tokenizer itself is `models/vq.py`'s.
+Knows how a photograph of any size is cut for the tokenizer, and what is written. A bad file is reported and the others
+continue. Knows nothing of runs, flags or tables. The tokenizer itself is in `models/vq.py`.
 
-A photograph of at most `tile` px per side goes through in one piece, its last row and column repeated until the sides
-are multiples of the tokenizer's cells, two at least, and cut again afterwards. A larger one goes by tiles that overlap
-and are blended, as in restoring: that bounds the memory of the networks, but a tile knows nothing of the others, and
-where tiles overlap the codes of both are counted. Scores are those of the 8-bit pictures that are written.
+A photograph of at most `tile` px per side is encoded in one piece: its last row and column are repeated until the sides
+are multiples of the tokenizer's cells, two at least, and cropped afterwards. A larger one is cut into tiles that
+overlap and are blended, as in restoring. This bounds the memory of the networks, but tiles are independent, and codes
+are counted twice where tiles overlap. Scores are those of the 8-bit pictures that are written.
 
 Suffixes: 3 RGB, H W height and width [px], h w those of a tile, or of its grid of codes, N codes.
 """
@@ -34,9 +34,9 @@ from lit_pure.models.vq import VQTokenizer
 ORIGINAL, RECONSTRUCTED = "original", "reconstructed"
 """The two folders of pictures; the same photograph has the same name in both."""
 LEAST_CELLS = 2
-"""Along a side: in a picture of a single cell, group normalisation has nothing to normalise."""
+"""Cells along a side: with a single cell, group normalisation has nothing to normalise."""
 OVERLAP = 8
-"""Tiles overlap by their side over this, as in restoring."""
+"""Tiles overlap by their side divided by this, as in restoring."""
 
 
 class CodeUse:
@@ -52,44 +52,44 @@ class CodeUse:
 
     @property
     def cells(self) -> int:
-        """Codes counted."""
+        """Codes that were counted."""
         return int(self.counts_N.sum())
 
     @property
     def used(self) -> int:
-        """Different codes among them, which cannot be more than `cells`."""
+        """Different codes among them, at most `cells`."""
         return int((self.counts_N > 0).sum())
 
     @property
     def perplexity(self) -> float:
-        """exp of the entropy of the codes' shares: so many codes, used equally often, would be as uncertain; 1 .. N."""
+        """exp of the entropy of the codes' frequencies: as uncertain as so many equally frequent codes; 1 .. N."""
         share_N = self.counts_N.double() / max(1, self.cells)
         return float(torch.special.entr(share_N).sum().exp())
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one file."""
+class ReconstructedFile:
+    """The result for one file."""
 
     source: Path
     name: str
     """Of its pictures, without extension."""
     scores: dict[str, float] = field(default_factory=dict)
-    """By metric; one that could not score it is absent."""
+    """By metric; a metric that could not score the picture is absent."""
     problems: tuple[str, ...] = ()
-    """Why it could not be reconstructed, or lacks a score; each names the file."""
+    """Why there is no reconstruction, or a score is missing; each names the file."""
     done: bool = True
     """Whether there is a reconstruction."""
 
 
 @dataclass
 class Reconstructions:
-    """What became of all files, and what that says of the tokenizer."""
+    """The results of all files, and what they say about the tokenizer."""
 
     metrics: Sequence[str]
     """Keys of `metrics.table.METRICS`."""
     use: CodeUse
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ReconstructedFile] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -98,23 +98,23 @@ class Reconstructions:
 
     @property
     def problems(self) -> list[str]:
-        """All that was not done, each naming its file."""
+        """All problems, each naming its file."""
         return [problem for outcome in self.outcomes for problem in outcome.problems]
 
     def means(self) -> dict[str, Interval]:
-        """Mean and interval by metric over the photographs that it could score, resampled as in `lit-pure evaluate`."""
+        """Mean and interval by metric, over photographs that have its score; resampled as in `lit-pure evaluate`."""
         return {
             key: mean_of(key, (outcome.scores[key] for outcome in self.outcomes if key in outcome.scores))
             for key in self.metrics
         }
 
     def rows(self) -> list[ScoreRow]:
-        """One per reconstructed photograph, for `scores.csv`; its folder names the set."""
+        """One row per reconstructed photograph, for `scores.csv`; its folder names the set."""
         done = [outcome for outcome in self.outcomes if outcome.done]
         return [ScoreRow(one.source.resolve().parent.name, RECONSTRUCTED, one.name, one.scores) for one in done]
 
     def record(self) -> dict[str, Any]:
-        """All of it but the scores of single photographs, as JSON holds it; what is not known is None."""
+        """Everything except scores of single photographs, for JSON; unknown values are None."""
         means = {key: vars(mean) for key, mean in self.means().items()}
         use = self.use
         return {
@@ -137,57 +137,57 @@ def reconstruct_files(
     tile: int,
     size: int | None = None,
     out: Path | None = None,
-) -> Iterator[Outcome]:
+) -> Iterator[ReconstructedFile]:
     """Encode and decode each photograph, compare, and write both pictures where `out` is given.
 
     Args:
-        tokenizer: does it, where it is.
+        tokenizer: used on its device.
         paths: the photographs.
-        scorers: each scores the reconstruction, beside the original where it wants to.
+        scorers: each scores the reconstruction, against the original if its metric has a reference.
         use: counts the codes.
-        tile: longest side that goes through in one piece [px].
-        size: side of the square in the middle of each photograph that is taken [px]; None takes the whole.
-        out: existing folder for original/NAME.png and reconstructed/NAME.png, which are replaced where they are there.
+        tile: longest side that is encoded in one piece [px].
+        size: side of the centre crop that is taken of each photograph [px]; None takes the whole.
+        out: existing folder for original/NAME.png and reconstructed/NAME.png; existing pictures are replaced.
 
     Raises:
-        ValueError: two photographs have the same name, or `tile` cannot be cut into the tokenizer's cells.
-        OSError: `out` cannot be written to; what was finished stays.
+        ValueError: two photographs have the same name, or `tile` is not a multiple of the tokenizer's cell.
+        OSError: `out` cannot be written to; finished pictures stay.
     """
     names = names_of(paths)
     for folder in (out / ORIGINAL, out / RECONSTRUCTED) if out else ():
         folder.mkdir(exist_ok=True)
     for path, name in zip(paths, names, strict=True):
         try:
-            original_3HW = _middle(path, read_bytes(path), size)
+            original_3HW = _center_crop(path, read_bytes(path), size)
             made_3HW = reconstruct(tokenizer, original_3HW, use, tile)
         except BadImage as error:
-            yield Outcome(path, name, problems=(str(error),), done=False)
+            yield ReconstructedFile(path, name, problems=(str(error),), done=False)
             continue
         except (MemoryError, torch.OutOfMemoryError):
             remedy = f"not enough memory to reconstruct it by tiles of {tile} px; a smaller --tile needs less"
-            yield Outcome(path, name, problems=(f"{path}: {remedy}",), done=False)
+            yield ReconstructedFile(path, name, problems=(f"{path}: {remedy}",), done=False)
             continue
         if out:
             write_png(out / ORIGINAL / f"{name}.png", original_3HW)
             write_png(out / RECONSTRUCTED / f"{name}.png", made_3HW)
         scores, lacking = score_bytes(scorers, made_3HW, original_3HW, next(tokenizer.parameters()).device)
-        yield Outcome(path, name, scores, tuple(f"{path}: {reason}" for reason in lacking.values()))
+        yield ReconstructedFile(path, name, scores, tuple(f"{path}: {reason}" for reason in lacking.values()))
 
 
 def reconstruct(tokenizer: VQTokenizer, photo_3HW: Tensor, use: CodeUse, tile: int) -> Tensor:
-    """A photograph of any size through the tokenizer and back.
+    """Encode and decode a photograph of any size.
 
     Args:
-        tokenizer: does it, where it is.
+        tokenizer: used on its device.
         photo_3HW: uint8.
         use: counts the codes.
-        tile: longest side that goes through in one piece [px].
+        tile: longest side that is encoded in one piece [px].
 
     Returns:
         `(3, H, W)` uint8, on the CPU.
 
     Raises:
-        ValueError: `tile` cannot be cut into the tokenizer's cells, or into two of them at least.
+        ValueError: `tile` is not a multiple of the tokenizer's cell, or less than two cells.
         MemoryError: the picture does not fit.
     """
     cell, device = tokenizer.downsample, next(tokenizer.parameters()).device
@@ -200,18 +200,18 @@ def reconstruct(tokenizer: VQTokenizer, photo_3HW: Tensor, use: CodeUse, tile: i
         for length, side in zip(photo_3HW.shape[-2:], (height, width), strict=True)
     )
     canvas = Canvas(rows, columns)
-    for [place] in batches(rows, columns, 1):
-        bottom, right = place.top + rows.extent, place.left + columns.extent
-        piece_13hw = from_bytes(photo_3HW[None, :, place.top : bottom, place.left : right].to(device))
-        missing = (0, width - columns.extent, 0, height - rows.extent)
-        codes_1hw = tokenizer.encode(F.pad(piece_13hw, missing, mode="replicate"))
+    for [corner] in batches(rows, columns, 1):
+        bottom, right = corner.top + rows.extent, corner.left + columns.extent
+        piece_13hw = from_bytes(photo_3HW[None, :, corner.top : bottom, corner.left : right].to(device))
+        padding = (0, width - columns.extent, 0, height - rows.extent)
+        codes_1hw = tokenizer.encode(F.pad(piece_13hw, padding, mode="replicate"))
         use.add(codes_1hw)
-        canvas.add(place, unpad(tokenizer.decode(codes_1hw)[0], rows.extent, columns.extent))
+        canvas.add(corner, unpad(tokenizer.decode(codes_1hw)[0], rows.extent, columns.extent))
     return canvas.finish()
 
 
-def _middle(path: Path, photo_3HW: Tensor, size: int | None) -> Tensor:
-    """The square of `size` px in the middle, as test sets are cut. Raises BadImage where there is none."""
+def _center_crop(path: Path, photo_3HW: Tensor, size: int | None) -> Tensor:
+    """The square of `size` px in the centre, as in test sets. Raises BadImage if the photograph is smaller."""
     if size is None:
         return photo_3HW
     height, width = photo_3HW.shape[-2:]

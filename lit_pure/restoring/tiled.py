@@ -15,7 +15,7 @@ from lit_pure.config.experiment import ColorFix
 from lit_pure.images.geometry import enlarge_part, pad_to_square
 from lit_pure.images.tiles import Cover, Tile, batches
 from lit_pure.restoring.contract import SquareRestorer
-from lit_pure.restoring.photo import GrowingPhoto, Ledger, PhotoProgress, RestoredPhoto
+from lit_pure.restoring.photo import PhotoBuilder, PhotoMeter, PhotoProgress, RestoredPhoto
 
 
 def restore_photo(
@@ -29,19 +29,21 @@ def restore_photo(
 ) -> RestoredPhoto:
     """Restore one photograph of any size, enlarged `scale` times, by overlapping squares.
 
-    Memory is bounded by `restoring.batch` squares, one row of them, and the result in 8 bits. What fits into one
-    square draws the noise of `name`; of several squares each draws its own.
+    Memory is bounded by `restoring.batch` squares, one row of squares, and the result in 8 bits. A photograph that fits
+    into one square draws the noise of `name`; of several squares, each draws its own.
 
     Args:
         restorer: restores the squares.
         photo_3hw: in [0, 1].
         name: decides the noise.
-        scale: at least 1; without it the one that the model was trained for.
-        color_fix: without it that of the configuration.
-        progress: called with the number of tokens expected, and of those just made.
-        given: gives the words of each square, which the model then need not write.
+        scale: at least 1; None: the scale that the model was trained for.
+        color_fix: None: that of the configuration.
+        progress: receives the number of expected tokens, and of tokens just made.
+        given: returns the words of a tile, which the model then does not write.
 
-    Raises ValueError where `scale` is below 1, MemoryError where the result does not fit.
+    Raises:
+        ValueError: `scale` is below 1.
+        MemoryError: the result does not fit.
     """
     photo_3hw = photo_3hw.to(restorer.device)
     scale = restorer.scale if scale is None else scale
@@ -50,7 +52,7 @@ def restore_photo(
     size, restoring = restorer.size, restorer.restoring
     rows, columns = (Cover(side * scale, size, int(size * restoring.overlap)) for side in photo_3hw.shape[-2:])
     count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
-    growing, ledger = GrowingPhoto(rows, columns), Ledger(count, restorer.expected_tokens, progress)
+    builder, meter = PhotoBuilder(rows, columns), PhotoMeter(count, restorer.expected_tokens, progress)
     for tiles in batches(rows, columns, restoring.batch):
         batch = restorer.restore_squares(
             torch.stack([_square(photo_3hw, scale, tile, size) for tile in tiles]),
@@ -58,13 +60,13 @@ def restore_photo(
             color_fix=color_fix or restoring.color_fix,
             shown=shown,
             given=[given(tile) for tile in tiles] if given else None,
-            progress=ledger.made,
+            progress=meter.add_tokens,
         )
-        growing.add(tiles, batch)
-        ledger.close(batch)
-    return growing.finish(ledger, restorer.words_of)
+        builder.add(tiles, batch)
+        meter.add_batch(batch)
+    return builder.finish(meter, restorer.words_of)
 
 
 def _square(photo_3hw: Tensor, scale: int, tile: Tile, size: int) -> Tensor:
-    """The square (3, s, s) of the enlarged photograph at a tile; its last row and column repeat beyond its end."""
+    """The square (3, s, s) of the enlarged photograph at a tile; its last row and column fill what lies beyond."""
     return pad_to_square(enlarge_part(photo_3hw, scale, tile.top, tile.left, size, size), size)

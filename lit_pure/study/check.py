@@ -1,6 +1,6 @@
-"""Does finished jobs once more and compares: whether the numbers of a page come out again.
+"""Repeats finished jobs and compares: whether the figures of a page are reproduced.
 
-Knows what is kept of a job, and pictures made anew. Changes nothing that is kept.
+Knows the stored scores of a job and pictures that are made again. Changes nothing that is stored.
 """
 
 import math
@@ -18,31 +18,31 @@ from lit_pure.study.workers import Progress, score_pairs, worker_pool
 
 @dataclass(frozen=True)
 class Recheck:
-    """How a job came out the second time."""
+    """The comparison of a repeated job."""
 
     job: Job
     same: int
-    """Pictures of which every byte is the same."""
+    """Number of pictures that are equal in every byte."""
     of: int
-    """Pictures that were made again."""
+    """Number of pictures that were made again."""
     differences: dict[str, float]
-    """By metric, how far the score of a picture lies from the one that is kept, at most; zeros are left out."""
+    """Largest difference between a score and the stored one, by metric; zeros are left out."""
 
     @property
     def agrees(self) -> bool:
-        """Whether all is as it was."""
+        """Whether everything is equal."""
         return self.same == self.of and not self.differences
 
 
 def recheck_jobs(jobs: Sequence[Job], out: Path, most: int, workers: int, progress: Progress) -> Iterator[Recheck]:
-    """Make pictures of finished jobs anew, LQ pictures included.
+    """Make the pictures of finished jobs again, including LQ pictures.
 
     Args:
-        jobs: finished ones, in their order.
-        out: where scores of finished jobs are kept.
-        most: pictures of each, the first ones; 0 takes all.
-        workers: processes, each computing with one thread; 1 computes here, with one thread too.
-        progress: told when a picture is done.
+        jobs: finished jobs, in their order.
+        out: folder with the scores of finished jobs.
+        most: number of pictures of each job, from the first; 0 takes all.
+        workers: number of processes, with one thread each; 1 computes in this process.
+        progress: called when a picture is done.
 
     Raises:
         ValueError: a picture cannot be used. OSError: something cannot be written.
@@ -58,7 +58,7 @@ def recheck_jobs(jobs: Sequence[Job], out: Path, most: int, workers: int, progre
 
 
 def _compare(job: Job, kept: dict[str, Scored], made: dict[str, Scored]) -> Recheck:
-    """What was made beside the same pictures of what is kept."""
+    """Compare the pictures made again with the stored ones."""
     same = sum(made[name].crc32 == kept[name].crc32 for name in made)
     differences = {
         key: most
@@ -69,7 +69,7 @@ def _compare(job: Job, kept: dict[str, Scored], made: dict[str, Scored]) -> Rech
 
 
 def _score_difference(one: float, other: float) -> float:
-    """As scores are kept, to five decimals; a score that only one of them has is infinitely far."""
+    """The difference to five decimals, as scores are stored; infinite where only one score exists."""
     if math.isnan(one) or math.isnan(other):
         return 0.0 if math.isnan(one) and math.isnan(other) else math.inf
     return abs(float(f"{one:.5f}") - other)

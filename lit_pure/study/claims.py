@@ -1,7 +1,7 @@
-"""What the scores of a study say: means, differences picture by picture, and whether a claim holds.
+"""Evaluates the scores of a study: means, differences picture by picture, and whether a claim holds.
 
-Knows scores by arm, set and picture. A picture's score is its mean over seeds; pictures are what is resampled. Knows
-nothing of how scores were made or how they are shown.
+Knows scores by arm, set and picture. The score of a picture is its mean over seeds; the bootstrap resamples pictures.
+Knows nothing of how scores were made or how they are shown.
 """
 
 import math
@@ -18,7 +18,7 @@ from lit_pure.study.plan import Claim
 from lit_pure.study.score_files import Scored
 
 Scores = Mapping[tuple[str, str], Sequence[Mapping[str, Scored]]]
-"""By arm and set: for each seed that is done, the scores by picture."""
+"""By arm and set: for each finished seed, the scores by picture."""
 Answer = Literal["holds", "does not hold", "is left open"]
 
 
@@ -29,15 +29,15 @@ class ClaimResult:
     claim: Claim
     on: str
     difference: Interval
-    """Of the better arm minus the other, picture by picture, in the metric's unit."""
+    """The arm that is claimed to be better minus the other, picture by picture, in the metric's unit."""
     wins: int
     """Pictures on which the better arm is better."""
     seeds: tuple[int, int]
-    """Seeds that each arm's scores are means over."""
+    """Number of seeds of each arm."""
 
     @property
     def answer(self) -> Answer:
-        """By the interval of the difference beyond what is claimed."""
+        """The answer, from the interval of the difference minus the claimed amount."""
         up = METRICS[self.claim.metric].higher_is_better if self.claim.metric in METRICS else True
         ends = sorted((1 if up else -1) * end - self.claim.by for end in (self.difference.low, self.difference.high))
         if not self.difference.known or ends[0] <= 0 <= ends[1]:
@@ -46,7 +46,7 @@ class ClaimResult:
 
 
 def by_picture(seeds: Sequence[Mapping[str, Scored]], metric: str) -> dict[str, float]:
-    """A metric's score of each picture that every seed has one of: their mean."""
+    """The mean over seeds of a metric, for each picture that all seeds have a score of."""
     names = [name for name in (seeds[0] if seeds else {}) if all(name in one for one in seeds)]
     means = {name: float(np.mean([one[name].scores.get(metric, math.nan) for one in seeds])) for name in names}
     return {name: mean for name, mean in means.items() if math.isfinite(mean)}
@@ -58,13 +58,13 @@ def mean(seeds: Sequence[Mapping[str, Scored]], metric: str) -> Interval:
 
 
 def spread(seeds: Sequence[Mapping[str, Scored]], metric: str) -> float:
-    """How far the means of single seeds lie apart: the largest minus the smallest."""
+    """The largest minus the smallest mean of a single seed."""
     means = [mean([one], metric).mean for one in seeds]
     return max(means) - min(means) if means else math.nan
 
 
 def judge_claims(claims: Sequence[Claim], scores: Scores, sets: Sequence[str]) -> list[ClaimResult]:
-    """Each claim on each set that both arms have scores of."""
+    """The results of all claims, on each set that both arms have scores of."""
     found = []
     for claim in claims:
         for on in [claim.on] if claim.on else sets:
@@ -72,9 +72,9 @@ def judge_claims(claims: Sequence[Claim], scores: Scores, sets: Sequence[str]) -
             ours, theirs = (by_picture(one, claim.metric) for one in seeds)
             both = sorted(ours.keys() & theirs.keys())
             if both:
-                apart_N = np.array([ours[name] - theirs[name] for name in both])
+                difference_N = np.array([ours[name] - theirs[name] for name in both])
                 up = METRICS[claim.metric].higher_is_better if claim.metric in METRICS else True
-                difference = bootstrap_mean(apart_N, np.random.default_rng(SEED))
-                wins = int(((apart_N if up else -apart_N) > 0).sum())
+                difference = bootstrap_mean(difference_N, np.random.default_rng(SEED))
+                wins = int(((difference_N if up else -difference_N) > 0).sum())
                 found.append(ClaimResult(claim, on, difference, wins, (len(seeds[0]), len(seeds[1]))))
     return found

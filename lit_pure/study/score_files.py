@@ -1,7 +1,7 @@
-"""Scores of finished jobs, a file each: what a study's page is written from, and what need not be done again.
+"""Stores the scores of finished jobs, one file per job: the source of a study's page.
 
-Knows `scores/SET-DIGEST.csv`: a line with all that the scores depend on, then one row per picture with the CRC-32 of
-its pixels. Knows nothing of how scores are made or what they say.
+Knows `scores/SET-DIGEST.csv`: a line with everything that the scores depend on, then one row per picture with the
+CRC-32 of its pixels. Knows nothing of how scores are made or what they mean.
 """
 
 import csv
@@ -19,21 +19,21 @@ FOLDER = "scores"
 
 @dataclass(frozen=True)
 class Scored:
-    """What one picture came to."""
+    """The result of one picture."""
 
     crc32: str
-    """Of the made picture's bytes (3, H, W): the same number, the same picture."""
+    """Of the bytes (3, H, W) of the picture made: equal numbers mean equal pictures."""
     scores: Mapping[str, float]
-    """By metric; NaN where it has no score."""
+    """By metric; NaN without a score."""
 
 
 def scores_path(job: Job, out: Path) -> Path:
-    """Where a job's scores are kept."""
+    """The file of a job's scores."""
     return out / FOLDER / f"{job.pictures.name}-{job.digest}.csv"
 
 
 def write(job: Job, out: Path, found: Mapping[str, Scored]) -> None:
-    """Keep a finished job. Raises OSError where it cannot be written."""
+    """Store a finished job. Raises OSError where the file cannot be written."""
     lines = io.StringIO()
     lines.write(f"# {json.dumps(job.identity, sort_keys=True)}\n")
     writer = csv.writer(lines, lineterminator="\n")
@@ -55,4 +55,4 @@ def read(job: Job, out: Path) -> dict[str, Scored]:
         rows = list(csv.DictReader(lines, strict=True))
         return {row["image"]: Scored(row["crc32"], {key: float(row[key]) for key in job.metrics}) for row in rows}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as scores ({error}); remove it, and the job is done again") from error
+        raise ValueError(f"{path} cannot be read as scores ({error}); delete it, and the job is repeated") from error

@@ -1,6 +1,6 @@
 """The pictures of a study: pairs of files, given or made.
 
-Knows where pairs come from and what tells one set from another. Knows nothing of what is done with them.
+Knows where pairs come from and what identifies a set. Knows nothing of what is done with them.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from lit_pure.images.matching import match
 from lit_pure.study.plan import SetConfig
 
 FOLDER = "sets"
-"""Folder of pairs that were made, by set."""
+"""Folder of made pairs, by set."""
 
 
 @dataclass(frozen=True)
 class PicturePair:
-    """Two files of one picture."""
+    """The LQ and the HQ file of one picture."""
 
     name: str
     lq: Path
@@ -37,15 +37,16 @@ class Pictures:
     name: str
     config: SetConfig
     recipe: Recipe | None
-    """How its LQ pictures are made; None where they are given."""
+    """How its LQ pictures are made; None for given pairs."""
     sources: tuple[Path, ...]
     """Photographs, or the given LQ pictures."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the set is, in few words: the same wherever it lies.
+        """A short identity of the set, independent of its folder.
 
-        It is told by what the pairs are made from, since processors of different kinds round pixels differently.
+        It depends on the sources of the pairs, not on made pixels, which processors of different kinds round
+        differently.
         """
         listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in self.sources)
         made = json.dumps(asdict(self.recipe), sort_keys=True) if self.recipe else ""
@@ -55,7 +56,7 @@ class Pictures:
 
     @property
     def command(self) -> str:
-        """The command that makes the same pairs; empty where they are given."""
+        """The command that makes the same pairs; empty for given pairs."""
         if self.recipe is None:
             return ""
         size = f" --size {self.recipe.size}" if self.recipe.size else ""
@@ -64,23 +65,23 @@ class Pictures:
         )
 
     def pairs(self, work: Path) -> Iterator[PicturePair]:
-        """All pairs; those that are made lie in a folder of their own below `work`, where what is there already stays.
+        """All pairs; made pairs are stored in a separate folder below `work` and reused.
 
         Raises ValueError naming a picture that cannot be used.
         """
         if self.recipe is None:
             yield from _given_pairs(self.config)
             return
-        folder = work / FOLDER / f"{self.name}-{self.identity['digest']}"  # studies may have several sets of one name
+        folder = work / FOLDER / f"{self.name}-{self.identity['digest']}"  # several sets may have one name
         for outcome in degrade_files(plan_pairs(self.sources, 1), folder, self.recipe):
             if outcome.error:
-                raise ValueError(f"{outcome.error}; every picture of a study counts: mend it, or leave it out by names")
+                raise ValueError(f"{outcome.error}; a study needs every picture: repair it, or exclude it with `names`")
             files = (folder / side / f"{outcome.pair.name}.png" for side in ("lq", "hq"))
             yield PicturePair(outcome.pair.name, *files)
 
 
 def pictures_of(name: str, config: SetConfig, most: int = 0) -> Pictures:
-    """A set as it is planned, or its first `most` pictures. Raises ValueError where it is not there."""
+    """A planned set, or its first `most` pictures. Raises ValueError where pictures are missing."""
     if config.lq:
         paths: Iterable[Path] = [pair.lq for pair in _given_pairs(config)]
         recipe = None
@@ -92,6 +93,6 @@ def pictures_of(name: str, config: SetConfig, most: int = 0) -> Pictures:
 
 
 def _given_pairs(config: SetConfig) -> list[PicturePair]:
-    """The pairs of two folders. Raises ValueError where one is not there, or nothing fits together."""
+    """The pairs of two folders. Raises ValueError where a folder is missing, or no names match."""
     found = match([Path(config.lq), Path(config.hq)]).found
     return [PicturePair(name, *files) for name, files in sorted(found.items())]

@@ -11,7 +11,7 @@ from lit_pure.metrics.table import METRICS
 from lit_pure.report.assemble import keys
 from lit_pure.report.layouts import Layout
 from lit_pure.report.published import PublishedTable, load
-from lit_pure.report.table import Cell, Row, Table, mark_best
+from lit_pure.report.table import Cell, Table, TableRow, mark_best
 from lit_pure.study.claims import ClaimResult, Scores, mean, spread
 from lit_pure.study.plan import ENTROPY, Claim, StudyConfig
 from lit_pure.study.score_files import Scored
@@ -42,7 +42,7 @@ def claims_table(found: Sequence[ClaimResult]) -> Table:
         metric = one.claim.metric
         difference = number(metric, one.difference.mean, "+") + span(metric, one.difference, "+")
         cells = (difference, f"{one.wins} of {one.difference.n}", f"{one.seeds[0]}, {one.seeds[1]}")
-        rows.append(Row((_in_words(one.claim), one.on, one.answer), tuple(Cell(text) for text in cells)))
+        rows.append(TableRow((_in_words(one.claim), one.on, one.answer), tuple(Cell(text) for text in cells)))
     title = "Difference: the first arm minus the second, mean over pictures, with its 95 % interval"
     return Table(
         title, ("claim", "set", "answer"), dict.fromkeys(("difference", "better on", "seeds"), ""), (tuple(rows),)
@@ -67,7 +67,7 @@ def every_arm(plan: StudyConfig, scores: Scores, on: str) -> Table:
             found = mean(seeds, metric)
             aside = f" ± {number(metric, spread(seeds, metric) / 2)}" if len(seeds) > 1 and found.n else ""
             cells.append(Cell(number(metric, found.mean) + aside + span(metric, found)) if found.n else Cell())
-        rows.append(Row((name, arm.what, str(len(seeds))), tuple(cells)))
+        rows.append(TableRow((name, arm.what, str(len(seeds))), tuple(cells)))
     pictures = max((len(one) for (_, where), seeds in scores.items() if where == on for one in seeds), default=0)
     columns = {label_of(metric): _better(metric) for metric in plan.metrics}
     return Table(f"{on}, {pictures} pictures", ("arm", "what", "seeds"), columns, (tuple(rows),))
@@ -86,24 +86,24 @@ def beside_published(plan: StudyConfig, layout: Layout, scores: Scores, sets: Se
 
 def _below(
     plan: StudyConfig, layout: Layout, published: PublishedTable, scores: Scores, sets: Sequence[str]
-) -> tuple[tuple[str, ...], dict[str, str], list[Row]]:
+) -> tuple[tuple[str, ...], dict[str, str], list[TableRow]]:
     """Ours below each published row, set by set."""
     rows = []
     metrics = list(keys(layout, published).values())
     for part, lines in published.sets.items():
         for row, figures in lines.items():
-            rows.append(Row((row, part), tuple(Cell(one.text) if one else Cell() for one in figures), part))
+            rows.append(TableRow((row, part), tuple(Cell(one.text) if one else Cell() for one in figures), part))
             for name in (name for name, arm in plan.arms.items() if arm.row == row):
                 for on in sets:
                     if seeds := scores.get((name, on)):
                         cells = tuple(_cell(seeds, metric, published, at) for at, metric in enumerate(metrics))
-                        rows.append(Row((f"ours: {name}", on), cells, on, below=True))
+                        rows.append(TableRow((f"ours: {name}", on), cells, on, below=True))
     return (published.rows, published.parts), dict(published.columns), rows
 
 
 def _across(
     plan: StudyConfig, layout: Layout, published: PublishedTable, scores: Scores, sets: Sequence[str]
-) -> tuple[tuple[str, ...], dict[str, str], list[Row]]:
+) -> tuple[tuple[str, ...], dict[str, str], list[TableRow]]:
     """A column per test set, of the paper and then of ours, for tables of a single metric."""
     [metric], [better] = keys(layout, published).values(), published.columns.values()
     theirs = list(published.sets)
@@ -111,10 +111,10 @@ def _across(
     for row in published.sets[theirs[0]]:
         printed = [published.sets[part][row][0] for part in theirs]
         cells = [Cell(one.text) if one else Cell() for one in printed]
-        rows.append(Row((row,), (*cells, *[Cell()] * len(sets)), "paper"))
+        rows.append(TableRow((row,), (*cells, *[Cell()] * len(sets)), "paper"))
         for name in (name for name, arm in plan.arms.items() if arm.row == row):
             ours = [_cell(scores.get((name, on), []), metric, published, 0) for on in sets]
-            rows.append(Row((f"ours: {name}",), (*[Cell()] * len(theirs), *ours), "ours", below=True))
+            rows.append(TableRow((f"ours: {name}",), (*[Cell()] * len(theirs), *ours), "ours", below=True))
     return (published.rows,), dict.fromkeys((*theirs, *sets), better), rows
 
 

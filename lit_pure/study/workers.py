@@ -1,6 +1,6 @@
-"""Does the jobs of a study, a picture at a time in as many processes as are asked for; what is finished is kept.
+"""Runs the jobs of a study, one picture at a time per process, and stores finished ones.
 
-Knows order, processes and files. What is done with a picture is `run_job.py`'s.
+Knows order, processes and files. Knows nothing of what is done with a picture (`run_job.py`).
 """
 
 import json
@@ -20,27 +20,27 @@ from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import PicturePair
 
 PARTIAL = "partial"
-"""Folder of jobs that are under way, a file of lines each."""
+"""Folder of unfinished jobs, one JSONL file each."""
 SHOWN = "shown"
-"""Folder of pictures that pages show, by job."""
+"""Folder of pictures for pages, by job."""
 
 Pool = ProcessPoolExecutor | ThreadPoolExecutor
 Progress = Callable[[Job, int], None]
-"""Told a job and how many of its pictures are done."""
+"""Called with a job and the number of its finished pictures."""
 
 
 def run_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progress: Progress) -> Iterator[Job]:
-    """Do what is not done yet, and tell of each when it is finished.
+    """Run all unfinished jobs, and yield each when it is finished.
 
     Args:
         jobs: in their order.
-        out: where scores of finished jobs are kept.
+        out: folder with the scores of finished jobs.
         folder: for made pairs, unfinished jobs and pictures to show.
-        workers: processes, each computing with one thread; 1 computes here, with one thread too.
-        progress: told when a picture is done.
+        workers: number of processes, with one thread each; 1 computes in this process.
+        progress: called when a picture is done.
 
     Raises:
-        ValueError: a picture cannot be used. OSError: something cannot be written. What was finished stays.
+        ValueError: a picture cannot be used. OSError: something cannot be written. Finished pictures stay.
     """
     with worker_pool(workers) as pool:
         for job in jobs:
@@ -50,14 +50,14 @@ def run_jobs(jobs: Sequence[Job], out: Path, folder: Path, workers: int, progres
 
 
 def is_finished(job: Job, out: Path, folder: Path) -> bool:
-    """Whether a job's scores are kept, and its pictures where they are to be shown."""
-    there = score_files.read(job, out)
+    """Whether the scores of a job are stored, and its pictures where the page shows them."""
+    scores = score_files.read(job, out)
     shown = shown_folder(job, folder)
-    return bool(there) and (shown is None or all((shown / f"{name}.png").is_file() for name in there))
+    return bool(scores) and (shown is None or all((shown / f"{name}.png").is_file() for name in scores))
 
 
 def shown_folder(job: Job, folder: Path) -> Path | None:
-    """Where a job's pictures are kept; None where they are not."""
+    """The folder of a job's pictures; None where the page does not show them."""
     return folder / SHOWN / job.digest if job.pictures.config.shown else None
 
 
@@ -79,7 +79,7 @@ def _run_job(job: Job, out: Path, folder: Path, pool: Pool, progress: Progress) 
 
 
 def score_pairs(job: Job, pairs: Iterable[PicturePair], shown: Path | None, pool: Pool) -> Iterator[tuple[str, Scored]]:
-    """Names and scores of pairs, in their order; who stops asking leaves nothing waiting."""
+    """Names and scores of pairs, in order; closing this generator cancels the remaining pairs."""
     waiting: list[tuple[str, Future[Scored]]] = [(pair.name, pool.submit(perform, job, pair, shown)) for pair in pairs]
     try:
         for name, future in waiting:
@@ -90,7 +90,7 @@ def score_pairs(job: Job, pairs: Iterable[PicturePair], shown: Path | None, pool
 
 
 def _read_partial(path: Path) -> dict[str, Scored]:
-    """What an interrupted job came to; a line that was cut counts for nothing."""
+    """The scores of an interrupted job; incomplete lines are ignored."""
     found: dict[str, Scored] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
@@ -103,7 +103,7 @@ def _read_partial(path: Path) -> dict[str, Scored]:
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Pool]:
-    """Who computes: this process, or several; with one thread in either case, since more of them round otherwise."""
+    """The pool of workers, with one thread each, since more threads would round differently; 1 is this process."""
     if workers == 1:
         before = torch.get_num_threads()
         try:
@@ -112,7 +112,7 @@ def worker_pool(workers: int) -> Iterator[Pool]:
         finally:
             torch.set_num_threads(before)
         return
-    start = multiprocessing.get_context("spawn")  # a fork would inherit threads that torch holds locks for
+    start = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
     with ProcessPoolExecutor(workers, start, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             yield pool

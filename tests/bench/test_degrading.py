@@ -61,7 +61,7 @@ def test_bench_degrade_gives_every_batch_to_both_pipelines_and_reports_progress(
         (["--sizes", "512x4,64x4"], "a multiple of 4 from 96"),
         (["--sizes", "98x4"], "a multiple of 4 from 96"),
         (["--sizes", "128x0"], "expected SIDExBATCH"),
-        (["--rounds", "0"], "take 1 or more"),
+        (["--rounds", "0"], "give 1 or more"),
         (["--threads", "-1"], "--threads -1"),
         (["--photos", "nowhere"], "--photos: nowhere: no such folder"),
         (["--photos", __file__], "is a file; name its folder"),

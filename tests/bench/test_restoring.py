@@ -155,7 +155,7 @@ def test_bench_restore_refuses_a_run_folder_that_it_must_not_write_to(
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "shipped").symlink_to(demo.folder.resolve())
     assert main(["bench", "restore", "--run", "demo/shipped"]) == 2
-    assert "demo/shipped came with the project" in (told := capsys.readouterr().err) and "--json FILE" in told
+    assert "demo/shipped ships with the project" in (told := capsys.readouterr().err) and "--json FILE" in told
     monkeypatch.setattr(os, "access", lambda path, mode: path != demo.folder)
     assert main(["bench", "restore"]) == 2
     assert "cannot be written" in (told := capsys.readouterr().err) and "--json FILE" in told

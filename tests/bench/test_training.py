@@ -72,7 +72,7 @@ def test_bench_train_refuses_losses_that_differ(
 ) -> None:
     right = plain_loop.PlainLoop._loss
     monkeypatch.setattr(plain_loop.PlainLoop, "_loss", lambda loop, batch: change(loop, right(loop, batch)))
-    with pytest.raises(ValueError, match=f"step {step}: the Trainer's loss is .* nothing is compared"):
+    with pytest.raises(ValueError, match=f"step {step}: the Trainer's loss is .* there is no comparison"):
         compare("1b", on_codes([], 4), CPU, rounds=1, steps=2)
 
 

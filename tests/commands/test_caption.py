@@ -120,7 +120,7 @@ def test_caption_that_is_stopped_resumes_where_it_was(
     assert caption() == 0
     assert path.read_text() == whole
     assert asked == [2, 2, 2, 1]
-    assert capsys.readouterr().out == f"{path}: 5 of 5 photographs have captions, 2 of them before\n"
+    assert capsys.readouterr().out == f"{path}: 5 of 5 photographs have captions, 2 of them from an earlier call\n"
 
 
 def test_caption_loads_no_model_for_a_finished_folder(
@@ -249,11 +249,11 @@ def test_caption_without_weights_is_one_line_of_error(
         (["empty"], "empty: no pictures in it"),
         (["photos", "--batch", "0"], "--batch 0 is below 1"),
         (["photos", "--max-tokens", "0"], "--max-tokens 0 is below 1"),
-        (["photos", "--prompt", " "], "--prompt ' ': give words alone"),
-        (["photos", "--prompt", "<image> What?"], "--prompt '<image> What?': give words alone"),
+        (["photos", "--prompt", " "], "--prompt ' ': give only words"),
+        (["photos", "--prompt", "<image> What?"], "--prompt '<image> What?': give only words"),
         (["photos", "--model", "empty"], "--model empty: the folder has no config.json"),
         (["photos", "--model", "photos", "--revision", "v2"], "--revision v2: photos is a folder"),
-        (["photos", "--source", "pixels", "--dtype", "float32"], "--dtype: --source pixels has no such choice"),
+        (["photos", "--source", "pixels", "--dtype", "float32"], "--dtype: not for --source pixels"),
         (["photos", "--source", "words"], "invalid choice: 'words'"),
     ],
 )

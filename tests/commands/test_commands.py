@@ -1,4 +1,4 @@
-"""The command line's entry: which command is meant, and what is said where none is."""
+"""The entry of the command line: which command is meant, and the message for an unknown one."""
 
 import subprocess
 import sys

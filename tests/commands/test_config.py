@@ -133,8 +133,8 @@ def test_a_mistake_is_refused_as_by_run(words: list[str], capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("words", "output"),
     [
-        ([], "name an experiment, for example demo; or take --schema"),
-        (["demo", "--schema"], "--schema is of all experiments; leave 'demo' out"),
+        ([], "name an experiment, for example demo; or use --schema"),
+        (["demo", "--schema"], "--schema covers all experiments; leave 'demo' out"),
         (["demo", "--out", "nowhere/x.yaml"], "--out nowhere/x.yaml cannot be written: there is no folder nowhere"),
     ],
 )

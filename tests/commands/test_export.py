@@ -1,4 +1,4 @@
-"""A checkpoint becomes weights that any run's are like, on one process."""
+"""A checkpoint becomes weights like those of any run, on one process."""
 
 import re
 import shutil
@@ -139,7 +139,7 @@ def test_exported_weights_are_those_that_a_finished_run_keeps(house: Path) -> No
         (["demo", "runs"], "runs exists already"),
         (["demo", "runs/demo/version_1/config.yaml/out"], "is a file"),
         (["runs/demo/version_1/checkpoints/step=00000030", "out"], "is not complete; .* step=00000010, step=00000020"),
-        (["runs/demo/version_1/checkpoints/step=00000040", "out"], "is not there"),
+        (["runs/demo/version_1/checkpoints/step=00000040", "out"], "is missing"),
         (["dem/nano", "out"], "family dem: only checkpoints of pure runs"),
         (["adapted", "out"], "no finished run runs/pure/start"),
     ],

@@ -1,4 +1,4 @@
-"""`lit-pure weights metrics`: the table, what is fetched from a folder, and mistakes that are refused at once."""
+"""`lit-pure weights metrics`: the table, files fetched from a folder, and mistakes that are refused at once."""
 
 import hashlib
 import subprocess
@@ -77,7 +77,7 @@ def test_weights_metrics_fetches_absent_and_damaged_files(
     command = ["weights", "metrics", "--metrics", "dists,lpips-vgg", "--from", str(downloads)]
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert said.startswith("3 of 3 files are not here as published; some have several 100 MB\n")
+    assert said.startswith("3 of 3 files are missing or damaged; some have several 100 MB\n")
     assert said.count("fetched") == 3 and said.count("present") == 3
     for place, name in (("checkpoints", "vgg16-397923af.pth"), ("pyiqa", "DISTS_weights-f5e65c96.pth")):
         assert (hub / place / name).read_text() == name
@@ -130,13 +130,13 @@ def test_weights_metrics_without_a_network_names_the_remedy(hub: Path, capsys: p
         (["metrics", "--metrics", "lpisp"], "--metrics: no such metric: lpisp; did you mean lpips?"),
         (["metrics", "--metrics", "psnr,x"], "--metrics: no such metric: x; there are psnr, ssim, niqe, lpips"),
         (["metrics", "--protocol", "prue"], "no such protocol: prue; did you mean pure?"),
-        (["metrics", "--protocol", "pure", "--metrics", "fid"], "--metrics and --protocol both say which metrics"),
-        (["metrics", "seed=1"], "seed=1: settings belong to experiments; choose with --metrics or --protocol"),
+        (["metrics", "--protocol", "pure", "--metrics", "fid"], "--metrics and --protocol both select metrics"),
+        (["metrics", "seed=1"], "seed=1: settings are for experiments; choose metrics with --metrics or --protocol"),
         (["metrics", "--metrics", ""], "names nothing"),
         (["metrics", "--metrics", ","], "names nothing"),
         (["metrics", "--protocol", ""], "no such protocol: ; there are osediff, pure"),
-        (["demo", "--protocol", ""], "belong to `lit-pure weights metrics`, which needs no experiment"),
-        (["demo", "--metrics", "fid"], "belong to `lit-pure weights metrics`, which needs no experiment"),
+        (["demo", "--protocol", ""], "are for `lit-pure weights metrics`, without an experiment"),
+        (["demo", "--metrics", "fid"], "are for `lit-pure weights metrics`, without an experiment"),
     ],
 )
 def test_mistakes_in_weights_metrics_are_refused(
@@ -151,7 +151,7 @@ def test_mistakes_in_weights_metrics_are_refused(
 
 def test_weights_metrics_says_which_metrics_need_no_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "metrics", "--metrics", "psnr,ssim"]) == 0
-    assert capsys.readouterr().out == "they need no weights\n"
+    assert capsys.readouterr().out == "these metrics need no weights\n"
 
 
 def test_weights_metrics_list_imports_no_torch(tmp_path: Path) -> None:

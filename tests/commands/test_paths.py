@@ -1,4 +1,4 @@
-"""What the command line names on disk is refused before any work, where it cannot serve; lists and tables."""
+"""Unusable files and folders of the command line are refused before any work; lists, numbers and tables."""
 
 import argparse
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lit_pure.commands.parsing import comma_list, print_table, say, whole_number
-from lit_pure.commands.paths import require_folder, require_pictures, require_places
+from lit_pure.commands.paths import require_pictures, require_writable_files, require_writable_folder
 from lit_pure.config.compose import ConfigError
 
 REFUSALS = [
@@ -45,39 +45,39 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("nowhere/x.csv", "there is no folder nowhere; make it first"),
         ("plain.csv/x.csv", "there is no folder plain.csv"),
         ("one", "it is a folder"),
-        ("/dev/null", "it is no plain file"),
-        ("link", "it is no plain file"),
-        ("pipe", "it is no plain file"),
+        ("/dev/null", "it is not a regular file"),
+        ("link", "it is not a regular file"),
+        ("pipe", "it is not a regular file"),
         ("one/a.png", ".png is for pictures"),
         ("one/new.JPG", ".JPG is for pictures"),
     ],
 )
 def test_an_output_file_that_cannot_be_written_is_refused(name: str, words: str, here: Path) -> None:
     with pytest.raises(ConfigError) as told:
-        require_places({"--json": None, "--csv": Path(name)})
+        require_writable_files({"--json": None, "--csv": Path(name)})
     assert f"--csv {name} cannot be written: {words}" in str(told.value)
 
 
 def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
     Path("again").symlink_to("one")
-    with pytest.raises(ConfigError, match="--json and --csv both name again/x; give each a file of its own"):
-        require_places({"--json": Path("one/x"), "--csv": Path("again/x")})
+    with pytest.raises(ConfigError, match="--json and --csv both name again/x; name two files"):
+        require_writable_files({"--json": Path("one/x"), "--csv": Path("again/x")})
 
 
 def test_output_paths_that_can_be_written_are_accepted(here: Path) -> None:
-    require_places({"--json": Path("new.json"), "--csv": Path("plain.csv"), "--out": here / "one" / "x.csv"})
+    require_writable_files({"--json": Path("new.json"), "--csv": Path("plain.csv"), "--out": here / "one" / "x.csv"})
     for out in ("one", "new", "new/deep"):
-        require_folder("--out", Path(out))
+        require_writable_folder("--out", Path(out))
     require_pictures("--photos", Path("one"))
     require_pictures("--photos", None)
 
 
 def test_an_output_folder_without_permission_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "one")  # permissions do not keep root out
-    with pytest.raises(ConfigError, match="nothing can be written to one"):
-        require_places({"--csv": Path("one/x.csv")})
-    with pytest.raises(ConfigError, match="nothing can be written to .*one"):
-        require_folder("--out", Path("one/new"))
+    with pytest.raises(ConfigError, match="one is not writable"):
+        require_writable_files({"--csv": Path("one/x.csv")})
+    with pytest.raises(ConfigError, match="one is not writable"):
+        require_writable_folder("--out", Path("one/new"))
 
 
 @pytest.mark.parametrize("words", REFUSALS, ids=" ".join)

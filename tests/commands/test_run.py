@@ -102,7 +102,7 @@ def test_metrics_that_cannot_be_measured_are_refused_before_anything_is_made_or_
         ("evaluation.metrics=[musiq]", ["musiq_koniq_ckpt", "lit-pure weights metrics", "evaluation.missing=skip"]),
         ("evaluation.protocol=pur", ["no such protocol: pur; did you mean pure?"]),
         ("evaluation.metrics=[psnr,nique]", ["nique"]),
-        ("data.size=64", ["niqe scores pictures of 96 px or more"]),
+        ("data.size=64", ["niqe needs pictures of 96 px or more"]),
     ):
         assert main(["run", "demo", change]) == 2
         said = capsys.readouterr().err

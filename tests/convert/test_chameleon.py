@@ -1,4 +1,4 @@
-"""PURE's layout: transformers' Chameleon as oracle, identity there and back, and everything else refused by name."""
+"""PURE's layout: transformers' Chameleon as oracle, exact round trips, and refusals by name."""
 
 import json
 from pathlib import Path
@@ -144,7 +144,7 @@ def test_norms_that_differ_between_heads_are_refused_by_name() -> None:
         ({"num_key_value_heads": 2}, "num_key_value_heads = 2"),
         ({"rms_norm_eps": 1e-6}, "rms_norm_eps = 1e-06"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings = True"),
-        ({"hidden_size": None}, "lacks hidden_size"),
+        ({"hidden_size": None}, "has no hidden_size"),
     ],
 )
 def test_a_chameleon_config_that_we_cannot_represent_is_refused(change: dict[str, Any], words: str) -> None:
@@ -165,7 +165,7 @@ def test_both_spellings_of_the_rotary_base_are_read() -> None:
 def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     upstream().save_pretrained(tmp_path)
     make_vocabulary(["a"], codes=41, words=280).save(tmp_path / "v.json")
-    with pytest.raises(ValueError, match="a checkpoint of another vocabulary; give the tokenizer JSON"):
+    with pytest.raises(ValueError, match="the vocabularies differ; give the tokenizer JSON"):
         read_chameleon(tmp_path, tmp_path / "v.json", "")
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 7}))
@@ -187,7 +187,7 @@ def test_official_ids_are_compared_with_the_published_layout(caplog: pytest.LogC
     upper = code_name(9000), code_name(9001)
     swapped |= dict(zip(upper, (swapped[upper[1]], swapped[upper[0]]), strict=True))
     check_official_ids(swapped, HERE)
-    assert "2 of the upper 8,192 codes have other ids" in caplog.text and "the file is believed" in caplog.text
+    assert "2 of the upper 8,192 codes have unexpected ids" in caplog.text and "the file is trusted" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_every_misfit_of_a_deresnet_file_is_refused_by_name(described: Described
 
 
 def test_estimators_without_an_official_layout_and_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="have no official layout, which knows 1 and 2"):
+    with pytest.raises(ValueError, match="have no official layout; use 1 and 2"):
         key_table(DemConfig(features=[4], blocks=[1], downscales=[4]))
     torch.save({"params": {"conv_first.weight": torch.zeros(2)}}, tmp_path / "esrgan.pth")
     with pytest.raises(ValueError, match=r"esrgan.pth does not fit: .* missing: body.0.0.conv1.bias.*; get another"):

@@ -200,7 +200,7 @@ def test_an_import_without_a_network_says_in_one_line_what_to_do(
 def test_folders_that_lack_published_files_are_named(
     house: Path, downloads: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is no folder" in refused(capsys, ["weights", "pure/official", "--from", "nowhere"])
+    assert "is not a folder" in refused(capsys, ["weights", "pure/official", "--from", "nowhere"])
     (tmp_path / "empty").mkdir()
     words = refused(capsys, ["weights", "tokenizer/official", "--from", "empty"])
     assert "neither empty nor empty/LlamaGen holds vq_ds8_c2i.pt of https://huggingface.co/FoundationVision" in words
@@ -352,7 +352,7 @@ def test_a_layout_of_another_family_is_refused(
 ) -> None:
     settings = ["source.layout=chameleon", "source.vocabulary=text_tokenizer.json", "source.files=[vq_ds8_c2i.pt]"]
     words = refused(capsys, ["weights", "tokenizer/official", *settings, "--from", str(downloads)])
-    assert "source.layout = chameleon is no layout for family tokenizer" in words
+    assert "source.layout = chameleon is not a layout for family tokenizer" in words
     assert not runs.finished()
 
 

@@ -1,4 +1,4 @@
-"""Files of others: nothing in them is run, and a broken one is named with what to do."""
+"""Files of other projects: no code in them is run, and a broken one is named with the remedy."""
 
 import argparse
 import json
@@ -30,7 +30,9 @@ def test_code_in_a_pickle_is_refused_and_never_run(tmp_path: Path, zipped: bool)
     witness, path = tmp_path / "it ran", tmp_path / "vq.pt"
     content = {"model": {"a": torch.zeros(1)}, "args": Payload(witness)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ValueError, match=r"vq\.pt holds code besides tensors, which is not run; get it as safetensors"):
+    with pytest.raises(
+        ValueError, match=r"vq\.pt contains code besides tensors, which is not run; get it as safetensors"
+    ):
         read_pickle(path, "")
     assert not witness.exists()
     pickle.loads(pickle.dumps(Payload(witness)))
@@ -51,7 +53,7 @@ def test_a_pickle_with_training_arguments_beside_the_model_is_read(tmp_path: Pat
     torch.save({"model": STATE, "args": argparse.Namespace(lr=1e-4, note="x")}, tmp_path / "vq.pt")
     assert read_pickle(tmp_path / "vq.pt", "")["model"].keys() == STATE.keys()
     torch.save({"model": STATE, "args": argparse.Namespace(bad=Payload(tmp_path / "it ran"))}, tmp_path / "vq.pt")
-    with pytest.raises(ValueError, match="holds code"):
+    with pytest.raises(ValueError, match="contains code"):
         read_pickle(tmp_path / "vq.pt", "")
     assert not (tmp_path / "it ran").exists()
 
@@ -83,12 +85,12 @@ def test_a_missing_shard_and_a_truncated_one_are_named(tmp_path: Path, safe: boo
 
 
 def test_a_file_or_folder_without_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"holds no weights \(looked for model\.safetensors, .*; download it again"):
+    with pytest.raises(ValueError, match=r"contains no weights \(looked for model\.safetensors, .*; download it again"):
         read_folder(tmp_path, "download it again")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weights": 1}))
     with pytest.raises(ValueError, match="is not an index of weight files"):
         read_folder(tmp_path, "")
     (tmp_path / "model.safetensors.index.json").unlink()
     torch.save([1, 2], tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"pytorch_model\.bin holds no table of tensors \(found list\)"):
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin contains no table of tensors \(found list\)"):
         read_folder(tmp_path, "")

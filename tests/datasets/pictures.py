@@ -1,4 +1,4 @@
-"""Pictures whose pixels tell where they are and which file they belong to."""
+"""Pictures whose pixels encode their position and their file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The order of samples: a function of (seed, epoch), whatever the number of processes and wherever it starts."""
+"""The order of samples is a function of (seed, epoch), for any number of processes and any start."""
 
 from itertools import islice
 

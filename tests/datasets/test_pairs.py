@@ -1,4 +1,4 @@
-"""Given low-quality pictures: partners find each other, crops show the same place, misfits are told."""
+"""Given low-quality pictures: partners are matched, crops show the same place, mismatches are reported."""
 
 import json
 from pathlib import Path
@@ -89,8 +89,8 @@ def test_pairs_that_do_not_fit_are_skipped_with_their_reasons(folder: Path) -> N
     told = {path.relative_to(folder).as_posix(): reason for path, reason in pairs.skipped}
     assert told == {
         "hq/alone.png": f"no LQ picture of this name in {folder / 'lq'}",
-        "hq/odd.png": f"48 x 64 px is no whole multiple of 13 x 16 px in {folder / 'lq'}",
-        "hq/sides.png": f"48 x 64 px is no whole multiple of 12 x 32 px in {folder / 'lq'}",
+        "hq/odd.png": f"48 x 64 px is not a multiple of 13 x 16 px in {folder / 'lq'}",
+        "hq/sides.png": f"48 x 64 px is not a multiple of 12 x 32 px in {folder / 'lq'}",
         "hq/text.png": f"no LQ picture of this name in {folder / 'lq'}",
         "lq/text.png": "not a picture in a format that Pillow reads",
         "hq/small.png": "16 x 64 px, shorter than 32",
@@ -113,16 +113,16 @@ def test_pairs_whose_name_is_not_unique_are_skipped(folder: Path) -> None:
 
 
 def test_sets_of_pairs_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="pictures 4 times smaller do not divide data.size 30"):
+    with pytest.raises(ValueError, match="ratio 4 of the pairs does not divide data.size 30"):
         find_pairs(config(folder), 30, RATIO)
     with pytest.raises(ValueError, match="absent: no such folder"):
         find_pairs(config(folder, lq=str(tmp_path / "absent")), SIZE, RATIO)
     save_pair(folder, "d.png", ratio=2)
-    with pytest.raises(ValueError, match="d.png is 2 times smaller than its HQ picture, most others are 4 times"):
+    with pytest.raises(ValueError, match="d.png is 2 times smaller than its HQ picture, most pictures are 4 times"):
         find_pairs(config(folder), SIZE, RATIO)
     for path in (folder / "lq").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
-    with pytest.raises(ValueError, match="no pair can be used .*a.png: no LQ picture of this name"):
+    with pytest.raises(ValueError, match="no pair is usable .*a.png: no LQ picture of this name"):
         find_pairs(config(folder), SIZE, RATIO)
 
 

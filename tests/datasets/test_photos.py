@@ -1,4 +1,4 @@
-"""Which crops; and calm about damaged files."""
+"""Which crops are taken, and that damaged files do not stop a training."""
 
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def test_pictures_of_one_label_are_refused_unless_training(tmp_path: Path, other
         save(tmp_path / name)
     config = PhotosConfig(source=str(tmp_path), crops=2)
     assert len(Crops(config, SIZE, seed=0, training=True)) == 4
-    with pytest.raises(ValueError, match="would be called a_b; rename one of them") as caught:
+    with pytest.raises(ValueError, match="would be named a_b; rename one of them") as caught:
         Crops(config, SIZE, seed=0, training=False)
     assert all(str(tmp_path / name) in str(caught.value) for name in ("a/b.png", other))
 

@@ -1,4 +1,4 @@
-"""Tar shards: what is written comes back to the byte, and foreign or damaged ones are met with calm."""
+"""Tar shards are read back byte by byte; foreign ones are read, damaged ones are refused by name."""
 
 import io
 import json
@@ -169,10 +169,12 @@ def test_where_no_shard_index_can_be_kept_it_is_made_each_time(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", read_only)
         assert len(read_shards(out).found) == 4
-    assert "index.json cannot be kept (Read-only file system): it is made at every start" in caplog.text
+    assert "index.json cannot be saved (Read-only file system): it is rebuilt at every start" in caplog.text
     (out / INDEX).write_text('{"somebody": "else"}')
     assert len(read_shards(out).found) == 4
-    assert (out / INDEX).read_text() == '{"somebody": "else"}' and "another file has this name" in caplog.text
+    assert (
+        out / INDEX
+    ).read_text() == '{"somebody": "else"}' and "a file that is not our index has this name" in caplog.text
 
 
 def test_a_damaged_index_or_shard_is_refused_by_name(photos: list[Photo], tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_damaged_index_or_shard_is_refused_by_name(photos: list[Photo], tmp_pa
     index = json.loads((out / INDEX).read_text())
     del index["photos"][1]["start"]
     (out / INDEX).write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="index.json: damaged .*start.*remove it"):
+    with pytest.raises(ValueError, match="index.json: damaged .*start.*delete it"):
         read_shards(out)
     content = shard.read_bytes()
     within, between = content[:1200], content[:2560]
@@ -189,7 +191,7 @@ def test_a_damaged_index_or_shard_is_refused_by_name(photos: list[Photo], tmp_pa
     for wrong in (within, between, header, b"", b"no tar" * 500, b"\x1f\x8b" + content):
         shard.write_bytes(wrong)
         (out / INDEX).unlink(missing_ok=True)
-        with pytest.raises(ValueError, match="000000.tar: not a whole, uncompressed tar"):
+        with pytest.raises(ValueError, match="000000.tar: not a complete, uncompressed tar"):
             read_shards(out)
 
 
@@ -212,7 +214,7 @@ def test_members_of_shards_that_are_no_pictures_are_skipped_with_a_reason(tmp_pa
 
 def test_shards_and_loose_pictures_are_not_mixed(photos: list[Photo], tmp_path: Path) -> None:
     write_shards(photos, tmp_path / "photos")
-    with pytest.raises(ValueError, match="holds tar shards and pictures"):
+    with pytest.raises(ValueError, match="contains tar shards and pictures"):
         photos_in(tmp_path / "photos")
 
 
@@ -220,7 +222,7 @@ def test_a_shard_that_got_shorter_gives_a_bad_image(photos: list[Photo], tmp_pat
     (shard,) = write_shards(photos, tmp_path / "out")
     found = read_shards(tmp_path / "out").found
     shard.write_bytes(shard.read_bytes()[:1000])
-    with pytest.raises(BadImage, match=r"000000.tar/sub/d.webp: the file ends \d+ bytes too soon"):
+    with pytest.raises(BadImage, match=r"000000.tar/sub/d.webp: the file is \d+ bytes too short"):
         found[-1].read()
     shard.unlink()
     with pytest.raises(BadImage, match="no such file"):
@@ -233,14 +235,14 @@ def test_writing_shards_that_fails_leaves_nothing_behind(photos: list[Photo], tm
         write_shards([], out)
     save(tmp_path / "photos" / "a.jpg")
     twice = find_photos(PhotosConfig(source=str(tmp_path / "photos")), SIZE).found
-    with pytest.raises(ValueError, match="its key a is that of a.jpg, too"):
+    with pytest.raises(ValueError, match="a.jpg has the same key a"):
         write_shards(twice, out, shard_bytes=1000)
     photos[-1].path.unlink()
     with pytest.raises(BadImage, match="d.webp: no such file"):
         write_shards(photos, out, shard_bytes=1000)
     assert list(out.iterdir()) == []
     write_shards(photos[:-1], out)
-    with pytest.raises(ValueError, match="holds tar shards already"):
+    with pytest.raises(ValueError, match="already contains tar shards"):
         write_shards(photos[:-1], out)
 
 

@@ -1,4 +1,4 @@
-"""Which photographs a configuration names, and what is said of those that cannot be used."""
+"""Which photographs a configuration names, and messages about unusable ones."""
 
 import hashlib
 import os
@@ -127,7 +127,7 @@ def test_a_list_that_cannot_be_read_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="list.txt: this list is empty; expected a line like"):
         find_photos(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt")), SIZE)
     (folder / "list.txt").write_text("gone.png\n")
-    with pytest.raises(ValueError, match=r"list.txt: none of 1 photographs can be used \(gone.png: no such file"):
+    with pytest.raises(ValueError, match=r"list.txt: none of 1 photographs is usable \(gone.png: no such file"):
         find_photos(PhotosConfig(source=str(folder), meta_info=str(folder / "list.txt")), SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Photographs in, pairs out: the layout, whence every number comes, what cannot be done, and being stopped anywhere."""
+"""Photographs become pairs: the layout, the source of every number, refusals, and interruptions at any point."""
 
 import json
 import subprocess
@@ -231,14 +231,14 @@ def test_degrade_adds_further_photographs_and_refuses_those_that_shift_its_numbe
     write_png(photos / "d.png", photograph(40, 40, 7))
     assert [outcome.skipped for outcome in made(photos, tmp_path / "out", Recipe(KNOBS))] == [True, True, True, False]
     write_png(photos / "aa.png", photograph(40, 40, 8))
-    with pytest.raises(ValueError, match=r"b.png was made from other photographs than these \(number 1, b.png\)"):
+    with pytest.raises(ValueError, match=r"b.png was made from a different set of photographs \(number 1, b.png\)"):
         made(photos, tmp_path / "out", Recipe(KNOBS))
 
 
 def test_degrade_leaves_pictures_that_it_did_not_make(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "hq").mkdir(parents=True)
     (tmp_path / "out" / "hq" / "a.png").write_bytes(b"mine")
-    with pytest.raises(ValueError, match="holds pictures without degradation.yaml"):
+    with pytest.raises(ValueError, match="contains pictures without degradation.yaml"):
         made(photos, tmp_path / "out", Recipe(KNOBS))
     assert content(tmp_path / "out") == {"hq/a.png": b"mine"}
 
@@ -292,7 +292,8 @@ def test_the_degrade_command_reports_pairs_problems_and_other_settings(
     (photos / "d.png").write_bytes(b"no picture")
     assert main(words) == 1
     told = capsys.readouterr().out
-    assert f"{photos / 'd.png'}: not a picture" in told and "3 of 4 pairs" in told and "3 of them before" in told
+    assert f"{photos / 'd.png'}: not a picture" in told
+    assert "3 of 4 pairs" in told and "3 of them from an earlier call" in told
     assert main([*words, "--set", "final_sinc_prob=1"]) == 1
     assert "made with final_sinc_prob 0.0, not 1.0" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""One knob each: it reaches the ends, moves only its factor, and what it does to an image is monotone."""
+"""Severities reach the ends, change only their factor, and have a monotone effect on an image."""
 
 from dataclasses import replace
 

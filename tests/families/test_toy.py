@@ -168,7 +168,7 @@ def test_what_it_does_not_have_is_refused_with_a_remedy(toy: Run, capsys: pytest
     for command, words in {
         "plan toy/weights --gpu-memory 80": "plan is for the training of a backbone",
         "reconstruct a.png --run toy/weights": "has no tokenizer",
-        "convert toy/weights --out out": "no layout that is known",
+        "convert toy/weights --out out": "has no published layout",
         "score a.png --run toy/weights": "name a run of family dem",
         "run toy/weights": "has no training",
     }.items():

@@ -380,7 +380,7 @@ def test_votes_survive_a_reload_and_each_voter_has_own_ones(page):
     votes, questions = page.votes(), page.run("return session.questions.map(({shot, ...pair}) => [shot.name, pair])")
     page.open("blind")
     assert page["voter"].get_attribute("value") == "Cleo"
-    assert page["begin"].text == "Go on"
+    assert page["begin"].text == "Continue"
     page["begin"].click()
     page.ready()
     assert (page.votes(), page["number"].text) == (votes, "4 of 15")
@@ -418,7 +418,7 @@ def test_letters_belong_to_the_field_that_has_the_focus(page):
     ],
 )
 def test_damaged_storage_is_no_storage(page, text):
-    page.run("localStorage.setItem(KEPT, arguments[0])", text)
+    page.run("localStorage.setItem(STORAGE_KEY, arguments[0])", text)
     page.open("blind")
     page.begin("Emil")
     page.keys(Keys.ARROW_LEFT)
@@ -429,7 +429,7 @@ def test_damaged_storage_is_no_storage(page, text):
 
 def test_what_is_damaged_in_the_storage_does_not_cost_the_rest(page):
     vote = '{"image": "demo/cat_0", "left": "warm/version_0", "right": "cold/version_0", "choice": "left"}'
-    page.run("localStorage.setItem(KEPT, arguments[0])", f'[["K", null], ["Emil", [{vote}]], ["L", 5]]')
+    page.run("localStorage.setItem(STORAGE_KEY, arguments[0])", f'[["K", null], ["Emil", [{vote}]], ["L", 5]]')
     page.open("blind")
     page.begin("Emil")
     assert page["number"].text == "2 of 15"
@@ -453,11 +453,11 @@ def test_two_people_take_turns_on_one_machine(page):
     assert [vote["choice"] for vote in page.votes()] == ["right"]
     page["another"].click()
     page["voter"].send_keys("Gina")
-    assert page["kept"].text == "Votes of this name that are kept: 15 of 15."
+    assert page["kept"].text == "Stored votes of this name: 15 of 15."
     page["voter"].send_keys(Keys.ENTER)
     page.wait("return !document.getElementById('result').hidden")
     assert [vote["choice"] for vote in page.votes()] == ["left"] * 15
-    assert page.run("return kept().get('Hans').length") == 1
+    assert page.run("return storedVotes().get('Hans').length") == 1
 
 
 def test_one_name_in_several_spellings_is_one_voter(page):
@@ -467,20 +467,20 @@ def test_one_name_in_several_spellings_is_one_voter(page):
     page.ready()
     page["another"].click()
     page["voter"].send_keys(" bob\u00a0 l\u00e9e ")
-    assert page["kept"].text == "Votes of this name that are kept: 1 of 15."
+    assert page["kept"].text == "Stored votes of this name: 1 of 15."
     page["voter"].send_keys(Keys.ENTER)
     page.ready()
     assert page["number"].text == "2 of 15"
-    assert page.run("return [...kept().keys()]") == ["Bob L\u00e9e"]
+    assert page.run("return [...storedVotes().keys()]") == ["Bob L\u00e9e"]
 
 
 def test_two_tabs_of_one_voter_lose_no_vote(page):
     """The other tab is played by its traces: what it stores, and the event that the browser tells of it."""
     other = """
-        const all = kept();
+        const all = storedVotes();
         const {shot, left, right} = session.questions[all.get('Ida').length];
         all.get('Ida').push({image: shot.name, left, right, choice: 'none', seconds: 1, at: ''});
-        localStorage.setItem(KEPT, JSON.stringify([...all]));"""
+        localStorage.setItem(STORAGE_KEY, JSON.stringify([...all]));"""
     page.open("blind")
     page.begin("Ida")
     page.keys(Keys.ARROW_LEFT)
@@ -492,10 +492,10 @@ def test_two_tabs_of_one_voter_lose_no_vote(page):
     assert page["number"].text == "3 of 15"
     page.keys(Keys.ARROW_RIGHT)
     page.ready()
-    page.run(other + "dispatchEvent(new StorageEvent('storage', {key: KEPT}))")
+    page.run(other + "dispatchEvent(new StorageEvent('storage', {key: STORAGE_KEY}))")
     page.ready()
     assert page["number"].text == "5 of 15"
-    assert page.run("return kept().get('Ida').map(({choice}) => choice)") == ["left", "none", "right", "none"]
+    assert page.run("return storedVotes().get('Ida').map(({choice}) => choice)") == ["left", "none", "right", "none"]
 
 
 def test_the_focus_stays_where_the_hand_is(page):

@@ -9,7 +9,7 @@ from PIL import Image
 import lit_pure.commands.gallery as command
 from lit_pure.__main__ import main
 from lit_pure.gallery.gather import gather
-from lit_pure.gallery.records import LABELS
+from lit_pure.gallery.records import LABEL_SOURCE
 from lit_pure.runs.folder import require
 from tests.gallery.conftest import HEIGHT, NAMES, WIDTH, make_folder
 
@@ -36,7 +36,7 @@ def test_a_run_of_this_project(built_house, tmp_path, monkeypatch, capsys):
     assert f"LQ, bicubic, {label}, ground truth" in out
     shot = gather([require("demo")], {}, [], 1, 0).shots[0]
     assert {"psnr", "ssim"} <= shot.scores[label].keys() & shot.scores["bicubic"].keys()
-    assert shot.words[0].source == LABELS
+    assert shot.words[0].source == LABEL_SOURCE
 
 
 def test_a_heavy_page_is_warned_of(house, capsys, monkeypatch):
@@ -79,12 +79,12 @@ def test_one_is_not_many(house, capsys):
         (["nobody"], "there is no finished run runs/nobody"),
         (["warm", "--folder", "theirs"], "give NAME=DIR"),
         (["warm", "--folder", "=theirs"], "give NAME=DIR"),
-        (["warm", "--folder", "A\x1b[2J=runs"], "the name holds characters that cannot be printed"),
+        (["warm", "--folder", "A\x1b[2J=runs"], "the name contains characters that cannot be printed"),
         (["warm", "--folder", "A=nowhere"], "there is no folder nowhere"),
-        (["warm", "--folder", "A=runs", "--folder", "A=runs"], "A is given already"),
+        (["warm", "--folder", "A=runs", "--folder", "A=runs"], "A is already used"),
         (["warm", "--folder", "A=runs"], "--folder A: runs: no pictures in it"),
         (["warm", "--test-set", "real"], "--test-set real: warm/version_0 has no pictures of it"),
-        (["warm", "--out", "runs/warm/version_0/summary.json"], "a file is there"),
+        (["warm", "--out", "runs/warm/version_0/summary.json"], "this is a file"),
     ],
 )
 def test_mistakes_are_refused(house, capsys, words, said):

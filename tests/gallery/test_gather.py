@@ -88,7 +88,7 @@ def test_a_run_without_scores_or_answers(house):
     (house / "runs/warm/version_0/scores.csv").unlink()
     (house / "runs/warm/version_0/images/demo/answers.jsonl").unlink()
     found = gather(runs("warm"), {}, [], 50, 0)
-    assert found.notes == ["warm/version_0 has no scores.csv, so no figures"]
+    assert found.notes == ["warm/version_0 has no scores.csv, so no scores"]
     assert found.shots[0].words == []
     assert found.metrics == []
 
@@ -139,7 +139,7 @@ def test_runs_without_a_common_picture_are_refused(house):
     shutil.rmtree(house / "runs/cold")
     make_run(house, "cold", "cold", NAMES[3:])
     told = refusal(ConfigError, runs("few", "cold"), {}, [], 50, 0)
-    assert "no picture is there of every method" in told
+    assert "no picture exists for all methods" in told
     assert "few/version_0 has demo/cat_0; cold/version_0 has demo/cup_0" in told
 
 
@@ -167,9 +167,13 @@ def test_folders_that_do_not_fit_are_refused(house):
     strangers = make_folder(house / "strangers", "green", NAMES[:1])
     (strangers / "cat_0.png").rename(strangers / "dog.png")
     told = refusal(ConfigError, runs("warm"), {"Green": strangers}, [], 50, 0)
-    assert told == "--folder Green: no picture is named as one of demo (dog, but cat_0)"
+    assert told == (
+        "--folder Green: no picture has the name of a picture of demo (found dog, expected for example cat_0)"
+    )
     shutil.copy(strangers / "dog.png", strangers / "dog.bmp")
-    assert "which of them is the picture" in refusal(ConfigError, runs("warm"), {"Green": strangers}, [], 50, 0)
+    assert "have the same name; remove one of them" in refusal(
+        ConfigError, runs("warm"), {"Green": strangers}, [], 50, 0
+    )
     (house / "empty").mkdir()
     assert "no pictures in it" in refusal(ConfigError, runs("warm"), {"Green": house / "empty"}, [], 50, 0)
 
@@ -183,7 +187,7 @@ def test_a_run_of_the_old_layout_is_refused(house):
     images = house / "runs/warm/version_0/images"
     shutil.rmtree(images)
     (images / "demo").mkdir(parents=True)
-    assert "keeps no pictures by method" in refusal(ConfigError, runs("warm"), {}, [], 50, 0)
+    assert "has no pictures by method" in refusal(ConfigError, runs("warm"), {}, [], 50, 0)
 
 
 def test_a_damaged_answer_is_named_with_its_line(house):
@@ -191,7 +195,7 @@ def test_a_damaged_answer_is_named_with_its_line(house):
     first, *_ = path.read_text(encoding="utf-8").split("\n")
     for damage in (first[:40], "[1]", json.dumps({"caption": "of nothing"})):
         path.write_text(f"{first}\n\n{damage}\n", encoding="utf-8")
-        assert f"{path.relative_to(house)}: line 3 is no answer" in refusal(ValueError, runs("warm"), {}, [], 50, 0)
+        assert f"{path.relative_to(house)}: line 3 is not an answer" in refusal(ValueError, runs("warm"), {}, [], 50, 0)
 
 
 def test_names_of_photographs_in_sub_folders_find_their_files(house):

@@ -1,4 +1,4 @@
-"""Votes: what is counted, with which figures, and which files are not."""
+"""Votes: which are counted, with which figures, and which files are refused."""
 
 import json
 import math
@@ -72,8 +72,8 @@ def test_a_method_that_nobody_decided_on(tmp_path):
         (None, "No such file"),
         ('{"format": "lit_pure vo', "cannot be read"),
         ("[" * 100_000, "cannot be read"),
-        ("[1, 2]", "holds no votes"),
-        ('{"format": "other"}', "holds no votes"),
+        ("[1, 2]", "contains no votes"),
+        ('{"format": "other"}', "contains no votes"),
     ],
 )
 def test_files_that_are_none(tmp_path, text, said):
@@ -88,11 +88,11 @@ def test_files_that_are_none(tmp_path, text, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"votes": [("0", "A", "B", "both")]}, "choice 'both' is none of left, right, none"),
-        ({"votes": [("0", "A", "Z", "left")]}, "a vote on 'Z', which is none of the methods"),
-        ({"votes": [("0", "A", "A", "left")]}, "'A' is held against itself"),
+        ({"votes": [("0", "A", "B", "both")]}, "choice 'both' is not one of left, right, none"),
+        ({"votes": [("0", "A", "Z", "left")]}, "a vote on 'Z', which is not one of the methods"),
+        ({"votes": [("0", "A", "A", "left")]}, "'A' is compared with itself"),
         ({"votes": [("0", "A", "B", "left"), ("0", "B", "A", "left")]}, "two votes on the same pictures of '0'"),
-        ({"votes": [("0", "A", 7, "left")]}, "a vote on 7, which is none"),
+        ({"votes": [("0", "A", 7, "left")]}, "a vote on 7, which is not one"),
         ({"voter": ""}, "'' where a name belongs"),
         ({"voter": "\ud800"}, r"'\\ud800' where a name belongs"),
         ({"voter": "Anna\x1b[2J"}, r"'Anna\\x1b\[2J' where a name belongs"),
@@ -159,7 +159,7 @@ def test_the_command(tmp_path, capsys):
     assert out[1] == "gallery 0123456789ab: 2 voters, 7 comparisons, 1 without preference"
     assert out[4].split() == ["A", "6", "6", "5", "83.3%", "43.6%", "..", "97.0%", "83.3%"]
     assert out[9].split() == ["A", "B", "3", "1", "0", "0.62"]
-    assert "intervals and p take votes for independent" in out[-2]
+    assert "intervals and p assume independent votes" in out[-2]
     assert main(["votes", str(save(tmp_path / "c.json", votes=ANNA[:1], planned=1))]) == 0
     assert "1 voter, 1 comparison, 0 without" in capsys.readouterr().out
 
@@ -180,4 +180,4 @@ def test_the_command_counts_the_rest_of_bad_files(tmp_path, capsys):
     assert f"left out: {other}: votes on gallery ffffffffffff" in out
     assert "1 voter, 4 comparisons" in out
     assert main(["votes", str(bad)]) == 1
-    assert "no file is left" in capsys.readouterr().err
+    assert "no file with votes is left" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.gallery.gather import gather
-from lit_pure.gallery.page import page, require_ours
+from lit_pure.gallery.page import page, require_replaceable
 from lit_pure.gallery.write import pack, write
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import read_bytes, read_image, to_bytes
@@ -172,8 +172,8 @@ def test_pictures_that_cannot_be_shown_are_named_and_the_rest_is_shown(house):
     result = written(house, "warm", folders={"Green": folder})
     assert [note.split(":")[:2] for note in result.notes] == [["Green", " left out"]] * 3
     assert str(folder / "cat_0.png") in result.notes[0]
-    assert "demo/cat_1 is of another size (96 x 96 px, not 64 x 96)" in result.notes[1]
-    assert "demo/cat_2 is of another size (128 x 192 px, not 64 x 96)" in result.notes[2]
+    assert "demo/cat_1 has another size (96 x 96 px, not 64 x 96)" in result.notes[1]
+    assert "demo/cat_2 has another size (128 x 192 px, not 64 x 96)" in result.notes[2]
     shots = parsed(result).data["shots"]
     assert ["Green" in shot["pictures"] for shot in shots] == [False, False, False, True, True, True]
     assert [shot["judged"] for shot in shots] == [False, False, False, True, True, True]
@@ -183,7 +183,9 @@ def test_pictures_that_cannot_be_shown_are_named_and_the_rest_is_shown(house):
 def test_an_lq_picture_of_something_else_is_left_out(house):
     Image.new("RGB", (24, 24)).save(house / "runs/warm/version_0/images/demo/lq/cat_0.png")
     result = written(house, "warm")
-    assert result.notes == ["LQ: left out: its picture of demo/cat_0 has other proportions (24 x 24 px, not 64 x 96)"]
+    assert result.notes == [
+        "LQ: left out: its picture of demo/cat_0 has another aspect ratio (24 x 24 px, not 64 x 96)"
+    ]
 
 
 def test_nothing_readable_is_an_error(house):
@@ -196,13 +198,13 @@ def test_nothing_readable_is_an_error(house):
 
 def test_only_a_gallery_is_replaced(house):
     result = written(house, "warm")
-    require_ours(result.path.parent)
+    require_replaceable(result.path.parent)
     (house / "site").mkdir()
     (house / "site/index.html").write_text("<title>my home page</title>")
-    with pytest.raises(ConfigError, match=r"--out .*site: its index.html is no gallery"):
-        require_ours(house / "site")
-    with pytest.raises(ConfigError, match="a file is there"):
-        require_ours(house / "site/index.html")
+    with pytest.raises(ConfigError, match=r"--out .*site: its index.html is not a gallery"):
+        require_replaceable(house / "site")
+    with pytest.raises(ConfigError, match="this is a file"):
+        require_replaceable(house / "site/index.html")
 
 
 def test_methods_and_metrics_have_their_names(house):

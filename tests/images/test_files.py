@@ -1,4 +1,4 @@
-"""Pictures are told by their names; what is no picture is left out."""
+"""Pictures are recognized by their names; other files are left out."""
 
 import errno
 import os

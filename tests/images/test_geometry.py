@@ -1,4 +1,4 @@
-"""Sizes come out as asked, values stay in range, padding is undone."""
+"""Sizes are as requested, values stay in range, padding is undone."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Pictures of one name in several folders: which belong together, which are left out, what is said if nothing fits."""
+"""Pictures with one name in several folders: which match, which are left out, and the message if none match."""
 
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def test_matching_refuses_folders_without_usable_pictures() -> None:
     with pytest.raises(ValueError, match="outer: no pictures in it"):
         match([outer])
     folder("outer/inner", "a.png", "b.png")
-    with pytest.raises(ValueError, match="outer: no pictures in it, but 2 in outer/inner; name that folder"):
+    with pytest.raises(ValueError, match="outer: no pictures in it, but 2 in outer/inner; give that folder"):
         match([outer])
-    with pytest.raises(ValueError, match=r"twice: no picture that can be used \(a.jpg: a.png has the same name"):
+    with pytest.raises(ValueError, match=r"twice: no usable picture \(a.jpg: a.png has the same name"):
         match([folder("twice", "a.jpg", "a.png"), Path("outer/inner")])

@@ -1,4 +1,4 @@
-"""Tiles cover every pixel, weights add up to one, and a picture cut into tiles comes back; seams show without them."""
+"""Tiles cover every pixel, weights add up to one, tiles of a picture give the picture; without weights seams show."""
 
 import itertools
 

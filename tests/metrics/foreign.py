@@ -1,4 +1,4 @@
-"""Random weights where the published ones belong, for networks of the published kind but mostly smaller.
+"""Random weights in place of the published ones, for networks of the published kind, mostly smaller.
 
 `place` writes the files, and lets the table ask for networks of that size and take any digest.
 """

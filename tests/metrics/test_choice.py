@@ -1,4 +1,4 @@
-"""What is measured: what was asked for, what a protocol has, what is left out and why, what is refused."""
+"""Which metrics are measured: by request and by protocol; which are left out and why; which are refused."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_without_true_pictures_only_no_reference_metrics_are_chosen() -> None:
     choice = choose(with_target=False)
     assert choice.metrics == ("niqe",) and list(choice.left_out) == ["psnr", "ssim"]
     assert all("--target" in reason for reason in choice.left_out.values())
-    with pytest.raises(ConfigError, match="^psnr, fid: the true pictures are needed;.* --target, or .* niqe, musiq"):
+    with pytest.raises(ConfigError, match="^psnr, fid: true pictures are needed;.* --target, or .* niqe, musiq"):
         choose(["niqe", "psnr", "fid"], with_target=False)
 
 
@@ -51,8 +51,8 @@ def test_a_choice_without_weights_is_refused_or_skipped(tmp_path: Path, monkeypa
     choice = choose(["psnr", "lpips", "musiq"], with_target=True, missing="skip")
     assert choice.metrics == ("psnr",) and list(choice.left_out) == ["lpips", "musiq"]
     assert choice.labels["lpips"] == "LPIPS"
-    assert choice.left_out["musiq"] == "weights are not here; get them: lit-pure weights metrics --metrics lpips,musiq"
-    with pytest.raises(ConfigError, match="nothing to measure: musiq: weights are not here"):
+    assert choice.left_out["musiq"] == "weights are missing; get them: lit-pure weights metrics --metrics lpips,musiq"
+    with pytest.raises(ConfigError, match="nothing to measure: musiq: weights are missing"):
         choose(["musiq"], with_target=False, missing="skip")
 
 

@@ -11,7 +11,7 @@ from lit_pure.metrics.evaluation import Evaluation, mean_of
 from lit_pure.metrics.intervals import Interval, bootstrap_mean
 from lit_pure.metrics.rows import ScoreRow, write_rows
 from lit_pure.report import measured
-from lit_pure.restoring.reconstruct import CodeUse, Outcome, Reconstructions
+from lit_pure.restoring.reconstruct import CodeUse, ReconstructedFile, Reconstructions
 from lit_pure.runs.folder import Run
 
 SSIM = [0.99, 0.98, 0.99, 0.5, 0.97, 0.98, 0.99, 0.96]
@@ -25,7 +25,7 @@ def evaluated() -> Interval:
 
 
 def reconstructed() -> Interval:
-    outcomes = [Outcome(Path(f"{name}.png"), str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
+    outcomes = [ReconstructedFile(Path(f"{name}.png"), str(name), {"ssim": value}) for name, value in enumerate(SSIM)]
     return Reconstructions(["ssim"], CodeUse(4), outcomes).means()["ssim"]
 
 

@@ -1,4 +1,4 @@
-"""Where weights are looked for, what is told of those that lack, and how they get there; nothing goes out."""
+"""Where weights are searched, messages about missing ones, and how to get them; nothing uses the network."""
 
 import hashlib
 import sys
@@ -95,7 +95,7 @@ def test_weights_are_fetched_from_a_folder_only_when_sound(
 ) -> None:
     file, folder = own_metric(monkeypatch), tmp_path / "downloads"
     folder.mkdir()
-    with pytest.raises(ValueError, match="downloads lacks w%2B1.pth; get it: https://nowhere.invalid"):
+    with pytest.raises(ValueError, match="downloads does not contain w%2B1.pth; get it: https://nowhere.invalid"):
         files.fetch(file, folder)
     (folder / "w+1.pth").write_bytes(CONTENT[:100])  # as browsers name it
     with pytest.raises(ValueError, match=rf"w\+1.pth is damaged \(its sha256 begins .* instead of {DIGEST[:8]}\)"):

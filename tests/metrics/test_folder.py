@@ -1,4 +1,4 @@
-"""`lit-pure evaluate` and what is behind it: published figures, bad files named, differences, records, refusals."""
+"""`lit-pure evaluate` and its functions: published figures, bad files, differences, records, refusals."""
 
 import csv
 import json
@@ -133,7 +133,7 @@ def test_evaluate_names_bad_files_and_scores_the_rest(sets: Path, capsys: pytest
         "left out: ours/extra.png: no usable picture of this name in truth",
         "left out: truth/a.png: no usable picture of this name in ours",
         "left out: truth/c.png: not a picture in a format that Pillow reads",
-        "left out: ours/d.png: is 12 x 12 px, truth/d.png 24 x 24 px; only pictures of one size can be compared",
+        "left out: ours/d.png: is 12 x 12 px, truth/d.png is 24 x 24 px; only pictures of one size can be compared",
         "no ssim: ours/e.png: ssim: pred is 9 x 9 px; the smallest side it scores is 11 px",
     ):
         assert told in shown
@@ -209,7 +209,7 @@ def test_a_paired_comparison_finds_a_difference_that_means_do_not_show(
     assert (
         "ours minus theirs" in shown and "8 : 0" in shown and shown.splitlines()[-4].endswith("0.008  ours is better")
     )
-    assert shown.splitlines()[-3].startswith("Better or chance: by the interval")
+    assert shown.splitlines()[-3].startswith("The last column follows from the interval")
     assert list(read_rows(Path("e.csv")).method) == ["ours"] * 8 + ["theirs"] * 8
 
 
@@ -234,7 +234,7 @@ def test_the_border_of_a_protocol_is_cut_off_both_pictures(sets: Path) -> None:
         expected = alone("psnr", Path(f"ours/{name}.png"), Path(f"truth/{name}.png"), border=4)
         assert found.scores["ours"][name] == {"psnr": pytest.approx(expected, abs=1e-9)}
     [problem] = found.problems
-    assert problem.message == "ours/a.png: nothing of 8 x 8 px is left without a border of 4 px"
+    assert problem.message == "ours/a.png: a border of 4 px leaves nothing of 8 x 8 px"
     assert found.record()["border"] == 4 and found.record()["protocol"] == "cut"
 
 
@@ -328,7 +328,7 @@ def test_evaluate_does_not_score_entropy_maps(sets: Path, capsys: pytest.Capture
     write_png(sets / "ours" / "a_entropy.png", truth(0))
     (sets / "ours" / "a.json").write_text("{}")
     assert main(["evaluate", "--pred", "ours", "--target", "truth", "--metrics", "psnr"]) == 0
-    assert "entropy maps of lit-pure restore, not looked at: 1" in capsys.readouterr().out
+    assert "entropy maps of lit-pure restore, ignored: 1" in capsys.readouterr().out
 
 
 def test_a_metric_without_weights_is_refused_or_marked_as_skipped(
@@ -342,7 +342,7 @@ def test_a_metric_without_weights_is_refused_or_marked_as_skipped(
     assert main([*words, "--missing", "skip"]) == 0
     shown = capsys.readouterr().out
     assert ["LPIPS", "↓", "-", "-", "-"] in [line.split() for line in shown.splitlines()]
-    assert "not measured: LPIPS: weights are not here; get them: lit-pure weights metrics --metrics lpips" in shown
+    assert "not measured: LPIPS: weights are missing; get them: lit-pure weights metrics --metrics lpips" in shown
     assert list(json.loads(Path("e.json").read_text())["left_out"]) == ["lpips"]
 
 
@@ -397,21 +397,21 @@ sys.exit(main(sys.argv[1:]))
     [
         (["--pred", "nowhere"], ["nowhere: no such folder"]),
         (["--pred", "empty"], ["empty: no pictures in it"]),
-        (["--pred", "."], ["no pictures in it, but 8 in ours; name that folder"]),
+        (["--pred", "."], ["no pictures in it, but 8 in ours; give that folder"]),
         (["--pred", "ours", "--target", "suffixed"], ["ours: a.png", "suffixed: a_x4.png", "give --ignore-suffix _x4"]),
         (["--pred", "ours", "--against", "empty"], ["empty: no pictures in it"]),
         (["--pred", "ours", "--against", "../sets/ours"], ["is --pred itself"]),
-        (["--pred", "ours", "--metrics", "psnr"], ["psnr: the true pictures are needed", "--target"]),
+        (["--pred", "ours", "--metrics", "psnr"], ["psnr: true pictures are needed", "--target"]),
         (["--pred", "ours", "--metrics", "psrn"], ["no such metric: psrn", "did you mean psnr?"]),
         (["--pred", "ours", "--metrics", ","], ["--metrics", "names nothing"]),
         (["--pred", "ours", "--metrics", "NIQE"], ["no such metric: NIQE", "did you mean niqe?"]),
         (["--pred", "ours/a.png"], ["ours/a.png: is a file; name its folder"]),
         (["--pred", "ours", "--csv", "ours/a.png"], ["--csv ours/a.png", ".png is for pictures"]),
         (["--pred", "ours", "--csv", "e.x", "--json", "ours/../e.x"], ["--json and --csv both name e.x"]),
-        (["--pred", "ours", "--json", "/dev/null"], ["--json /dev/null", "no plain file"]),
+        (["--pred", "ours", "--json", "/dev/null"], ["--json /dev/null", "not a regular file"]),
         (["--pred", "ours", "--protocol", "pur"], ["no such protocol: pur", "did you mean pure?"]),
-        (["--pred", "ours", "--level", "95"], ["--level", "'95' cannot be"]),
-        (["--pred", "ours", "--level", "nan"], ["--level", "'nan' cannot be"]),
+        (["--pred", "ours", "--level", "95"], ["--level", "'95' is not allowed"]),
+        (["--pred", "ours", "--level", "nan"], ["--level", "'nan' is not allowed"]),
         (["--pred", "ours", "--json", "nowhere/e.json"], ["--json nowhere/e.json", "there is no folder nowhere"]),
         (["--pred", "ours", "--csv", "truth"], ["--csv truth", "it is a folder"]),
         (["--target", "truth"], ["--pred"]),

@@ -1,4 +1,4 @@
-"""Intervals that hold what they promise: coverage by simulation, closed forms and scipy as oracles.
+"""Intervals reach their level: coverage by simulation, closed forms and scipy as oracles.
 
 Simulations are seeded once (SEED, the first one taken): the figures below are the same on every run.
 """
@@ -120,7 +120,7 @@ def test_intervals_of_no_scores_are_nan_and_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="1 of 3 scores are not finite"):
         bootstrap_mean([1, 2, math.nan], np.random.default_rng(SEED))
     for level, draws in ((1.0, 999), (0.0, 999), (0.999, 999), (1.5, 999)):
-        with pytest.raises(ValueError, match="take a level"):
+        with pytest.raises(ValueError, match="use a level"):
             bootstrap_mean([1, 2, 3], np.random.default_rng(SEED), level=level, draws=draws)
     with pytest.raises(ValueError, match="3 scores against 2"):
         paired_difference([1, 2, 3], [1, 2], np.random.default_rng(SEED))

@@ -1,4 +1,4 @@
-"""Each sample once on any number of processes: two gloo ranks against one process, and torchmetrics' own promises."""
+"""Each sample counts once on any number of processes: two gloo ranks against one process, and torchmetrics' rules."""
 
 import copy
 import multiprocessing
@@ -207,9 +207,9 @@ def test_a_wrong_index_is_named_and_nothing_is_remembered(index: Tensor) -> None
 
 
 def test_metrics_of_images_and_of_sets_have_a_class_each() -> None:
-    with pytest.raises(ValueError, match="take SetMetric"):
+    with pytest.raises(ValueError, match="use SetMetric"):
         ImageMetric("fid")
-    with pytest.raises(ValueError, match="take ImageMetric"):
+    with pytest.raises(ValueError, match="use ImageMetric"):
         SetMetric("psnr")
     with pytest.raises(ValueError, match="did you mean niqe"):
         ImageMetric("nique")

@@ -1,4 +1,4 @@
-"""Networks are built from files that are there and sound, in silence, and nothing reaches out."""
+"""Networks are built silently from existing, undamaged files, and nothing uses the network."""
 
 import hashlib
 import os
@@ -176,7 +176,9 @@ def test_a_published_file_that_cannot_be_used_is_not_called_damaged(
     torch.save({"another": torch.ones(3)}, path_of(file))
     known = replace(file, sha256=hashlib.sha256(path_of(file).read_bytes()).hexdigest())
     monkeypatch.setitem(METRICS, "musiq", replace(METRICS["musiq"], files=(known,)))
-    with pytest.raises(ValueError, match=f"{path_of(file)} is as published, yet musiq cannot be built of it .Runtime"):
+    with pytest.raises(
+        ValueError, match=f"{path_of(file)} is as published, but musiq cannot be built from it .Runtime"
+    ):
         build_network(METRICS["musiq"])
 
 
@@ -190,9 +192,7 @@ def test_weights_that_pyiqa_would_load_without_are_required(
     content = torch.load(path, "cpu", weights_only=True)
     del content[name]
     torch.save(content, path)
-    with pytest.raises(
-        ValueError, match=f"{path.name}, which {key} reads, is damaged .it lacks .*{name.split('.')[0]}"
-    ):
+    with pytest.raises(ValueError, match=f"{path.name}, which {key} reads, is damaged .*{name.split('.')[0]}"):
         build_network(METRICS[key])
 
 

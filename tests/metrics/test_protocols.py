@@ -1,4 +1,4 @@
-"""Published ways to measure: what they pin, and mistakes in a file of one's own."""
+"""Published ways to measure: what they pin, and mistakes in a user's file."""
 
 import subprocess
 import sys
@@ -58,8 +58,8 @@ def test_a_protocol_may_be_a_file_of_ones_own(own: Path) -> None:
     ("old", "new", "words"),
     [
         ("niqe}", "niqee}", "mine.yaml: Sharpness: no such metric: niqee; did you mean niqe?"),
-        ("[metrics/niqe_pris_params.npz]", "[other.npz]", "niqe is to read other.npz; here it reads metrics/niqe_pris"),
-        ("{niqe: [metrics/niqe_pris_params.npz]}", "{}", "niqe is to read no file; here it reads metrics/niqe_pris"),
+        ("[metrics/niqe_pris_params.npz]", "[other.npz]", "niqe should read other.npz, but it reads metrics/niqe_pris"),
+        ("{niqe: [metrics/niqe_pris_params.npz]}", "{}", "niqe should read no file, but it reads metrics/niqe_pris"),
         ("{niqe: [metrics/niqe_pris_params.npz]}", "{niqe: }", "weights must be lists of file names"),
         (
             "PSNR: psnr",
@@ -68,13 +68,17 @@ def test_a_protocol_may_be_a_file_of_ones_own(own: Path) -> None:
         ),
         ("PSNR: psnr", "PSNR: 5", "mine.yaml: metrics: 'PSNR': 5 must be"),
         ("PSNR: psnr", "7: psnr", "mine.yaml: metrics: 7: 'psnr' must be"),
-        ("{niqe: [", "{fid: [x.pth], niqe: [", "mine.yaml: weights: fid: ['x.pth'] are those of no metric that it"),
-        ("color: Y", "color: RGB", "PSNR: psnr is not measured on RGB; take another metric or color"),
-        ("color: Y", "color: L", "color is L, border 4; take Y or RGB"),
-        ("border: 4", "border: -1", "border -1; take Y or RGB, and 0 or more px"),
+        (
+            "{niqe: [",
+            "{fid: [x.pth], niqe: [",
+            "mine.yaml: weights: fid: ['x.pth'] belong to no metric of this protocol",
+        ),
+        ("color: Y", "color: RGB", "PSNR: psnr is not measured on RGB; use another metric or color"),
+        ("color: Y", "color: L", "color is L, border 4; use Y or RGB"),
+        ("border: 4", "border: -1", "border -1; use Y or RGB, and 0 or more px"),
         ("border: 4", "border: four", "border must be a int, found 'four'"),
-        ("border: 4", "boarder: 4", "must hold title, color, border, metrics, weights, notes, and nothing else"),
-        ("title: mine", "title: [", "mine.yaml is no YAML"),
+        ("border: 4", "boarder: 4", "must have exactly the keys title, color, border, metrics, weights, notes"),
+        ("title: mine", "title: [", "mine.yaml is not YAML"),
     ],
 )
 def test_mistakes_in_a_protocol_are_named(own: Path, old: str, new: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""The per-image file: what is written comes back, to the last digit, whatever a picture is called."""
+"""The per-image file is read back to the last digit, for any name of a picture."""
 
 from pathlib import Path
 
@@ -43,9 +43,9 @@ def test_no_rows_are_a_table_with_its_columns(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (None, "No such file"),
-        ("", "no column test_set"),
+        ("", "column test_set is missing"),
         ("test_set,method,image,psnr\na,b,c\n", "3 columns"),
-        ("image,psnr\na,1\n", "there is no column test_set"),
+        ("image,psnr\na,1\n", "column test_set is missing"),
         ("test_set,method,image,psnr\na,b,c,high\n", "high"),
         ('test_set,method,image\n"a,b,c\n', "unexpected end"),
     ],

@@ -88,7 +88,7 @@ def planned(wanted: Setting) -> float:
 def measured(wanted: Setting, mesh: DeviceMesh | None = None) -> int:
     """The height of two training steps, in Lightning's order: gradients of a step go after the next forward pass."""
     with LiveBytes() as live:
-        dtype = {2: torch.bfloat16, 4: torch.float32}[wanted.frozen if wanted.adapted else wanted.numbers.stored]
+        dtype = {2: torch.bfloat16, 4: torch.float32}[wanted.frozen if wanted.adapted else wanted.itemsizes.stored]
         backbone = NextTokenBackbone(wanted.backbone, wanted.vocabulary).to(dtype)
         if wanted.adapted:
             insert_adapters(backbone, wanted.adapter, seed=0)
@@ -110,7 +110,7 @@ def step(backbone: NextTokenBackbone, wanted: Setting) -> Tensor:
     places_N = torch.arange(length - wanted.labels, length).repeat(batch)
     labels_N = ids_BT[rows_N, places_N + 1]
     weight_N = torch.full(labels_N.shape, 1 / len(labels_N))
-    with torch.autocast("cpu", torch.bfloat16, enabled=wanted.numbers.cast):
+    with torch.autocast("cpu", torch.bfloat16, enabled=wanted.itemsizes.cast):
         hidden_ND = backbone(ids_BT[:, :-1])[rows_N, places_N]
         loss, _ = backbone.head(hidden_ND, labels_N, weight_N, wanted.backbone.loss_chunk)
     return loss
@@ -211,7 +211,7 @@ def test_a_block_of_the_published_size_keeps_what_was_planned_on_cuda(precision,
     length = 8430
     wanted = setting(SEVEN_B, 73_728, length, 1, precision=precision, strategy=strategy)
     wanted = replace(wanted, kernels=CUDA)
-    narrow = wanted.numbers.stream == 2
+    narrow = wanted.itemsizes.stream == 2
     sizes: dict[int, int] = {}
     kept: list[Tensor] = []
 
@@ -221,7 +221,7 @@ def test_a_block_of_the_published_size_keeps_what_was_planned_on_cuda(precision,
         kept.append(part)
         return part
 
-    with on_cuda(wanted.numbers.cast, monkeypatch):
+    with on_cuda(wanted.itemsizes.cast, monkeypatch):
         torch.set_default_dtype(torch.bfloat16 if narrow else torch.float32)
         try:
             block = Block(SEVEN_B)
@@ -233,12 +233,12 @@ def test_a_block_of_the_published_size_keeps_what_was_planned_on_cuda(precision,
             block.compute(x_1TD, angles)
         for item in (*block.parameters(), *angles):
             sizes.pop(item.untyped_storage()._cdata, None)
-    found = sum(blocks.kept(wanted).values()) * length
-    if narrow and wanted.numbers.cast and torch.__version__ < "2.12":
+    found = sum(blocks.saved_by_operation(wanted).values()) * length
+    if narrow and wanted.itemsizes.cast and torch.__version__ < "2.12":
         # There, autocast leaves RMSNorm in the stream's numbers, which takes less.
         assert sum(sizes.values()) < found < 1.25 * sum(sizes.values())
     else:
-        assert found == pytest.approx(sum(sizes.values()) - weights.copies(wanted, 1), rel=0.01)
+        assert found == pytest.approx(sum(sizes.values()) - weights.autocast_copies(wanted, 1), rel=0.01)
 
 
 @pytest.mark.parametrize("states", ["float32", "8bit"])
@@ -248,7 +248,9 @@ def test_weights_and_moments_of_the_published_size(states):
     wanted = replace(wanted, optim=replace(wanted.optim, states=states))
     with torch.device("meta"):
         tensors = [item.shape for item in NextTokenBackbone(SEVEN_B, 73_728).parameters()]
-    assert sorted(weights.trained(wanted).items()) == sorted({tuple(s): tensors.count(s) for s in set(tensors)}.items())
+    assert sorted(weights.trained_tensors(wanted).items()) == sorted(
+        {tuple(s): tensors.count(s) for s in set(tensors)}.items()
+    )
     assert weights.parameters(wanted) == 4 * sum(shape.numel() for shape in tensors)
     each = {"float32": 8.0, "8bit": 2 * (1 + 4 / 256)}[states]
     assert weights.moments(wanted) == pytest.approx(each * sum(shape.numel() for shape in tensors), rel=1e-4)
@@ -271,7 +273,7 @@ def test_eight_bit_moments_are_those_of_torchao():
     wanted = setting(NANO, 1, 1, 1)
     wanted = replace(wanted, optim=replace(wanted.optim, states="8bit"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "trained", lambda _: dict.fromkeys(shapes, 1))
+        patch.setattr(weights, "trained_tensors", lambda _: dict.fromkeys(shapes, 1))
         assert weights.moments(wanted) == found
 
 
@@ -281,7 +283,7 @@ def test_pieces_are_those_that_torch_cuts(gpus):
     wanted = replace(setting(NANO, 4651, 1, 1, strategy="fsdp"), gpus=gpus)
     for shape in ((4651, 192), (192,), (48,), (512, 192)):
         most = torch.empty(shape, device="meta").chunk(gpus)[0].numel()
-        assert weights.piece(wanted, shape) == most == ceil(shape[0] / gpus) * (shape[1] if len(shape) > 1 else 1)
+        assert weights.shard_numel(wanted, shape) == most == ceil(shape[0] / gpus) * (shape[1] if len(shape) > 1 else 1)
 
 
 @pytest.mark.parametrize("positions", [700, 1400])
@@ -294,13 +296,15 @@ def test_loss_and_head_take_what_is_printed(positions):
     with LiveBytes() as live:
         linear_cross_entropy(hidden_ND, head_VD, labels_N, weight_N, chunk)
     gradient = vocabulary * width * 4
-    assert head.products(positions, vocabulary, width, chunk) == pytest.approx(live.peak - gradient, rel=0.01)
+    assert head.logits_and_gradients(positions, vocabulary, width, chunk) == pytest.approx(
+        live.peak - gradient, rel=0.01
+    )
 
 
 def test_loss_and_head_stay_below_what_is_promised():
     """Issue 6: below 1.2 GB at 8,430 positions and 73,728 words."""
     config = BackboneConfig()
-    assert head.products(8430, 73_728, config.width, config.loss_chunk) < 0.5e9
+    assert head.logits_and_gradients(8430, 73_728, config.width, config.loss_chunk) < 0.5e9
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from lit_pure.__main__ import main
 from lit_pure.config.compose import compose, locate
 from lit_pure.config.pure import GuidanceMode, PureExperiment
-from lit_pure.families.pure.plan import Words, setting_of
+from lit_pure.families.pure.plan import TokenCounter, setting_of
 from lit_pure.families.pure.sequence.assemble import Assembler, Sample
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 
@@ -43,7 +43,7 @@ def test_the_paper_does_not_fit_on_a_small_card_and_what_would(capsys, tmp_path)
     found = json.loads(file.read_text())
     assert code == 1
     assert "data.batch_size=4 does not fit" in told
-    assert "type also: trainer.devices=1 trainer.num_nodes=1" in told
+    assert "also type: trainer.devices=1 trainer.num_nodes=1" in told
     fitting = {remedy["words"]: remedy for remedy in found["remedies"] if remedy["batch"]}
     assert {"QLoRA", "LoRA, smaller tiles", "QLoRA, smaller tiles"} <= fitting.keys()
     assert all(remedy["reached"] <= 24e9 for remedy in fitting.values())
@@ -84,7 +84,7 @@ def test_a_step_keeps_its_size(capsys, tmp_path):
         ("pure/paper", "--gpu-memory"),
         ("pure/paper --gpu-memory 0", "expected GB above 0"),
         ("pure/paper --gpu-memory nan", "expected GB above 0"),
-        ("pure/paper --gpus 0 --gpu-memory 80", "take 1 or more"),
+        ("pure/paper --gpus 0 --gpu-memory 80", "give 1 or more"),
         ("pure/nano --gpu-memory 80", "--gpus 8"),
         ("tokenizer/nano --gpus 1 --gpu-memory 80", "family tokenizer"),
         ("pure/nano needs.weights=demo --gpus 1 --gpu-memory 80", "only samples"),
@@ -120,7 +120,9 @@ def test_the_longest_sample_is_as_long_as_the_assembler_makes_it(mode, filled):
     """With a caption of far more words than fit; cutting between words may leave room for a few tokens."""
     experiment, tokenizer, dem = nano(mode), compose("tokenizer/nano"), compose("dem/bsds500")
     experiment.sequence.text_length = filled
-    wanted = setting_of(experiment, tokenizer, dem, Words.at(locate(experiment.vocabulary.path), tokenizer.vq.codes), 1)
+    wanted = setting_of(
+        experiment, tokenizer, dem, TokenCounter.read(locate(experiment.vocabulary.path), tokenizer.vq.codes), 1
+    )
     vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
     most = experiment.sequence.max_caption
     assembler = Assembler(vocabulary, mode, tokenizer.vq.downsample, most, filled)
@@ -136,7 +138,7 @@ def test_the_longest_sample_is_as_long_as_the_assembler_makes_it(mode, filled):
 def test_the_published_length():
     """8,430 positions at 512 px; what is said there is shorter than the longest caption, and the rest is pictures."""
     paper, tokenizer, dem = compose("pure/paper"), compose("tokenizer/paper"), compose("dem/paper")
-    words = Words.at(locate(paper.vocabulary.path), tokenizer.vq.codes)
+    words = TokenCounter.read(locate(paper.vocabulary.path), tokenizer.vq.codes)
     wanted = setting_of(paper, tokenizer, dem, words, 1)
     pictures = 2 * (3 + 64 * 65 + 1) + 3
     assert pictures < 8430 < wanted.length < pictures + 256 + 100

@@ -1,4 +1,4 @@
-"""Rows of ours beside the published ones: which stands where, on which test set, with which figures and remarks."""
+"""Our rows beside the published ones: their place, test set, figures and notes."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from lit_pure.config.compose import ConfigError
 from lit_pure.files.atomic import write_json
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS, Layout
-from lit_pure.report.table import Row, Table
+from lit_pure.report.table import Table, TableRow
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 SCORES = [20.0, 21.0, 23.0, 22.0, 20.5, 24.0, 21.5, 22.5, 20.8, 23.2, 21.7, 22.4]
 
 
-def rows(table: Table) -> list[Row]:
+def rows(table: Table) -> list[TableRow]:
     return [row for block in table.blocks for row in block]
 
 
@@ -140,7 +140,7 @@ def test_table_1_has_a_column_per_test_set(make) -> None:
 def test_table_4_has_a_column_per_method(make) -> None:
     run = make("demo", {"demo": {"psnr": 20.0}})
     assert any(
-        "demo/version_0 was not timed; do it with: lit-pure bench restore demo" in note
+        "demo/version_0 was not timed; time it with: lit-pure bench restore --run demo" in note
         for note in shown("table4").notes
     )
     cost = {"seconds_per_image": 1.23456, "parameters": {"total": 6_251_576}, "size": 128, "device": "2 CPU threads"}
@@ -163,10 +163,10 @@ def test_table_4_has_a_column_per_method(make) -> None:
     for layout in ("table4", "nsarm-time"):
         assert (
             "demo/version_0 was timed with engine jacobi, dtype bfloat16; "
-            "settings changed for it: sampling.engine=jacobi sampling.k_max=1."
+            "changed settings: sampling.engine=jacobi sampling.k_max=1."
         ) in shown(layout).notes
     (run.folder / "complexity.json").write_text('{"size": 128}')
-    with pytest.raises(ValueError, match="complexity.json cannot be read .*bench restore demo/version_0"):
+    with pytest.raises(ValueError, match="complexity.json cannot be read .*bench restore --run demo/version_0"):
         shown("table4")
 
 
@@ -198,7 +198,7 @@ def test_few_pictures_have_no_interval_and_a_note_says_so(make) -> None:
     make("demo", {"RealSR": {"ssim": [0.6, 0.7, 0.8, 0.5]}})
     table = shown("table2", intervals=True)
     assert not any("95 %" in one.head[1] for one in rows(table)) and row(table, "RealSR", "  n")["SSIM"] == "4"
-    assert any("nor have fewer than 8 pictures" in note for note in table.notes)
+    assert any("fewer than 8 pictures (n) have none" in note for note in table.notes)
 
 
 def test_pictures_of_another_size_do_not_compare_with_the_paper_s(make) -> None:
@@ -216,7 +216,7 @@ def test_pictures_of_another_size_do_not_compare_with_the_paper_s(make) -> None:
     assert told in shown("table2", only="realsr").notes, "the set is found by its name all the same"
     assert [block[0].head[0] for block in shown("table3").blocks] == ["RealLQ250"], "RealSR is table 2's at any size"
     (small.folder / "config.yaml").unlink()
-    assert any("at a size that its config.yaml does not tell" in note for note in shown("table2").notes)
+    assert any("at a size that its config.yaml does not state" in note for note in shown("table2").notes)
 
 
 def test_pictures_of_different_sizes_are_kept_apart_in_rows_and_columns_too(make) -> None:
@@ -277,7 +277,7 @@ def test_a_note_says_by_which_protocol_a_run_was_measured(make) -> None:
     make("pure/paper", {"demo": {"psnr": 20.0}}, measured={"protocol": "gone"})
     (note,) = [note for note in shown("table2").notes if note.startswith("Ours are measured")]
     assert "by protocol pure, whole pictures (demo/version_0)" in note
-    assert "by no protocol, keys as in pure, 4 px cut off each side (pure/nano/version_0)" in note
+    assert "without a protocol, keys as in pure, 4 px cut off each side (pure/nano/version_0)" in note
     assert "by protocol gone, keys as in pure, border not recorded (pure/paper/version_0)" in note
     (note,) = [note for note in shown("nsarm-results").notes if note.startswith("Ours are measured")]
     assert "by protocol pure, keys as in osediff, whole pictures (demo/version_0)" in note
@@ -296,7 +296,7 @@ def test_a_run_of_another_family_is_refused(make) -> None:
         shown("table5", tokenizer)
     with pytest.raises(ConfigError, match="family pure; table1 shows runs of family tokenizer"):
         shown("table1", pure)
-    with pytest.raises(ConfigError, match="figure5 shows no runs of ours"):
+    with pytest.raises(ConfigError, match="figure5 shows none of our runs"):
         shown("figure5", pure)
 
 
@@ -304,7 +304,7 @@ def test_a_run_that_was_never_tested_is_named_with_the_way_to_test_it(make) -> N
     make("pure/official", {})
     notes = shown("table2").notes
     assert any(
-        "pure/official/version_0 has no figures of a test" in note and 'base=pure/official"' in note for note in notes
+        "pure/official/version_0 has no test figures" in note and 'base=pure/official"' in note for note in notes
     )
 
 

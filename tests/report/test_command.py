@@ -1,4 +1,4 @@
-"""`lit-pure report` as people type it."""
+"""`lit-pure report` from the command line."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Published figures against the papers' own text, which is read here in another way, and against themselves."""
+"""Published figures against the papers' text, which is parsed independently here, and against each other."""
 
 import re
 from pathlib import Path
@@ -167,7 +167,7 @@ def test_every_file_of_published_figures_names_its_source() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("[23.43,", "[23.4x,", r"tables.table5.sets.DrealSR.No Guidance = '23.4x': a figure is a number"),
+        ("[23.43,", "[23.4x,", r"tables.table5.sets.DrealSR.No Guidance = '23.4x': give a number"),
         ("[23.43,", "[nan,", r"tables.table5.sets.DrealSR.No Guidance = 'nan'"),
         ("[23.43, ", "[", r"tables.table5.sets.DrealSR.No Guidance = .*: 9 figures for the 10 columns PSNR"),
         ("[23.43,", "[[23.43],", r"tables.table5.sets.DrealSR.No Guidance = \['23.43'\]"),
@@ -179,7 +179,7 @@ def test_every_file_of_published_figures_names_its_source() -> None:
         ("place: table 3", "spot: table 3", r"tables.table3.spot = 'table 3': no such key"),
         ('"2503.11073"', "PURE", r"arxiv = 'PURE': give a number"),
         ("paper: PURE", "paper: ''", r"paper = '': give a name"),
-        ("        Top-2000: ", "        Top-1: ", r"the key Top-1 stands twice"),
+        ("        Top-2000: ", "        Top-1: ", r"the key Top-1 is repeated"),
         ("tables:", "tabels:", r"tables = None: expected keys and values"),
         ("tables:", "tables: {", r"cannot be read"),
     ],
@@ -197,5 +197,5 @@ def test_a_damaged_file_of_published_figures_is_refused_with_key_and_value(
 def test_a_missing_paper_or_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="absent.yaml cannot be read"):
         load("absent", tmp_path)
-    with pytest.raises(ValueError, match="lacks tables.table9 of PURE"):
+    with pytest.raises(ValueError, match="has no tables.table9 of PURE"):
         load("pure").table("table9")

@@ -1,4 +1,4 @@
-"""Tables as text, read back by others: a terminal's escapes, Markdown cells, LaTeX's braces, pandas."""
+"""Tables as text, parsed independently: a terminal's escapes, Markdown cells, LaTeX's braces, pandas."""
 
 import io
 import re
@@ -9,12 +9,12 @@ import pytest
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import FORMATS, LEGEND, render
-from lit_pure.report.table import Cell, Row, Table, mark_best
+from lit_pure.report.table import Cell, Table, TableRow, mark_best
 
 ROWS = [
-    Row(("a_1", "set & 2"), (Cell("25.00"), Cell("0.5", "0.01")), "g"),
-    Row(("ours: x|y", "set & 2"), (Cell("24.00"), Cell("0.7", "0.02")), "g", below=True),
-    Row(("ours: x|y", "b"), (Cell(), Cell("-0.71")), "h", below=True),
+    TableRow(("a_1", "set & 2"), (Cell("25.00"), Cell("0.5", "0.01")), "g"),
+    TableRow(("ours: x|y", "set & 2"), (Cell("24.00"), Cell("0.7", "0.02")), "g", below=True),
+    TableRow(("ours: x|y", "b"), (Cell(), Cell("-0.71")), "h", below=True),
 ]
 TABLE = Table(
     "Title 100 % #1",

@@ -4,12 +4,14 @@ import pytest
 
 from lit_pure.report.assemble import assemble
 from lit_pure.report.layouts import LAYOUTS
-from lit_pure.report.table import Cell, Row, Table, mark_best, transpose
+from lit_pure.report.table import Cell, Table, TableRow, mark_best, transpose
 
 
 def marks(texts: list[str], direction: str, groups: list[str | None] | None = None) -> list[str]:
     names = groups or ["a"] * len(texts)
-    rows = [Row((str(at),), (Cell(text),), group) for at, (text, group) in enumerate(zip(texts, names, strict=True))]
+    rows = [
+        TableRow((str(at),), (Cell(text),), group) for at, (text, group) in enumerate(zip(texts, names, strict=True))
+    ]
     return [row.cells[0].mark for block in mark_best([rows], [direction]) for row in block]
 
 
@@ -39,7 +41,7 @@ def test_groups_of_rows_are_ranked_apart_and_rows_without_a_group_are_not_ranked
 
 def test_a_turned_table_keeps_figures_and_marks() -> None:
     blocks = mark_best(
-        [[Row(("a", "here"), (Cell("1"), Cell("2"))), Row(("b", "there"), (Cell("3"), Cell("4")))]], ["", ""]
+        [[TableRow(("a", "here"), (Cell("1"), Cell("2"))), TableRow(("b", "there"), (Cell("3"), Cell("4")))]], ["", ""]
     )
     table = transpose(Table("t", ("Methods", "On"), {"x": "", "y": ""}, blocks))
     assert table.heads == ("",) and list(table.columns) == ["a", "b"]

@@ -17,7 +17,7 @@ from lit_pure.files.atomic import require_writable
 from lit_pure.images.files import list_photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.tiles import Canvas
-from lit_pure.restoring.folder import Outcome, restore_files
+from lit_pure.restoring.folder import RestoredFile, restore_files
 from tests.families.pure.test_restorer import Echo, Progress, enlarged, make
 
 
@@ -46,7 +46,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def restore(restorer: Restorer, paths: Sequence[Path], out: Path, **options: Any) -> tuple[list[Outcome], int]:
+def restore(restorer: Restorer, paths: Sequence[Path], out: Path, **options: Any) -> tuple[list[RestoredFile], int]:
     """The outcomes, and the tokens that were spent."""
     bars = Bars()
     return list(restore_files(restorer, paths, out, bars, **options)), bars.tokens

@@ -23,7 +23,7 @@ from lit_pure.datasets.sources import find_photos
 from lit_pure.images.io import from_bytes, to_bytes, write_png
 from lit_pure.metrics.score import Scorer
 from lit_pure.models.vq import VQTokenizer
-from lit_pure.restoring.reconstruct import CodeUse, Outcome, Reconstructions, reconstruct, reconstruct_files
+from lit_pure.restoring.reconstruct import CodeUse, ReconstructedFile, Reconstructions, reconstruct, reconstruct_files
 
 CONFIG = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=40)
 """8 px per code."""
@@ -105,7 +105,7 @@ def test_use_of_codes() -> None:
     assert uneven.perplexity == pytest.approx(np.exp(entropy(counts)))  # scipy's, of the same counts
 
 
-def outcomes(tokenizer: VQTokenizer, paths: list[Path], **options: Any) -> list[Outcome]:
+def outcomes(tokenizer: VQTokenizer, paths: list[Path], **options: Any) -> list[ReconstructedFile]:
     scorers = [Scorer("psnr"), Scorer("ssim")]
     return list(reconstruct_files(tokenizer, paths, scorers, CodeUse(40), **{"tile": 64, **options}))
 
@@ -163,8 +163,8 @@ def test_means_leave_out_what_has_no_score() -> None:
     found = Reconstructions(["psnr", "ssim"], CodeUse(4))
     for number in range(9):
         scores = {"psnr": 20.0 + number} | ({"ssim": 0.5} if number == 1 else {})
-        found.outcomes.append(Outcome(Path(f"set/{number}.png"), str(number), scores))
-    found.outcomes.append(Outcome(Path("set/bad.png"), "bad", problems=("set/bad.png: bad",), done=False))
+        found.outcomes.append(ReconstructedFile(Path(f"set/{number}.png"), str(number), scores))
+    found.outcomes.append(ReconstructedFile(Path("set/bad.png"), "bad", problems=("set/bad.png: bad",), done=False))
     record = found.record()
     assert record["photos"] == 9 and record["problems"] == ["set/bad.png: bad"] and len(found.rows()) == 9
     psnr, ssim = record["metrics"]["psnr"], record["metrics"]["ssim"]
@@ -225,7 +225,7 @@ def test_a_pure_run_is_measured_by_its_tokenizer(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--tile", "100"], "--tile 100 is no multiple of the 8 px of a code, from two of them on; try 96"),
+        (["--tile", "100"], "--tile 100 is not a multiple, at least twice, of the 8 px of a code; try 96"),
         (["--tile", "8"], "try 16"),
         (["--metrics", "psnrr"], "did you mean psnr"),
         (["--metrics", "psnr,fid"], "lit-pure evaluate --pred DIR/reconstructed"),
@@ -285,7 +285,7 @@ def test_a_comma_alone_names_no_metric(capsys: pytest.CaptureFixture[str]) -> No
 def test_sides_are_whole_numbers(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["reconstruct", "a.png", *flags])
-    assert stopped.value.code == 2 and "pixels" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "give a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_a_metric_without_weights_is_refused_before_any_work(

@@ -1,4 +1,4 @@
-"""What scores say: on made-up scores whose differences are known."""
+"""Evaluation of claims on made-up scores with known differences."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Plans of studies: those that are shipped can be read, and mistakes are named."""
+"""Plans of studies: shipped ones can be read, and mistakes are named."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A study from the command line, on a small model: the same bytes however it is done, and nothing done twice."""
+"""A study from the command line, on a small model: always the same bytes, and no job runs twice."""
 
 import shutil
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
 ) -> None:
     assert main(["study", "small", "--out", "one", "--work", "w1", "--workers", "1"]) == 0
     first, page = written(asked / "one"), (asked / "one" / "small.md").read_text()
-    assert f"{JOBS} jobs, 0 of them done before" in capsys.readouterr().out
+    assert f"{JOBS} jobs, 0 of them already done" in capsys.readouterr().out
     assert len([name for name in first if name.startswith("scores/")]) == JOBS
     assert "make study NAME=small" in page and "Not done yet" not in page
     headings = ["What was learned", "Claims", "Pictures", "All scores", "How it was made"]
@@ -81,20 +81,20 @@ def test_a_study_comes_out_the_same_and_does_nothing_twice(
 
     monkeypatch.setattr(run_job, "perform", None)
     assert main(["study", "small", "--out", "one", "--work", "w1", "--workers", "1"]) == 0
-    assert f"{JOBS} jobs, {JOBS} of them done before" in capsys.readouterr().out
+    assert f"{JOBS} jobs, {JOBS} of them already done" in capsys.readouterr().out
     assert written(asked / "one") == first
 
 
 def test_a_check_tells_whether_scores_come_out_again(asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["study", "small", "--out", "one", "--work", "w1", "--workers", "1", "--arms", "top1,bicubic"]
     assert main([*few, "--check"]) == 1
-    assert "one holds no finished job" in capsys.readouterr().err
+    assert "one contains none of these jobs" in capsys.readouterr().err
     assert main(few) == 0
     kept = written(asked / "one")
     assert main([*few, "--check"]) == 0
     said = capsys.readouterr().out
     assert "top1, mine, seed 0: 3 of 3 pictures are the same\n" in said
-    assert "4 of 4 jobs came out as they are kept\n" in said
+    assert "4 of 4 jobs agree with the stored scores\n" in said
     assert written(asked / "one") == kept, "a check changes nothing"
 
     file = next(path for path in (asked / "one" / "scores").glob("mine-*.csv") if "bicubic" in path.read_text())
@@ -105,7 +105,7 @@ def test_a_check_tells_whether_scores_come_out_again(asked: Path, capsys: pytest
     assert main([*few, "--check"]) == 1
     said = capsys.readouterr().out
     assert "bicubic, mine, seed 0: 2 of 3 pictures are the same; scores differ by up to 0.25 psnr\n" in said
-    assert "3 of 4 jobs came out as they are kept; another kind of processor" in said
+    assert "3 of 4 jobs agree with the stored scores; other processors" in said
     assert main([*few, "--check", "--limit", "1"]) == 0, "the first picture is as it was"
     assert "bicubic, mine, seed 0: 1 of 1 pictures are the same\n" in capsys.readouterr().out
 

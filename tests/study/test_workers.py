@@ -1,4 +1,4 @@
-"""Who computes a study's pictures."""
+"""The workers of a study compute with one thread each."""
 
 import pytest
 import torch

@@ -1,6 +1,6 @@
 """Captions computed from pixels: three plain sentences about light, colours, halves and texture.
 
-Knows a dozen colour words, and how to say where it is bright and where there is texture. Knows nothing of files.
+Knows a dozen colour words, and words for brightness and texture and their place. Knows nothing of files.
 
 Suffixes: 3 RGB, H height, W width; C colour words.
 """
@@ -13,12 +13,12 @@ from lit_pure.images.color import luma
 from lit_pure.images.io import from_bytes
 
 COLORS = ("black", "grey", "white", "red", "orange", "brown", "yellow", "green", "teal", "blue", "purple", "pink")
-"""The words for colours, in the order of the indices below."""
+"""Colour words, in the order of the indices below."""
 
 _BLACK, _GREY, _WHITE, _RED, _ORANGE, _BROWN, _YELLOW, _GREEN, _TEAL, _BLUE, _PURPLE, _PINK = range(len(COLORS))
 _HUE_EDGES = (15, 45, 70, 160, 200, 260, 300, 345)
 _HUE_COLORS = (_RED, _ORANGE, _YELLOW, _GREEN, _TEAL, _BLUE, _PURPLE, _PINK, _RED)
-"""A colour reaches from one edge [degrees] to the next; red lies around 0."""
+"""A colour extends from one edge [degrees] to the next; red is around 0."""
 
 _SHARES = ((0.6, "mostly"), (0.3, "largely"), (0.12, "some"), (0.04, "a little"))
 # Upper ends [luma 0..1: mean, standard deviation, mean slope per pixel], near quantiles of the training set of BSDS500.
@@ -43,14 +43,14 @@ def describe(hq_3HW: Tensor) -> str:
         hq_3HW: uint8, both sides at least 3 px.
 
     Raises:
-        ValueError: the picture is not that.
+        ValueError: the picture differs from that.
     """
     if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.dtype != torch.uint8 or min(hq_3HW.shape[1:]) < 3:
         raise ValueError(f"expected uint8 (3, H, W) from 3 x 3 px, found {hq_3HW.dtype} {tuple(hq_3HW.shape)}")
     image_3HW = from_bytes(hq_3HW)
     luma_HW = luma(image_3HW)
     height, width = luma_HW.shape
-    # colours of small areas, as an eye sees them from afar; single pixels would count noise
+    # colours of small areas, as seen from afar; single pixels would count noise
     small_3HW = F.adaptive_avg_pool2d(image_3HW, (min(height, 48), min(width, 48)))
     color_HW = _color_index(small_3HW)
     light = f"A {_word(luma_HW.mean(), _BRIGHTNESS)} picture of {_word(luma_HW.std(), _CONTRAST)} contrast"
@@ -106,7 +106,7 @@ def _layout(luma_HW: Tensor, color_HW: Tensor) -> str:
 
 
 def _texture(luma_HW: Tensor) -> str:
-    """How much detail there is, and which ninth of the picture has most and least of it."""
+    """How much detail the picture has, and which ninth has most and least of it."""
     edge_HW = (luma_HW[1:, 1:] - luma_HW[:-1, 1:]).abs() + (luma_HW[1:, 1:] - luma_HW[1:, :-1]).abs()
     energy_33 = F.adaptive_avg_pool2d(edge_HW[None], (3, 3))[0]
     most, least = (_position(int(index)) for index in (energy_33.argmax(), energy_33.argmin()))
@@ -117,11 +117,11 @@ def _texture(luma_HW: Tensor) -> str:
 
 
 def _position(ninth: int) -> str:
-    """Where a cell of the 3 x 3 grid lies."""
+    """The position of a cell of the 3 x 3 grid, in words."""
     row, column = _ROWS[ninth // 3], _COLUMNS[ninth % 3]
     return "in the centre" if ninth == 4 else f"at the {row} {column}"
 
 
 def _word(value: Tensor, scale: tuple[tuple[float, str], ...]) -> str:
-    """The first word whose upper end lies above the value."""
+    """The first word whose upper end is above the value."""
     return next(word for end, word in scale if float(value) < end)

@@ -1,7 +1,7 @@
-"""Captions from LLaVA, or another model of transformers that answers in words to a picture and a question.
+"""Captions from LLaVA, or another transformers model that answers a question about a picture.
 
-Knows where weights come from (a folder, or the Hugging Face hub), how a question is put, and how the answer is read.
-Knows nothing of files beyond that.
+Knows where weights come from (a folder, or the Hugging Face hub), how to ask, and how to read the answer. Knows nothing
+of other files.
 
 Suffixes: B pictures, T tokens; 3 RGB, H height, W width.
 """
@@ -15,17 +15,17 @@ from PIL import Image
 from torch import Tensor
 
 Dtype = Literal["auto", "float32", "bfloat16"]
-"""`auto` is float32 on a CPU, elsewhere what the weights are published in."""
+"""`auto` is float32 on a CPU, elsewhere the dtype of the published weights."""
 
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-"""What of a repository is downloaded: no pickles, and nothing twice."""
+"""Which files of a repository are downloaded: no pickles, and no weights twice."""
 
 
 def weights_folder(model: str, revision: str | None = None) -> Path:
-    """A folder as it is; else that of a model in the hub's cache, downloaded where it is not there yet.
+    """`model` itself where it is a folder; else its folder in the hub's cache, downloaded where it is missing.
 
     Raises:
-        ValueError: there is neither, and no network; says how to do without.
+        ValueError: neither exists, and the download fails; gives a remedy.
     """
     if Path(model).is_dir():
         return Path(model)
@@ -36,25 +36,25 @@ def weights_folder(model: str, revision: str | None = None) -> Path:
     except (OSError, ValueError) as error:
         at = f" --revision {revision}" if revision else ""
         raise ValueError(
-            f"{model} is no folder and cannot be downloaded ({_first_line(error)}); where there is a network run "
-            f"`hf download {model}{at}`, or give a folder with --model, or take --source pixels"
+            f"{model} is not a folder and cannot be downloaded ({_first_line(error)}); run `hf download {model}{at}` "
+            "on a machine with a network, or give a folder with --model, or use --source pixels"
         ) from error
 
 
 class Llava:
-    """Asks a model the same question about each picture; its likeliest words are the caption (no sampling).
+    """Asks a model the same question about each picture; the likeliest words are the caption (no sampling).
 
-    Alone or in a batch, a picture has the same caption in float32; in coarser numbers a rounding may tip a word.
+    In float32 a caption does not depend on the batch; in coarser dtypes rounding may change a word.
 
     Raises:
-        ValueError: the folder holds no such model, or lacks some of its weights.
+        ValueError: the folder contains no such model, or weights are missing.
     """
 
     def __init__(self, folder: Path, prompt: str, max_tokens: int, device: torch.device, dtype: Dtype = "auto") -> None:
         """`max_tokens` cuts long answers."""
         import transformers
 
-        library: Any = transformers  # annotated in parts only
+        library: Any = transformers  # only partly annotated
         library.logging.set_verbosity_error()
         library.logging.disable_progress_bar()
         as_published = dtype == "auto" and device.type != "cpu"
@@ -70,10 +70,12 @@ class Llava:
                 self.processor.tokenizer.pad_token = self.processor.tokenizer.eos_token
             self._inputs([torch.zeros(3, 8, 8, dtype=torch.uint8)])
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise ValueError(f"{folder}: not enough memory; take --dtype bfloat16, or a smaller --model") from error
+            raise ValueError(f"{folder}: not enough memory; use --dtype bfloat16, or a smaller --model") from error
         except Exception as error:  # readers of broken folders raise nearly anything
             reason = f"{type(error).__name__}: {_first_line(error)}"
-            raise ValueError(f"{folder}: cannot be loaded ({reason}); it must hold a LLaVA of transformers") from error
+            raise ValueError(
+                f"{folder}: cannot be loaded ({reason}); give a folder with a transformers LLaVA"
+            ) from error
         if missing := sorted(report["missing_keys"]):
             raise ValueError(f"{folder}: {len(missing)} weights are missing, such as {missing[0]}; download it again")
         self.max_tokens = max_tokens
@@ -108,12 +110,12 @@ class Llava:
             text=[self.question] * len(pictures),
             padding=True,
             return_tensors="pt",
-            # a template that spells the first token out must not get it twice
+            # a template that already contains the first token must not get it twice
             add_special_tokens=not (bos and self.question.startswith(bos)),
         )
 
     def _question(self, prompt: str) -> str:
-        """By the model's own template; without one, as LLaVA 1.5 was trained."""
+        """The question in the model's chat template; without one, in LLaVA 1.5's training format."""
         if not getattr(self.processor, "chat_template", None):
             return f"USER: <image>\n{prompt} ASSISTANT:"
         content = [{"type": "image"}, {"type": "text", "text": prompt}]

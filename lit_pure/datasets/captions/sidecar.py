@@ -1,7 +1,7 @@
-"""The file of captions beside photographs: JSONL, an object {"image": ..., "caption": ...} per line.
+"""The caption file beside photographs: JSONL, an object {"image": ..., "caption": ...} per line.
 
-Knows how such a file is read, and how it is written so that a killed writer goes on where it stopped: whole lines are
-appended, and half a line at the end is cut off on the next start. Knows nothing of pictures or of how captions are
+Knows how to read such a file, and how to write it so that a killed writer resumes where it stopped: complete lines are
+appended, and an incomplete last line is cut off at the next start. Knows nothing of pictures or of how captions are
 made, and imports no torch.
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 EMPTY = ("", ".", "..", "/")
-"""What is neither a caption nor the name of a file."""
+"""Neither captions nor names of files."""
 _BEGINNING = b'{"image"'
-"""Of each line that `SidecarWriter` writes."""
+"""Each line that `SidecarWriter` writes begins so."""
 LAYOUT = 'a line must be {"image": "name.png", "caption": "text"}'
 
 
@@ -27,36 +27,37 @@ class CaptionEntry:
     """One line of the file."""
 
     image: str
-    """File name or stem, behind its folders where there are any, with "/"."""
+    """File name or stem, with its folders if any, separated by "/"."""
     caption: str
     """Words with single spaces between them; at least one."""
     other: dict[str, Any]
-    """The keys that no reader needs."""
+    """All further keys; readers ignore them."""
 
 
 def read_sidecar(path: Path) -> dict[str, CaptionEntry]:
-    """All lines by image; empty ones are skipped.
+    """All lines by image; empty lines are skipped.
 
     Raises:
-        ValueError: a line is not UTF-8 or no such object, or an image has two captions; names file, line and remedy.
+        ValueError: a line is not UTF-8 or not such an object, or an image has two captions; names file, line and
+            remedy.
         OSError: the file cannot be read.
     """
     return _entries(path, path.read_bytes())
 
 
 class SidecarWriter:
-    """Appends captions to a file, new or begun; folders are made where they are missing.
+    """Appends captions to a new or existing file; missing folders are made.
 
     Attributes:
-        done: the images that have a caption there.
+        done: the images that already have a caption in the file.
 
     Raises:
-        ValueError: a line of a file begun is malformed or was made by something else; the file stays as it is.
-        OSError: the file cannot be written to.
+        ValueError: a line of an existing file is malformed or has another origin; the file stays unchanged.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path, origin: Mapping[str, Any]) -> None:
-        """`origin` is what captions are made by, such as {"source": "pixels"}; it is written into each line."""
+        """`origin` says what makes the captions, such as {"source": "pixels"}; it is written into each line."""
         self.path, self.origin = path, dict(origin)
         try:
             new = not path.exists()
@@ -66,8 +67,8 @@ class SidecarWriter:
             for entry in entries.values():
                 self._require_same_origin(entry)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:  # also finds out, before there is work to lose, that it can be written to
-                if len(whole) < len(content):  # else another process may just have added lines
+            with path.open("ab") as file:  # fails now, before work can be lost, where the file cannot be written
+                if len(whole) < len(content):  # otherwise another process may just have added lines
                     file.truncate(len(whole))
                 file.write(whole[len(content) :])
                 file.flush()
@@ -75,19 +76,19 @@ class SidecarWriter:
             if new and not path.stat().st_size:
                 path.unlink()
         except OSError as error:
-            reason = f"cannot be written to: {error.strerror or error}; choose another file with --out"
+            reason = f"cannot be written: {error.strerror or error}; choose another file with --out"
             raise OSError(error.errno, reason, str(path)) from error
         self.done = set(entries)
 
     def append(self, captions: Mapping[str, str]) -> None:
-        """Add a line per image (path below the folder); when this returns they are on the disk.
+        """Add a line per image (path below the folder); when this returns, the lines are on the disk.
 
         Raises:
-            OSError: the disk is full or the like; what was there before is whole.
+            OSError: for example, the disk is full; earlier lines stay complete.
         """
         lines = [{"image": image, "caption": caption, **self.origin} for image, caption in captions.items()]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        # Surrogates, from file names that are not UTF-8, become what JSON writes for them.
+        # Surrogates, from file names that are not UTF-8, become JSON's escapes.
         _append(self.path, text.encode("utf-8", "backslashreplace"))
         self.done.update(captions)
 
@@ -95,15 +96,15 @@ class SidecarWriter:
         for key, ours in self.origin.items():
             if (theirs := entry.other.get(key)) != ours:
                 raise ValueError(
-                    f"{self.path}: the caption of {entry.image} has {key} {json.dumps(theirs)}, now it would be "
-                    f"{json.dumps(ours)}; choose another file with --out"
+                    f"{self.path}: the caption of {entry.image} has {key} {json.dumps(theirs)}, not "
+                    f"{json.dumps(ours)} as now; choose another file with --out"
                 )
 
 
 def _complete_lines(content: bytes) -> bytes:
-    """Without the half line that a killed writer left at the end; with the newline that an editor left out there.
+    """The content without the incomplete last line of a killed writer; a missing last newline is added.
 
-    What cannot be such a half line stays, for `_entries` to refuse.
+    A last line that no writer of ours can have begun stays, and `_entries` refuses it.
     """
     end = content.rfind(b"\n") + 1
     last = content[end:]
@@ -117,7 +118,7 @@ def _complete_lines(content: bytes) -> bytes:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """All of it or nothing."""
+    """Append all of the data or nothing."""
     with path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
@@ -126,10 +127,10 @@ def _append(path: Path, data: bytes) -> None:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
         except OSError as error:
-            with suppress(OSError):  # if this fails too, half a line stays, and is cut off on the next start
+            with suppress(OSError):  # if this fails too, the next start cuts the incomplete line off
                 file.truncate(before)
             remedy = "free some space and repeat" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "repeat"
-            reason = f"cannot write captions: {error.strerror}; what was written before is whole, {remedy}"
+            reason = f"cannot write captions: {error.strerror}; earlier captions are complete, {remedy}"
             raise OSError(error.errno, reason, str(path)) from error
 
 
@@ -145,7 +146,7 @@ def _entries(path: Path, content: bytes) -> dict[str, CaptionEntry]:
 
 
 def _entry(line: bytes, place: str) -> CaptionEntry:
-    """One line; ValueError naming the place."""
+    """One line. Raises ValueError naming the place."""
     try:
         entry = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:

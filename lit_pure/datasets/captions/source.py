@@ -1,6 +1,7 @@
-"""Where captions come from: computed from the pixels, or read from a file beside the photographs.
+"""The sources of captions: the pixels, or a file beside the photographs.
 
-Knows nothing of tokens, of how a caption enters the sequence, or of how the file was made (`sidecar.py`, `llava.py`).
+Knows how a photograph finds its line in such a file. Knows nothing of tokens, of how a caption enters the sequence, or
+of how the file was made (`sidecar.py`, `llava.py`).
 
 Suffixes: 3 RGB, H height, W width.
 """
@@ -19,26 +20,26 @@ from lit_pure.images.files import is_picture
 
 
 class CaptionSource(Protocol):
-    """Where captions come from."""
+    """A source of captions."""
 
     def __call__(self, path: Path, hq_3HW: Tensor) -> str:
         """The caption of a crop (uint8) of a photograph."""
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those of these file names that have no caption."""
+        """The names, among these, that have no caption."""
 
 
 def caption_source(captions: str) -> CaptionSource:
-    """`pixels` describes the crop itself; anything else is the path of a JSONL file.
+    """The source for `pixels`, which describes the crop itself; any other text is the path of a JSONL file.
 
     Raises:
-        ValueError: the file is absent or malformed.
+        ValueError: the file is missing or malformed.
     """
     return Pixels() if captions == "pixels" else Sidecar(Path(captions))
 
 
 class Pixels:
-    """Captions computed from the crop: there is one for every picture, and it needs no download."""
+    """Captions computed from the crop: every picture has one, without a download."""
 
     def __call__(self, path: Path, hq_3HW: Tensor) -> str:
         return describe(hq_3HW)
@@ -50,14 +51,14 @@ class Pixels:
 class Sidecar:
     """Captions from a JSONL file of {"image": path, "caption": text}; other keys are ignored.
 
-    A photograph is found by its path below the source. Where one line of the file alone has it, the path without its
-    extension, the file name or the stem suffice, since sidecars are often written for other folders or another format.
+    A photograph is found by its path below the source. The path without extension, the file name or the stem also work
+    where only one line of the file matches, since sidecars are often written for other folders or another format.
 
     Attributes:
-        captions: caption by image, as the file has them.
+        captions: caption by image, as in the file.
 
     Raises:
-        ValueError: the file cannot be read, or a line is not such an object; names file, line and remedy.
+        ValueError: the file cannot be read, or a line is malformed; names file, line and remedy.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,21 +80,21 @@ class Sidecar:
         return caption
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those without a caption, or with that of a line that serves several of them and has another name."""
+        """Names without a caption, or whose only line also matches other names and is not exactly theirs."""
         images = {name: self._image(name) for name in names}
         served = Counter(images.values())
         return [name for name, image in images.items() if image is None or (image != name and served[image] > 1)]
 
     def find(self, name: str) -> str | None:
-        """The caption of a photograph, by its path below the source; None where there is none.
+        """The caption of a photograph, by its path below the source; None where it has none.
 
-        Knows nothing of other photographs that the same line may serve: ask `missing` about all of them first.
+        One line may match several photographs: call `missing` with all names first.
         """
         image = self._image(name)
         return None if image is None else self.captions[image]
 
     def _image(self, name: str) -> str | None:
-        """Which line of the file serves a photograph, as its image is written there."""
+        """The image of the line that matches a photograph, as written in the file."""
         if name in self.captions:
             return name
         file = _name(name)
@@ -109,15 +110,15 @@ def _name(image: str) -> str:
 
 
 def _without_extension(image: str) -> str:
-    """Without the extension of a picture; other dots belong to the name."""
+    """The name without a picture's extension; other dots belong to the name."""
     return os.path.splitext(image)[0] if is_picture(image) else image
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Image by key, without the keys that several images have."""
+    """Image by key, without keys that several images share."""
     found: dict[str, str] = {}
-    torn: set[str] = set()
+    shared: set[str] = set()
     for key, image in pairs:
         if found.setdefault(key, image) != image:
-            torn.add(key)
-    return {key: image for key, image in found.items() if key not in torn}
+            shared.add(key)
+    return {key: image for key, image in found.items() if key not in shared}

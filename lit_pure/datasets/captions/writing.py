@@ -1,6 +1,7 @@
-"""Captions for photographs, written batch by batch; a bad photograph is named and the rest go on.
+"""Writes captions for photographs batch by batch; a bad photograph is reported and skipped.
 
-Knows what may go wrong with a photograph. Who describes is an argument, the file is `sidecar.py`'s.
+Knows what may go wrong with a photograph. Knows nothing of how captions are made (an argument) or stored
+(`sidecar.py`).
 
 Suffixes: 3 RGB, H height, W width.
 """
@@ -16,34 +17,34 @@ from lit_pure.datasets.captions.sidecar import SidecarWriter
 from lit_pure.images.io import BadImage, read_bytes
 
 LEAST_SIDE = 8
-"""The smallest side a photograph may have [px]: below, there is nothing to describe."""
+"""Least side of a photograph [px]: smaller ones show nothing to describe."""
 
 Describer = Callable[[Sequence[Tensor]], Sequence[str]]
-"""A caption for each picture, `(3, H, W)` RGB uint8 of its own size; an empty one where there is no answer."""
+"""A caption for each picture, `(3, H, W)` RGB uint8 of any size; an empty one where the model gives no answer."""
 
 
 @dataclass(frozen=True)
 class CaptionedBatch:
-    """What became of one batch."""
+    """The result of one batch."""
 
     files: int
-    """How many it had."""
+    """Photographs in the batch."""
     failures: Sequence[str]
     """Why some of them have no caption; each names its file."""
 
 
 def describe_pixels(pictures: Sequence[Tensor]) -> list[str]:
-    """The captions that `captions: pixels` computes, of whole pictures."""
+    """The captions of `captions: pixels`, of whole pictures."""
     return [describe(picture_3HW) for picture_3HW in pictures]
 
 
 def caption_files(
     folder: Path, names: Sequence[str], describer: Describer, writer: SidecarWriter, batch: int
 ) -> Iterator[CaptionedBatch]:
-    """Describe `batch` photographs at once and write their captions, which are on the disk when the outcome is told.
+    """Describe `batch` photographs at once and write their captions; a yielded batch is on the disk.
 
     Raises:
-        OSError: the captions cannot be written; what was finished stays.
+        OSError: the captions cannot be written; finished batches stay.
         ValueError: what `describer` raises, such as too little memory.
     """
     for start in range(0, len(names), batch):
@@ -67,7 +68,7 @@ def caption_files(
 
 
 def _readable(path: Path) -> Tensor:
-    """The photograph `(3, H, W)` uint8. Raises BadImage where it is none, or too small."""
+    """The photograph `(3, H, W)` uint8. Raises BadImage where it cannot be read, or is too small."""
     picture_3HW = read_bytes(path).contiguous()  # sums are rounded the same way for every kind of file
     height, width = picture_3HW.shape[1:]
     if min(height, width) < LEAST_SIDE:

@@ -1,7 +1,7 @@
-"""Files in folders, tar and zip archives, one after the other, under one kind of path.
+"""Files in folders, tar and zip archives, one after the other, with paths of one form.
 
-Knows how archives are read safely and how a damaged one shows. Knows nothing of pictures, and writes nothing: what is
-never written where an archive says cannot escape; paths that try are refused nevertheless.
+Knows how to read archives safely and how damage shows. Knows nothing of pictures, and writes nothing, so no member can
+escape from a folder; paths that try are refused nevertheless.
 """
 
 import gzip
@@ -23,46 +23,46 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file, wherever it lies."""
+    """A file in a folder or an archive."""
 
     path: str
-    """Name of the source folder, of the archive without suffix, and the path within it, with "/"."""
+    """Name of the source folder, of the archive without suffix, and the path inside it, separated by "/"."""
     origin: str
-    """The archive and the path within it, or the file, for messages."""
+    """The archive and the path inside it, or the file, for messages."""
     size: int
-    """In bytes."""
+    """[bytes]"""
     read: Callable[[], bytes]
-    """Its content; of an archive's member, to be called before the next one is asked for. Raises ValueError."""
+    """Its content; for a member of an archive, call it before taking the next member. Raises ValueError."""
     file: Path | None = None
-    """Where it lies by itself."""
+    """Its path where it is a separate file."""
     link: bool = False
-    """Whether it is no file but a link or a device."""
+    """Whether it is a link or a device instead of a file."""
 
 
 def archives_in(source: Path) -> list[Path]:
-    """All archives in a folder and below, sorted; an archive is all there is in itself."""
+    """All archives in a folder and below, sorted; `source` itself where it is an archive."""
     if source.is_file():
         return [source] if archive_stem(source.name) else []
     return sorted(path for path in _files(source) if archive_stem(path.name))
 
 
 def archive_stem(name: str) -> str:
-    """The name without the suffix of an archive; empty where it is none."""
+    """The name without the suffix of an archive; empty where it is not an archive."""
     return next((name[: -len(end)] for end in SUFFIXES if name.lower().endswith(end)), "")
 
 
 def files_in(source: Path) -> Iterator[SourceFile]:
-    """The files that lie in a folder and below by themselves."""
+    """The separate files in a folder and below."""
     for path in sorted(_files(source)) if source.is_dir() else []:
         place = PurePosixPath(os.path.basename(os.path.abspath(source)), path.relative_to(source).as_posix())
         yield SourceFile(str(place), str(path), path.stat().st_size, path.read_bytes, file=path)
 
 
 def members_of(archive: Path, source: Path) -> Iterator[SourceFile]:
-    """The files of an archive, in its order; those that systems add ("__MACOSX", hidden ones) are left out.
+    """The files of an archive, in its order; files that systems add ("__MACOSX", hidden files) are left out.
 
     Raises:
-        ValueError: the archive is damaged or cut short, or a member's path leads out of it; names both.
+        ValueError: the archive is damaged or truncated, or the path of a member leads out of it; names both.
     """
     stem = archive_stem(archive.name)
     above = os.path.basename(os.path.abspath(source)) if source.is_dir() else ""
@@ -78,7 +78,7 @@ def members_of(archive: Path, source: Path) -> Iterator[SourceFile]:
 
 def _files(folder: Path) -> Iterator[Path]:
     def unreadable(error: OSError) -> NoReturn:
-        raise error  # os.walk leaves such a folder out and says nothing
+        raise error  # os.walk would silently leave such a folder out
 
     for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -102,14 +102,14 @@ def _tar_entries(archive: Path) -> Iterator[ArchiveEntry]:
         for info in file:
             if not info.isdir():
                 yield info.name, info.size, not info.isreg(), partial(_read_entry, archive, _extract, file, info)
-        # tarfile takes a missing or damaged header for the end. A whole archive ends with zeros, and its checksum
-        # (of gzip) is compared once all is read.
+        # tarfile treats a missing or damaged header as the end. A complete archive ends with zeros, and gzip's
+        # checksum is compared once all is read.
         assert file.fileobj is not None
         if file.fileobj.tell() < file.offset + tarfile.BLOCKSIZE:
             raise EOFError("no end mark")
         while rest := file.fileobj.read(2**20):
             if rest.strip(b"\0"):
-                raise tarfile.ReadError("something else than a header between its members")
+                raise tarfile.ReadError("data that is not a header between its members")
 
 
 def _extract(file: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
@@ -124,7 +124,7 @@ def _read_entry(archive: Path, read: Callable[..., bytes], *given: object) -> by
 
 @contextmanager
 def _report_damage(archive: Path) -> Iterator[None]:
-    """Turn what a damaged archive raises into one ValueError."""
+    """Turn the errors of a damaged archive into one ValueError."""
     try:
         yield
     except (
@@ -139,5 +139,5 @@ def _report_damage(archive: Path) -> Iterator[None]:
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"{archive} is cut short or damaged ({reason}); fetch it again, what was unpacked stays"
+            f"{archive} is truncated or damaged ({reason}); fetch it again, unpacked files stay"
         ) from error

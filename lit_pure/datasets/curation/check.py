@@ -1,7 +1,7 @@
-"""A folder of pictures, checked before training or testing with it: all of it is read, and what is wrong is named.
+"""Checks a folder of pictures before training or testing: reads every file and reports each problem.
 
-Knows which files there are, duplicates, pairs and the list that training takes. What one file may have is
-`examine.py`'s. Files are read in processes of their own, so that a decoder that crashes costs one file and no check.
+Knows files, duplicates, pairs and the list that training takes. Knows nothing of a file's content (`examine.py`). Files
+are read in separate processes, so that a decoder that crashes costs one file, not the whole check.
 """
 
 import signal
@@ -27,14 +27,14 @@ PROBLEMS = (
     "unpaired",
     "misfit",
 )
-"""All that may be wrong, in the order it is told."""
+"""All kinds of problems, in the order of the report."""
 AHEAD = 4
-"""Files per process that are handed out beforehand; bounds memory."""
+"""Files per process that are submitted in advance; bounds memory."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about one file."""
+    """One problem or warning about one file."""
 
     kind: str
     file: str
@@ -43,17 +43,17 @@ class Finding:
 
 @dataclass
 class CheckReport:
-    """What a check found."""
+    """The result of a check."""
 
     folder: Path
     pictures: int = 0
-    """Files that were read."""
+    """Number of files that were read."""
     good: dict[Path, Examination] = field(default_factory=dict)
-    """Pictures of the folder (not of its LQ folder) with which nothing is wrong, by path below it, sorted."""
+    """Pictures of the folder (not of its LQ folder) without problems, by path below it, sorted."""
     problems: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    """Files that are no pictures by their extension; they were not read."""
+    """Files that are not pictures by their extension; they were not read."""
 
     def list_lines(self) -> list[str]:
         """BasicSR's meta_info of the good pictures: `sub/name.png (height,width,3)`, sorted."""
@@ -69,9 +69,9 @@ class FolderFiles:
 
 
 def find_files(folder: Path) -> FolderFiles:
-    """All files below a folder, by extension; links are followed, hidden folders are not looked at, as in training.
+    """All files below a folder, by extension; links are followed and hidden folders ignored, as in training.
 
-    Raises ValueError where there is no picture.
+    Raises ValueError where it contains no picture.
     """
     paths = files_below(folder)
     pictures = [path for path in paths if is_picture(path.name)]
@@ -89,18 +89,18 @@ def check(
     progress: Callable[[int, int], None] = lambda done, total: None,
     examine: Examine = examine,
 ) -> CheckReport:
-    """Read every picture below a folder, and below the folder of its LQ partners.
+    """Read all pictures below a folder, and below the folder of their LQ partners.
 
     Args:
         folder: the pictures (HR ones where there are pairs).
-        lq: their partners, at the same path below their folder but for the extension, as in training.
-        least: shorter side that the pictures in `folder` must have [px].
-        workers: processes that read.
-        progress: called after each file with the number read and the number there are.
-        examine: looks at one file; called in another process.
+        lq: their partners, with the same path below their folder except for the extension, as in training.
+        least: least shorter side of the pictures in `folder` [px].
+        workers: number of processes that read.
+        progress: called after each file with the number of files read and their total.
+        examine: checks one file; called in another process.
 
     Raises:
-        ValueError: a folder holds no picture.
+        ValueError: a folder contains no picture.
     """
     sets = [find_files(place) for place in ([folder] if lq is None else [folder, lq])]
     paths = [path for files in sets for path in files.pictures]
@@ -129,7 +129,7 @@ def check(
 
 
 def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterator[tuple[Path, Examination]]:
-    """Each file with what was found, in the order they get done; each once, even where reading one ends the process."""
+    """Each file once with its examination, in order of completion, even where reading a file kills the process."""
     waiting = deque(paths)
     while waiting:
         flying: dict[Future[Examination], Path] = {}
@@ -142,13 +142,13 @@ def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterat
                     for future in wait(flying, return_when=FIRST_COMPLETED).done:
                         look = _result(future)
                         yield flying.pop(future), look
-        except BrokenProcessPool:  # does not say by which file: each of those at hand is read alone
+        except BrokenProcessPool:  # the error does not name the file: each pending one is read alone
             for path in flying.values():
                 yield path, _examine_alone(path, examine)
 
 
 def _reader_pool(workers: int) -> ProcessPoolExecutor:
-    """Processes that read; forked from a clean one that has torch already, so that many start as fast as one."""
+    """Processes that read; forked from a clean process that has imported torch, so that many start as fast as one."""
     context = get_context("forkserver")
     context.set_forkserver_preload([examine.__module__])
     return ProcessPoolExecutor(workers, context, _start_worker)
@@ -158,7 +158,7 @@ def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one who asked is told by the first process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process reports it to the user
 
 
 def _examine_alone(path: Path, examine: Examine) -> Examination:
@@ -166,12 +166,12 @@ def _examine_alone(path: Path, examine: Examine) -> Examination:
         with _reader_pool(1) as pool:
             return _result(pool.submit(examine, path))
     except BrokenProcessPool:
-        reason = "reading it ends the process that reads (a decoder that crashes, or memory that runs out)"
+        reason = "reading it kills the reading process (the decoder crashes, or memory runs out)"
         return Examination(problem="unreadable", reason=reason)
 
 
 def _result(future: "Future[Examination]") -> Examination:
-    """Raises BrokenProcessPool, and nothing else: a check goes on."""
+    """The examination. Raises only BrokenProcessPool, so that a check continues after any other error."""
     try:
         return future.result()
     except BrokenProcessPool:
@@ -181,7 +181,7 @@ def _result(future: "Future[Examination]") -> Examination:
 
 
 def _duplicates(looks: dict[Path, Examination]) -> Iterator[Finding]:
-    """Pictures that another file has already; the first by name is kept."""
+    """Pictures with the pixels of an earlier file; the first by name is kept."""
     first: dict[str, Path] = {}
     for path, look in looks.items():
         if look.pixels and (same := first.setdefault(look.pixels, path)) != path:
@@ -191,19 +191,19 @@ def _duplicates(looks: dict[Path, Examination]) -> Iterator[Finding]:
 def _too_small(looks: dict[Path, Examination], least: int) -> Iterator[Finding]:
     for path, look in looks.items():
         if 0 < min(look.height, look.width) < least:
-            reason = f"{look.height} x {look.width} px; the shorter side must have {least}"
+            reason = f"{look.height} x {look.width} px; the shorter side must be at least {least}"
             yield Finding("too small", str(path), reason)
 
 
 def _key(path: Path, folder: Path) -> str:
-    """What the two pictures of a pair have in common."""
+    """The path that both pictures of a pair share."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _pairs(
     hq: Path, lq: Path, looks: dict[Path, Examination], hq_pictures: Sequence[Path], lq_pictures: Sequence[Path]
 ) -> Iterator[Finding]:
-    """HR without LR, LR without HR, and pairs whose sizes are no whole multiple, or not that of most pairs."""
+    """HR without LR, LR without HR, and pairs whose ratio is not whole, or differs from most pairs."""
     keys: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for path in hq_pictures:
         keys[_key(path, hq)][0].append(path)
@@ -224,7 +224,7 @@ def _pairs(
                 ratios[high[0]] = down
             else:
                 sizes = f"{large.height} x {large.width} px to {small.height} x {small.width}"
-                yield Finding("misfit", str(high[0]), f"{sizes}: no whole multiple of its LR picture")
+                yield Finding("misfit", str(high[0]), f"{sizes}: not a whole multiple of its LR picture")
     usual = Counter(ratios.values()).most_common(1)
     for path, ratio in ratios.items():
         if ratio != usual[0][0]:

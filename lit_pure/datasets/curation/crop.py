@@ -1,6 +1,7 @@
-"""The centre of a published picture, for sets that are tested on it.
+"""The centre of a published picture, for sets whose papers test on it.
 
-Knows where the centre lies, so that those of a pair show the same. Knows nothing of folders, and writes nothing.
+Knows where the centre is, so that both pictures of a pair show the same view. Knows nothing of folders, and writes
+nothing.
 """
 
 from io import BytesIO
@@ -12,13 +13,13 @@ from lit_pure.datasets.curation.published import Part
 
 
 def crop_centre(part: Part, member: SourceFile) -> tuple[bytes, tuple[int, int]]:
-    """The centre of a picture as PNG, and the height and width of the whole. Raises ValueError."""
+    """The centre of a picture as PNG, and height and width of the whole picture. Raises ValueError."""
     try:
         with Image.open(BytesIO(member.read())) as picture:
             width, height = picture.size
             left, top = (part.step * ((side // part.step - part.crop // part.step) // 2) for side in picture.size)
             if min(left, top) < 0:
-                raise ValueError(f"{height} x {width} px is less than {part.crop} x {part.crop}")
+                raise ValueError(f"{height} x {width} px is smaller than {part.crop} x {part.crop}")
             written = BytesIO()
             picture.crop((left, top, left + part.crop, top + part.crop)).save(written, format="PNG")
     except Exception as error:  # Pillow raises nearly anything when a file is damaged

@@ -1,10 +1,10 @@
-"""One file of a data set, looked at closely: whether all of it can be read, and what may be wrong with it.
+"""Examines one file of a data set: whether all of it can be read, and what may be wrong with it.
 
-Knows what Pillow forgives and training should not: checksums of PNG, missing ends, pictures without content. Knows
-nothing of folders or of other files.
+Knows what Pillow forgives and training should not: wrong checksums in PNG, missing ends, pictures without content.
+Knows nothing of folders or of other files.
 
-What stays unseen: bytes changed within a JPEG, a BMP or an uncompressed TIFF, which hold no checksum. Of these only
-long runs of zeros in a JPEG are told, as a warning, since a flat area may be stored so.
+Not detected: changed bytes inside a JPEG, a BMP or an uncompressed TIFF, which have no checksum. Only long runs of
+zeros in a JPEG are reported, as a warning, since they may also encode a flat area.
 
 Suffixes: 3 RGB, H height, W width.
 """
@@ -22,33 +22,33 @@ from torch import Tensor
 from lit_pure.images.io import BadImage, read_image
 
 SAME_FORMAT = {"MPO": "JPEG"}
-"""Formats by another name: cameras write a JPEG followed by a preview, which Pillow calls MPO."""
+"""Formats with two names: cameras write a JPEG followed by a preview, which Pillow calls MPO."""
 ZEROS = 1024
-"""Zero bytes in a row that are suspect in a JPEG's data: lost sectors leave 512, 4,096 or more."""
+"""Length of a run of zero bytes that is suspect in a JPEG's data: lost sectors leave 512, 4,096 or more."""
 FLAT = 2.5 / 255
-"""A picture whose channels range no further than this has no content."""
+"""A picture whose channels all have a range of at most this has no content."""
 _MARKER, _SCAN, _END = 0xFF, 0xDA, b"\xff\xd9"  # of a JPEG: any segment, its compressed data, its end
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What one file holds."""
+    """What was found in one file."""
 
     height: int = 0
     """Of the upright picture [px]; 0 where it cannot be read."""
     width: int = 0
     pixels: str = ""
-    """A digest of size and decoded pixels: equal for equal pictures, whatever the file's format."""
+    """A digest of size and decoded pixels: equal for equal pictures in any file format."""
     problem: str = ""
-    """`unreadable`, `cut short`, `unsupported` or `huge`; empty where nothing is wrong."""
+    """`unreadable`, `cut short`, `unsupported` or `huge`; empty where the file is fine."""
     reason: str = ""
     """The problem in words."""
     warnings: tuple[tuple[str, str], ...] = ()
-    """Kind and words of what may be meant so: `flat`, `zeros`, `extension`."""
+    """Kind (`flat`, `zeros`, `extension`) and text of what may be intended."""
 
 
 def examine(path: Path) -> Examination:
-    """Read and decode a file to its last byte. Raises nothing: what is wrong stands in the result."""
+    """Read and decode a file to its last byte. Raises nothing: problems are in the result."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -56,7 +56,7 @@ def examine(path: Path) -> Examination:
     if not data:
         return Examination(problem="unreadable", reason="the file is empty")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, which then raises what matters, or it is told below
+        warnings.simplefilter("ignore")  # Pillow's; what matters is raised by Pillow or reported below
         try:
             with Image.open(BytesIO(data)) as file:
                 form = SAME_FORMAT.get(file.format or "", file.format or "")
@@ -78,34 +78,34 @@ def examine(path: Path) -> Examination:
 
 
 def _look(path: Path, image_3HW: Tensor, data: bytes, form: str) -> Examination:
-    """What there is to say of a picture that can be read."""
+    """The examination of a readable picture."""
     _, height, width = image_3HW.shape
     digest = hashlib.blake2b(f"{height} {width} ".encode(), digest_size=16)
     digest.update(image_3HW.contiguous().numpy().data)
     found: list[tuple[str, str]] = []
     low_3, high_3 = torch.aminmax(image_3HW.flatten(1), dim=1)
     if bool((high_3 - low_3 <= FLAT).all()):
-        found.append(("flat", "one colour all over: it holds nothing to learn from"))
+        found.append(("flat", "one colour everywhere: it contains nothing to learn from"))
     if form == "JPEG" and b"\0" * ZEROS in data[_scan(data) :]:
-        found.append(("zeros", f"{ZEROS} or more zero bytes in a row, as a lost part leaves them; look at the picture"))
+        found.append(("zeros", f"{ZEROS} or more zero bytes in a row, as after a lost part; look at the picture"))
     expected = Image.registered_extensions().get(path.suffix.lower(), "")
     if form != expected:
-        found.append(("extension", f"a {form} named {path.suffix}; it is read all the same"))
+        found.append(("extension", f"a {form} named {path.suffix}; it is read nevertheless"))
     return Examination(height, width, digest.hexdigest(), warnings=tuple(found))
 
 
 def _missing_end(data: bytes, form: str) -> str:
-    """What the end of a file lacks, in words; empty where it is whole or its format marks no end."""
+    """What is missing at the end of a file, in words; empty where it is complete or its format has no end mark."""
     if form == "PNG" and b"IEND" not in data[-(2**16) :]:
         return "the closing IEND chunk is missing; the file was not copied to its end"
-    # Within compressed data 0xff is followed by 0 or a restart marker, so this is the end and not by accident.
+    # Inside compressed data 0xff is followed by 0 or a restart marker, so this cannot be there by accident.
     if form == "JPEG" and _END not in data[_scan(data) :]:
         return "the end-of-image marker is missing; the file was not copied to its end"
     return ""
 
 
 def _scan(data: bytes) -> int:
-    """Where the compressed pixels of a JPEG begin; behind the previews in its header, which are JPEGs themselves."""
+    """Offset of the compressed pixels of a JPEG, after the previews in its header, which are JPEGs themselves."""
     place = 2
     while data[place : place + 1] == bytes([_MARKER]) and data[place + 1 : place + 2] != bytes([_SCAN]):
         filler = data[place + 1 : place + 2] == bytes([_MARKER])
@@ -114,7 +114,7 @@ def _scan(data: bytes) -> int:
 
 
 def _decodes(data: bytes) -> bool:
-    """Whether Pillow reads the pixels, whatever they mean."""
+    """Whether Pillow can decode the file."""
     try:
         with Image.open(BytesIO(data)) as file:
             file.load()
@@ -124,9 +124,9 @@ def _decodes(data: bytes) -> bool:
 
 
 def _in_words(error: Exception, data: bytes) -> str:
-    """An error of Pillow in one line; a page or a text instead of a picture is called that."""
+    """An error of Pillow in one line; a web page instead of a picture is named as such."""
     if data.lstrip()[:1] == b"<":
-        return "a web page or XML, no picture; download it again"
+        return "a web page or XML, not a picture; download it again"
     if isinstance(error, UnidentifiedImageError):
         return "not a picture in a format that Pillow reads"
     return " ".join(str(error).split()) or type(error).__name__

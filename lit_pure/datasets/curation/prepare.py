@@ -1,10 +1,11 @@
-"""A published set, unpacked into the layout that training and tests take, and checked against what is known of it.
+"""Unpacks a published set into the layout of training and tests, and checks it against the published facts.
 
-Knows how to go on where an earlier try ended, and the list of pictures. The facts are `published.py`'s, reading
-archives is `archives.py`'s, comparing with the facts is `tally.py`'s; `check.py` says whether every pixel can be read.
+Knows how to resume where an earlier call ended, and the list of pictures. Knows nothing of the facts (`published.py`),
+of reading archives (`archives.py`), of comparing with the facts (`tally.py`), or of whether each pixel can be read
+(`check.py`).
 
-Each picture is written under a temporary name and renamed. A record of each archive that was read to its end lies in
-OUT/.prepare, so that it is not read again.
+Each picture is written under a temporary name and renamed. OUT/.prepare contains a record of each archive that was read
+to its end, so that it is not read again.
 """
 
 import json
@@ -32,15 +33,15 @@ from lit_pure.datasets.curation.tally import (
 from lit_pure.files.atomic import write_json, write_whole
 
 RECORDS = ".prepare"
-"""The folder of records in the folder written to; hidden, so that it is never taken for data."""
+"""Folder of records in the output folder; hidden, so that it is never mistaken for data."""
 UNFINISHED = ".prepare.tmp"
-"""How the name of a file ends while this command writes it."""
+"""Suffix of a file while this command writes it."""
 MARGIN = 2**28
-"""Bytes that are left free on the disk."""
+"""Bytes to leave free on the disk."""
 
 
 def with_counts(published: PublishedSet, counts: list[int]) -> PublishedSet:
-    """The set with the counts that somebody has: one for all parts, or one for each. Raises ValueError."""
+    """The set with other counts: one for all parts, or one for each. Raises ValueError."""
     if len(counts) not in (1, len(published.parts)):
         titles = ", ".join(part.title for part in published.parts)
         raise ValueError(f"{len(counts)} counts for {len(published.parts)} parts ({titles}); give one for each")
@@ -53,13 +54,13 @@ def with_counts(published: PublishedSet, counts: list[int]) -> PublishedSet:
 
 
 class Preparation:
-    """One set on its way from a folder of archives to a folder of pictures.
+    """Takes one set from a folder of archives to a folder of pictures.
 
     Args:
-        published: what is known of the set.
+        published: the facts about the set.
         source: folder with the archives, or their unpacked folders; or one archive.
         out: folder to write to.
-        limit: take this many pictures of each part, to try; nothing is counted then.
+        limit: take only this many pictures of each part, to try; counts are not checked then.
         dry_run: write nothing.
         progress: called with each picture's path below `out`.
 
@@ -67,7 +68,7 @@ class Preparation:
         placed: pictures by path below `out`.
 
     Raises:
-        ValueError: source and out lie within each other, or the source is missing.
+        ValueError: one of source and out contains the other, or the source is missing.
     """
 
     def __init__(
@@ -84,19 +85,19 @@ class Preparation:
             raise ValueError(f"{source}: no such folder; name the one with the archives")
         ways = source.resolve(), out.resolve()
         if ways[0].is_relative_to(ways[1]) or ways[1].is_relative_to(ways[0]):
-            raise ValueError(f"{out} and {source} lie within each other; write to a folder of its own")
+            raise ValueError(f"{out} and {source}: one contains the other; write to a separate folder")
         self.published, self.source, self.out = published, source, out
         self.limit, self.dry_run, self.progress = limit, dry_run, progress
         self.placed: dict[str, PlacedPicture] = {}
         self._taken = dict.fromkeys(published.parts, 0)
 
     def run(self) -> None:
-        """Unpack what is missing, check all, write the list.
+        """Unpack what is missing, check everything, write the list.
 
         Raises:
-            ValueError: an archive is missing or damaged, or the pictures are not those published; what was unpacked
-                stays, and another call goes on from there.
-            OSError: the folder cannot be written to.
+            ValueError: an archive is missing or damaged, or the pictures differ from the published ones; unpacked
+                pictures stay, and another call resumes from there.
+            OSError: the folder cannot be written.
         """
         archives = self._archives()
         if not self.dry_run:
@@ -118,17 +119,17 @@ class Preparation:
                 _write_list(self.out, sizes)
 
     def number(self, part: Part) -> int:
-        """How many pictures of a part there are."""
+        """Number of pictures of a part."""
         return len(targets_of(part, self.placed))
 
     def _leftovers(self) -> Iterator[Path]:
-        """What a killed call of this command left; other commands may write into the same folder just now."""
+        """Leftovers of a killed call of this command; other commands may be writing into the same folder."""
         for part in self.published.parts:
             yield from (self.out / folder_of(part)).rglob(f".*{UNFINISHED}")
         yield from self.out.glob(".meta_info.txt.*.tmp")
 
     def _archives(self) -> list[Path]:
-        """Those to open. Raises ValueError where one is missing."""
+        """The archives to open. Raises ValueError where one is missing."""
         found = [path for path in archives_in(self.source) if self._is_wanted(path)]
         present = {archive_stem(path.name).lower() for path in found}
         folders = {path.name.lower() for path in self.source.rglob("*") if path.is_dir()} if found else set()
@@ -137,7 +138,7 @@ class Preparation:
             if part.all_archives and missing and present & set(part.archives):
                 names = ", ".join(missing)
                 raise ValueError(
-                    f"{part.title}: {self.source} lacks {names} (.tar.gz, .tar, .zip, or a folder of this name); "
+                    f"{part.title}: {self.source} has no {names} (.tar.gz, .tar, .zip, or a folder of this name); "
                     "add it, or give --count for a part of the set"
                 )
         return found
@@ -148,31 +149,31 @@ class Preparation:
         return archive == self.source or any(fnmatch(name, pattern) for pattern in patterns)
 
     def _require_space(self, archives: list[Path]) -> None:
-        """Raises ValueError where the disk is too full for what is in the archives and not there yet."""
-        needed = sum(self._unpacked_bytes(archive) for archive in archives if self.limit is None)
-        there = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
+        """Raises ValueError where the disk lacks space for what is not unpacked yet."""
+        total = sum(self._unpacked_bytes(archive) for archive in archives if self.limit is None)
+        needed = total - sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
         free = shutil.disk_usage(self.out).free
-        if needed - there > free - MARGIN:
+        if needed > free - MARGIN:
             raise ValueError(
-                f"{self.out}: {(needed - there) / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; free some, "
+                f"{self.out}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; free some space, "
                 "or write to another disk"
             )
 
     def _unpacked_bytes(self, archive: Path) -> int:
-        """Exactly of a zip, which has a list; about, of another, since PNGs are hardly smaller in it."""
+        """Exact for a zip, which has a list; for others the archive's own size, since PNGs hardly compress further."""
         if archive.suffix.lower() != ".zip":
             return archive.stat().st_size
         return sum(member.size for member in members_of(archive, self.source) if self._part_and_target(member))
 
     def _part_and_target(self, member: SourceFile) -> tuple[Part, str] | None:
-        """The part and the path below the folder written to; None where a file is not of the set."""
+        """The part and the path below the output folder; None where the file does not belong to the set."""
         for part in self.published.parts:
             if match := re.fullmatch(part.where, member.path):
                 return part, match.expand(part.out)
         return None
 
     def _unpack(self, archive: Path) -> None:
-        """Take what is in an archive, or what its record says was taken before."""
+        """Take the pictures of an archive, or those that its record lists."""
         record = self.out / RECORDS / f"{'_'.join(archive.relative_to(self.source.parent).parts)}.json"
         identity = [archive.stat().st_size, archive.stat().st_mtime_ns]
         if (known := self._read_record(record, identity, archive)) is not None:
@@ -180,24 +181,24 @@ class Preparation:
                 if self._remember(target, placed):
                     self.progress(target)
             return
-        held: list[str] = []  # also what lies unpacked beside the archive, and may be gone the next time
+        targets: list[str] = []  # also those that are unpacked beside the archive now, and may be gone next time
         for member in members_of(archive, self.source):
             if target := self._take(member):
-                held.append(target)
+                targets.append(target)
             if self.limit is not None and min(self._taken.values()) >= self.limit:
                 return
         if not self.dry_run and self.limit is None:
             record.parent.mkdir(exist_ok=True)
-            pictures = {target: self._row(target) for target in held}
+            pictures = {target: self._row(target) for target in targets}
             write_json(record, {"archive": identity, "holds": pictures})
 
     def _row(self, target: str) -> list[Any]:
-        """What a record says of a picture: bytes here, bytes as published, height and width before it was cropped."""
+        """The record of a picture: bytes here, bytes as published, height and width before cropping."""
         placed = self.placed[target]
         return [(self.out / target).stat().st_size, placed.size, placed.whole]
 
     def _read_record(self, record: Path, identity: list[int], archive: Path) -> dict[str, PlacedPicture] | None:
-        """What an earlier call found in this very archive; None where it did not end, or something is gone since."""
+        """The pictures that an earlier call took of this very archive; None where it did not end or files are gone."""
         known: dict[str, PlacedPicture] = {}
         try:
             content: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
@@ -210,13 +211,13 @@ class Preparation:
         return known if content["archive"] == identity else None
 
     def _take(self, member: SourceFile) -> str:
-        """Put a file where it belongs; its path below the folder written to, empty where it is not wanted."""
+        """Put a file where it belongs; returns its path below the output folder, empty where it is not wanted."""
         belongs = self._part_and_target(member)
         if belongs is None or (self.limit is not None and self._taken[belongs[0]] >= self.limit):
             return ""
         part, target = belongs
         if member.link:
-            raise ValueError(f"{member.origin} is a link and no picture; the archive is not the published one")
+            raise ValueError(f"{member.origin} is a link, not a picture; the archive is not the published one")
         if self._remember(target, PlacedPicture(member.origin, member.size)):
             self._taken[part] += 1
             if not self.dry_run:
@@ -225,14 +226,14 @@ class Preparation:
         return target
 
     def _remember(self, target: str, placed: PlacedPicture) -> bool:
-        """Whether the picture is a new one; the same again (unpacked and packed) does no harm. Raises ValueError."""
+        """Whether the picture is new; the same one twice (unpacked and packed) is harmless. Raises ValueError."""
         first = self.placed.setdefault(target, placed)
         if first.size != placed.size:
-            raise ValueError(f"{first.origin} and {placed.origin} are different pictures of one name; remove one")
+            raise ValueError(f"{first.origin} and {placed.origin} are different pictures with one name; remove one")
         return first is placed
 
     def _place(self, part: Part, member: SourceFile, target: str) -> None:
-        """Write one picture, whole or not at all; what is there already stays. A file on the same disk is linked to."""
+        """Write one picture, completely or not at all; existing ones stay. A file on the same disk is hard-linked."""
         path, content = self.out / target, b""
         if part.crop:
             content, self.placed[target].whole = crop_centre(part, member)
@@ -249,11 +250,11 @@ class Preparation:
                 _link(member.file, unfinished)
             unfinished.replace(path)
         except OSError as error:
-            reason = f"cannot be written: {error.strerror or error}; what was unpacked stays, repeat to go on"
+            reason = f"cannot be written: {error.strerror or error}; unpacked pictures stay, repeat to resume"
             raise OSError(error.errno, reason, str(path)) from error
         finally:
             unfinished.unlink(missing_ok=True)
-        size_of(part, path, member.origin)  # the wrong set is better refused by its first picture than by its last
+        size_of(part, path, member.origin)  # refuses a wrong set at its first picture instead of its last
 
 
 def _write_list(out: Path, sizes: dict[str, tuple[int, int]]) -> None:
@@ -263,7 +264,7 @@ def _write_list(out: Path, sizes: dict[str, tuple[int, int]]) -> None:
 
 
 def _list_length(out: Path) -> int:
-    """How many pictures the list has that is there: a try must not shorten that of the whole set."""
+    """Number of pictures in the existing list: a try must not shorten the list of the whole set."""
     path = out / "meta_info.txt"
     return len(path.read_bytes().splitlines()) if path.is_file() else 0
 
@@ -274,9 +275,9 @@ def _partial_path(path: Path) -> Path:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, which takes no space; a copy where the disk is another one, or knows no links."""
+    """Hard-link a file, which takes no space; copy it where the disks differ or links are not supported."""
     target.unlink(missing_ok=True)
     try:
-        os.link(source.resolve(), target)  # of a symbolic link, the file: a relative one leads nowhere from elsewhere
+        os.link(source.resolve(), target)  # resolved: a relative symbolic link would break in another folder
     except OSError:
         shutil.copyfile(source, target)

@@ -1,7 +1,7 @@
-"""The published sets that PURE is trained and tested on: where they are, how many pictures, their sizes and names.
+"""The published sets that PURE is trained and tested on: their homes, counts, sizes and names of pictures.
 
-Facts only, as tables; `prepare.py` unpacks and checks. Nothing here is downloaded: `home` says where a set is found.
-Counts marked "stated" stand in the papers or pages named; what nobody states is called uncertain.
+Knows only facts, as tables. Knows nothing of unpacking and checking (`prepare.py`); nothing is downloaded: `home` says
+where to find a set. What papers and pages do not state is listed as uncertain.
 """
 
 from dataclasses import dataclass, replace
@@ -9,30 +9,30 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Part:
-    """Pictures of a set that belong together."""
+    """A group of pictures in a set."""
 
     title: str
-    """What it is called in messages."""
+    """Name in messages."""
     where: str
-    """Regular expression of a whole published path: the names of source folder and archive, then the path within."""
+    """Regular expression for a full published path: names of source folder and archive, then the path inside."""
     out: str
-    """The path below the folder written to; may name groups of `where`, as `re.Match.expand` takes them."""
+    """Path below the output folder; may refer to groups of `where`, as `re.Match.expand` takes them."""
     count: int
     archives: tuple[str, ...]
-    """Patterns of the names, without .tar.gz or .zip and in small letters, of the archives that are opened."""
+    """Patterns for the names of the archives to open, in lower case and without .tar.gz or .zip."""
     example: str
-    """A path as published, for messages."""
+    """A published path, for messages."""
     all_archives: bool = False
-    """Whether each of `archives` is needed; otherwise any that holds the pictures will do."""
+    """Whether each of `archives` is needed; otherwise any archive with the pictures will do."""
     size: tuple[int, int] | None = None
-    """Height and width that each picture written must have [px]; None takes any."""
+    """Height and width of each written picture [px]; None allows any."""
     numbered: str = ""
-    """How paths below the folder written to count on from `first`: {n}, {up} and {down} (n in whole thousands)."""
+    """Format of consecutive output paths from `first` on: {n}, {up} and {down} (n rounded to thousands)."""
     first: int = 0
     crop: int = 0
-    """Side of the square that is cut out of the centre [px]; 0 takes the file as it is, byte by byte."""
+    """Side of the square that is cut out of the centre [px]; 0 copies the file unchanged."""
     step: int = 1
-    """The corner of that square is a multiple of this: the scale, so that squares of a pair show the same."""
+    """The corner of that square is a multiple of this: the scale, so that both squares of a pair show the same."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class PublishedSet:
     about: str
     home: str
     licence: str
-    """A hint, no advice: read what the publisher says."""
+    """A hint, not advice: read what the publisher says."""
     uncertain: str
-    """What could not be made sure of."""
+    """What could not be verified."""
     parts: tuple[Part, ...]
     use: tuple[str, ...]
-    """What to type once it is there; {out} is the folder written to."""
+    """What to type once the set is prepared; {out} is the output folder."""
     check: str = "lit-pure check-data {out}/hq --lq {out}/lq"
-    """What reads all of it."""
+    """The command that reads all of it."""
     meta_info: bool = False
-    """Whether a list of all pictures with their sizes is written."""
+    """Whether to write a list of all pictures with their sizes."""
 
 
 LSDIR = Part(
@@ -91,7 +91,7 @@ def _stable_sr(title: str, folder: str, count: int) -> tuple[Part, Part]:
     hq, lq = (
         Part(
             title=f"{title}, {side}",
-            # or the folder with test_HR and test_LR itself, whatever it is called
+            # or the folder with test_HR and test_LR itself, whatever its name
             where=rf"(?:(?:.*/)?{folder}|[^/]+)/test_{side}/([^/]+\.png)",
             out=rf"{out}/\1",
             count=count,
@@ -128,9 +128,9 @@ SETS = {
         about="training: LSDIR (84,991 photographs) and the first 10,000 faces of FFHQ, as SeeSR and PURE take them",
         home="LSDIR: Hugging Face, model ofsoundof/LSDIR (on request), shard-00.tar.gz to shard-16.tar.gz (155 GB); "
         "FFHQ: github.com/NVlabs/ffhq-dataset, images1024x1024",
-        licence="LSDIR: for research; FFHQ: CC BY-NC-SA 4.0, single pictures have licences of their own",
+        licence="LSDIR: for research; FFHQ: CC BY-NC-SA 4.0, single pictures have their own licences",
         uncertain="that LSDIR's numbers have no gap (names of missing pictures are a guess); which 10,000 faces PURE "
-        "took (OSEDiff, whose data PURE names, says: the first)",
+        "used (OSEDiff, whose data PURE names, says: the first)",
         parts=(LSDIR, FFHQ_10K),
         use=("data.train.source={out} data.train.meta_info={out}/meta_info.txt",),
         check="lit-pure check-data {out}",
@@ -141,7 +141,7 @@ SETS = {
         home="mmlab.ie.cuhk.edu.hk/projects/SFTGAN: OutdoorSceneTest300, OST300_img.zip",
         licence="not stated",
         uncertain="that PURE's OST validation set is OutdoorSceneTest300: its paper gives neither number nor names; "
-        "which random numbers its LQ pictures were made with",
+        "the random numbers of its LQ pictures",
         parts=(OST300,),
         use=("lit-pure degrade {out}/photos {out} --preset seesr --size 512 --fit resize", *_pair("ost_val")),
         check="lit-pure check-data {out}/photos --least 1",
@@ -163,7 +163,7 @@ SETS = {
         use=_pair("drealsr"),
     ),
     "drealsr_x2": PublishedSet(
-        about="test: DRealSR at scale 2 as PURE's paper has it, centres of 256 (LR) and 512 px (HR)",
+        about="test: DRealSR at scale 2 as in PURE's paper, centres of 256 (LR) and 512 px (HR)",
         home="github.com/xiezw5/Component-Divide-and-Conquer-for-Real-World-Image-Super-Resolution: test set x2",
         licence="not stated",
         uncertain="the count (83 from memory of DRealSR's paper, not checked), the layout of the archive and "

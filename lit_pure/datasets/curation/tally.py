@@ -1,6 +1,7 @@
-"""The pictures taken of a published set, compared with what is known of it: numbers, names, partners, headers, sizes.
+"""Compares the pictures taken from a published set with its facts: counts, names, partners, headers, sizes.
 
-Knows how to name what is missing as exactly as the set's names allow. Knows nothing of archives, and writes nothing.
+Knows how to name what is missing, as exactly as the names of the set allow. Knows nothing of archives, and writes
+nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,31 +13,31 @@ from lit_pure.images.files import images_below
 from lit_pure.images.io import BadImage, image_size
 
 NAMED = 5
-"""Names that a message shows."""
+"""Most names in a message."""
 
 
 @dataclass
 class PlacedPicture:
-    """A picture that was taken."""
+    """A picture that was put into the output folder."""
 
     origin: str
-    """Where from, for messages."""
+    """Where it came from, for messages."""
     size: int
-    """Of the published file, in bytes."""
+    """Of the published file [bytes]."""
     whole: tuple[int, int] | None = None
-    """Height and width of the published picture [px], where only its centre was taken."""
+    """Height and width of the published picture [px] where only its centre was taken."""
 
 
 def targets_of(part: Part, placed: Mapping[str, PlacedPicture]) -> set[str]:
-    """The pictures of a part: those in its folder."""
+    """The paths of a part: those in its folder."""
     return {target for target in placed if target.startswith(f"{folder_of(part)}/")}
 
 
 def check_counts(published: PublishedSet, placed: Mapping[str, PlacedPicture], source: Path) -> None:
-    """Raises ValueError naming each part whose number is not the published one, and which pictures are missing."""
+    """Raises ValueError naming each part whose count differs from the published one, and the missing pictures."""
     wrong = [words for part in published.parts if (words := _count_error(part, placed, source))]
     if wrong:
-        raise ValueError("; ".join(wrong) + "; if you have a part of the set and know it, give --count")
+        raise ValueError("; ".join(wrong) + "; if you knowingly have only a part of the set, give --count")
 
 
 def check_pictures(
@@ -45,7 +46,7 @@ def check_pictures(
     """Height and width of each picture, by path below `out`.
 
     Raises:
-        ValueError: a file is no picture, or not of the published size; a pair was not of the same view.
+        ValueError: a file is not a picture or not of the published size; the pictures of a pair show different views.
     """
     sizes: dict[str, tuple[int, int]] = {}
     for part in published.parts:
@@ -56,16 +57,16 @@ def check_pictures(
 
 
 def require_no_strangers(placed: Mapping[str, PlacedPicture], out: Path) -> None:
-    """Raises ValueError where the folders of a set hold other pictures, which training would take for its own."""
+    """Raises ValueError where the folders of a set contain other pictures, which training would use as well."""
     folders = {target.split("/")[0] for target in placed}
-    there = (path for name in sorted(folders) for path in images_below(out / name))
-    names = (path.relative_to(out).as_posix() for path in there)
+    paths = (path for name in sorted(folders) for path in images_below(out / name))
+    names = (path.relative_to(out).as_posix() for path in paths)
     if strangers := sorted(name for name in names if name not in placed):
-        raise ValueError(f"{out} holds pictures that are not of this set: {_name_some(strangers)}; remove them")
+        raise ValueError(f"{out} contains pictures that are not of this set: {_name_some(strangers)}; remove them")
 
 
 def size_of(part: Part, path: Path, origin: str) -> tuple[int, int]:
-    """Height and width. Raises ValueError where it is no picture or of another size than published."""
+    """Height and width. Raises ValueError where it is not a picture or not of the published size."""
     try:
         height, width = image_size(path)
     except BadImage as error:
@@ -77,7 +78,7 @@ def size_of(part: Part, path: Path, origin: str) -> tuple[int, int]:
 
 
 def _count_error(part: Part, placed: Mapping[str, PlacedPicture], source: Path) -> str:
-    """What is wrong with the number of pictures; empty where nothing is."""
+    """What is wrong with the number of pictures; empty where it is right."""
     found = targets_of(part, placed)
     expected = set(_numbered_paths(part)) if part.numbered else _expected_partners(part, placed)
     missing, more = sorted(expected - found), sorted(found - expected) if expected else []
@@ -85,18 +86,18 @@ def _count_error(part: Part, placed: Mapping[str, PlacedPicture], source: Path) 
         return ""
     words = f"{part.title}: {len(found):,} pictures instead of {part.count:,}"
     if not found:
-        return f"{words}: nothing in {source} is named like {part.example}"
+        return f"{words}: no file in {source} is named like {part.example}"
     words += f"; missing: {_name_some(missing)}" if missing else ""
     return words + (f"; not expected: {_name_some(more)}" if more else "")
 
 
 def folder_of(part: Part) -> str:
-    """The folder of its pictures, below the folder written to."""
+    """The folder of its pictures, below the output folder."""
     return part.out.split("/")[0]
 
 
 def _numbered_paths(part: Part) -> Iterator[str]:
-    """The paths that a numbered part has."""
+    """The paths of a numbered part."""
     for n in range(part.first, part.first + part.count):
         yield part.numbered.format(n=n, up=-(-n // 1000) * 1000, down=n // 1000 * 1000)
 
@@ -107,21 +108,21 @@ def _partner(folder: str, target: str) -> str:
 
 
 def _expected_partners(part: Part, placed: Mapping[str, PlacedPicture]) -> set[str]:
-    """What a part of pairs must have, since the other part has it."""
+    """The paths that a part of pairs must have, since the other part has them."""
     own = folder_of(part)
     other = _partner(own, "").rstrip("/")
     return {_partner(other, target) for target in placed if target.startswith(f"{other}/") and own in ("hq", "lq")}
 
 
 def _require_same_view(part: Part, target: str, placed: Mapping[str, PlacedPicture]) -> None:
-    """Centres of two pictures show the same only where one is the other one enlarged. Raises ValueError."""
+    """Raises ValueError where centres of a pair differ: where one size is not the other one times the scale."""
     large = placed[target].whole
     other = placed.get(_partner("hq", target))
     if part.step == 1 or large is None or other is None or other.whole is None:
         return
     if large != (part.step * other.whole[0], part.step * other.whole[1]):
         sizes = f"{large[0]} x {large[1]} px is not {part.step} times {other.whole[0]} x {other.whole[1]}"
-        raise ValueError(f"{placed[target].origin}: {sizes}, its LR picture")
+        raise ValueError(f"{placed[target].origin}: {sizes}, the size of its LR picture")
 
 
 def _name_some(names: list[str]) -> str:

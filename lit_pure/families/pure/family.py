@@ -1,4 +1,4 @@
-"""PURE's answers to what the house asks of a family.
+"""PURE's answers to what the other rooms ask of a family.
 
 Knows which part of PURE answers what. Imports no torch by itself: parts that compute are imported when they are asked.
 """

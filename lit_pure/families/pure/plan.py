@@ -1,7 +1,7 @@
-"""From a PURE experiment, and those that it builds on, to all that the memory of its training depends on.
+"""From a PURE experiment, and the experiments that it needs, to everything that its training memory depends on.
 
 Knows the length of a sequence as `sequence/assemble.py` builds it, and the vocabulary's file. Knows nothing of memory
-(`planning/`), and imports no torch.
+(`planning/`); imports no torch.
 """
 
 import json
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PUBLISHED_WORDS = 57_344
-"""Ids of the published vocabulary that are no image codes; with 16,384 codes it has 73,728."""
-CHARACTERS = 3
-"""Of a token of text, where no vocabulary is there to count with; few have less."""
+"""Ids of the published vocabulary besides image codes; with 16,384 codes it has 73,728."""
+CHARACTERS_PER_TOKEN = 3
+"""Assumed for text if the vocabulary's file is missing; few tokens are shorter."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """A vocabulary, as far as lengths go."""
+class TokenCounter:
+    """Counts tokens: those of a vocabulary, and those of a text."""
 
     size: int
     """Rows of embedding and head."""
     tokenizer: "Tokenizer | None"
-    """None where the file is not there."""
+    """None if the file is missing."""
 
     @classmethod
-    def at(cls, path: Path, codes: int) -> "Words":
-        """Read a tokenizer JSON; where there is none, the published vocabulary with so many codes is taken.
+    def read(cls, path: Path, codes: int) -> "TokenCounter":
+        """Read a tokenizer JSON; if it is missing, assume the published vocabulary with `codes` image codes.
 
-        Raises ValueError where the file is no tokenizer.
+        Raises ValueError if the file is not a tokenizer.
         """
         if not path.is_file():
             return cls(PUBLISHED_WORDS + codes, None)
@@ -58,18 +58,18 @@ class Words:
     def tokens(self, text: str) -> int:
         """How many tokens a text has."""
         if self.tokenizer is None:
-            return -(-len(text) // CHARACTERS)
+            return -(-len(text) // CHARACTERS_PER_TOKEN)
         return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-_words = cache(Words.at)  # many settings are looked at, of one vocabulary and few needs
+_vocabulary = cache(TokenCounter.read)  # many settings are tried, with one vocabulary and few needs
 Kind = TypeVar("Kind", bound=Experiment)
 
 
 def measure(experiment: PureExperiment, gpus: int) -> Setting:
-    """The setting of an experiment on so many GPUs; `needs` are looked up as a run would.
+    """The setting of an experiment on `gpus` GPUs; `needs` are looked up as a run does it.
 
-    Raises ConfigError where what it needs is not there, or of another family.
+    Raises ConfigError if an experiment that it needs is missing or has another family.
     """
     needs = experiment.needs
     if not needs.tokenizer:
@@ -79,9 +79,9 @@ def measure(experiment: PureExperiment, gpus: int) -> Setting:
     path = locate(experiment.vocabulary.path)
     start = runs.newest_finished(needs.start) if needs.start else None
     frozen = stored_bytes(start.weights) if start else None
-    setting = setting_of(experiment, tokenizer, dem, _words(path, tokenizer.vq.codes), gpus, frozen or 2)
-    absent = f"there is no {path} yet: words are counted as in the published vocabulary"
-    return setting if path.is_file() else replace(setting, notes=(absent,))
+    setting = setting_of(experiment, tokenizer, dem, _vocabulary(path, tokenizer.vq.codes), gpus, frozen or 2)
+    assumed = f"{path} is missing: words are counted as in the published vocabulary"
+    return setting if path.is_file() else replace(setting, notes=(assumed,))
 
 
 @cache
@@ -97,27 +97,27 @@ def setting_of(
     experiment: PureExperiment,
     tokenizer: TokenizerExperiment,
     dem: DemExperiment | None,
-    words: Words,
+    vocabulary: TokenCounter,
     gpus: int,
     frozen: int = 2,
 ) -> Setting:
-    """The setting of an experiment on so many GPUs.
+    """The setting of an experiment on `gpus` GPUs.
 
     Args:
-        experiment: what is to be trained.
+        experiment: what is trained.
         tokenizer: the experiment of its tokenizer.
-        dem: that of its degradation estimator.
-        words: its vocabulary.
+        dem: the experiment of its degradation estimator.
+        vocabulary: its vocabulary.
         gpus: of all machines together.
-        frozen: bytes of a frozen number beneath adapters, as the start stored them.
+        frozen: bytes per element of frozen weights beneath adapters, as the start stored them.
     """
     data, sequence, mode = experiment.data, experiment.sequence, experiment.sequence.guidance_mode
     side = data.size // tokenizer.vq.downsample
     image = image_length(side, side)
-    prompt = 1 + words.tokens(INSTRUCTIONS[mode]) + image + 1
-    spoken = _longest_text(mode, sequence.max_caption, words)
+    prompt = 1 + vocabulary.tokens(INSTRUCTIONS[mode]) + image + 1
+    spoken = _longest_text(mode, sequence.max_caption, vocabulary)
     text = sequence.text_length if sequence.text_length and mode != "none" else spoken
-    rest = image + 1  # the end of the turn
+    rest = image + 1  # with the end of the turn
     process = data.degradation
     return Setting(
         backbone=experiment.backbone,
@@ -127,7 +127,7 @@ def setting_of(
         sampling=experiment.sampling,
         vq=tokenizer.vq,
         dem=dem.dem if dem else None,
-        vocabulary=words.size,
+        vocabulary=vocabulary.size,
         size=data.size,
         scale=process.scale,
         enlarged=max(1.0, process.resize_range[1], process.resize_range2[1] / process.scale),
@@ -135,7 +135,7 @@ def setting_of(
         image=image,
         prompt=prompt,
         length=prompt + text + rest - 1,  # the last one predicts nothing
-        labels=min(spoken + 1, text) + rest,  # of filler, only the first is learned, as the end of the text
+        labels=min(spoken + 1, text) + rest,  # of the filler, only the first token is learned, as the end of the text
         batch=data.batch_size,
         shown=min(experiment.evaluation.pictures, data.eval_batch_size),
         tested=data.eval_batch_size if data.test else 0,
@@ -145,17 +145,17 @@ def setting_of(
 
 
 def stored_bytes(folder: Path) -> int | None:
-    """Bytes of a number in a run's weights, from the heads of its files; None where there are no such files."""
+    """Bytes per element of a run's weights, from the headers of its files; None if it has no such files."""
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        kinds = {entry["dtype"] for name, entry in head.items() if name != "__metadata__"}
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        kinds = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
         return 4 if "F32" in kinds else 2
     return None
 
 
-def _longest_text(mode: GuidanceMode, most: int, words: Words) -> int:
-    """Tokens of an answer's text, where its caption is as long as it may be."""
+def _longest_text(mode: GuidanceMode, max_caption: int, vocabulary: TokenCounter) -> int:
+    """Tokens of the longest answer text: with a caption of the greatest length."""
     sentences = [degradation_sentence(blur, noise) + " " for blur in LEVELS for noise in LEVELS]
-    found = max(map(words.tokens, sentences)) if mode in PERCEIVES else 0
-    return found + (most + 1 if mode in UNDERSTANDS else 0)  # a space behind it
+    perceived = max(map(vocabulary.tokens, sentences)) if mode in PERCEIVES else 0
+    return perceived + (max_caption + 1 if mode in UNDERSTANDS else 0)  # with a space after it

@@ -173,7 +173,7 @@ def test_a_model_beyond_memory_names_the_remedy(folder: Path, monkeypatch: pytes
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(LlavaForConditionalGeneration, "to", full)
-    with pytest.raises(ValueError, match="not enough memory; take --dtype bfloat16"):
+    with pytest.raises(ValueError, match="not enough memory; use --dtype bfloat16"):
         Llava(folder, "What?", 3, CPU)
 
 
@@ -202,7 +202,7 @@ def test_folders_that_hold_no_llava_are_refused(damage: str, folder: Path, tmp_p
         (tmp_path / "processor_config.json").unlink()
     else:
         LlamaForCausalLM(LlavaConfig.from_pretrained(folder).text_config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="cannot be loaded .*; it must hold a LLaVA of transformers") as caught:
+    with pytest.raises(ValueError, match="cannot be loaded .*; give a folder with a transformers LLaVA") as caught:
         Llava(tmp_path, "What?", 3, CPU)
     assert str(caught.value).startswith(f"{tmp_path}: ") and "\n" not in str(caught.value)
 

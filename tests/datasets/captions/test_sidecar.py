@@ -1,4 +1,4 @@
-"""Sidecars are read whole or refused by line; written, they survive a kill and a full disk."""
+"""Sidecars are read completely or refused by line; written ones survive a kill and a full disk."""
 
 import codecs
 import json
@@ -137,7 +137,7 @@ def test_an_empty_caption_file_is_not_removed(path: Path) -> None:
 
 def test_a_device_as_caption_file_is_refused_and_kept(path: Path) -> None:
     path.symlink_to(os.devnull)
-    with pytest.raises(OSError, match="cannot be written to: .* --out"):
+    with pytest.raises(OSError, match="cannot be written: .* --out"):
         SidecarWriter(path, ORIGIN)
     assert path.is_symlink()
 
@@ -145,9 +145,9 @@ def test_a_device_as_caption_file_is_refused_and_kept(path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ({"source": "test", "prompt": "Why?"}, 'prompt "Why\\?", now it would be "What\\?"'),
-        ({"source": "pixels"}, 'source "pixels", now it would be "test"'),
-        ({}, 'source null, now it would be "test"'),
+        ({"source": "test", "prompt": "Why?"}, 'prompt "Why\\?", not "What\\?" as now'),
+        ({"source": "pixels"}, 'source "pixels", not "test" as now'),
+        ({}, 'source null, not "test" as now'),
     ],
 )
 def test_captions_of_another_origin_are_not_mixed(line: dict[str, str], reason: str, path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_whole_lines_of_captions(path: Path) -> None:
     writer = SidecarWriter(path, ORIGIN)
     writer.append({"a.png": "first"})
     before = path.read_bytes()
-    with largest_file(len(before) + 20), pytest.raises(OSError, match="what was written before is whole") as caught:
+    with largest_file(len(before) + 20), pytest.raises(OSError, match="earlier captions are complete") as caught:
         writer.append({"b.png": "second", "c.png": "third"})
     assert caught.value.filename == str(path)
     assert path.read_bytes() == before and writer.done == {"a.png"}
@@ -192,7 +192,7 @@ def test_captions_are_on_the_disk_before_they_count(path: Path, monkeypatch: pyt
 def test_a_caption_file_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "captions.jsonl"):
-        with pytest.raises(OSError, match="cannot be written to: .* --out"):
+        with pytest.raises(OSError, match="cannot be written: .* --out"):
             SidecarWriter(path, ORIGIN)
 
 

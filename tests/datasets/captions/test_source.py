@@ -1,4 +1,4 @@
-"""Where captions come from: pixels need nothing, a sidecar is looked up by name, then by stem."""
+"""Sources of captions: pixels need nothing, a sidecar is searched by name, then by stem."""
 
 from pathlib import Path
 

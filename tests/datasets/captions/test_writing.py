@@ -1,4 +1,4 @@
-"""Photographs reach who describes them as bytes, and nothing else is made of them on the way."""
+"""The describer gets the bytes of photographs unchanged."""
 
 from collections.abc import Sequence
 from pathlib import Path

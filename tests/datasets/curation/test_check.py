@@ -1,4 +1,4 @@
-"""A folder with every kind of damage we know: each file is named with its kind, and the check always ends."""
+"""A folder with every known kind of damage: each file is reported with its kind, and the check always ends."""
 
 import errno
 import json
@@ -95,7 +95,7 @@ def damage(folder: Path) -> dict[str, str]:
 
 def test_a_clean_folder_has_no_findings(clean, capsys):
     assert run(clean) == 0
-    assert "6 pictures read, 0 things wrong" in capsys.readouterr().out
+    assert "6 pictures read, 0 problems" in capsys.readouterr().out
 
 
 def test_check_names_every_kind_of_damage(clean, tmp_path, capsys):
@@ -254,7 +254,7 @@ def test_a_decoder_that_crashes_costs_one_file(clean):
     report = check(clean, least=SIDE, workers=2, examine=crashing)
     assert kinds(report) == {"b.jpg": "unreadable", "f.tif": "unreadable"}
     reasons = [finding.reason for finding in report.problems]
-    assert "ends the process" in reasons[0] and "never seen before" in reasons[1]
+    assert "kills the reading process" in reasons[0] and "never seen before" in reasons[1]
     assert len(report.good) == 4
 
 

@@ -1,4 +1,4 @@
-"""Archives laid out as the published ones, with tiny pictures: each set comes out whole, and what is wrong is named.
+"""Archives in the published layouts, with tiny pictures: each set is complete, and problems are named.
 
 The facts are the real ones with smaller counts and sizes.
 """
@@ -224,7 +224,7 @@ def test_prepare_names_a_missing_picture(training, source, tmp_path):
 
 def test_prepare_names_a_missing_archive_before_anything_is_unpacked(training, source, tmp_path):
     (source / "shard-01.tar.gz").unlink()
-    refused(training, source, tmp_path / "out", r"LSDIR: .* lacks shard-01 \(")
+    refused(training, source, tmp_path / "out", r"LSDIR: .* has no shard-01 \(")
     assert not (tmp_path / "out").exists()
 
 
@@ -251,7 +251,7 @@ def test_prepare_names_a_truncated_archive(share, suffix, training, source, tmp_
     tar(path, whole)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    refused(training, source, tmp_path / "out", rf"shard-01.{suffix} is cut short or damaged")
+    refused(training, source, tmp_path / "out", rf"shard-01.{suffix} is truncated or damaged")
     path.write_bytes(content)
     prepare(training, source, tmp_path / "out")
     assert (tmp_path / "out" / "lsdir" / list(LSDIR)[5]).read_bytes() == whole[list(LSDIR)[5]]
@@ -265,7 +265,7 @@ def test_tar_that_ends_between_two_members_is_refused(training, source, tmp_path
         last = file.getmembers()[-1].offset
     with (source / "shard-01.tar").open("r+b") as file:
         file.truncate(last)
-    refused(training, source, tmp_path / "out", r"shard-01.tar is cut short or damaged \(no end mark\)")
+    refused(training, source, tmp_path / "out", r"shard-01.tar is truncated or damaged \(no end mark\)")
 
 
 def test_prepare_names_a_damaged_zip(source, tmp_path):
@@ -273,9 +273,9 @@ def test_prepare_names_a_damaged_zip(source, tmp_path):
     content = bytearray((source / "RealLQ250.zip").read_bytes())
     content[200] ^= 1
     (source / "RealLQ250.zip").write_bytes(content)
-    refused(smaller("reallq250", 3), source, tmp_path / "out", r"RealLQ250.zip is cut short or damaged \(Bad CRC")
+    refused(smaller("reallq250", 3), source, tmp_path / "out", r"RealLQ250.zip is truncated or damaged \(Bad CRC")
     (source / "RealLQ250.zip").write_bytes(content[:300])
-    refused(smaller("reallq250", 3), source, tmp_path / "out", r"RealLQ250.zip is cut short or damaged \(File is not")
+    refused(smaller("reallq250", 3), source, tmp_path / "out", r"RealLQ250.zip is truncated or damaged \(File is not")
 
 
 @pytest.mark.parametrize("name", ["../../lq/004.png", "/lq/004.png", "lq/../../lq/004.png", "..\\lq\\004.png"])
@@ -312,8 +312,8 @@ def test_prepare_names_pictures_of_a_wrong_size_and_files_that_are_none(source, 
 
 
 def test_prepare_refuses_folders_within_each_other(source, tmp_path):
-    refused(SETS["reallq250"], source, source / "out", "lie within each other")
-    refused(SETS["reallq250"], source, tmp_path, "lie within each other")
+    refused(SETS["reallq250"], source, source / "out", "one contains the other")
+    refused(SETS["reallq250"], source, tmp_path, "one contains the other")
 
 
 def test_prepare_refuses_two_pictures_of_one_name(training, source, tmp_path):
@@ -327,7 +327,9 @@ def test_prepare_refuses_unknown_pictures_in_its_folder(source, tmp_path):
     packed(source / "RealLQ250.zip", {"lq/001.png": png(1)})
     (tmp_path / "out" / "lq").mkdir(parents=True)
     (tmp_path / "out" / "lq" / "mine.png").write_bytes(png(2))
-    refused(smaller("reallq250", 1), source, tmp_path / "out", r"holds pictures that are not of this set: lq/mine.png")
+    refused(
+        smaller("reallq250", 1), source, tmp_path / "out", r"contains pictures that are not of this set: lq/mine.png"
+    )
 
 
 def test_prepare_ignores_files_that_are_no_pictures(source, tmp_path):
@@ -454,7 +456,7 @@ def test_prepare_on_a_disk_that_fills_up_leaves_no_half_file(source, tmp_path, m
         return write(path, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left on device; what was unpacked stays"):
+    with pytest.raises(OSError, match="No space left on device; unpacked pictures stay"):
         prepare(smaller("reallq250", 2), source, tmp_path / "out")
     monkeypatch.undo()
     assert files_of(tmp_path / "out") == ["lq/001.png"]
@@ -469,11 +471,11 @@ def test_prepare_on_a_disk_that_fills_up_leaves_no_half_file(source, tmp_path, m
         (["reallq250", ".", "out", "--limit", "0"], "--limit"),
         (["shards", "file", "out"], "file is a file; prepare shards packs a folder"),
         (["shards", "nowhere", "out"], "nowhere: no such"),
-        (["shards", "s", "s"], "s and s lie within each other"),
-        (["shards", "s", "s/t"], "s/t and s lie within each other"),
-        (["shards", "s/t", "s"], "s and s/t lie within each other"),
+        (["shards", "s", "s"], "s and s: one contains the other"),
+        (["shards", "s", "s/t"], "s/t and s: one contains the other"),
+        (["shards", "s/t", "s"], "s and s/t: one contains the other"),
         (["reallq250", ".", "out", "--count", "1", "2"], "--count: give one number, or 1"),
-        (["reallq250", ".", "file"], "file is no folder"),
+        (["reallq250", ".", "file"], "file is not a folder"),
     ],
 )
 def test_mistakes_in_prepare_s_arguments_are_refused(words, told, tmp_path, monkeypatch, capsys):
