@@ -96,5 +96,5 @@ def test_one_of_two_processes_asks_for_the_queue(here: Settings, scontrol: Path)
 def test_where_one_process_is_to_end_and_the_other_to_be_queued_again_both_end(here: Settings, scontrol: Path) -> None:
     job = slurm(scontrol, SLURM_JOB_ID="11")
     ended = launch(replace(here, world=2, fault="usr1_or_term", rank=None, environment=job, strategy="ddp"))
-    assert ended.statuses == [143, 143] and ended.told[0][-1] == SAVED.format("SIGTERM", 4)
+    assert ended.statuses == [143, 143] and ended.printed[0][-1] == SAVED.format("SIGTERM", 4)
     assert not scontrol.exists(), "who asks for an end gets one"
