@@ -158,7 +158,7 @@ def test_bench_restore_refuses_a_run_folder_that_it_must_not_write_to(
     assert "demo/shipped ships with the project" in (told := capsys.readouterr().err) and "--json FILE" in told
     monkeypatch.setattr(os, "access", lambda path, mode: path != demo.folder)
     assert main(["bench", "restore"]) == 2
-    assert "cannot be written" in (told := capsys.readouterr().err) and "--json FILE" in told
+    assert "is not writable" in (told := capsys.readouterr().err) and "--json FILE" in told
 
 
 def test_bench_restore_names_photographs_that_it_cannot_use(

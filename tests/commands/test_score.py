@@ -53,7 +53,7 @@ def test_score_refuses_missing_runs_and_other_families_before_torch_is_imported(
     assert "there is no finished run runs/dem/paper" in capsys.readouterr().err
     assert main(["score", "photo.png", "--run", "tokenizer/nano"]) == 2
     words = capsys.readouterr().err
-    assert "is of family tokenizer; name a run of family dem" in words and len(words.splitlines()) == 1
+    assert "is a run of family tokenizer; name a run of family dem" in words and len(words.splitlines()) == 1
     assert main(["score", "photo.png", "--json", "nowhere/scores.json"]) == 2
     assert "there is no folder nowhere" in capsys.readouterr().err
     script = (
