@@ -81,8 +81,12 @@ class DemModule(RunModule):
         return configure(self.parameters(), self.config.optim, self.config.trainer.max_steps)
 
     def finish_training(self, data: PhotoDataModule) -> None:
+        """Calibrate, on the device that it was trained on."""
+        self.to(self.trainer.strategy.root_device)  # Lightning moved it to the CPU after the last step
+        self.calibrate(data)
+
+    def calibrate(self, data: PhotoDataModule) -> None:
         """Set the label thresholds to the terciles of the scores on the training degradation."""
-        self.to(self.trainer.strategy.root_device)  # Lightning took it to the CPU when it was done
         calibrate(self.dem, self.config, data.train)
 
     def save_weights(self, folder: Path, writes: bool) -> None:
