@@ -39,11 +39,14 @@ SMALL = {
 
 LONGEST = (
     "test_sharding",
-    "test_resume",
-    "tests/commands/test_run.py",
+    "lit/test_resume",
+    "test_run.py",
+    "study/test_study.py",
     "test_notebooks",
     "tests/launch",
     "tests/faults",
+    "test_jacobi",
+    "test_shipped",
 )
 """Files that take longest come first, so that no core waits for another one at the end."""
 
