@@ -134,7 +134,7 @@ def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) 
         **restored.words,
         **{f"mean_{key}_{cells.unit}": float(cells.values_hw.mean()) for key, cells in scaled.items()},
         "tokens": restored.tokens,
-        "tokens_per_second": round(restored.tokens / restored.seconds, 1),
+        "tokens_per_second": round(restored.tokens / restored.seconds, 1) if restored.tokens else 0.0,
         "made": made,
         "tiles": [_tile_content(tile) for tile in restored.tiles],
     }

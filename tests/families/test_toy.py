@@ -38,7 +38,7 @@ class ToyRestorer(SquareRestorer):
 
     def restore_squares(self, enlarged_B3ss: Tensor, names: Sequence[str], **how: Any) -> list[Restoration]:
         shown_B3ll = unpad(enlarged_B3ss, *(how.get("shown") or (self.size, self.size)))
-        return [Restoration(image, 0.001) for image in fix_colors(shown_B3ll, shown_B3ll, how["color_fix"])]
+        return [Restoration(image, 0.0) for image in fix_colors(shown_B3ll, shown_B3ll, how["color_fix"])]
 
 
 class Toy(Family):
