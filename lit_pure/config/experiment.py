@@ -91,7 +91,7 @@ class RestoringConfig:
     color_fix: ColorFix = "none"
     """Source of a restored square's colours."""
     fidelity: float = knob(0.0, low=0, high=1)
-    """How much the decoder takes from the enlarged source, where the tokenizer's can see it; 0: codes alone, as PURE."""
+    """How much the decoder takes from the enlarged source, if it can see it; 0: codes alone, as in PURE."""
     overlap: float = knob(0.125, low=0, high=0.5)
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)

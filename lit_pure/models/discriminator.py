@@ -25,11 +25,14 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: AdversarialConfig) -> None:
         super().__init__()
         widths = [config.channels * min(2**level, 8) for level in range(config.layers + 1)]
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        first, last = nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.Conv2d(widths[-1], 1, 4, padding=1)
+        if config.norm == "spectral":  # of all layers, so that no picture has an unbounded gradient
+            first, last = spectral_norm(first), spectral_norm(last)
+        layers: list[nn.Module] = [first, nn.LeakyReLU(0.2)]
         for level in range(1, config.layers + 1):
             stride = 2 if level < config.layers else 1
             layers += [*_convolution(widths[level - 1], widths[level], stride, config.norm), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, padding=1))
+        self.layers = nn.Sequential(*layers, last)
         # Weights of the published implementations.
         for part in self.modules():
             if isinstance(part, nn.Conv2d) and config.norm == "batch":

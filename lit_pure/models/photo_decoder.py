@@ -11,6 +11,7 @@ x + w (scale x + shift), with scale and shift computed from both.
 Shape legend: B pictures, H W picture [px], h w a level's grid, C channels.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -97,17 +98,14 @@ class PhotoDecoder(nn.Module):
     @property
     def context(self) -> int:
         """Cells around a part beyond which nothing changes its pixels."""
-        reach, side = 0.0, float(self.downsample)
-        for number, blocks in enumerate(self.levels):
-            assert isinstance(blocks, nn.Sequential)
-            # The convolution before a level works on the grid of the level before.
-            reach += side if number == 0 else 2 * side
-            if number < len(self.transformations):
-                reach += Transformation.radius * side
-            reach += CellBlock.radius * len(blocks) * side
-            side /= 2
-        reach += 1 + self.eyes.reach
-        return -int(-reach // self.downsample)
+        beyond, seen = 1, [0] * len(self.transformations)  # cells of a level beyond the part, from the last one back
+        for number in reversed(range(len(self.levels))):
+            beyond += CellBlock.radius * len(self.levels[number])  # type: ignore[arg-type]
+            if number < len(seen):
+                beyond += Transformation.radius
+                seen[number] = beyond
+            beyond = (-(-beyond // 2) if number else beyond) + 1  # the convolution before, on a grid half as fine
+        return max(beyond, -(-self.eyes.beyond(seen) // self.downsample))
 
 
 class PhotoEncoder(nn.Module):
@@ -139,13 +137,12 @@ class PhotoEncoder(nn.Module):
             found.append(x_BChw)
         return found[::-1]
 
-    @property
-    def reach(self) -> float:
-        """How far a pixel is seen from [px]."""
-        if not self.config.photo_channels:
-            return 0.0
-        sides = [self.fold * 2**number for number in range(len(self.levels))]
-        return float(2 * self.fold + sum(side * (1 + CellBlock.radius * self.config.photo_blocks) for side in sides))
+    def beyond(self, wanted: Sequence[int]) -> int:
+        """How far beyond a part it looks [px], if features of each level are `wanted` that many cells beyond it."""
+        cells = 0
+        for number, more in enumerate(wanted):
+            cells = max(2 * cells if number else 0, more) + CellBlock.radius * self.config.photo_blocks
+        return (cells + 1) * self.fold if wanted else 0
 
 
 def _enlarge(before: int, width: int) -> nn.Sequential:
