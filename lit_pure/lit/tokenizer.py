@@ -24,15 +24,11 @@ from lit_pure.lit.photo_pairs import draw_pairs
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
-from lit_pure.metrics import files
 from lit_pure.models import weights
 from lit_pure.models.discriminator import LeCam, PatchDiscriminator, hinge_loss
 from lit_pure.models.perceptual import make_distance
 from lit_pure.models.vq import VQTokenizer
 from lit_pure.runs.folder import Run
-
-LPIPS_METRIC = "lpips-vgg"
-"""The metric whose trunk the loss needs, too."""
 
 
 def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
@@ -65,8 +61,6 @@ class TokenizerModule(RunModule):
         self._seen_B3HW = torch.empty(0)
         # Part of checkpoints: which codes restart depends on it. The same on all processes.
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
-        if config.perceptual.features == "lpips":
-            files.require([LPIPS_METRIC])
         # In a list, so that it is no part of checkpoints.
         self._distance: list[nn.Module | None] = [make_distance(config.perceptual.features)]
         self.discriminator = PatchDiscriminator(config.adversarial) if config.adversarial.weight else None
