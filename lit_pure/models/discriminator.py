@@ -25,7 +25,8 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, config: AdversarialConfig) -> None:
         super().__init__()
         widths = [config.channels * min(2**level, 8) for level in range(config.layers + 1)]
-        first, last = nn.Conv2d(3, widths[0], 4, stride=2, padding=1), nn.Conv2d(widths[-1], 1, 4, padding=1)
+        first: nn.Module = nn.Conv2d(3, widths[0], 4, stride=2, padding=1)
+        last: nn.Module = nn.Conv2d(widths[-1], 1, 4, padding=1)
         if config.norm == "spectral":  # of all layers, so that no picture has an unbounded gradient
             first, last = spectral_norm(first), spectral_norm(last)
         layers: list[nn.Module] = [first, nn.LeakyReLU(0.2)]

@@ -7,6 +7,7 @@ Shape legend: B rows, R rows of all caches, T positions, D width, V vocabulary, 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import overload
 
 import torch
@@ -21,18 +22,39 @@ INITIAL_STD = 0.02
 """Standard deviation of initial weights, as Chameleon's."""
 
 
+@dataclass(frozen=True)
+class Prior:
+    """What is expected at each position before anything is read: words near a vector get larger logits."""
+
+    expected_NC: Tensor
+    """A unit vector each; zeros where nothing is expected."""
+    vectors_VC: Tensor
+    """The unit vectors of all words; zeros for words that have none."""
+
+
 class Head(nn.Linear):
     """From hidden states to logits, or directly to the loss, which never holds all logits.
 
-    Both ways go through the module's call, because FSDP gathers the parameters there.
+    Both ways go through the module's call, because FSDP gathers the parameters there. With a prior, `prior_1` times the
+    cosine between a word's vector and the expected one is part of its logit.
     """
+
+    def __init__(self, width: int, words: int, prior: float = 0.0) -> None:
+        super().__init__(width, words, bias=False)
+        self.prior_1 = nn.Parameter(torch.full((1,), prior)) if prior else None
 
     @overload
     def forward(self, input: Tensor) -> Tensor: ...
 
     @overload
     def forward(
-        self, input: Tensor, labels_N: Tensor, weight_N: Tensor, chunk: int, z: float = 0.0
+        self,
+        input: Tensor,
+        labels_N: Tensor,
+        weight_N: Tensor,
+        chunk: int,
+        z: float = 0.0,
+        prior: Prior | None = None,
     ) -> tuple[Tensor, Tensor]: ...
 
     def forward(
@@ -42,11 +64,17 @@ class Head(nn.Linear):
         weight_N: Tensor | None = None,
         chunk: int = 1,
         z: float = 0.0,
+        prior: Prior | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits (..., V) of hidden states (..., D); with labels, `losses.linear_cross_entropy` of states (N, D)."""
+        """Logits (..., V) of hidden states (..., D), without a prior; with labels, `losses.linear_cross_entropy`."""
         if labels_N is None or weight_N is None:
             return super().forward(input)
-        return linear_cross_entropy(input, self.weight, labels_N, weight_N, chunk, z)
+        if prior is None or self.prior_1 is None:
+            return linear_cross_entropy(input, self.weight, labels_N, weight_N, chunk, z)
+        # More channels: the expected vector beside the state, the words' vectors beside their rows.
+        wider = torch.cat([input, (self.prior_1 * prior.expected_NC).to(input.dtype)], dim=1)
+        rows = torch.cat([self.weight, prior.vectors_VC.to(self.weight.dtype)], dim=1)
+        return linear_cross_entropy(wider, rows, labels_N, weight_N, chunk, z)
 
 
 class NextTokenBackbone(nn.Module):
@@ -58,7 +86,7 @@ class NextTokenBackbone(nn.Module):
         self.embed = nn.Embedding(vocabulary_size, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.head = Head(config.width, vocabulary_size, bias=False)
+        self.head = Head(config.width, vocabulary_size, config.lq_prior)
         self.apply(_initialise)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
