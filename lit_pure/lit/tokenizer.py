@@ -174,7 +174,8 @@ class TokenizerModule(RunModule):
     ) -> Tensor:
         """One step of both players; returns the tokenizer's loss."""
         config = self.config.adversarial
-        made_B3HW, true_B3HW = made_B3HW * 2 - 1, true_B3HW * 2 - 1
+        # A made picture is judged as it would be shown: beyond black and white there is nothing to gain.
+        made_B3HW, true_B3HW = made_B3HW.clamp(0, 1) * 2 - 1, true_B3HW * 2 - 1
         if self.global_step >= config.start:
             parts["adversarial"] = -judge.judge(made_B3HW).float().mean()
             loss = loss + config.weight * parts["adversarial"]

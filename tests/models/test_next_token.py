@@ -8,7 +8,7 @@ from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAE
 from lit_pure.config.compose import compose
 from lit_pure.config.pure import BackboneConfig, PureExperiment
 from lit_pure.models.cache import KVCache
-from lit_pure.models.next_token import NextTokenBackbone
+from lit_pure.models.next_token import Head, NextTokenBackbone, Prior
 
 TINY = BackboneConfig(width=32, layers=3, heads=4, ffn=48, dropout=0.0)
 ROWS = 60
@@ -156,3 +156,21 @@ def test_dropout_acts_in_training_only() -> None:
     assert not torch.equal(backbone(ids_BT), backbone(ids_BT))
     backbone.eval()
     assert torch.equal(backbone(ids_BT), backbone(ids_BT))
+
+
+def test_a_prior_is_a_weighted_cosine_in_the_logits() -> None:
+    """The loss with a prior, and its gradient by autograd, from all logits at once."""
+    torch.manual_seed(0)
+    head = Head(8, 20, prior=3.0)
+    hidden_ND, labels_N, weight_N = torch.randn(6, 8), torch.randint(20, (6,)), torch.full((6,), 1 / 6)
+    vectors_VC = torch.nn.functional.normalize(torch.randn(20, 4), dim=-1)
+    vectors_VC[:5] = 0  # words that are no codes
+    expected_NC = vectors_VC[torch.tensor([7, 9, 12, 0, 19, 7])]
+    logits_NV = hidden_ND @ head.weight.T + head.prior_1 * expected_NC @ vectors_VC.T
+    wanted = torch.nn.functional.cross_entropy(logits_NV, labels_N)
+    slopes = torch.autograd.grad(wanted, [head.prior_1, head.weight])
+    loss, each_N = head(hidden_ND, labels_N, weight_N, 4, prior=Prior(expected_NC, vectors_VC))
+    found = torch.autograd.grad(loss, [head.prior_1, head.weight])
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    torch.testing.assert_close(found, slopes, rtol=1e-4, atol=1e-6)
+    assert "prior_1" not in Head(8, 20).state_dict(), "PURE's own head has none"
