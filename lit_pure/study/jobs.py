@@ -17,6 +17,9 @@ from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
 from lit_pure.study.sets import Pictures
 
+YOUNGER_KNOBS = (("restoring", "wavelet_levels"),)
+"""Knobs that are younger than kept scores. At their default they are left out, since these scores are the default's."""
+
 
 @dataclass(frozen=True, eq=False)
 class StudyJob:
@@ -107,6 +110,9 @@ def _arm_basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _ArmBasis:
     depends |= {role: _weights_digest(one) for role, one in family.weights(run).items()}
     depends |= {section: asdict(getattr(settings, section)) for section in family.changeable}
     depends["restoring"].pop("batch")  # changes no picture
+    for section, knob in YOUNGER_KNOBS:
+        if depends[section][knob] == getattr(type(getattr(settings, section)), knob):
+            depends[section].pop(knob)
     depends["words"] = arm.words
     if arm.words == "given":
         depends |= {role: _weights_digest(one) for role, one in family.words_given_by(run).items()}
