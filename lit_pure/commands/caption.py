@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from lit_pure.datasets.captions.writing import Describer
 
 LLAVA = {
-    "model": "llava-hf/llava-1.5-7b-hf",
+    "model": "llava-hf/llava-1.5-13b-hf",
     "revision": None,
     "prompt": "Please describe this image in detail.",
     "max_tokens": 256,
     "dtype": "auto",
 }
-"""Defaults of LLaVA's flags. The prompt is that of PURE's author, who does not name the version of LLaVA."""
+"""Defaults of LLaVA's flags. Model and prompt are those of PURE's author (threads 6 and 9 of nonwhy/PURE)."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:

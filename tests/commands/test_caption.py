@@ -227,7 +227,17 @@ def test_caption_names_a_malformed_line_of_its_file(
     assert f"error: {path}, line 2: not JSON" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["llava-hf/llava-1.5-7b-hf", "./no/such/folder"])
+def test_unless_told_otherwise_caption_asks_the_author_s_model_his_question(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["caption", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(default: llava-hf/llava-1.5-13b-hf)" in shown
+    assert "(default: Please describe this image in detail.)" in shown
+
+
+@pytest.mark.parametrize("name", ["llava-hf/llava-1.5-13b-hf", "./no/such/folder"])
 def test_caption_without_weights_is_one_line_of_error(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
