@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from lit_pure.bench.basicsr_import import load_basicsr
 from lit_pure.config.data import RESIZE_MODES, DegradationConfig
 from lit_pure.degradation.kernels import SMALLEST
-from lit_pure.degradation.pipeline import Degradation, Mode, Noise, Resize
+from lit_pure.degradation.numbers import Degradation, Mode, Noise, Resize
 
 OURS_ALONE = ("blur_prob", "noise_prob", "jpeg_prob", "second_order_prob", "jpeg_prob2", "final_modes")
 """Knobs that basicsr's pipeline lacks."""

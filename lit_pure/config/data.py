@@ -103,6 +103,10 @@ class DegradationConfig:
     """Probability of a final sinc filter, before or after the last JPEG."""
     final_modes: list[str] = knob(RESIZE_MODES)
     """Interpolations from which that of the resize to the LQ size is drawn."""
+    strength: tuple[float, float] = knob((1.0, 1.0), low=0, high=1, ordered=True)
+    """Lowest and highest strength of all steps together; 1 is as drawn, 0 leaves only the resize to the LQ size."""
+    full_strength_prob: float = knob(0.0, low=0, high=1)
+    """Probability of full strength, whatever `strength` says."""
 
     def problems(self) -> Iterator[Problem]:
         for suffix in ("", "2"):

@@ -92,6 +92,8 @@ class RestoringConfig:
     """Source of a restored square's colours."""
     wavelet_levels: int = knob(5, low=1, high=8)
     """Levels of `color_fix: wavelet`; fewer take finer detail from the source, and not its colours alone (paper: 5)."""
+    fidelity: float = knob(0.0, low=0, high=1)
+    """How much the decoder takes from the enlarged source, if it can see it; 0: codes alone, as in PURE."""
     overlap: float = knob(0.125, low=0, high=0.5)
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)

@@ -4,10 +4,35 @@ Knows names, types, defaults and legal ranges (`knob`); the defaults are the pub
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from lit_pure.config.experiment import Experiment, small_model_problems
 from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.training import OptimConfig
+
+Features = Literal["none", "efficientnet", "lpips"]
+"""Whose features a perceptual loss compares."""
+
+
+@dataclass
+class PhotoDecoderConfig:
+    """A decoder that can see the enlarged LQ picture (CodeFormer, arXiv 2206.11253)."""
+
+    channels: list[int] = knob([], low=1)
+    """Channels per level, from the grid of codes to single pixels; empty: the encoder's mirror, as in LlamaGen."""
+    blocks: list[int] = knob([], low=0, high=32)
+    """Residual blocks per level."""
+    photo_channels: list[int] = knob([], low=1)
+    """Channels of the photograph's features at the first levels; empty: the decoder never sees it."""
+    photo_blocks: int = knob(2, low=0, high=32)
+    """Residual blocks per level of the photograph's features."""
+
+    def problems(self) -> Iterator[Problem]:
+        if len(self.blocks) != len(self.channels):
+            yield "blocks", f"has {len(self.blocks)} entries for {len(self.channels)} levels in channels; give one each"
+        if len(self.photo_channels) > len(self.channels):
+            yield "photo_channels", f"has more entries than channels, {len(self.channels)}"
 
 
 @dataclass
@@ -36,6 +61,8 @@ class VQConfig:
     """Weight of the commitment loss."""
     restart_every: int = knob(0, low=0)
     """Steps between restarts of unused codes from encoder outputs; 0: never, as in LlamaGen."""
+    decoder: PhotoDecoderConfig = field(default_factory=PhotoDecoderConfig)
+    """Another decoder than the encoder's mirror."""
 
     @property
     def downsample(self) -> int:
@@ -47,6 +74,58 @@ class VQConfig:
             yield "channels", f"{bad} are no multiples of 32, which group normalisation needs"
         if not self.downsample or self.downsample > 32 or 32 % self.downsample:
             yield "channels", f"with stem {self.stem} make {self.downsample} px per code; it must divide 32"
+        if (levels := len(self.decoder.channels)) and 2 ** (levels - 1) != self.downsample:
+            yield "decoder.channels", f"has {levels} levels, and {self.downsample} px per code need one per halving"
+
+
+@dataclass
+class PerceptualConfig:
+    """The perceptual loss."""
+
+    features: Features = "none"
+    """EfficientNet-Lite0's, which come in a package, or LPIPS with VGG16, whose trunk is a download; none: no loss."""
+    weight: float = knob(1.0, low=0)
+    """Its weight."""
+
+
+@dataclass
+class AdversarialConfig:
+    """The adversarial loss: a PatchGAN with hinge loss; the defaults are LlamaGen's."""
+
+    weight: float = knob(0.0, low=0)
+    """Weight of the tokenizer's part; 0: no discriminator (LlamaGen: 0.5)."""
+    start: int = knob(0, low=0)
+    """Steps before the tokenizer has to convince it; it is trained from the first."""
+    discriminator_weight: float = knob(1.0, above=0)
+    """Weight of the discriminator's own loss."""
+    channels: int = knob(64, low=1)
+    """Channels of the discriminator's first layer."""
+    layers: int = knob(3, low=1, high=6)
+    """Layers after the first; with three, a score sees 70 px."""
+    norm: Literal["batch", "spectral"] = "batch"
+    """Normalisation between its layers."""
+    lecam: float = knob(0.0, low=0)
+    """Weight of LeCam's regularisation of the discriminator (IBQ: 0.05)."""
+    lr: float = knob(0.0, low=0)
+    """The discriminator's learning rate; 0: `optim.lr`."""
+
+    def optim_of(self, tokenizer: OptimConfig) -> OptimConfig:
+        """The discriminator's optimizer: the tokenizer's with another learning rate."""
+        share = self.lr / tokenizer.lr if self.lr else 1.0
+        return replace(tokenizer, lr=tokenizer.lr * share, min_lr=tokenizer.min_lr * share)
+
+
+@dataclass
+class PairsConfig:
+    """Pairs of LQ and HQ pictures, from which a decoder learns to see the photograph."""
+
+    share: float = knob(0.0, low=0, high=1)
+    """Share of the training pictures that are decoded with the enlarged LQ picture in sight; the others without."""
+    full: float = knob(0.5, low=0, high=1)
+    """Share of these at fidelity 1; the others at one drawn uniformly between 0 and 1."""
+    lq_codes: float = knob(0.5, low=0, high=1)
+    """Mean share of cells, in these, whose code is the LQ picture's instead of the true one; each picture draws its
+    own share."""
 
 
 @dataclass
@@ -55,7 +134,25 @@ class TokenizerExperiment(Experiment):
 
     family: str = "tokenizer"
     vq: VQConfig = field(default_factory=VQConfig)
-    """Architecture and losses."""
+    """Architecture, and losses of pixels and codes."""
+    keep_codes: bool = False
+    """Keep encoder and codebook of `needs.start`: only the decoder is trained, and a backbone's codes stay valid."""
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    """The perceptual loss."""
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    """The adversarial loss."""
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    """How the decoder learns to see the photograph."""
 
     def problems(self) -> Iterator[Problem]:
         yield from small_model_problems(self)
+        if self.keep_codes and not self.needs.start:
+            yield "keep_codes", "= true keeps the encoder of another run: name it in needs.start"
+        if self.keep_codes and self.vq.restart_every:
+            yield "vq.restart_every", "moves codes, which keep_codes keeps: set it to 0"
+        if self.vq.decoder.photo_channels and not self.pairs.share:
+            yield "pairs.share", "is 0, and vq.decoder.photo_channels is not empty: nothing would train what sees"
+        if self.pairs.share and not self.vq.decoder.photo_channels:
+            yield "pairs.share", "is above 0, and vq.decoder.photo_channels is empty: this decoder sees no photograph"
+        if self.adversarial.weight and self.trainer.accumulate > 1:
+            yield "trainer.accumulate", "> 1 with an adversary: two optimizers step together; take a larger batch"

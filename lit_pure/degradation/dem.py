@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from lit_pure.config.data import DegradationConfig
 from lit_pure.config.dem import LEVELS, DemConfig, Level
 from lit_pure.degradation.filters import sharpen
-from lit_pure.degradation.pipeline import Degradation, apply_all, check_batch, draw
+from lit_pure.degradation.numbers import Degradation
+from lit_pure.degradation.pipeline import apply_all, check_batch, draw
 from lit_pure.degradation.severity import with_blur, with_noise
 from lit_pure.images.tiles import Cover, batches
 

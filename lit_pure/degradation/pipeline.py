@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import repeat
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,55 +27,8 @@ from lit_pure.degradation.filters import convolve, sharpen
 from lit_pure.degradation.jpeg import jpeg
 from lit_pure.degradation.kernels import DELTA, Kernel, draw_blur, draw_final_sinc, uniform_either_side
 from lit_pure.degradation.noise import add_gaussian, add_poisson
-
-Mode = Literal["area", "bilinear", "bicubic", "bicubic_antialias"]
-
-
-@dataclass(frozen=True)
-class Resize:
-    """A change of size."""
-
-    factor: float
-    """Relative to the HQ size in the first stage, to the LQ size in the second."""
-    mode: Mode
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Noise of one stage."""
-
-    kind: Literal["gaussian", "poisson"]
-    strength: float
-    """Standard deviation [levels of 255] of Gaussian noise, factor of Poisson noise; 0 is no noise."""
-    gray: bool
-    """All channels share the noise."""
-    seed: int
-    """Each stage has its own, so that a change to one stage leaves the noise of the other unchanged."""
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """Everything that turns an HQ image into its LQ image; `dataclasses.asdict` makes it JSON."""
-
-    sharpen: bool
-    blur1: Kernel
-    resize1: Resize
-    noise1: Noise
-    quality1: float | None
-    """JPEG quality of the first stage; None does not compress."""
-    blur2: Kernel
-    """`DELTA` where the second stage does not blur."""
-    resize2: Resize | None
-    """None where the second stage is left out."""
-    noise2: Noise
-    quality2: float | None
-    """Quality of the last JPEG; None does not compress."""
-    final_mode: Mode
-    """How the image gets its final size."""
-    sinc: Kernel
-    """`DELTA` where the final sinc is left out."""
-    sinc_first: bool
-    """Whether final size and sinc come before the second JPEG instead of after it."""
+from lit_pure.degradation.numbers import Degradation, Mode, Noise, Resize
+from lit_pure.degradation.strength import weaken
 
 
 def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
@@ -101,7 +54,10 @@ def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
         sinc=draw_final_sinc(rng, c.blur_kernel_size2, c.final_sinc_prob),
         sinc_first=bool(rng.random() < 0.5),
     )
-    return _drop_steps(drawn, config, rng)
+    drawn = _drop_steps(drawn, config, rng)
+    if tuple(c.strength) == (1.0, 1.0) or _happens(rng, c.full_strength_prob):
+        return drawn
+    return weaken(drawn, rng.uniform(*c.strength))
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lit_pure.config.data import DegradationConfig
 from lit_pure.degradation.kernels import DELTA, Kernel
-from lit_pure.degradation.pipeline import Degradation, Noise
+from lit_pure.degradation.numbers import Degradation, Noise
 
 
 def with_blur(degradation: Degradation, config: DegradationConfig, severity: float) -> Degradation:

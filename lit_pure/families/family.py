@@ -62,6 +62,15 @@ class Family:
         """
         raise self.restores_nothing(run)
 
+    def start(self, name: str) -> Run:
+        """The run whose weights training starts from. Raises MissingRun, and ConfigError for another family's."""
+        run = runs.require(name)
+        if (family := run.experiment().family) != self.config.family:
+            raise ConfigError(
+                f"needs.start = {name}: {run.label} is a run of family {family}; name a {self.config.family}"
+            )
+        return run
+
     def restores_nothing(self, run: Run) -> ConfigError:
         """The refusal of a run that restores nothing."""
         return ConfigError(f"{self._called(run)}, which restores nothing; name a pure one")

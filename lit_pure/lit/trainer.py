@@ -72,7 +72,8 @@ def make_trainer(experiment: Experiment, module: RunModule, point: RunPoint, fac
         check_val_every_n_epoch=None,
         log_every_n_steps=config.log_every,
         accumulate_grad_batches=config.accumulate,
-        gradient_clip_val=config.gradient_clip or None,
+        # With two optimizers the module clips, for each of them alone.
+        gradient_clip_val=(config.gradient_clip or None) if module.automatic_optimization else None,
         accelerator=config.accelerator,
         devices=config.devices,
         num_nodes=config.num_nodes,

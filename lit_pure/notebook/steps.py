@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from lit_pure.config.dem import LEVELS
 from lit_pure.degradation.kernels import DELTA, Kernel
-from lit_pure.degradation.pipeline import Degradation, Noise, Resize, stages
+from lit_pure.degradation.numbers import Degradation, Noise, Resize
+from lit_pure.degradation.pipeline import stages
 from lit_pure.images.labels import GROUND_TRUTH
 from lit_pure.notebook.style import COLORS, INK, WIDTH, Panel, draw_panel, make_axes, picture_grid, styled
 from lit_pure.notebook.subject import Subject

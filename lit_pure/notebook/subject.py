@@ -17,7 +17,8 @@ from lit_pure.config.pure import SamplingConfig
 from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator
-from lit_pure.degradation.pipeline import Degradation, apply, draw
+from lit_pure.degradation.numbers import Degradation
+from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sampling.decode import Decoded

@@ -17,7 +17,7 @@ from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
 from lit_pure.study.sets import Pictures
 
-YOUNGER_KNOBS = (("restoring", "wavelet_levels"),)
+YOUNGER_KNOBS = (("restoring", "wavelet_levels"), ("restoring", "fidelity"))
 """Knobs that are younger than kept scores. At their default they are left out, since these scores are the default's."""
 
 

@@ -14,7 +14,8 @@ from skimage import data as photographs
 from lit_pure.config.compose import PROJECT, ConfigError, compose, degradation, load, override, save
 from lit_pure.config.data import DegradationConfig
 from lit_pure.degradation.kernels import DELTA
-from lit_pure.degradation.pipeline import Degradation, apply, draw
+from lit_pure.degradation.numbers import Degradation
+from lit_pure.degradation.pipeline import apply, draw
 
 SHIPPED = PROJECT / "data" / "degradation"
 SHAPES = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]

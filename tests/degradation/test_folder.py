@@ -18,7 +18,8 @@ from lit_pure.config.data import DataConfig, PhotosConfig
 from lit_pure.degradation import folder as degrade_folder
 from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
 from lit_pure.degradation.kernels import Kernel
-from lit_pure.degradation.pipeline import Degradation, Noise, Resize, apply
+from lit_pure.degradation.numbers import Degradation, Noise, Resize
+from lit_pure.degradation.pipeline import apply
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.lit.data import DegradeAndScore, PhotoDataModule
 

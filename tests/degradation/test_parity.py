@@ -24,7 +24,8 @@ from lit_pure.degradation.filters import convolve, sharpen
 from lit_pure.degradation.jpeg import jpeg
 from lit_pure.degradation.kernels import Kernel
 from lit_pure.degradation.noise import add_gaussian, add_poisson
-from lit_pure.degradation.pipeline import Resize, _resize_by, _resize_to, apply, draw
+from lit_pure.degradation.numbers import Resize
+from lit_pure.degradation.pipeline import _resize_by, _resize_to, apply, draw
 from lit_pure.images.io import read_image
 
 CONFIG = DegradationConfig()

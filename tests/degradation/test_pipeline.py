@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from lit_pure.bench.basicsr_pipeline import BasicsrPipeline
 from lit_pure.config.data import RESIZE_MODES, DegradationConfig
 from lit_pure.degradation.kernels import DELTA, Kernel
-from lit_pure.degradation.pipeline import Degradation, Resize, apply, apply_all, degrade, draw, stages
+from lit_pure.degradation.numbers import Degradation, Resize
+from lit_pure.degradation.pipeline import apply, apply_all, degrade, draw, stages
 
 CONFIG = DegradationConfig()
 

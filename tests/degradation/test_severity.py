@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lit_pure.config.data import DegradationConfig
 from lit_pure.degradation.kernels import DELTA
-from lit_pure.degradation.pipeline import Degradation, Noise, apply, draw
+from lit_pure.degradation.numbers import Degradation, Noise
+from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.degradation.severity import with_blur, with_noise
 
 CONFIG = DegradationConfig()

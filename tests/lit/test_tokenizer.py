@@ -24,7 +24,7 @@ def batch() -> Batch:
 
 def test_the_loss_has_the_weights_of_the_config() -> None:
     made = module(l1_weight=0.5, l2_weight=2.0, commit_weight=0.25)
-    loss, parts, codes_Bhw = made._losses(batch()["hq_B3HW"])
+    _, codes_Bhw, loss, parts = made._losses(batch(), training=True)
     rebuilt, _, codebook, commit = made.tokenizer(batch()["hq_B3HW"])
     error = 2 * rebuilt - 2 * batch()["hq_B3HW"]  # in [-1, 1], the range that the weights are published for
     expected = 0.5 * error.abs().mean() + 2 * error.pow(2).mean() + codebook + 0.25 * commit

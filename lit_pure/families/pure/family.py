@@ -55,6 +55,10 @@ class Pure(Family):
             check_start(require_start(experiment.needs.start), experiment)
             _check_adapters(experiment.adapter.kind)
 
+    def start(self, name: str) -> Run:
+        """The run whose backbone is taken."""
+        return require_start(name)
+
     def restorer(self, run: Run, settings: Experiment) -> "Restorer":
         """The trained backbone with the tokenizer that it was trained with."""
         from lit_pure.families.pure.build import trained_restorer

@@ -77,6 +77,11 @@ class Restorer(SquareRestorer, ModelHubMixin):
         self.tokenizer, self.backbone, self.assembler = tokenizer, backbone, assembler
         self.sampling, self.size, self.scale = sampling, size, scale
         self.restoring = restoring or RestoringConfig()
+        if self.restoring.fidelity and not tokenizer.sees_photo:
+            raise ValueError(
+                f"restoring.fidelity = {self.restoring.fidelity} needs a tokenizer whose decoder sees the photograph, "
+                "such as tokenizer/nano_photo; this one takes codes alone: set it to 0, or train with another tokenizer"
+            )
 
     def parts(self) -> Mapping[str, nn.Module]:
         return {"backbone": self.backbone, "tokenizer": self.tokenizer}
@@ -124,7 +129,7 @@ class Restorer(SquareRestorer, ModelHubMixin):
         clock: Clock | None = None,
     ) -> list[Restoration]:
         """The answers of a batch as pictures, words and maps; arguments are those of `restore_squares`."""
-        made_B3ss = self.tokenizer.decode(decoded.codes_Bhw)
+        made_B3ss = self.tokenizer.decode(decoded.codes_Bhw, enlarged_B3ss, self.restoring.fidelity)
         if clock:
             clock("decode")
         height, width = shown or (self.size, self.size)

@@ -59,6 +59,8 @@ class SkipNonFinite(Callback):
         """How many of the last steps were skipped in a row."""
         self._losses: list[Tensor] = []
         self._names: list[str] = []
+        self._decided = -1
+        """The finished steps before the one that was decided last."""
 
     def state_dict(self) -> dict[str, Any]:
         """The number of skipped steps in a row."""
@@ -70,7 +72,7 @@ class SkipNonFinite(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remove the records of steps that are repeated."""
-        self._losses, self._names = [], []
+        self._losses, self._names, self._decided = [], [], -1
         path = self.folder / FILE
         if trainer.is_global_zero and path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -86,9 +88,12 @@ class SkipNonFinite(Callback):
         self._losses.append(loss.detach())
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Decide, all processes together; before gradients are clipped."""
+        """Decide, all processes together; before gradients are clipped. Two optimizers of a step share the decision."""
         assert isinstance(trainer.strategy, FolderCheckpoints), "Checkpointing needs one of these, too"
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if self._decided == trainer.global_step:
+            return
+        self._decided = trainer.global_step
+        parameters = [parameter for parameter in pl_module.parameters() if parameter.requires_grad]
         bad = not _finite(self._losses, parameters)
         self.skipped = bool(trainer.strategy.agree(bad, "max"))
         losses_M, names, self._losses, self._names = self._losses, self._names, [], []
