@@ -17,9 +17,6 @@ from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
 from lit_pure.study.sets import Pictures
 
-YOUNGER_KNOBS = (("restoring", "wavelet_levels"), ("restoring", "fidelity"))
-"""Knobs that are younger than kept scores. At their default they are left out, since these scores are the default's."""
-
 
 @dataclass(frozen=True, eq=False)
 class StudyJob:
@@ -109,10 +106,7 @@ def _arm_basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _ArmBasis:
     family, settings = family_of(run), settings_of(run, (*plan.settings, *arm.settings))
     depends |= {role: _weights_digest(one) for role, one in family.weights(run).items()}
     depends |= {section: asdict(getattr(settings, section)) for section in family.changeable}
-    depends["restoring"].pop("batch")  # changes no picture
-    for section, knob in YOUNGER_KNOBS:
-        if depends[section][knob] == getattr(type(getattr(settings, section)), knob):
-            depends[section].pop(knob)
+    depends["restoring"] = settings.restoring.identity()
     depends["words"] = arm.words
     if arm.words == "given":
         depends |= {role: _weights_digest(one) for role, one in family.words_given_by(run).items()}
