@@ -225,6 +225,12 @@ def test_degrade_refuses_other_settings_in_the_same_folder(
     assert content(tmp_path / "out") == before
 
 
+def test_folders_made_before_a_knob_are_continued_while_it_has_its_default() -> None:
+    made = Recipe(DegradationConfig()).record()["degradation"]
+    assert "strength" not in made and made["jpeg_prob"] == 1.0
+    assert Recipe(DegradationConfig(strength=(0.2, 1.0))).record()["degradation"]["strength"] == (0.2, 1.0)
+
+
 def test_degrade_adds_further_photographs_and_refuses_those_that_shift_its_numbers(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from lit_pure.config.compose import PROJECT
 from lit_pure.study.jobs import StudyJob, jobs_of
 from lit_pure.study.plan import ArmConfig, SetConfig, StudyConfig
-from lit_pure.study.sets import Pictures
+from lit_pure.study.sets import Pictures, pictures_of
 
 pytestmark = pytest.mark.shipped
 MINE = Pictures("mine", SetConfig(photos="photos"), None, ())
@@ -32,6 +32,16 @@ def test_scores_older_than_a_knob_are_those_of_its_default(monkeypatch: pytest.M
     assert published.identity["restoring"].keys() == keys
     fewer = job(monkeypatch, ["restoring.wavelet_levels=3"])
     assert fewer != published and fewer.identity["restoring"]["wavelet_levels"] == 3
+
+
+def test_pictures_of_a_kept_study_are_still_the_same_set() -> None:
+    """Photographs inside scikit-image, degraded in 2026-11: what identified them then stands in the kept scores."""
+    shown = pictures_of("shown", SetConfig(photos="skimage", names=["chelsea", "coffee"], size=256, shown=True))
+    assert shown.identity["digest"] == "74515e807f77"
+    assert (
+        f'"digest": "{shown.identity["digest"]}"'
+        in (PROJECT / "docs/studies/scores/shown-10884cca2d77.csv").read_text()
+    )
 
 
 def test_settings_that_change_no_picture_change_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
