@@ -53,7 +53,7 @@ class Recipe:
     """Whether to cut squares out of the photograph, or to resize its shorter side to `size` first."""
 
     def record(self) -> dict[str, Any]:
-        """As it is written beside the pairs; of knobs younger than pairs that are kept, what differs from the default."""
+        """As it is written beside the pairs; of knobs younger than kept pairs, what differs from the default."""
         made, default = asdict(self), asdict(DegradationConfig())
         for key in YOUNGER:
             if made["degradation"][key] == default[key]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lit_pure.__main__ import main
 from lit_pure.config.compose import degradation
-from lit_pure.config.data import DataConfig, PhotosConfig
+from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.degradation import folder as degrade_folder
 from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
 from lit_pure.degradation.kernels import Kernel
