@@ -1,4 +1,6 @@
-"""`caption`: captions for a folder of photographs, from LLaVA or from the pixels. Knows flags and what is printed."""
+"""`caption`: captions for a folder of photographs, from LLaVA, a classifier or the pixels. Knows flags and what is
+printed.
+"""
 
 import argparse
 import sys
@@ -14,20 +16,20 @@ if TYPE_CHECKING:
     from lit_pure.datasets.captions.writing import Describer
 
 LLAVA = {
-    "model": "llava-hf/llava-1.5-7b-hf",
+    "model": "llava-hf/llava-1.5-13b-hf",
     "revision": None,
     "prompt": "Please describe this image in detail.",
     "max_tokens": 256,
     "dtype": "auto",
 }
-"""Defaults of LLaVA's flags. The prompt is that of PURE's author, who does not name the version of LLaVA."""
+"""Defaults of LLaVA's flags. Model and prompt are those of PURE's author (threads 6 and 9 of nonwhy/PURE)."""
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "caption", caption_command)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="photographs, also in sub-folders")
-    command.add_argument("--source", choices=("llava", "pixels"), required=True, help="what describes them")
+    command.add_argument("--source", choices=("llava", "tags", "pixels"), required=True, help="what describes them")
     command.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write (default: FOLDER/captions.jsonl)")
     command.add_argument("--batch", type=int, default=8, metavar="N", help="photographs at once (default: 8)")
     llava = command.add_argument_group("with --source llava")
@@ -54,21 +56,21 @@ def caption_command(arguments: argparse.Namespace) -> int:
     names = [path.relative_to(folder).as_posix() for path in images_below(folder)]
     if not names:
         raise ConfigError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
-    writer = SidecarWriter(arguments.out or folder / "captions.jsonl", _origin(llava))
+    writer = SidecarWriter(arguments.out or folder / "captions.jsonl", _origin(arguments.source, llava))
     todo = [name for name in names if name not in writer.done]
-    failed = _describe_all(folder, todo, _describer(llava), writer, arguments.batch) if todo else 0
+    failed = _describe_all(folder, todo, _describer(arguments.source, llava), writer, arguments.batch) if todo else 0
     already = f", {len(names) - len(todo)} of them from an earlier call" if len(todo) < len(names) else ""
     print(f"{writer.path}: {len(names) - failed} of {len(names)} photographs have captions{already}")
     return 1 if failed else 0
 
 
 def _llava(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """The flags of LLaVA, None for pixels. Raises ConfigError."""
+    """The flags of LLaVA, None for other sources. Raises ConfigError."""
     given = {name: value for name in LLAVA if (value := getattr(arguments, name)) is not None}
-    if arguments.source == "pixels":
+    if arguments.source != "llava":
         if given:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
-            raise ConfigError(f"{flags}: not for --source pixels; leave it out, or use --source llava")
+            raise ConfigError(f"{flags}: not for --source {arguments.source}; leave it out, or use --source llava")
         return None
     llava = LLAVA | given
     if llava["max_tokens"] < 1:
@@ -85,19 +87,19 @@ def _llava(arguments: argparse.Namespace) -> dict[str, Any] | None:
     return llava
 
 
-def _origin(llava: dict[str, Any] | None) -> dict[str, Any]:
+def _origin(source: str, llava: dict[str, Any] | None) -> dict[str, Any]:
     """The origin written into each line; it must not change between calls."""
     if llava is None:
-        return {"source": "pixels"}
+        return {"source": source}
     revision = f"@{llava['revision']}" if llava["revision"] else ""
     return {"source": llava["model"] + revision, "prompt": llava["prompt"], "max_tokens": llava["max_tokens"]}
 
 
-def _describer(llava: dict[str, Any] | None) -> "Describer":
+def _describer(source: str, llava: dict[str, Any] | None) -> "Describer":
     if llava is None:
-        from lit_pure.datasets.captions.writing import describe_pixels
+        from lit_pure.datasets.captions.writing import describe_pixels, describe_tags
 
-        return describe_pixels
+        return describe_tags if source == "tags" else describe_pixels
     from lit_pure.datasets.captions.llava import Llava, weights_folder
 
     folder = weights_folder(llava["model"], llava["revision"])

@@ -35,7 +35,7 @@ def score_command(arguments: argparse.Namespace) -> int:
     from lit_pure.degradation.weights import load_dem
     from lit_pure.images.io import BadImage, read_image
 
-    # Tiles as large as the LQ images that the thresholds come from.
+    # Tiles as large as the LQ images that it was trained on; thresholds of terciles come from such, too.
     tile = experiment.data.size // experiment.data.degradation.scale
     dem = load_dem(run.weights).to(device())
     rows: list[dict[str, Any]] = []

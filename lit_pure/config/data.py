@@ -146,7 +146,8 @@ class PhotosConfig:
     crops: int = knob(1, low=1)
     """Random crops per photograph and epoch; fixed crops per photograph in validation and test sets."""
     captions: str = "pixels"
-    """`pixels` describes the crop; `shards` reads KEY.txt beside a picture; else a JSONL file of image and caption."""
+    """`pixels` describes the crop; `tags` names what the photograph shows, and the crop's light; `shards` reads KEY.txt
+    beside a picture; else a JSONL file of image and caption."""
 
     def problems(self) -> Iterator[Problem]:
         if not (self.source or self.meta_info or self.lq):

@@ -1,6 +1,7 @@
 """The knobs of the degradation estimator's experiments, and the levels that it labels.
 
-Knows names, types, defaults and legal ranges (`knob`); the defaults are the published ones. Imports no torch.
+Knows names, types, defaults and legal ranges (`knob`); the defaults are the published ones, except `labels`. Imports
+no torch.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from typing import Literal
 
 from lit_pure.config.experiment import Experiment, small_model_problems
 from lit_pure.config.knobs import Problem, knob
+
+Labels = Literal["thirds", "terciles"]
+"""Where small ends and large begins: at scores of 1/3 and 2/3, or so that each is as frequent as the others."""
 
 
 @dataclass
@@ -27,8 +31,11 @@ class DemConfig:
     """Weight of the ranking loss (published: 0.01, beside a reconstruction loss that we do not have)."""
     anchor_weight: float = knob(0.01, low=0)
     """Weight of the anchor loss: no degradation scores 0, the strongest 1 (published: 0.01 of `rank_weight`)."""
+    # Runs that are older than this knob have terciles, and do not say so: hence the default.
+    labels: Labels = "terciles"
+    """Thresholds of small, medium and large: at `thirds` of the scale (PURE's), or at `terciles` of the scores."""
     calibration: int = knob(2048, low=8)
-    """Samples that determine the thresholds between small, medium and large (a third each)."""
+    """Samples that determine the thresholds of `labels: terciles`."""
 
     def problems(self) -> Iterator[Problem]:
         if len({len(self.features), len(self.blocks), len(self.downscales)}) > 1:

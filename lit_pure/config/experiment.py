@@ -4,8 +4,8 @@ Knows names, types, defaults and legal ranges (`knob`). Knows no family, and imp
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from lit_pure.config.data import DataConfig
 from lit_pure.config.knobs import Problem, knob
@@ -84,18 +84,29 @@ class Experiment:
     """Length, devices, precision."""
 
 
+YOUNGER = ("wavelet_levels", "fidelity")
+"""Knobs of `RestoringConfig` for which records of older pictures, and scores of studies, have no word."""
+
+
 @dataclass
 class RestoringConfig:
     """From restored squares to pictures. Tests use it too, so the default does not change what the model made."""
 
     color_fix: ColorFix = "none"
     """Source of a restored square's colours."""
+    wavelet_levels: int = knob(5, low=1, high=8)
+    """Levels of `color_fix: wavelet`; fewer take finer detail from the source, and not its colours alone (paper: 5)."""
     fidelity: float = knob(0.0, low=0, high=1)
     """How much the decoder takes from the enlarged source, if it can see it; 0: codes alone, as in PURE."""
     overlap: float = knob(0.125, low=0, high=0.5)
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)
     """Squares of a photograph restored at once; it changes the memory, not the result."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that a picture depends on; of knobs that are younger than kept records, what differs from the default."""
+        unchanged = {"batch"} | {key for key in YOUNGER if getattr(self, key) == getattr(RestoringConfig, key)}
+        return {key: value for key, value in asdict(self).items() if key not in unchanged}
 
 
 @dataclass

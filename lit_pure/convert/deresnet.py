@@ -4,7 +4,7 @@ Knows the names of its tensors, and where they are in a checkpoint of the whole 
 the table `params` of MMRealSRGAN.pth and MMRealSRNet.pth. Knows nothing of where files come from. As here, their
 network 0 scores blur and 1 noise; both take RGB in [0, 1] at the size of the LQ image.
 
-Only our estimator has thresholds: they are NaN after reading (see `DegradationEstimator.calibrate`), and not written.
+Only our estimator has thresholds: after reading they are those of a new one (`first_thresholds`); they are not written.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lit_pure.config.dem import DemConfig
 from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
-from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.degradation.dem import DegradationEstimator, first_thresholds
 from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 
@@ -38,7 +38,7 @@ def key_table(config: DemConfig) -> dict[str, str]:
 
 
 def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, remedy: str) -> dict[str, Tensor]:
-    """Our state dict from theirs: the same tensors under our names, and thresholds of NaN.
+    """Our state dict from theirs: the same tensors under our names, and the thresholds of a new estimator.
 
     Args:
         state: of the estimator, or of the whole network that contains it.
@@ -55,7 +55,7 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
     inner = {name.removeprefix(WITHIN): item for name, item in state.items() if name.startswith(WITHIN)}
     used = inner or dict(state)
     require_shapes(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
-    return {**{table[name]: item for name, item in used.items()}, THRESHOLDS: torch.full(ours[THRESHOLDS], torch.nan)}
+    return {**{table[name]: item for name, item in used.items()}, THRESHOLDS: first_thresholds(config)}
 
 
 def to_deresnet(state: Mapping[str, Tensor], config: DemConfig) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ def to_deresnet(state: Mapping[str, Tensor], config: DemConfig) -> dict[str, Ten
 
 
 def read_deresnet(path: Path, config: DemConfig, remedy: str) -> DegradationEstimator:
-    """A frozen estimator of the sizes in `config`, not calibrated yet; runs no code from the file.
+    """A frozen estimator of the sizes in `config`, not calibrated for terciles; runs no code from the file.
 
     Raises ValueError with the remedy.
     """

@@ -68,9 +68,11 @@ def _read_deresnet(
     from lit_pure.lit.dem import calibrate_imported
 
     dem = read_deresnet(files.paths[0], experiment.dem, remedy)
-    calibrated_on = calibrate_imported(dem, experiment)
+    row: dict[str, Any] = {"parameters": sum(item.numel() for item in dem.parameters())}
+    if experiment.dem.labels == "terciles":
+        row["calibrated_on"] = calibrate_imported(dem, experiment)
     save_dem(run.weights, dem)
-    return {"parameters": sum(item.numel() for item in dem.parameters()), "calibrated_on": calibrated_on}
+    return row
 
 
 def _write_deresnet(out: Path, run: Run, norm_rows: int) -> None:

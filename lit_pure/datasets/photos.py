@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lit_pure.config.data import SHARDS, PhotosConfig
-from lit_pure.datasets.captions.source import caption_source
+from lit_pure.datasets.captions.source import COMPUTED, caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
 from lit_pure.datasets.order import CROP_DRAW, Key
 from lit_pure.datasets.pairs import PhotoPair, find_pairs
@@ -83,7 +83,7 @@ class Crops(Dataset[dict[str, Any]]):
         cuts = self._cut(images, epoch, index, crop)
         return {
             **cuts,
-            "caption": self._words(pair, cuts),
+            "caption": self._words(pair, images, cuts),
             "name": pair.photo.label + (f"_c{crop}" if self.crops > 1 else ""),
             "epoch": epoch,
             "index": index,
@@ -168,10 +168,11 @@ class Crops(Dataset[dict[str, Any]]):
                     "rename one of them"
                 )
 
-    def _words(self, pair: PhotoPair, cuts: dict[str, Tensor]) -> str:
-        """The caption; empty where it should be computed from pixels but no HQ picture exists."""
+    def _words(self, pair: PhotoPair, images: dict[str, Tensor], cuts: dict[str, Tensor]) -> str:
+        """The caption; empty where it should be computed from an HQ picture, and none exists."""
         if self._caption is None:
             return pair.photo.caption()
-        if self.config.captions == "pixels" and "hq_3HW" not in cuts:
+        if self.config.captions in COMPUTED and "hq_3HW" not in cuts:
             return ""
-        return self._caption(Path(pair.photo.name), cuts.get("hq_3HW", torch.empty(0, dtype=torch.uint8)))
+        cut, whole = (pictures.get("hq_3HW", torch.empty(0, dtype=torch.uint8)) for pictures in (cuts, images))
+        return self._caption(Path(pair.photo.name), cut, whole)

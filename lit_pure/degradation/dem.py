@@ -87,8 +87,17 @@ class Pairs:
     """The severities, [0, 1]."""
 
 
+def first_thresholds(config: DemConfig) -> Tensor:
+    """The boundaries (small, large) of each factor before anything is calibrated, (2, 2); NaN for terciles.
+
+    The thirds are those of PURE's author (thread 6 of nonwhy/PURE), for the published estimator.
+    """
+    boundaries = (1 / 3, 2 / 3) if config.labels == "thirds" else (torch.nan, torch.nan)
+    return torch.tensor([boundaries, boundaries])
+
+
 class DegradationEstimator(nn.Module):
-    """Scores LQ images and, once calibrated, gives their levels."""
+    """Scores LQ images and gives their levels; with `labels: terciles` once it is calibrated."""
 
     thresholds_22: Tensor
 
@@ -96,7 +105,7 @@ class DegradationEstimator(nn.Module):
         super().__init__()
         self.config = config
         self.nets = nn.ModuleList([ScoreNet(config) for _ in FACTORS])
-        self.register_buffer("thresholds_22", torch.full((2, 2), torch.nan))
+        self.register_buffer("thresholds_22", first_thresholds(config))
 
     def forward(self, lq_B3hw: Tensor) -> Tensor:
         """Score images of any size.

@@ -32,6 +32,8 @@ from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_
 EPOCH = 0
 """Seeds the draws of a pair, beside seed and index; as for a test set in `lit/data.py`."""
 RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
+YOUNGER = ("strength", "full_strength_prob")
+"""Knobs of a degradation for which the settings of older pairs have no word."""
 SHOWN, SHOWN_SIDE = 6, 256
 """Pairs on the contact sheet, and the side of the part that is shown of each [HQ px]."""
 
@@ -49,6 +51,14 @@ class Recipe:
     """Squares per photograph: the centre first, then squares spread around it."""
     fit: Literal["crop", "resize"] = "crop"
     """Whether to cut squares out of the photograph, or to resize its shorter side to `size` first."""
+
+    def record(self) -> dict[str, Any]:
+        """As it is written beside the pairs; of knobs younger than kept pairs, what differs from the default."""
+        made, default = asdict(self), asdict(DegradationConfig())
+        for key in YOUNGER:
+            if made["degradation"][key] == default[key]:
+                del made["degradation"][key]
+        return made
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,7 @@ def _centre(image_3HW: Tensor, side: int, step: int) -> Tensor:
 
 def _prepare_folder(out: Path, recipe: Recipe) -> None:
     """Make the folders and write the settings, or check that existing settings are equal."""
-    made = json.loads(json.dumps(asdict(recipe)))  # tuples become lists, as they are in YAML
+    made = json.loads(json.dumps(recipe.record()))  # tuples become lists, as they are in YAML
     settings = out / SETTINGS
     if settings.is_file():
         try:

@@ -10,18 +10,19 @@ from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix
 
-DILATIONS = (1, 2, 4, 8, 16)
-"""Distances between the taps of [1 2 1] / 4 in the five levels of the decomposition [px]."""
+LEVELS = 5
+"""Levels of the published decomposition."""
 
 
-def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix) -> Tensor:
+def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix, levels: int = LEVELS) -> Tensor:
     """The details of `restored` with the colours of `reference`, clamped to [0, 1].
 
     Args:
         restored_B3HW: in [0, 1].
         reference_B3HW: the bicubically enlarged source, of the same size.
-        method: `wavelet` takes all frequencies below the fifth level from the reference, `adain` takes each channel's
+        method: `wavelet` takes all frequencies below the last level from the reference, `adain` takes each channel's
             mean and standard deviation, `none` returns `restored` itself.
+        levels: of `wavelet`, at least 1. Fewer take more of the reference: its blurred edges, not its colours alone.
 
     Raises:
         ValueError: the sizes differ.
@@ -33,7 +34,7 @@ def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix) 
     reference_B3HW = reference_B3HW.to(restored_B3HW.dtype)
     if method == "wavelet":
         # The filter is linear: high(restored) + low(reference) = restored + low(reference - restored).
-        return (restored_B3HW + low_frequencies(reference_B3HW - restored_B3HW)).clamp(0, 1)
+        return (restored_B3HW + low_frequencies(reference_B3HW - restored_B3HW, levels)).clamp(0, 1)
     mean_B311, std_B311 = _moments(restored_B3HW)
     wanted_mean_B311, wanted_std_B311 = _moments(reference_B3HW)
     # The clamp keeps a constant channel from a division by zero.
@@ -41,11 +42,14 @@ def fix_colors(restored_B3HW: Tensor, reference_B3HW: Tensor, method: ColorFix) 
     return (unit_B3HW * wanted_std_B311 + wanted_mean_B311).clamp(0, 1)
 
 
-def low_frequencies(image_B3HW: Tensor) -> Tensor:
-    """The low-pass after five levels of an a-trous decomposition with [1 2 1] x [1 2 1] / 16; edges are repeated."""
-    for dilation in DILATIONS:
+def low_frequencies(image_B3HW: Tensor, levels: int = LEVELS) -> Tensor:
+    """The low-pass after `levels` levels of an a-trous decomposition with [1 2 1] x [1 2 1] / 16; edges are repeated.
+
+    The taps of level k, from 0, are 2**k px apart.
+    """
+    for level in range(levels):
         for dim in (-2, -1):
-            image_B3HW = _smooth(image_B3HW, dim, dilation)
+            image_B3HW = _smooth(image_B3HW, dim, 2**level)
     return image_B3HW
 
 

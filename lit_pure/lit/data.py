@@ -78,7 +78,7 @@ class DegradeAndScore:
     Args:
         config: how LQ pictures are made.
         dem: labels them; None adds no labels.
-        tile: side of the LQ pictures for which the DEM's thresholds were computed [px].
+        tile: side of the LQ pictures that the DEM was trained on, and calibrated with [px].
     """
 
     def __init__(self, config: DegradationConfig, dem: DegradationEstimator | None, tile: int = 0) -> None:

@@ -64,7 +64,7 @@ class DemModule(RunModule):
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Share of pairs whose worse image scores higher (0.5 is chance), and of each label on plain draws, per factor.
 
-        Labels of images like those in training come a third each.
+        With `labels: terciles`, labels of images like those in training come a third each.
         """
         name = sorted(self.config.data.test)[dataloader_idx]
         right = _ranked(self.dem.grade(batch["pairs"]))
@@ -81,9 +81,10 @@ class DemModule(RunModule):
         return configure(self.parameters(), self.config.optim, self.config.trainer.max_steps)
 
     def finish_training(self, data: PhotoDataModule) -> None:
-        """Calibrate, on the device that it was trained on."""
-        self.to(self.trainer.strategy.root_device)  # Lightning moved it to the CPU after the last step
-        self.calibrate(data)
+        """Calibrate for `labels: terciles`, on the device that it was trained on."""
+        if self.config.dem.labels == "terciles":
+            self.to(self.trainer.strategy.root_device)  # Lightning moved it to the CPU after the last step
+            self.calibrate(data)
 
     def calibrate(self, data: PhotoDataModule) -> None:
         """Set the label thresholds to the terciles of the scores on the training degradation."""
@@ -134,7 +135,7 @@ def calibrate(dem: DegradationEstimator, config: DemExperiment, crops: Crops) ->
 
 
 def calibrate_imported(dem: DegradationEstimator, config: DemExperiment) -> str:
-    """Give an estimator that others trained its thresholds, which are not published.
+    """Give an imported estimator the thresholds of `labels: terciles`.
 
     Where the photographs of `data.train` are absent, those inside scikit-image do, and the configuration says so then.
 

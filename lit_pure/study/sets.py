@@ -6,7 +6,7 @@ Knows where pairs come from and what identifies a set. Knows nothing of what is 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Pictures:
         differently.
         """
         listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in self.sources)
-        made = json.dumps(asdict(self.recipe), sort_keys=True) if self.recipe else ""
+        made = json.dumps(self.recipe.record(), sort_keys=True) if self.recipe else ""
         digest = hashlib.sha256((listed + made).encode()).hexdigest()[:12]
         how = f"preset {self.config.preset}, seed {self.recipe.seed}" if self.recipe else "given pairs"
         return {"set": self.name, "pictures": len(self.sources), "how": how, "digest": digest}

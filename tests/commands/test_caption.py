@@ -73,7 +73,9 @@ def test_caption_describes_a_folder_with_llava(
     assert capsys.readouterr().out == f"{path}: 5 of 5 photographs have captions\n"
     source = Sidecar(path)
     assert source.missing(NAMES) == []
-    assert [source(folder / line["image"], torch.empty(0)) for line in found] == [line["caption"] for line in found]
+    assert [source(folder / line["image"], torch.empty(0), torch.empty(0)) for line in found] == [
+        line["caption"] for line in found
+    ]
 
 
 def test_caption_describes_whole_photographs_from_pixels(folder: Path, tmp_path: Path) -> None:
@@ -81,6 +83,19 @@ def test_caption_describes_whole_photographs_from_pixels(folder: Path, tmp_path:
     assert main(["caption", str(folder), "--source", "pixels", "--out", str(out)]) == 0
     assert lines(out) == [
         {"image": name, "caption": describe(to_bytes(read_image(folder / name))), "source": "pixels"} for name in NAMES
+    ]
+
+
+def test_caption_writes_what_whole_photographs_show(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit_pure.datasets.captions.writing.tags", lambda picture_3HW: "tench")
+    out = tmp_path / "tags.jsonl"
+    assert main(["caption", str(folder), "--source", "tags", "--out", str(out)]) == 0
+    lights = [describe(to_bytes(read_image(folder / name))).partition(". ")[0] for name in NAMES]
+    assert lines(out) == [
+        {"image": name, "caption": f"tench. {light}.", "source": "tags"}
+        for name, light in zip(NAMES, lights, strict=True)
     ]
 
 
@@ -188,7 +203,7 @@ def test_photographs_alike_but_for_their_suffix_keep_their_captions(caption: Cap
     source = Sidecar(folder / "captions.jsonl")
     assert entries["a.jpg"].caption != entries["a.png"].caption
     for name in ("a.jpg", "a.png"):
-        assert source(folder / name, torch.empty(0)) == entries[name].caption
+        assert source(folder / name, torch.empty(0), torch.empty(0)) == entries[name].caption
 
 
 def test_files_of_the_same_pixels_have_the_same_caption(caption: Caption, folder: Path) -> None:
@@ -227,7 +242,17 @@ def test_caption_names_a_malformed_line_of_its_file(
     assert f"error: {path}, line 2: not JSON" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["llava-hf/llava-1.5-7b-hf", "./no/such/folder"])
+def test_unless_told_otherwise_caption_asks_the_author_s_model_his_question(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["caption", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(default: llava-hf/llava-1.5-13b-hf)" in shown
+    assert "(default: Please describe this image in detail.)" in shown
+
+
+@pytest.mark.parametrize("name", ["llava-hf/llava-1.5-13b-hf", "./no/such/folder"])
 def test_caption_without_weights_is_one_line_of_error(
     name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +279,7 @@ def test_caption_without_weights_is_one_line_of_error(
         (["photos", "--model", "empty"], "--model empty: the folder has no config.json"),
         (["photos", "--model", "photos", "--revision", "v2"], "--revision v2: photos is a folder"),
         (["photos", "--source", "pixels", "--dtype", "float32"], "--dtype: not for --source pixels"),
+        (["photos", "--source", "tags", "--prompt", "What?"], "--prompt: not for --source tags"),
         (["photos", "--source", "words"], "invalid choice: 'words'"),
     ],
 )

@@ -395,11 +395,16 @@ def test_damaged_weights_of_a_run_are_named(house: Path, capsys: pytest.CaptureF
     assert main(["restore", str(tmp_path / "a.png"), "--run", "demo/version_0", "--out", str(tmp_path / "out")]) == 0
 
 
-def test_the_shipped_vocabulary_is_made_by_its_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "captions", "flags"), [("nano", "samples", []), ("tags", "tags", ["--tags", "--words", "768"])]
+)
+def test_a_shipped_vocabulary_is_made_by_its_command(
+    name: str, captions: str, flags: list[str], tmp_path: Path
+) -> None:
     project = PROJECT
-    made = tmp_path / "nano.json"
-    assert main(["vocabulary", str(project / "data/captions/samples.jsonl"), "--out", str(made)]) == 0
-    assert made.read_bytes() == (project / "data/vocabulary/nano.json").read_bytes()
+    made = tmp_path / f"{name}.json"
+    assert main(["vocabulary", str(project / f"data/captions/{captions}.jsonl"), *flags, "--out", str(made)]) == 0
+    assert made.read_bytes() == (project / f"data/vocabulary/{name}.json").read_bytes()
 
 
 def test_errors_are_one_line_unless_the_traceback_is_asked_for(

@@ -1,5 +1,6 @@
 """DEResNet's layout: a second reading of its published description, with basicsr's residual block, is the oracle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,8 @@ def test_a_read_deresnet_computes_what_its_description_does(described: Described
             ours = read_deresnet(tmp_path / name, SMALL, "")
             torch.testing.assert_close(ours(lq_B3hw), expected_B2, atol=1e-6, rtol=0)
             assert ours.thresholds_22.isnan().all() and not ours.training
+        thirds = read_deresnet(tmp_path / "all.pth", replace(SMALL, labels="thirds"), "")
+        assert thirds.labels(torch.tensor([[0.2, 0.9], [0.5, 0.5]])) == [("small", "large"), ("medium", "medium")]
 
 
 def test_the_default_estimator_has_the_published_size() -> None:

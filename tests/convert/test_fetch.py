@@ -366,7 +366,7 @@ def released(tmp_path: Path) -> bytes:
     return (tmp_path / "MMRealSRGAN.pth").read_bytes()
 
 
-def test_an_estimator_is_imported_calibrated_and_converted_back(
+def test_an_estimator_is_imported_with_the_author_s_thresholds_and_converted_back(
     house: Path, released: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (house / "downloads").mkdir()
@@ -374,11 +374,9 @@ def test_an_estimator_is_imported_calibrated_and_converted_back(
     assert main(["weights", "dem/official", "--from", "downloads"]) == 0
     run = runs.require("dem/official")
     summary, estimator = run.summary(), load_dem(run.weights)
-    assert summary["calibrated_on"] == "skimage" and summary["source"] == "TencentARC/MM-RealSR@v1.0.0"
-    assert compose("dem/official").data.train.source != "skimage" == run.experiment().data.train.source
+    assert "calibrated_on" not in summary and summary["source"] == "TencentARC/MM-RealSR@v1.0.0"
+    torch.testing.assert_close(estimator.thresholds_22, torch.tensor([[1 / 3, 2 / 3]] * 2))
     assert summary["parameters"] == sum(item.numel() for item in estimator.parameters())
-    low_2, high_2 = estimator.thresholds_22.T
-    assert (low_2 < high_2).all()
     assert main(["convert", "dem/official", "--out", "back.pth"]) == 0
     again = torch.load("back.pth", weights_only=True)["params"]
     first = torch.load("downloads/MMRealSRGAN.pth", weights_only=True)["params"]
@@ -390,11 +388,19 @@ def test_an_estimator_is_imported_calibrated_and_converted_back(
     assert "import them with: lit-pure weights dem/official" in capsys.readouterr().err
 
 
-def test_an_estimator_is_calibrated_on_the_photographs_it_is_for(house: Path, released: bytes) -> None:
+def test_an_estimator_of_terciles_is_calibrated_on_the_photographs_it_is_for(house: Path, released: bytes) -> None:
     for name in "abc":
         write_png(house / f"{name}.png", torch.rand(3, 70, 80))
-    assert main(["weights", "dem/official", "data.train.source=.", "--from", "."]) == 0
-    assert runs.require("dem/official").summary()["calibrated_on"] == "."
+    terciles = ["weights", "dem/official", "dem.labels=terciles"]
+    assert main([*terciles, "data.train.source=.", "--from", "."]) == 0
+    run = runs.require("dem/official")
+    low_2, high_2 = load_dem(run.weights).thresholds_22.T
+    assert (low_2 < high_2).all() and run.summary()["calibrated_on"] == "."
+    shutil.rmtree(run.folder)
+    assert main([*terciles, "--from", "."]) == 0
+    run = runs.require("dem/official")
+    assert compose("dem/official").data.train.source != "skimage" == run.experiment().data.train.source
+    assert run.summary()["calibrated_on"] == "skimage", "where the photographs of data.train are absent"
 
 
 class Releases(Silent):

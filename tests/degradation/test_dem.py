@@ -93,6 +93,17 @@ def test_terciles_of_scores_become_levels(estimator: DegradationEstimator) -> No
     assert max(counts) - min(counts) <= 2
 
 
+def test_thirds_are_the_levels_that_the_author_names() -> None:
+    """0 to 1/3 is small, to 2/3 medium, to 1 large (thread 6 of nonwhy/PURE); no calibration is needed."""
+    estimator = DegradationEstimator(replace(TINY, labels="thirds"))
+    for score, level in {0.0: 1, 0.2: 1, 0.333: 1, 0.334: 2, 0.5: 2, 0.666: 2, 0.667: 3, 0.9: 3, 1.0: 3}.items():
+        word = ("", "small", "medium", "large")[level]
+        assert estimator.labels(torch.tensor([[score, 0.5]])) == [(word, "medium")]
+        assert estimator.labels(torch.tensor([[0.5, score]])) == [("medium", word)]
+    [boundary, _] = estimator.thresholds_22
+    assert estimator.labels(boundary[None]) == [("small", "medium")], "a boundary belongs to the level below it"
+
+
 def test_thresholds_of_levels_are_saved_with_the_estimator(estimator: DegradationEstimator) -> None:
     estimator.calibrate(torch.rand(30, 2))
     other = DegradationEstimator(TINY)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lit_pure.__main__ import main
 from lit_pure.config.compose import degradation
-from lit_pure.config.data import DataConfig, PhotosConfig
+from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.degradation import folder as degrade_folder
 from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
 from lit_pure.degradation.kernels import Kernel
@@ -223,6 +223,12 @@ def test_degrade_refuses_other_settings_in_the_same_folder(
     with pytest.raises(ValueError, match=words):
         made(photos, tmp_path / "out", recipe)
     assert content(tmp_path / "out") == before
+
+
+def test_folders_made_before_a_knob_are_continued_while_it_has_its_default() -> None:
+    made = Recipe(DegradationConfig()).record()["degradation"]
+    assert "strength" not in made and made["jpeg_prob"] == 1.0
+    assert Recipe(DegradationConfig(strength=(0.2, 1.0))).record()["degradation"]["strength"] == (0.2, 1.0)
 
 
 def test_degrade_adds_further_photographs_and_refuses_those_that_shift_its_numbers(

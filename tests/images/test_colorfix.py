@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from lit_pure.config.experiment import RestoringConfig
 from lit_pure.images.colorfix import fix_colors, low_frequencies
 
 KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16
@@ -23,22 +24,46 @@ def spread(dilation: int) -> np.ndarray:
     return kernel
 
 
-def decompose(channel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def decompose(channel: np.ndarray, levels: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """High and low frequencies, level by level as published."""
     high, low = np.zeros_like(channel), channel
-    for level in range(5):
+    for level in range(levels):
         smoother = ndimage.convolve(low, spread(2**level), mode="nearest")
         high, low = high + low - smoother, smoother
     return high, low
 
 
-def test_wavelet_is_scipy_s_a_trous_decomposition_up_to_the_border() -> None:
+@pytest.mark.parametrize("levels", [1, 3, 5, 8])
+def test_wavelet_is_scipy_s_a_trous_decomposition_up_to_the_border(levels: int) -> None:
     restored, reference = picture(0, 0.3, 0.6), picture(1, 0.35, 0.55)
-    fixed = fix_colors(restored, reference, "wavelet")
+    fixed = fix_colors(restored, reference, "wavelet", levels)
     for index in np.ndindex(2, 3):
-        expected = decompose(restored[index].double().numpy())[0] + decompose(reference[index].double().numpy())[1]
-        np.testing.assert_allclose(fixed[index].numpy(), expected, atol=1e-6)
+        high, _ = decompose(restored[index].double().numpy(), levels)
+        _, low = decompose(reference[index].double().numpy(), levels)
+        np.testing.assert_allclose(fixed[index].numpy(), high + low, atol=1e-6)
     assert (fixed - restored).abs().max() > 1e-3
+
+
+def test_the_levels_of_a_low_pass_are_one_convolution_with_the_composed_kernel() -> None:
+    """Of a single bright pixel the low-pass is the kernel itself, which numpy composes here."""
+    taps = np.ones(1)
+    for level in range(4):
+        spread_taps = np.zeros(2 * 2**level + 1)
+        spread_taps[:: 2**level] = np.array([1, 2, 1]) / 4
+        taps = np.convolve(taps, spread_taps)
+        dot = torch.zeros(1, 1, 61, 61, dtype=torch.float64)
+        dot[..., 30, 30] = 1
+        reach, found = len(taps) // 2, low_frequencies(dot, level + 1)[0, 0].numpy()
+        np.testing.assert_allclose(found[30 - reach : 31 + reach, 30 - reach : 31 + reach], np.outer(taps, taps))
+        assert found.sum() == pytest.approx(1)
+
+
+def test_without_levels_given_there_are_the_five_published_ones() -> None:
+    restored, reference = picture(0, 0, 1), picture(1, 0, 1)
+    fixed = fix_colors(restored, reference, "wavelet")
+    assert torch.equal(fixed, fix_colors(restored, reference, "wavelet", 5))
+    assert torch.equal(fixed, fix_colors(restored, reference, "wavelet", RestoringConfig().wavelet_levels))
+    assert not torch.equal(fixed, fix_colors(restored, reference, "wavelet", 3))
 
 
 def test_low_frequencies_of_a_constant_picture_are_the_picture() -> None:

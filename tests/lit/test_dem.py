@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import DataConfig, PhotosConfig
@@ -14,8 +15,10 @@ from lit_pure.config.dem import DemConfig, DemExperiment
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import Pairs
 from lit_pure.degradation.pipeline import degrade
+from lit_pure.degradation.weights import load_dem, save_dem
 from lit_pure.lit.data import DegradationPairs, PhotoDataModule
 from lit_pure.lit.dem import DemModule, calibrate
+from lit_pure.runs import folder as runs
 
 
 def module(photos: PhotosConfig | None = None) -> DemModule:
@@ -52,6 +55,34 @@ def test_calibration_gives_each_level_a_third_of_fresh_samples(tmp_path: Path) -
     for factor in (0, 1):
         levels = [labels[factor] for labels in made.dem.labels(scores)]
         assert [levels.count(level) for level in ("small", "medium", "large")] == [4, 4, 4]
+
+
+def test_thirds_need_no_calibration(tmp_path: Path) -> None:
+    made = module()
+    made.config.dem.labels = "thirds"
+    made = DemModule(made.config)
+    made.finish_training(None)  # type: ignore[arg-type]
+    torch.testing.assert_close(made.dem.thresholds_22, torch.tensor([[1 / 3, 2 / 3]] * 2))
+    save_dem(tmp_path, made.dem)
+    assert load_dem(tmp_path).labels(torch.tensor([[0.2, 0.9]])) == [("small", "large")]
+
+
+@pytest.mark.shipped
+def test_weights_older_than_the_knob_keep_their_terciles() -> None:
+    """The shipped estimator's settings, and those of its run, do not say how its thresholds came about."""
+    run = runs.require("dem/bsds500/shipped")
+    assert "labels" not in (run.folder / "config.yaml").read_text()
+    estimator = load_dem(run.weights)
+    stored = load_file(run.weights / "model.safetensors")["thresholds_22"]
+    assert torch.equal(estimator.thresholds_22, stored) and estimator.config.labels == "terciles"
+    assert run.experiment_as(DemExperiment).dem.labels == "terciles"
+
+
+def test_experiments_say_which_thresholds_they_have() -> None:
+    wanted = {"nano": "terciles", "bsds500": "terciles", "paper": "thirds", "official": "thirds"}
+    for name, labels in wanted.items():
+        experiment = compose(f"dem/{name}")
+        assert isinstance(experiment, DemExperiment) and experiment.dem.labels == labels
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 
 from lit_pure.__main__ import main
 from lit_pure.images.io import from_bytes, read_bytes, write_png
+from lit_pure.images.tiles import Tile
 from lit_pure.launch.local import Processes
 from lit_pure.runs import folder as runs
 from lit_pure.study import run_job
@@ -209,6 +210,22 @@ def test_given_words_are_those_of_the_estimator_and_the_true_picture(asked: Path
     assert caption and describe(hq).startswith(caption), "cut where the model has no room for more"
     free = restorer.restore_photo(from_bytes(lq), "x", 4)
     assert free.words["text"] != made.words["text"]
+
+
+def test_given_words_of_a_run_trained_with_tags_are_tags(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lit_pure.datasets.captions.describe import describe
+    from lit_pure.families.pure import given_words as module
+
+    folder = asked / "tagged"
+    shutil.copytree(runs.require("demo").folder, folder)
+    settings = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(settings.replace("captions: pixels", "captions: tags"))
+    lq, hq = (torch.randint(256, (3, side, side), dtype=torch.uint8) for side in (24, 96))
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(module, "tags", lambda photo_3HW: seen.append(photo_3HW) or "tench")
+    words = module.given_words(runs.Run(folder), lq, hq)(Tile(0, 0, 0, 0, 0))
+    assert words.caption == f"tench. {describe(hq).partition('. ')[0]}."
+    assert len(seen) == 1 and seen[0] is hq, "the whole photograph"
 
 
 @pytest.mark.parametrize(

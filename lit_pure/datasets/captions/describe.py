@@ -5,6 +5,8 @@ Knows a dozen colour words, and words for brightness and texture and their place
 Suffixes: 3 RGB, H height, W width; C colour words.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,6 +47,15 @@ def describe(hq_3HW: Tensor) -> str:
     Raises:
         ValueError: the picture differs from that.
     """
+    return " ".join(_sentences(hq_3HW))
+
+
+def describe_light(hq_3HW: Tensor) -> str:
+    """The first of these sentences: brightness, contrast and colours. Arguments and errors are those of `describe`."""
+    return next(_sentences(hq_3HW))
+
+
+def _sentences(hq_3HW: Tensor) -> Iterator[str]:
     if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.dtype != torch.uint8 or min(hq_3HW.shape[1:]) < 3:
         raise ValueError(f"expected uint8 (3, H, W) from 3 x 3 px, found {hq_3HW.dtype} {tuple(hq_3HW.shape)}")
     image_3HW = from_bytes(hq_3HW)
@@ -54,7 +65,9 @@ def describe(hq_3HW: Tensor) -> str:
     small_3HW = F.adaptive_avg_pool2d(image_3HW, (min(height, 48), min(width, 48)))
     color_HW = _color_index(small_3HW)
     light = f"A {_word(luma_HW.mean(), _BRIGHTNESS)} picture of {_word(luma_HW.std(), _CONTRAST)} contrast"
-    return f"{light}, {_palette(color_HW)}. {_layout(luma(small_3HW), color_HW)}. {_texture(luma_HW)}."
+    yield f"{light}, {_palette(color_HW)}."
+    yield f"{_layout(luma(small_3HW), color_HW)}."
+    yield f"{_texture(luma_HW)}."
 
 
 def _color_index(image_3HW: Tensor) -> Tensor:

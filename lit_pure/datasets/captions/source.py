@@ -1,7 +1,7 @@
-"""The sources of captions: the pixels, or a file beside the photographs.
+"""The sources of captions: the pixels, what a network sees, or a file beside the photographs.
 
-Knows how a photograph finds its line in such a file. Knows nothing of tokens, of how a caption enters the sequence, or
-of how the file was made (`sidecar.py`, `llava.py`).
+Knows how a photograph finds its line in such a file, and that a network looks at each photograph once. Knows nothing of
+tokens, of how a caption enters the sequence, or of how the file was made (`sidecar.py`, `llava.py`).
 
 Suffixes: 3 RGB, H height, W width.
 """
@@ -16,33 +16,62 @@ from torch import Tensor
 
 from lit_pure.datasets.captions.describe import describe
 from lit_pure.datasets.captions.sidecar import read_sidecar
+from lit_pure.datasets.captions.tags import describe_tagged, network, tags
 from lit_pure.images.files import is_picture
+
+COMPUTED = ("pixels", "tags")
+"""Sources that look at HQ pictures."""
 
 
 class CaptionSource(Protocol):
     """A source of captions."""
 
-    def __call__(self, path: Path, hq_3HW: Tensor) -> str:
-        """The caption of a crop (uint8) of a photograph."""
+    def __call__(self, path: Path, hq_3HW: Tensor, photo_3HW: Tensor) -> str:
+        """The caption of a crop of a photograph (both uint8)."""
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The names, among these, that have no caption."""
 
 
 def caption_source(captions: str) -> CaptionSource:
-    """The source for `pixels`, which describes the crop itself; any other text is the path of a JSONL file.
+    """The source for `pixels` or `tags`, which look at pictures; any other text is the path of a JSONL file.
 
     Raises:
-        ValueError: the file is missing or malformed.
+        ValueError: the file is missing or malformed, or the network of `tags` is not installed.
     """
-    return Pixels() if captions == "pixels" else Sidecar(Path(captions))
+    if captions not in COMPUTED:
+        return Sidecar(Path(captions))
+    return Pixels() if captions == "pixels" else Tags()
 
 
 class Pixels:
     """Captions computed from the crop: every picture has one, without a download."""
 
-    def __call__(self, path: Path, hq_3HW: Tensor) -> str:
+    def __call__(self, path: Path, hq_3HW: Tensor, photo_3HW: Tensor) -> str:
         return describe(hq_3HW)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        return []
+
+
+class Tags:
+    """Captions of what the whole photograph shows, and of the light of the crop: every picture has one.
+
+    The network looks at each photograph when it is first cut, once in each process that loads crops. What it sees is a
+    function of the photograph alone, so a resumed run, or one with other workers, has the same captions.
+
+    Raises:
+        ValueError: the network is not installed.
+    """
+
+    def __init__(self) -> None:
+        network()  # fails now, not in a worker; forked workers share its weights
+        self._seen: dict[Path, str] = {}
+
+    def __call__(self, path: Path, hq_3HW: Tensor, photo_3HW: Tensor) -> str:
+        if path not in self._seen:
+            self._seen[path] = tags(photo_3HW)
+        return describe_tagged(self._seen[path], hq_3HW)
 
     def missing(self, names: Iterable[str]) -> list[str]:
         return []
@@ -73,7 +102,7 @@ class Sidecar:
         self._by_name = _unambiguous((_name(image), image) for image in self.captions)
         self._by_stem = _unambiguous((_without_extension(_name(image)), image) for image in self.captions)
 
-    def __call__(self, path: Path, hq_3HW: Tensor) -> str:
+    def __call__(self, path: Path, hq_3HW: Tensor, photo_3HW: Tensor) -> str:
         caption = self.find(path.as_posix())
         if caption is None:
             raise ValueError(f'{self.path}: no caption for {path}; add a line {{"image": ..., "caption": ...}}')

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lit_pure.datasets.captions.describe import describe
 from lit_pure.datasets.captions.sidecar import SidecarWriter
+from lit_pure.datasets.captions.tags import describe_tagged, tags
 from lit_pure.images.io import BadImage, read_bytes
 
 LEAST_SIDE = 8
@@ -36,6 +37,11 @@ class CaptionedBatch:
 def describe_pixels(pictures: Sequence[Tensor]) -> list[str]:
     """The captions of `captions: pixels`, of whole pictures."""
     return [describe(picture_3HW) for picture_3HW in pictures]
+
+
+def describe_tags(pictures: Sequence[Tensor]) -> list[str]:
+    """The captions of `captions: tags`, of whole pictures."""
+    return [describe_tagged(tags(picture_3HW), picture_3HW) for picture_3HW in pictures]
 
 
 def caption_files(

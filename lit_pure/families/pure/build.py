@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.compose import ConfigError, differences, locate
+from lit_pure.config.dem import DemExperiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import Assembler
@@ -101,12 +102,12 @@ def trained_restorer(experiment: PureExperiment, tokenizer: VQTokenizer, run: Ru
 
 
 def lq_side(experiment: PureExperiment, needs: Mapping[str, Run]) -> int:
-    """Side of the LQ pictures that the estimator was calibrated on [px]; warns if their degradation differs."""
+    """Side of the LQ pictures that the estimator knows [px]; warns if it was calibrated on another degradation."""
     if "dem" not in needs:
         return 0
-    known = needs["dem"].experiment()
+    known = needs["dem"].experiment_as(DemExperiment)
     differing = [line for line in differences(known, experiment) if line.startswith("data.degradation.")]
-    if differing and "weights" not in needs:
+    if differing and known.dem.labels == "terciles" and "weights" not in needs:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         log.warning(
             "%s was calibrated on another degradation (%s): its levels will not be equally frequent; train one "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lit_pure.config.pure import PureExperiment
 from lit_pure.datasets.captions.describe import describe
+from lit_pure.datasets.captions.tags import describe_tagged, tags
 from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.sequence.assemble import AnswerWords
 from lit_pure.images.io import from_bytes
@@ -22,7 +23,7 @@ from lit_pure.runs.folder import Run
 def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], AnswerWords]:
     """For each tile, the levels of its LQ part by the run's estimator, and the caption of its HQ part.
 
-    The caption is always that of `captions: pixels`, whatever captions the run was trained with.
+    The caption is that of `captions: tags` where the run was trained with tags, else that of `captions: pixels`.
 
     Args:
         run: a PURE run.
@@ -34,11 +35,13 @@ def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], An
     dem = load_dem(estimator.weights)
     size, scale = experiment.data.size, hq_3HW.shape[-1] // lq_3hw.shape[-1]
     calibrated = known.size // known.degradation.scale
+    seen = tags(hq_3HW) if experiment.data.train.captions == "tags" else None
 
     def words(tile: Tile) -> AnswerWords:
         top, left, side = tile.top // scale, tile.left // scale, size // scale
         part_13hw = from_bytes(lq_3hw[None, :, top : top + side, left : left + side])
         [(blur, noise)] = dem.labels(dem.score(part_13hw, calibrated))
-        return AnswerWords(blur, noise, describe(hq_3HW[:, tile.top : tile.top + size, tile.left : tile.left + size]))
+        square_3HW = hq_3HW[:, tile.top : tile.top + size, tile.left : tile.left + size]
+        return AnswerWords(blur, noise, describe(square_3HW) if seen is None else describe_tagged(seen, square_3HW))
 
     return words

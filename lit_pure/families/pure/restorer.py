@@ -134,7 +134,8 @@ class Restorer(SquareRestorer, ModelHubMixin):
             clock("decode")
         height, width = shown or (self.size, self.size)
         # Cut first: what pads a small picture must have no say in its colours.
-        fixed_B3ll = fix_colors(unpad(made_B3ss, height, width), unpad(enlarged_B3ss, height, width), color_fix)
+        made_B3ll, enlarged_B3ll = unpad(made_B3ss, height, width), unpad(enlarged_B3ss, height, width)
+        fixed_B3ll = fix_colors(made_B3ll, enlarged_B3ll, color_fix, self.restoring.wavelet_levels)
         return [self._restoration(row, fixed_3ll, decoded) for row, fixed_3ll in enumerate(fixed_B3ll)]
 
     def restore_photo(

@@ -17,10 +17,14 @@ def test_captions_match_photographs_by_name_or_stem(tmp_path: Path) -> None:
     )
     source = Sidecar(path)
     pixels = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    assert [source(Path(name), pixels) for name in ("x/a.jpg", "a.png", "b.v1.png")] == ["two words", "exact", "b"]
+    assert [source(Path(name), pixels, pixels) for name in ("x/a.jpg", "a.png", "b.v1.png")] == [
+        "two words",
+        "exact",
+        "b",
+    ]
     assert source.missing(["a.jpg", "c.png", "b.v1.jpg"]) == ["c.png"]
     with pytest.raises(ValueError, match="c.png"):
-        source(Path("c.png"), pixels)
+        source(Path("c.png"), pixels, pixels)
 
 
 def test_a_stem_that_two_pictures_share_matches_none(tmp_path: Path) -> None:
@@ -28,7 +32,7 @@ def test_a_stem_that_two_pictures_share_matches_none(tmp_path: Path) -> None:
     path.write_text('{"image": "a.png", "caption": "first"}\n{"image": "a.jpg", "caption": "second"}\n')
     source = Sidecar(path)
     pixels = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    assert [source(Path(name), pixels) for name in ("a.png", "a.jpg")] == ["first", "second"]
+    assert [source(Path(name), pixels, pixels) for name in ("a.png", "a.jpg")] == ["first", "second"]
     assert source.missing(["a.webp", "a.png"]) == ["a.webp"]
 
 

@@ -166,6 +166,16 @@ def test_the_configured_color_fix_is_that_of_squares_too() -> None:
     assert torch.equal(plain.maps["entropy"].values_hw, fixed.maps["entropy"].values_hw)
 
 
+def test_fewer_wavelet_levels_bring_the_picture_nearer_to_its_source() -> None:
+    lq_3hw = texture(16, 16)
+    distances = []
+    for levels in (1, 3, 5):
+        restoring = RestoringConfig(color_fix="wavelet", wavelet_levels=levels)
+        [square] = make(restoring).restore(lq_3hw[None], ["a"])
+        distances.append(float((square.image_3HW - enlarged(lq_3hw, SCALE)).abs().mean()))
+    assert distances == sorted(distances) and distances[0] < 0.8 * distances[-1]
+
+
 def test_a_photo_of_one_square_is_what_restore_makes_of_it(restorer: Restorer) -> None:
     photo_3hw = texture(16, 16)
     square, whole = restorer.restore(photo_3hw[None], ["a"])[0], restorer.restore_photo(photo_3hw, "a")

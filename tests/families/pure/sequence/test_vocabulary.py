@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torchvision.models import EfficientNet_B0_Weights
 
 from lit_pure.config.compose import PROJECT
+from lit_pure.datasets.captions.source import Sidecar
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary, code_name, size_name
 
@@ -56,6 +58,20 @@ def test_any_text_survives_and_spells_no_special_token(text: str) -> None:
     ids = vocabulary.encode(text)
     assert vocabulary.decode(ids) == text
     assert bool(vocabulary.text_V[ids].all())
+
+
+def test_the_vocabulary_of_tags_spells_every_class_name_in_few_pieces() -> None:
+    nano, tags = (Vocabulary.from_file(PROJECT / f"data/vocabulary/{name}.json") for name in ("nano", "tags"))
+    assert tags.codes == nano.codes and torch.equal(tags.code_ids_N, nano.code_ids_N)
+    assert tags.size < 1.1 * nano.size, "a small model has no room for many words"
+    ours, theirs, letters = 0, 0, 0
+    for name in EfficientNet_B0_Weights.DEFAULT.meta["categories"]:
+        ids = tags.encode(f" {name}")
+        assert tags.decode(ids) == f" {name}"
+        ours, theirs, letters = ours + len(ids), theirs + len(nano.encode(f" {name}")), letters + len(name) + 1
+    assert ours < 0.7 * theirs and ours < letters / 2
+    captions = Sidecar(PROJECT / "data/captions/tags.jsonl").captions.values()
+    assert len(captions) == 700 and max(len(tags.encode(caption)) for caption in captions) <= 40
 
 
 def test_a_vocabulary_is_written_and_read(tmp_path: Path) -> None:
