@@ -4,8 +4,8 @@ Knows names, types, defaults and legal ranges (`knob`). Knows no family, and imp
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
 
 from lit_pure.config.data import DataConfig
 from lit_pure.config.knobs import Problem, knob
@@ -94,6 +94,14 @@ class RestoringConfig:
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)
     """Squares of a photograph restored at once; it changes the memory, not the result."""
+    tiles: Literal["blend", "continue"] = "blend"
+    """How squares of a photograph meet: `blend` restores each for itself and blends their pixels; `continue` gives each
+    the codes of its neighbours where they overlap, and renders all codes as one picture. Only for families of codes."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that a picture depends on. `tiles` counts where it is not `blend`: older records have no word for it."""
+        unchanged = {"batch"} | ({"tiles"} if self.tiles == "blend" else set())
+        return {key: value for key, value in asdict(self).items() if key not in unchanged}
 
 
 @dataclass
@@ -116,10 +124,16 @@ class EvaluationConfig:
 class RestoringExperiment(Experiment):
     """What every experiment has whose family restores pictures."""
 
+    draws_codes: ClassVar[bool] = False
+    """Whether its family draws a grid of codes, so that a square can continue its neighbours."""
     restoring: RestoringConfig = field(default_factory=RestoringConfig)
     """From squares to pictures."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Metrics, and pictures to show and keep."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.restoring.tiles == "continue" and not self.draws_codes:
+            yield "restoring.tiles", f"= continue needs codes to continue, and {self.family} draws none: take blend"
 
 
 def small_model_problems(experiment: Experiment) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,7 @@ def _describe_source(path: Path) -> dict[str, Any]:
 
 def _describe_settings(restorer: SquareRestorer, scale: int, origin: str) -> dict[str, Any]:
     """Everything that a picture depends on besides its source."""
-    restoring = {key: value for key, value in asdict(restorer.restoring).items() if key != "batch"}
-    return {"run": origin, "scale": scale, "restoring": restoring, **restorer.settings()}
+    return {"run": origin, "scale": scale, "restoring": restorer.restoring.identity(), **restorer.settings()}
 
 
 def _read_record(out: Path, name: str) -> Any:

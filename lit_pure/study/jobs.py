@@ -106,7 +106,7 @@ def _arm_basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _ArmBasis:
     family, settings = family_of(run), settings_of(run, (*plan.settings, *arm.settings))
     depends |= {role: _weights_digest(one) for role, one in family.weights(run).items()}
     depends |= {section: asdict(getattr(settings, section)) for section in family.changeable}
-    depends["restoring"].pop("batch")  # changes no picture
+    depends["restoring"] = settings.restoring.identity()
     depends["words"] = arm.words
     if arm.words == "given":
         depends |= {role: _weights_digest(one) for role, one in family.words_given_by(run).items()}
