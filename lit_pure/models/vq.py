@@ -137,6 +137,11 @@ class VQTokenizer(nn.Module):
         """Pixels per code along a side."""
         return self.config.downsample
 
+    @property
+    def context(self) -> int | None:
+        """How many cells around a part its decoded pixels depend on; None: on all, since norms look at the whole."""
+        return None
+
     def latents(self, image_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> unit vectors (B, h, w, D). Raises ValueError where f does not divide a side."""
         height, width = image_B3HW.shape[-2:]

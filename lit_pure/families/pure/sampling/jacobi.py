@@ -4,10 +4,11 @@ Knows drafts, windows, and when a draft is right. Noise is fixed per (seed, imag
 function of the tokens before it. A draft is right exactly when a pass that read only right tokens before it draws the
 same token. There is no acceptance probability, and nothing to resample (compare arXiv 2410.01699, 2510.24211).
 
-A picture is the sequence `start h w (codes newline)*` up to its last code. Newlines, and codes that are known before, are
-always right. A pass feeds the window of ids behind the cached ones: first the known ids, then drafts. It draws a token
-for each next position. From the first unknown position on, a draw is right as long as all drafts before it were right.
-Later draws become the next drafts. The drafts decide only how many passes a token takes, never which token it is.
+A picture is the sequence `start h w (codes newline)*` up to its last code. Newlines are always right, and so are codes
+that are known before. A pass feeds the window of ids behind the cached ones: first the known ids, then drafts. It draws
+a token for each next position. From the first unknown position on, a draw is right as long as all drafts before it were
+right. Later draws become the next drafts. The drafts decide only how many passes a token takes, never which token it
+is.
 
 Shape legend: B images, S positions of the sequence, W window, C cells, N codes.
 """

@@ -44,8 +44,8 @@ def decode_plain(passes: ImagePasses, progress: Progress | None, known_BC: Tenso
     ids_BS = _known_ids(passes, known_BC)
     # Sent to the device at once: it must not be waited for at every turn.
     starts_JB, ends_JB, cells_JB = (
-        torch.tensor([part(turn) for turn in turns], device=passes.device).view(len(turns), passes.batch)
-        for part in (lambda turn: turn.starts, lambda turn: turn.ends, lambda turn: turn.cells)
+        torch.tensor([getattr(turn, part) for turn in turns], device=passes.device)
+        for part in ("starts", "ends", "cells")
     )
     draws: list[DrawnCodes] = []
     for turn, start_B, end_B in zip(turns, starts_JB, ends_JB, strict=True):
