@@ -3,9 +3,10 @@
 Knows the grid of codes of a whole photograph, which square draws which of its cells, and in which order. Pixels are
 `rendering.py`'s. Knows no family.
 
-A cell belongs to the first square that covers it, row by row from the top. So a square knows its upper rows from the
-square above, which has the same columns, and its left columns from the one to its left. Squares on one diagonal know
-nothing of each other, and are drawn as one batch. What is drawn does not depend on how many these are.
+Two neighbours meet in the middle of their overlap. Up to there, the later one is given the codes of the earlier one;
+behind it, the earlier one's codes are dropped: next to the edge of its square a model cannot see what comes, and draws
+worse. So each cell is drawn by one square for the photograph. A square knows the cells of all squares above it and to
+its left. Squares on one diagonal know nothing of each other, and are drawn as one batch, whose size changes no code.
 
 Shape legend: s side of the model's square [px], h w source [px] or cells.
 """
@@ -13,6 +14,7 @@ Shape legend: s side of the model's square [px], h w source [px] or cells.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -41,22 +43,22 @@ def continue_photo(
     rows, columns = (cell_cover(side, size, cell, restoring.overlap) for side in (height, width))
     # Before anything is drawn: it may not fit into memory.
     rendering = Rendering(restorer, photo_3hw, scale, rows, columns, color_fix)
-    grid = CodeGrid(rows, columns, cell)
-    count, words = len(rows.starts) * len(columns.starts), dict[int, TileWords]()
-    meter = PhotoMeter(grid.cells / grid.of_square, restorer.expected_tokens, progress)
-    for tiles in diagonals(rows, columns, restoring.batch):
-        batch = restorer.draw_codes(
+    grid = CodeGrid(rows, columns)
+    batches, words = list(diagonals(rows, columns, restoring.batch)), dict[int, TileWords]()
+    count = sum(map(len, batches))
+    meter = PhotoMeter(sum(map(grid.share, chain(*batches))), restorer.expected_tokens, progress)
+    for tiles in batches:
+        squares = restorer.draw_codes(
             torch.stack([enlarge_padded(photo_3hw, scale, tile.top, tile.left, size, size) for tile in tiles]),
             [name if count == 1 else f"{name}/{tile.number}" for tile in tiles],
             torch.stack([grid.known(tile) for tile in tiles]),
             given=[given(tile) for tile in tiles] if given else None,
             progress=meter.add_tokens,
         )
-        drawn = sum(grid.add(tile, square) for tile, square in zip(tiles, batch, strict=True))
-        meter.add_batch(batch, drawn / grid.of_square)
-        words |= {
-            tile.number: _words(tile, square, height, width, size) for tile, square in zip(tiles, batch, strict=True)
-        }
+        meter.add_batch(squares, sum(map(grid.share, tiles)))
+        for tile, square in zip(tiles, squares, strict=True):
+            grid.add(tile, square)
+            words[tile.number] = _words(tile, square, height, width, size)
     said = [words[number] for number in range(count)]
     whole = said[0].words if count == 1 else restorer.words_of(said, height, width)
     maps = grid.shown_maps(-(-height // cell), -(-width // cell))
@@ -73,44 +75,64 @@ def cell_cover(length: int, size: int, cell: int, overlap: float) -> Cover:
     return Cover(max(-(-length // cell) * cell, size), size, least * cell, cell)
 
 
+def kept_cells(cover: Cover) -> list[slice]:
+    """For each square along a side the cells that the photograph has from it, counted from its own first one.
+
+    Squares meet in the middle of their overlap, or half a cell behind it.
+    """
+    meets = [
+        after + -(-(before + cover.size - after) // (2 * cover.step)) * cover.step
+        for before, after in pairwise(cover.starts)
+    ]
+    ends = zip(cover.starts, [0, *meets], [*meets, cover.length], strict=True)
+    return [slice((begin - start) // cover.step, (end - start) // cover.step) for start, begin, end in ends]
+
+
 class CodeGrid:
     """The codes of a photograph so far, and the maps of the draws they come from."""
 
-    def __init__(self, rows: Cover, columns: Cover, cell: int) -> None:
-        self.cell, self.of_square = cell, (rows.size // cell) * (columns.size // cell)
-        self.codes_hw = torch.full((rows.length // cell, columns.length // cell), -1)
+    def __init__(self, rows: Cover, columns: Cover) -> None:
+        self.cell, self.side = rows.step, rows.size // rows.step
+        self.codes_hw = torch.full((rows.length // self.cell, columns.length // self.cell), -1)
         """-1 where no code is drawn yet."""
         self.maps: dict[str, CellMap] = {}
-        self._side = rows.size // cell
-
-    @property
-    def cells(self) -> int:
-        """Of the whole grid; each is drawn once."""
-        return self.codes_hw.numel()
+        self._rows, self._columns = kept_cells(rows), kept_cells(columns)
 
     def known(self, tile: Tile) -> Tensor:
-        """The codes (h, w) of a square that are drawn already, -1 elsewhere."""
-        return self.codes_hw[self._place(tile)].clone()
+        """What a square (h, w) need not draw: the codes of earlier ones; -1 elsewhere.
 
-    def add(self, tile: Tile, square: CodeSquare) -> int:
-        """Put down what a square drew; returns the number of cells that were not drawn before."""
-        place = self._place(tile)
-        new_hw = self.codes_hw[place] < 0
-        self.codes_hw[place][new_hw] = square.codes_hw.cpu()[new_hw].to(self.codes_hw)
+        Rows of which the photograph keeps nothing have any code: behind all others, they take no time then.
+        """
+        rows, columns = self._rows[tile.row], self._columns[tile.column]
+        codes_hw, known_hw = self._of_square(self.codes_hw, tile), torch.full((self.side, self.side), -1)
+        known_hw[: rows.start, : columns.stop] = codes_hw[: rows.start, : columns.stop]
+        known_hw[: rows.stop, : columns.start] = codes_hw[: rows.stop, : columns.start]
+        known_hw[rows.stop :] = 0
+        return known_hw
+
+    def share(self, tile: Tile) -> float:
+        """The share of a square's cells that it draws."""
+        rows, columns = self._rows[tile.row], self._columns[tile.column]
+        known = rows.start * columns.stop + (rows.stop - rows.start) * columns.start
+        return (rows.stop * self.side - known) / self.side**2
+
+    def add(self, tile: Tile, square: CodeSquare) -> None:
+        """Put down the cells that the photograph has from a square."""
+        kept = self._rows[tile.row], self._columns[tile.column]
+        self._of_square(self.codes_hw, tile)[kept] = square.codes_hw[kept].to(self.codes_hw)
         for name, cells in square.maps.items():
-            values_hw = cells.values_hw.cpu()
             if name not in self.maps:
                 self.maps[name] = replace(cells, values_hw=torch.full(self.codes_hw.shape, math.nan))
-            self.maps[name].values_hw[place][new_hw] = values_hw[new_hw].float()
-        return int(new_hw.sum())
+            whole_hw = self.maps[name].values_hw
+            self._of_square(whole_hw, tile)[kept] = cells.values_hw[kept].to(whole_hw)
 
     def shown_maps(self, height: int, width: int) -> dict[str, CellMap]:
         """The maps of the upper left part of (height, width) cells, which is the photograph."""
         return {name: replace(one, values_hw=one.values_hw[:height, :width]) for name, one in self.maps.items()}
 
-    def _place(self, tile: Tile) -> tuple[slice, slice]:
+    def _of_square(self, whole_hw: Tensor, tile: Tile) -> Tensor:
         top, left = tile.top // self.cell, tile.left // self.cell
-        return slice(top, top + self._side), slice(left, left + self._side)
+        return whole_hw[top : top + self.side, left : left + self.side]
 
 
 def _words(tile: Tile, square: CodeSquare, height: int, width: int, size: int) -> TileWords:

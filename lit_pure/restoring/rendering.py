@@ -70,7 +70,7 @@ class Rendering:
         columns: Cover,
         color_fix: ColorFix,
     ) -> None:
-        """`rows` and `columns`: the grid of codes in squares of the model. Raises MemoryError, if the picture is huge."""
+        """`rows` and `columns`: the grid of codes, in squares of the model. Raises MemoryError if memory is short."""
         self.restorer, self.photo_3hw, self.scale, self.color_fix = restorer, photo_3hw, scale, color_fix
         self.rows, self.columns = rows, columns
         self.height, self.width = (side * scale for side in photo_3hw.shape[-2:])

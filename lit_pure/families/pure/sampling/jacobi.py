@@ -32,7 +32,7 @@ def decode_jacobi(
     `known_BC`, on the CPU, has the codes that are known, and -1 elsewhere; without it, nothing is known.
     """
     state = JacobiState(passes, lq_codes_BC, known_BC)
-    while min(state.known) < state.length:
+    while not state.finished:
         before = state.made
         state.step()
         if progress is not None:
@@ -60,9 +60,10 @@ class JacobiState:
         self.ids_BS[:, : self.opening] = torch.tensor(grammar.opening, device=device)
         drafts_BC = self._first_drafts(lq_codes_BC)
         self.settled_BS = (~self.is_code_S).repeat(batch, 1)
-        self.given = [[0] * (self.length + 1)] * batch
+        self.given, self.goals = [[0] * (self.length + 1)] * batch, [self.length] * batch
         if known_BC is not None:
             self.given = [_given_before(row, grammar, self.length) for row in known_BC.tolist()]
+            self.goals = [_behind_last_draw(row, grammar) for row in known_BC.tolist()]
             known_BC = known_BC.to(device)
             drafts_BC = torch.where(known_BC >= 0, known_BC, drafts_BC)
             self.settled_BS[:, self.is_code_S] = known_BC >= 0
@@ -81,6 +82,11 @@ class JacobiState:
         self.cached_B, self.known_B = (
             torch.tensor(counts, device=self.ids_BS.device) for counts in (self.cached, self.known)
         )
+
+    @property
+    def finished(self) -> bool:
+        """Whether no cell is left to draw in any picture."""
+        return all(count >= goal for count, goal in zip(self.known, self.goals, strict=True))
 
     @property
     def made(self) -> int:
@@ -158,6 +164,11 @@ def _given_before(codes: list[int], grammar: Grammar, length: int) -> list[int]:
     """How many known codes of a picture lie before each position, up to `length`."""
     places = {grammar.place(cell) for cell, code in enumerate(codes) if code >= 0}
     return list(accumulate((position in places for position in range(length)), initial=0))
+
+
+def _behind_last_draw(codes: list[int], grammar: Grammar) -> int:
+    """The position behind the last unknown cell of a picture; 0 if it has none."""
+    return max((grammar.place(cell) + 1 for cell, code in enumerate(codes) if code < 0), default=0)
 
 
 def leading(right_BW: Tensor) -> Tensor:
