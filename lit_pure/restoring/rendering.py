@@ -46,7 +46,7 @@ class Span:
         return slice(self.start - self.first, self.stop - self.first)
 
 
-def spans(length: int, grid: int, cell: int, context: int, reach: int, part: int = PART) -> Iterator[Span]:
+def spans(length: int, grid: int, cell: int, context: int, reach: int, part: int) -> Iterator[Span]:
     """One side of a picture of `length` px and `grid` cells, cut into parts.
 
     Pixels depend on `context` cells around theirs, and fixed colours on the colours `reach` px around.
@@ -134,7 +134,7 @@ class Rendering:
     def _parts(self, codes_hw: Tensor, context: int, reach: int) -> Iterator[tuple[Span, Span]]:
         sides = zip((self.height, self.width), codes_hw.shape, strict=True)
         cell = self.restorer.cell
-        yield from itertools.product(*(list(spans(length, grid, cell, context, reach)) for length, grid in sides))
+        yield from itertools.product(*(list(spans(length, grid, cell, context, reach, PART)) for length, grid in sides))
 
     def _made(self, codes_hw: Tensor, row: Span, column: Span) -> Tensor:
         """The rendered pixels (1, 3, P, Q) from first to last of both sides."""

@@ -40,6 +40,9 @@ KNOWN = {
     "holes": torch.randint(-2, 64, (3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(7)).where(
         torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(8)) < 0.5, torch.tensor(-1)
     ).clamp(min=-1),
+    "rows that nobody needs": torch.stack([neighbours(1, 2, 0), neighbours(0, 2, 1), neighbours(1, 0, 2)]).index_fill(
+        1, torch.tensor([3]), 0
+    ),
     "nothing": torch.full((3, HEIGHT, WIDTH), -1),
 }  # fmt: skip
 
