@@ -5,7 +5,7 @@ Knows names, types, defaults and legal ranges (`knob`). Knows no family, and imp
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from lit_pure.config.data import DataConfig
 from lit_pure.config.knobs import Problem, knob
@@ -84,7 +84,7 @@ class Experiment:
     """Length, devices, precision."""
 
 
-YOUNGER = ("wavelet_levels", "fidelity")
+YOUNGER = ("wavelet_levels", "fidelity", "tiles")
 """Knobs of `RestoringConfig` for which records of older pictures, and scores of studies, have no word."""
 
 
@@ -102,6 +102,9 @@ class RestoringConfig:
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)
     """Squares of a photograph restored at once; it changes the memory, not the result."""
+    tiles: Literal["blend", "continue"] = "blend"
+    """How squares of a photograph meet: `blend` restores each for itself and blends their pixels; `continue` gives each
+    the codes of its neighbours where they overlap, and renders all codes as one picture. Only for families of codes."""
 
     def identity(self) -> dict[str, Any]:
         """All that a picture depends on; of knobs that are younger than kept records, what differs from the default."""
@@ -129,10 +132,16 @@ class EvaluationConfig:
 class RestoringExperiment(Experiment):
     """What every experiment has whose family restores pictures."""
 
+    draws_codes: ClassVar[bool] = False
+    """Whether its family draws a grid of codes, so that a square can continue its neighbours."""
     restoring: RestoringConfig = field(default_factory=RestoringConfig)
     """From squares to pictures."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Metrics, and pictures to show and keep."""
+
+    def problems(self) -> Iterator[Problem]:
+        if self.restoring.tiles == "continue" and not self.draws_codes:
+            yield "restoring.tiles", f"= continue needs codes to continue, and {self.family} draws none: take blend"
 
 
 def small_model_problems(experiment: Experiment) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ number. Imports no torch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lit_pure.config.experiment import RestoringConfig, RestoringExperiment
 from lit_pure.config.knobs import Problem, knob
@@ -154,6 +154,7 @@ class PureExperiment(RestoringExperiment):
     """Trains and tests PURE: perceive, understand, restore."""
 
     family: str = "pure"
+    draws_codes: ClassVar[bool] = True
     vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
     """Text, image codes and special tokens as ids."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
@@ -166,6 +167,7 @@ class PureExperiment(RestoringExperiment):
     """Decoding."""
 
     def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
         kind = self.adapter.kind
         if kind == "none" or self.needs.weights:  # sampling trains nothing
             return

@@ -69,10 +69,20 @@ def pad_to_square(image_3HW: Tensor, side: int) -> Tensor:
     Raises:
         ValueError: the picture is larger than the square.
     """
-    height, width = image_3HW.shape[-2:]
-    if max(height, width) > side:
-        raise ValueError(f"a picture of {height} x {width} px does not fit {side} x {side}; cut it into tiles")
-    return F.pad(image_3HW[None], (0, side - width, 0, side - height), mode="replicate")[0]
+    return pad_to(image_3HW, side, side)
+
+
+def pad_to(image_3HW: Tensor, height: int, width: int) -> Tensor:
+    """`(3, height, width)`: as `pad_to_square`, for any size."""
+    found = image_3HW.shape[-2:]
+    if found[0] > height or found[1] > width:
+        raise ValueError(f"a picture of {found[0]} x {found[1]} px does not fit {height} x {width}; cut it into tiles")
+    return F.pad(image_3HW[None], (0, width - found[1], 0, height - found[0]), mode="replicate")[0]
+
+
+def enlarge_padded(image_3hw: Tensor, scale: int, top: int, left: int, height: int, width: int) -> Tensor:
+    """`(3, height, width)`: as `enlarge_part`; the picture's last row and column fill what lies beyond its end."""
+    return pad_to(enlarge_part(image_3hw, scale, top, left, height, width), height, width)
 
 
 def unpad(image_3HW: Tensor, height: int, width: int) -> Tensor:

@@ -32,6 +32,8 @@ class Cover:
     """Side of a tile [px]."""
     overlap: int
     """Least overlap of neighbours [px]; they are blended over exactly this length, in the middle of their overlap."""
+    step: int = 1
+    """Every tile starts at a multiple of it [px]; it divides the three lengths."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where no cover exists."""
@@ -40,6 +42,8 @@ class Cover:
                 f"cannot cover {self.length} px with tiles of {self.size} px that overlap by {self.overlap}; "
                 "lengths must be at least 1, the overlap at most half a tile"
             )
+        if any(number % self.step for number in (self.length, self.size, self.overlap)):
+            raise ValueError(f"{self.length}, {self.size} and {self.overlap} px must be multiples of {self.step} px")
 
     @property
     def extent(self) -> int:
@@ -49,12 +53,12 @@ class Cover:
     @cached_property
     def starts(self) -> list[int]:
         """First pixel of each tile; the last tile ends with the picture."""
-        travel = self.length - self.extent
+        travel = (self.length - self.extent) // self.step
         if not travel:
             return [0]
         count = math.ceil((self.length - self.overlap) / (self.size - self.overlap))
         # Rounding down keeps all distances at most size - overlap, as their mean is.
-        return [index * travel // (count - 1) for index in range(count)]
+        return [index * travel // (count - 1) * self.step for index in range(count)]
 
     @cached_property
     def weights_nl(self) -> Tensor:
@@ -92,8 +96,26 @@ class Tile:
 
 def batches(rows: Cover, columns: Cover, most: int) -> Iterator[list[Tile]]:
     """All tiles, row by row from the top, in lists of at most `most`."""
+    yield from _cut(_tiles(rows, columns), most)
+
+
+def diagonals(rows: Cover, columns: Cover, most: int) -> Iterator[list[Tile]]:
+    """All tiles, each after those above it and to its left, in lists of at most `most` that do not wait for each other.
+
+    These are the diagonals that rise to the right: a tile (row, column) waits for row + column lists at least.
+    """
+    tiles = sorted(_tiles(rows, columns), key=lambda tile: (tile.row + tile.column, tile.number))
+    for _, one in itertools.groupby(tiles, key=lambda tile: tile.row + tile.column):
+        yield from _cut(list(one), most)
+
+
+def _tiles(rows: Cover, columns: Cover) -> list[Tile]:
+    """All tiles, row by row from the top."""
     places = itertools.product(enumerate(rows.starts), enumerate(columns.starts))
-    tiles = [Tile(number, row, column, top, left) for number, ((row, top), (column, left)) in enumerate(places)]
+    return [Tile(number, row, column, top, left) for number, ((row, top), (column, left)) in enumerate(places)]
+
+
+def _cut(tiles: list[Tile], most: int) -> Iterator[list[Tile]]:
     yield from (tiles[start : start + most] for start in range(0, len(tiles), most))
 
 

@@ -8,7 +8,7 @@ Shape legend: B pictures, s side of the model's square [px], h w source [px] or 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,20 @@ class Restoration:
     """Tokens of its answer, forced ones included; 0 in families without tokens."""
     passes: int = 0
     """Forward passes of the model for its batch; 0 if they are not counted."""
+
+
+@dataclass(frozen=True)
+class CodeSquare:
+    """One square as codes, before it is a picture."""
+
+    codes_hw: Tensor
+    seconds: float
+    """Its share of the time that its batch took."""
+    words: Words = field(default_factory=dict)
+    maps: Mapping[str, CellMap] = field(default_factory=dict)
+    """Values for each cell, by name; those of known cells mean nothing."""
+    tokens: int = 0
+    """Tokens of its answer, forced ones included, known codes not."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,44 @@ class SquareRestorer(Protocol):
         """Restore a batch of squares of side `size / scale` (any size is stretched to the square)."""
         enlarged_B3ss = resize(lq_B3hw, self.size, self.size)
         return self.restore_squares(enlarged_B3ss, names, color_fix=self.restoring.color_fix, progress=progress)
+
+
+@runtime_checkable
+class CodeRestorer(SquareRestorer, Protocol):
+    """A restorer of a family that draws a grid of codes: a square can continue its neighbours, whose codes it is given.
+
+    A photograph is then one grid of codes, and rendered as one picture.
+    """
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell, which has one code [px]."""
+
+    @property
+    def context(self) -> int | None:
+        """How many cells around a part of a grid its pixels depend on. None: on all of them, as with norms."""
+
+    def draw_codes(
+        self,
+        enlarged_B3ss: Tensor,
+        names: Sequence[str],
+        known_Bhw: Tensor,
+        *,
+        given: Sequence[Any] | None = None,
+        progress: Progress | None = None,
+    ) -> list[CodeSquare]:
+        """Draw the codes of a batch of squares that have been enlarged.
+
+        Args:
+            enlarged_B3ss: in [0, 1], on the restorer's device.
+            names: one each; they decide the noise.
+            known_Bhw: codes that the squares have already, and -1 where they are to be drawn.
+            given: words for each square from the family's `given_words`; the model does not write its own then.
+            progress: called while tokens are made.
+        """
+
+    def render_codes(self, codes_Bhw: Tensor, enlarged_B3HW: Tensor) -> Tensor:
+        """The picture (B, 3, H, W) of a grid of codes, in [0, 1]; the enlarged source of the same size may help."""
 
 
 def middle_tile(tiles: Sequence[TileWords], height: int, width: int) -> TileWords:

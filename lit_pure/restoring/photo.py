@@ -12,7 +12,7 @@ from typing import Protocol
 from torch import Tensor
 
 from lit_pure.images.tiles import Canvas, Cover, MeanMap, Tile
-from lit_pure.restoring.contract import CellMap, Restoration, TileWords, Words
+from lit_pure.restoring.contract import CellMap, CodeSquare, Restoration, TileWords, Words
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class RestoredPhoto:
     words: Words
     """What the model wrote; of several tiles, what the restorer's `words_of` makes of theirs."""
     maps: Mapping[str, CellMap]
-    """Cell by cell; where tiles overlap, their mean, to the nearest cell."""
+    """Cell by cell; where tiles overlap, their mean, to the nearest cell, or that of the tile that drew the cell."""
     tokens: int
     """Tokens of all answers."""
     seconds: float
@@ -46,8 +46,9 @@ class PhotoProgress(Protocol):
 class PhotoMeter:
     """Counts tokens and seconds of one photograph, and reports them to its progress."""
 
-    def __init__(self, squares: int, tokens_per_square: int, progress: PhotoProgress | None) -> None:
-        self.progress, self.squares, self._done = progress, squares, 0
+    def __init__(self, squares: float, tokens_per_square: int, progress: PhotoProgress | None) -> None:
+        """`squares`: how many there are; one of which a part is known already may count as the rest of it."""
+        self.progress, self.squares, self._done = progress, squares, 0.0
         self.tokens, self.seconds, self._reported = 0, 0.0, 0
         self._plan(tokens_per_square)
 
@@ -57,11 +58,11 @@ class PhotoMeter:
         if self.progress is not None:
             self.progress(tokens)
 
-    def add_batch(self, batch: Sequence[Restoration]) -> None:
-        """A batch of squares is done; the remaining squares are expected to take the average so far."""
+    def add_batch(self, batch: Sequence[Restoration | CodeSquare], squares: float | None = None) -> None:
+        """A batch is done, which counts as `squares`; the remaining ones are expected to take the average so far."""
         self.tokens += sum(restored.tokens for restored in batch)
         self.seconds += sum(restored.seconds for restored in batch)
-        self._done += len(batch)
+        self._done += len(batch) if squares is None else squares
         self.add_tokens(self.tokens - self._reported)  # engines do not report every token that is forced
         self._plan(self.tokens / self._done)
 

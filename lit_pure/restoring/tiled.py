@@ -1,8 +1,9 @@
 """Restores photographs of any size by overlapping squares.
 
-Knows how a photograph is cut into squares, and in which order and batches they are restored. Knows no family.
+Knows how a photograph is cut into squares that are restored each for itself, and in which order and batches. Squares
+that continue their neighbours are `continued.py`'s. Knows no family.
 
-Shape legend: s side of the model's square [px], h w source [px].
+Shape legend: h w source [px].
 """
 
 from collections.abc import Callable
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix
-from lit_pure.images.geometry import enlarge_part, pad_to_square
+from lit_pure.images.geometry import enlarge_padded
 from lit_pure.images.tiles import Cover, Tile, batches
-from lit_pure.restoring.contract import SquareRestorer
+from lit_pure.restoring.continued import continue_photo
+from lit_pure.restoring.contract import CodeRestorer, SquareRestorer
 from lit_pure.restoring.photo import PhotoBuilder, PhotoMeter, PhotoProgress, RestoredPhoto
 
 
@@ -42,7 +44,7 @@ def restore_photo(
         given: returns the words of a tile, which the model then does not write.
 
     Raises:
-        ValueError: `scale` is below 1.
+        ValueError: `scale` is below 1, or squares cannot continue their neighbours, as `restoring.tiles` wants.
         MemoryError: the result does not fit.
     """
     photo_3hw = photo_3hw.to(restorer.device)
@@ -50,14 +52,21 @@ def restore_photo(
     if scale < 1:
         raise ValueError(f"scale {scale} is below 1; a photograph is enlarged 1, 2, 3 ... times")
     size, restoring = restorer.size, restorer.restoring
+    color_fix = color_fix or restoring.color_fix
+    if restoring.tiles == "continue":
+        if not isinstance(restorer, CodeRestorer):
+            raise ValueError(
+                "restoring.tiles = continue needs codes to continue, and this model draws none: take blend"
+            )
+        return continue_photo(restorer, photo_3hw, name, scale, color_fix, progress, given)
     rows, columns = (Cover(side * scale, size, int(size * restoring.overlap)) for side in photo_3hw.shape[-2:])
     count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
     builder, meter = PhotoBuilder(rows, columns), PhotoMeter(count, restorer.expected_tokens, progress)
     for tiles in batches(rows, columns, restoring.batch):
         batch = restorer.restore_squares(
-            torch.stack([_square(photo_3hw, scale, tile, size) for tile in tiles]),
+            torch.stack([enlarge_padded(photo_3hw, scale, tile.top, tile.left, size, size) for tile in tiles]),
             [name if count == 1 else f"{name}/{tile.number}" for tile in tiles],
-            color_fix=color_fix or restoring.color_fix,
+            color_fix=color_fix,
             shown=shown,
             given=[given(tile) for tile in tiles] if given else None,
             progress=meter.add_tokens,
@@ -65,8 +74,3 @@ def restore_photo(
         builder.add(tiles, batch)
         meter.add_batch(batch)
     return builder.finish(meter, restorer.words_of)
-
-
-def _square(photo_3hw: Tensor, scale: int, tile: Tile, size: int) -> Tensor:
-    """The square (3, s, s) of the enlarged photograph at a tile; its last row and column fill what lies beyond."""
-    return pad_to_square(enlarge_part(photo_3hw, scale, tile.top, tile.left, size, size), size)

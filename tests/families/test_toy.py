@@ -173,6 +173,7 @@ def test_what_it_does_not_have_is_refused_with_a_remedy(toy: Run, capsys: pytest
         "convert toy/weights --out out": "has no published layout",
         "score a.png --run toy/weights": "name a run of family dem",
         "run toy/weights": "has no training",
+        "restore a.png --run toy/weights --set restoring.tiles=continue": "toy draws none: take blend",
     }.items():
         assert main(command.split()) != 0
         assert words in capsys.readouterr().err

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from lit_pure.config.experiment import RestoringConfig
-from lit_pure.images.colorfix import fix_colors, low_frequencies
+from lit_pure.images.colorfix import Moments, adain, fix_colors, low_frequencies, wavelet_reach
 
 KERNEL = np.outer([1, 2, 1], [1, 2, 1]) / 16
 
@@ -94,3 +94,20 @@ def test_color_fix_none_returns_the_picture_itself() -> None:
 def test_color_fix_refuses_pictures_of_different_sizes() -> None:
     with pytest.raises(ValueError, match="differ"):
         fix_colors(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 9), "wavelet")
+
+
+def test_the_low_pass_looks_as_far_as_it_says() -> None:
+    far = torch.zeros(1, 3, 150, 1)
+    far[:, :, 75] = 1
+    seen = low_frequencies(far)[0, 0, :, 0].nonzero()[:, 0]
+    assert (int(seen.min()), int(seen.max())) == (75 - wavelet_reach(5), 75 + wavelet_reach(5))
+
+
+def test_moments_of_parts_are_those_of_the_whole() -> None:
+    restored, reference = picture(0, 0.1, 0.9)[0], picture(1, 0.4, 0.6)[0]
+    cut = (slice(0, 7), slice(7, 50))
+    own, wanted = (Moments.of_parts(image[:, rows] for rows in cut) for image in (restored, reference))
+    np.testing.assert_allclose(own.std_B311[:, 0, 0], restored.double().numpy().std((1, 2)), atol=1e-9)
+    parts = [adain(restored[:, rows], own, wanted) for rows in cut]
+    whole = fix_colors(restored[None], reference[None], "adain")[0]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-6, rtol=0)

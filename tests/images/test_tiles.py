@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lit_pure.images.io import to_bytes
-from lit_pure.images.tiles import Canvas, Cover, MeanMap, batches
+from lit_pure.images.tiles import Canvas, Cover, MeanMap, batches, diagonals
 
 LENGTHS = [1, 7, 32, 33, 40, 57, 64, 113, 200, 1000]
 
@@ -50,6 +50,26 @@ def test_tiles_that_cannot_cover_a_picture_are_refused() -> None:
     for numbers in ((0, 32, 4), (10, 32, 17), (10, 32, -1)):
         with pytest.raises(ValueError, match="at most half"):
             Cover(*numbers)
+    with pytest.raises(ValueError, match="multiples of 8 px"):
+        Cover(100, 32, 8, 8)
+
+
+@pytest.mark.parametrize("length", [8, 32, 40, 56, 64, 200, 1000])
+def test_tiles_on_a_grid_are_those_of_cells_enlarged(length: int) -> None:
+    assert Cover(length, 32, 8, 8).starts == [8 * start for start in Cover(length // 8, 4, 1).starts]
+
+
+@pytest.mark.parametrize("most", [1, 2, 8])
+def test_tiles_on_a_diagonal_come_after_all_above_and_to_their_left(most: int) -> None:
+    rows, columns = Cover(75, 32, 6), Cover(130, 32, 6)
+    done: set[tuple[int, int]] = set()
+    for tiles in diagonals(rows, columns, most):
+        assert 1 <= len(tiles) <= most
+        for tile in tiles:
+            before = {(row, column) for row in range(tile.row + 1) for column in range(tile.column + 1)}
+            assert before - done == {(tile.row, tile.column)}, "none of its own list is among them"
+        done |= {(tile.row, tile.column) for tile in tiles}
+    assert len(done) == len(rows.starts) * len(columns.starts)
 
 
 @pytest.mark.parametrize(("height", "width", "most"), [(75, 130, 2), (20, 70, 8), (100, 9, 1), (32, 32, 3)])

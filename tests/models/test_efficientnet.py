@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 sees what the pictures of scikit-image show; its probabilities were found with the authors' code."""
+"""EfficientNet-Lite0 sees what pictures of scikit-image show; the probabilities are those of the authors' code."""
 
 import pytest
 import torch

@@ -169,7 +169,7 @@ def test_a_prior_is_a_weighted_cosine_in_the_logits() -> None:
     logits_NV = hidden_ND @ head.weight.T + head.prior_1 * expected_NC @ vectors_VC.T
     wanted = torch.nn.functional.cross_entropy(logits_NV, labels_N)
     slopes = torch.autograd.grad(wanted, [head.prior_1, head.weight])
-    loss, each_N = head(hidden_ND, labels_N, weight_N, 4, prior=Prior(expected_NC, vectors_VC))
+    loss, _ = head(hidden_ND, labels_N, weight_N, 4, prior=Prior(expected_NC, vectors_VC))
     found = torch.autograd.grad(loss, [head.prior_1, head.weight])
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
     torch.testing.assert_close(found, slopes, rtol=1e-4, atol=1e-6)

@@ -36,9 +36,10 @@ from lit_pure.restoring import tiled
 from lit_pure.restoring.contract import (
     CellMap,
     Clock,
+    CodeRestorer,
+    CodeSquare,
     Progress,
     Restoration,
-    SquareRestorer,
     TileWords,
     Words,
     middle_tile,
@@ -51,7 +52,7 @@ def image_number(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-class Restorer(SquareRestorer, ModelHubMixin):
+class Restorer(CodeRestorer, ModelHubMixin):
     """Restores pictures with a backbone and a frozen tokenizer.
 
     `save_pretrained(folder)`, `from_pretrained(folder or hub repository)` and `push_to_hub(repository)` are those of
@@ -92,6 +93,14 @@ class Restorer(SquareRestorer, ModelHubMixin):
         cells = self.size // self.tokenizer.downsample
         return image_length(cells, cells)
 
+    @property
+    def cell(self) -> int:
+        return self.tokenizer.downsample
+
+    @property
+    def context(self) -> int | None:
+        return self.tokenizer.context
+
     def settings(self) -> dict[str, Any]:
         return {"sampling": asdict(self.sampling)}
 
@@ -129,7 +138,7 @@ class Restorer(SquareRestorer, ModelHubMixin):
         clock: Clock | None = None,
     ) -> list[Restoration]:
         """The answers of a batch as pictures, words and maps; arguments are those of `restore_squares`."""
-        made_B3ss = self.tokenizer.decode(decoded.codes_Bhw, enlarged_B3ss, self.restoring.fidelity)
+        made_B3ss = self.render_codes(decoded.codes_Bhw, enlarged_B3ss)
         if clock:
             clock("decode")
         height, width = shown or (self.size, self.size)
@@ -137,6 +146,35 @@ class Restorer(SquareRestorer, ModelHubMixin):
         made_B3ll, enlarged_B3ll = unpad(made_B3ss, height, width), unpad(enlarged_B3ss, height, width)
         fixed_B3ll = fix_colors(made_B3ll, enlarged_B3ll, color_fix, self.restoring.wavelet_levels)
         return [self._restoration(row, fixed_3ll, decoded) for row, fixed_3ll in enumerate(fixed_B3ll)]
+
+    def draw_codes(
+        self,
+        enlarged_B3ss: Tensor,
+        names: Sequence[str],
+        known_Bhw: Tensor,
+        *,
+        given: Sequence[AnswerWords] | None = None,
+        progress: Progress | None = None,
+    ) -> list[CodeSquare]:
+        """As the contract says; the model reads known codes as if it had drawn them. Words and maps as of squares."""
+        decoded = self.answer(self.tokenizer.encode(enlarged_B3ss), names, progress, given, known_Bhw)
+        count, (height, width) = len(names), known_Bhw.shape[1:]
+        drawn_B = (known_Bhw < 0).sum((1, 2)).tolist()
+        forced = image_length(height, width) - height * width
+        return [
+            CodeSquare(
+                codes_hw,
+                decoded.seconds / count,
+                self._words(decoded.text[row]),
+                self._maps(decoded, row, height, width),
+                len(decoded.text[row]) + forced + drawn_B[row],
+            )
+            for row, codes_hw in enumerate(decoded.codes_Bhw)
+        ]
+
+    def render_codes(self, codes_Bhw: Tensor, enlarged_B3HW: Tensor) -> Tensor:
+        """The tokenizer's picture; its decoder takes from the enlarged source as much as `restoring.fidelity` says."""
+        return self.tokenizer.decode(codes_Bhw, enlarged_B3HW, self.restoring.fidelity)
 
     def restore_photo(
         self,
@@ -156,15 +194,17 @@ class Restorer(SquareRestorer, ModelHubMixin):
         names: Sequence[str],
         progress: Progress | None = None,
         given: Sequence[AnswerWords] | None = None,
+        known_Bhw: Tensor | None = None,
     ) -> Decoded:
-        """What the model writes to a batch of LQ codes, after the words in `given` where there are any."""
+        """What the model writes to a batch of LQ codes, after the words in `given`, around the codes in `known_Bhw`."""
         prompts = [self.assembler.prompt(codes_hw) for codes_hw in codes_Bhw]
         grammar = Grammar.of(self.assembler, *codes_Bhw.shape[1:])
         numbers = [image_number(name) for name in names]
         was_training = self.backbone.training
         self.backbone.eval()
         texts = [self.assembler.text(words) for words in given] if given else None
-        decoded = decode(self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress, texts=texts)
+        how = (self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress)
+        decoded = decode(*how, texts=texts, known_Bhw=known_Bhw)
         self.backbone.train(was_training)
         return decoded
 
@@ -178,24 +218,31 @@ class Restorer(SquareRestorer, ModelHubMixin):
 
     def _restoration(self, row: int, image_3ll: Tensor, decoded: Decoded) -> Restoration:
         """One answer as picture, words and maps, these without what is padding."""
-        cell, squares = self.tokenizer.downsample, len(decoded.text)
+        squares = len(decoded.text)
         image_tokens = (decoded.tokens - sum(map(len, decoded.text))) // squares
-        rows, columns = (-(-side // cell) for side in image_3ll.shape[-2:])
-        ids = decoded.text[row]
-        text = self.assembler.vocabulary.decode(ids)
-        blur, noise, caption = read_answer(self.assembler.mode, text)
-        highest = log(self.tokenizer.config.codes)
+        rows, columns = (-(-side // self.cell) for side in image_3ll.shape[-2:])
         return Restoration(
             image_3ll,
             decoded.seconds / squares,
-            {"text": text.strip(), "blur": blur, "noise": noise, "caption": caption},
-            {
-                "entropy": CellMap(decoded.entropy_Bhw[row, :rows, :columns], "nats", cell, highest),
-                "k": CellMap(decoded.k_Bhw[row, :rows, :columns], "codes", cell),
-            },
-            len(ids) + image_tokens,
+            self._words(decoded.text[row]),
+            self._maps(decoded, row, rows, columns),
+            len(decoded.text[row]) + image_tokens,
             decoded.passes,
         )
+
+    def _words(self, ids: list[int]) -> Words:
+        """The text of an answer, and what it says."""
+        text = self.assembler.vocabulary.decode(ids)
+        blur, noise, caption = read_answer(self.assembler.mode, text)
+        return {"text": text.strip(), "blur": blur, "noise": noise, "caption": caption}
+
+    def _maps(self, decoded: Decoded, row: int, height: int, width: int) -> dict[str, CellMap]:
+        """The maps of one answer, of its upper left cells."""
+        highest = log(self.tokenizer.config.codes)
+        return {
+            "entropy": CellMap(decoded.entropy_Bhw[row, :height, :width], "nats", self.cell, highest),
+            "k": CellMap(decoded.k_Bhw[row, :height, :width], "codes", self.cell),
+        }
 
     def _save_pretrained(self, save_directory: Path) -> None:
         own = self.assembler

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.families.pure.sampling import jacobi, plain
 from lit_pure.families.pure.sampling.grammar import Grammar
-from lit_pure.families.pure.sampling.passes import ImagePasses, Progress
+from lit_pure.families.pure.sampling.passes import DrawnCodes, ImagePasses, Progress
 from lit_pure.models.cache import KVCache
 from lit_pure.models.next_token import NextTokenBackbone
 
@@ -33,11 +33,11 @@ class Decoded:
     """Ids of each answer's text."""
     codes_Bhw: Tensor
     entropy_Bhw: Tensor
-    """Entropy of the distribution from which each code was drawn [nats]."""
+    """Entropy of the distribution from which each code was drawn [nats]; 0 where it was known."""
     k_Bhw: Tensor
-    """The k with which each code was drawn."""
+    """The k with which each code was drawn; 0 where it was known."""
     tokens: int
-    """Tokens of all answers, forced ones included."""
+    """Tokens of all answers, forced ones included, known codes not."""
     passes: int
     """Passes of the backbone over the pictures of the batch."""
     seconds: float
@@ -58,6 +58,7 @@ def decode(
     progress: Progress | None = None,
     keep_logits: bool = False,
     texts: Sequence[list[int]] | None = None,
+    known_Bhw: Tensor | None = None,
 ) -> Decoded:
     """Answer each prompt (T,).
 
@@ -74,6 +75,8 @@ def decode(
         progress: called with the number of new tokens.
         keep_logits: whether to return the guided logits.
         texts: ids of each text, if given: then only the pictures are decoded, as if the model had written these texts.
+        known_Bhw: codes that the pictures have whatever the model would draw, for example their neighbours', and -1
+            where it draws. The model reads them as if it had drawn them.
     """
     began = time.perf_counter()
     batch = len(prompts)
@@ -87,17 +90,33 @@ def decode(
     feed_filler(backbone, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
     text_seconds = time.perf_counter() - began  # the device is done: the host has read the lengths of the rows
     passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
+    known_BC = None if known_Bhw is None else known_Bhw.flatten(1).cpu().long()
     if config.engine == "jacobi":
-        drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress)
+        drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress, known_BC)
     else:
-        drawn = plain.decode_plain(passes, progress)
+        drawn = plain.decode_plain(passes, progress, known_BC)
+    if known_BC is not None:
+        drawn = _with_known(drawn, known_BC.to(passes.device))
     grid = (batch, grammar.height, grammar.width)
     codes, entropies, ks = (part.view(grid) for part in (drawn.codes_BP, drawn.entropy_BP, drawn.k_BP))
     logits = None if drawn.logits_BPN is None else drawn.logits_BPN.view(*grid, -1)
-    tokens = sum(map(len, text)) + batch * grammar.image_length
+    known = 0 if known_BC is None else int((known_BC >= 0).sum())
+    tokens = sum(map(len, text)) + batch * grammar.image_length - known
     codes.sum().item()  # waits for the device
     seconds = time.perf_counter() - began
     return Decoded(text, codes, entropies, ks, tokens, passes.count, seconds, logits, text_seconds)
+
+
+def _with_known(drawn: DrawnCodes, known_BC: Tensor) -> DrawnCodes:
+    """What was drawn, with the known codes in their cells, and zeros for the distributions that those never had."""
+    is_known_BC = known_BC >= 0
+    logits_BCN = drawn.logits_BPN
+    return DrawnCodes(
+        torch.where(is_known_BC, known_BC, drawn.codes_BP),
+        drawn.entropy_BP.masked_fill(is_known_BC, 0),
+        drawn.k_BP.masked_fill(is_known_BC, 0),
+        None if logits_BCN is None else logits_BCN.masked_fill(is_known_BC[..., None], 0),
+    )
 
 
 def write_text(

@@ -59,6 +59,16 @@ class Grammar:
         return self.opening[0]
 
     @property
+    def cells(self) -> int:
+        """Codes of the image."""
+        return self.height * self.width
+
+    def place(self, cell: int) -> int:
+        """The position of a cell in the image, whose opening is at 0."""
+        row, column = divmod(cell, self.width)
+        return len(self.opening) + row * (self.width + 1) + column
+
+    @property
     def image_length(self) -> int:
         """Ids of the whole image: opening, cells, newlines and end."""
         return image_length(self.height, self.width)

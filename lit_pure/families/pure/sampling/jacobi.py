@@ -4,45 +4,53 @@ Knows drafts, windows, and when a draft is right. Noise is fixed per (seed, imag
 function of the tokens before it. A draft is right exactly when a pass that read only right tokens before it draws the
 same token. There is no acceptance probability, and nothing to resample (compare arXiv 2410.01699, 2510.24211).
 
-A picture is the sequence `start h w (codes newline)*` up to its last code. Newlines are always right. A pass feeds the
-window of ids behind the cached ones: first the known ids, then drafts. It draws a token for each next position. From
-the first unknown position on, a draw is right as long as all drafts before it were right. Later draws become the next
-drafts. The drafts decide only how many passes a token takes, never which token it is.
+A picture is the sequence `start h w (codes newline)*` up to its last code. Newlines are always right, and so are codes
+that are known before. A pass feeds the window of ids behind the cached ones: first the known ids, then drafts. It draws
+a token for each next position. From the first unknown position on, a draw is right as long as all drafts before it were
+right. Later draws become the next drafts. The drafts decide only how many passes a token takes, never which token it
+is.
 
 Shape legend: B images, S positions of the sequence, W window, C cells, N codes.
 """
+
+from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sampling.passes import DrawnCodes, ImagePasses, Progress
 from lit_pure.families.pure.sequence.layout import CLOSING
 
 
-def decode_jacobi(passes: ImagePasses, lq_codes_BC: Tensor, progress: Progress | None) -> DrawnCodes:
-    """Decode all cells of each picture, (B, C). The LQ picture's codes of the same cells may be the first drafts."""
-    state = JacobiState(passes, lq_codes_BC)
-    while min(state.known) < state.length:
-        before = sum(state.known)
+def decode_jacobi(
+    passes: ImagePasses, lq_codes_BC: Tensor, progress: Progress | None, known_BC: Tensor | None = None
+) -> DrawnCodes:
+    """Decode all cells of each picture, (B, C). The LQ picture's codes of the same cells may be the first drafts.
+
+    `known_BC`, on the CPU, has the codes that are known, and -1 elsewhere; without it, nothing is known.
+    """
+    state = JacobiState(passes, lq_codes_BC, known_BC)
+    while not state.finished:
+        before = state.made
         state.step()
         if progress is not None:
-            progress(sum(state.known) - before)
+            progress(state.made - before)
     return state.drawn()
 
 
 class JacobiState:
     """The sequences of a batch during decoding.
 
-    `known`: number of final positions of each sequence. `cached`: number of those in the caches, at least one less.
+    `known`: number of final positions at the start of each sequence. `cached`: number of those in the caches, at least
+    one less.
     """
 
-    def __init__(self, passes: ImagePasses, lq_codes_BC: Tensor) -> None:
+    def __init__(self, passes: ImagePasses, lq_codes_BC: Tensor, known_BC: Tensor | None = None) -> None:
         grammar, batch, device = passes.grammar, passes.batch, passes.device
         self.passes, self.window, self.opening = passes, passes.config.window, len(grammar.opening)
         self.length = grammar.image_length - CLOSING  # without the last newline and the end token
-        self.cached, self.known = [0] * batch, [self.opening] * batch
-        self.cached_B, self.known_B = (torch.tensor(count, device=device) for count in (self.cached, self.known))
         positions_S = torch.arange(self.length + self.window + 1, device=device) - self.opening
         column_S = positions_S % (grammar.width + 1)
         self.is_code_S = (positions_S >= 0) & (column_S < grammar.width) & (positions_S + self.opening < self.length)
@@ -50,8 +58,40 @@ class JacobiState:
         self.cell_S = (positions_S.clamp(min=0) // (grammar.width + 1)) * grammar.width + column_S * (positions_S >= 0)
         self.ids_BS = torch.full((batch, len(positions_S)), grammar.newline, device=device)
         self.ids_BS[:, : self.opening] = torch.tensor(grammar.opening, device=device)
-        self.ids_BS[:, self.is_code_S] = passes.code_ids_N[self._first_drafts(lq_codes_BC)]
+        drafts_BC = self._first_drafts(lq_codes_BC)
+        self.settled_BS = (~self.is_code_S).repeat(batch, 1)
+        self.given, self.goals = [[0] * (self.length + 1)] * batch, [self.length] * batch
+        if known_BC is not None:
+            self.given = [_given_before(row, grammar, self.length) for row in known_BC.tolist()]
+            self.goals = [_behind_last_draw(row, grammar) for row in known_BC.tolist()]
+            known_BC = known_BC.to(device)
+            drafts_BC = torch.where(known_BC >= 0, known_BC, drafts_BC)
+            self.settled_BS[:, self.is_code_S] = known_BC >= 0
+        self.ids_BS[:, self.is_code_S] = passes.code_ids_N[drafts_BC]
         self.found: dict[str, Tensor] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Count the positions that are final before the first pass; if they are many, feed them at once."""
+        leading_B = leading(self.settled_BS[:, self.opening : self.length])
+        self.known = [self.opening + count for count in leading_B.tolist()]
+        common = min(self.known) - 1
+        self.cached = [common if common > self.window else 0] * len(self.known)
+        if self.cached[0]:
+            self.passes.feed(self.ids_BS[:, :common])
+        self.cached_B, self.known_B = (
+            torch.tensor(counts, device=self.ids_BS.device) for counts in (self.cached, self.known)
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether no cell is left to draw in any picture."""
+        return all(count >= goal for count, goal in zip(self.known, self.goals, strict=True))
+
+    @property
+    def made(self) -> int:
+        """Final positions of all pictures, without the codes that were known."""
+        return sum(count - given[count] for count, given in zip(self.known, self.given, strict=True))
 
     def step(self) -> None:
         """One pass over the window of every picture."""
@@ -60,7 +100,7 @@ class JacobiState:
         next_BW = fed_BW + 1
         drawn = self.passes(self.ids_BS.gather(1, fed_BW), self._noise(next_BW))
         draft_BW = self.ids_BS.gather(1, next_BW)
-        settled_BW = (next_BW < self.known_B[:, None]) | ~self.is_code_S[next_BW]
+        settled_BW = (next_BW < self.known_B[:, None]) | self.settled_BS.gather(1, next_BW)
         token_BW = torch.where(settled_BW, draft_BW, self.passes.code_ids_N[drawn.codes_BP])
         right_B = leading(token_BW == draft_BW)
         self.ids_BS.scatter_(1, next_BW, token_BW)
@@ -91,10 +131,10 @@ class JacobiState:
         return torch.from_numpy(codes).to(lq_codes_BC.device)
 
     def _copy_to_the_right(self, last_B1: Tensor) -> None:
-        """Draft every code behind position `last` as a copy of the last code up to there."""
+        """Draft every unknown code behind position `last` as a copy of the last code up to there."""
         last_B1 = last_B1 - (~self.is_code_S[last_B1]).long()
         behind_BS = torch.arange(self.ids_BS.shape[1], device=last_B1.device) > last_B1
-        self.ids_BS = torch.where(behind_BS & self.is_code_S, self.ids_BS.gather(1, last_B1), self.ids_BS)
+        self.ids_BS = torch.where(behind_BS & ~self.settled_BS, self.ids_BS.gather(1, last_B1), self.ids_BS)
 
     def _noise(self, next_BW: Tensor) -> Tensor:
         """Noise (B, W, N) of the next positions; positions without a cell ignore theirs."""
@@ -118,6 +158,17 @@ class JacobiState:
             if name not in self.found:
                 self.found[name] = part_BW.new_zeros((*self.ids_BS.shape, *part_BW.shape[2:]))
             self.found[name][rows_B1, next_BW] = part_BW
+
+
+def _given_before(codes: list[int], grammar: Grammar, length: int) -> list[int]:
+    """How many known codes of a picture lie before each position, up to `length`."""
+    places = {grammar.place(cell) for cell, code in enumerate(codes) if code >= 0}
+    return list(accumulate((position in places for position in range(length)), initial=0))
+
+
+def _behind_last_draw(codes: list[int], grammar: Grammar) -> int:
+    """The position behind the last unknown cell of a picture; 0 if it has none."""
+    return max((grammar.place(cell) + 1 for cell, code in enumerate(codes) if code < 0), default=0)
 
 
 def leading(right_BW: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Knows seeds, images and cells. Knows nothing of logits. The noise of a cell depends on (seed, image, cell) alone, so a
 token is a fixed function of the logits: the same in any batch, and for any engine in any order.
 
-Shape legend: B images, T cells, N legal tokens, w columns of a row of the picture.
+Shape legend: B images, T cells, N legal tokens, w columns of a row.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,6 @@ class GumbelNoise:
         self.seed, self.images, self.width, self.legal, self.device = seed, list(images), width, legal, device
         self._rows: dict[tuple[int, int], Tensor] = {}
 
-    def row(self, row: int) -> Tensor:
-        """Noise (B, w, N) of one row of every picture."""
-        return torch.stack([self._row_of(image, row) for image in self.images])
-
     def cells(self, first: Sequence[int], count: int) -> Tensor:
         """Noise (B, T, N) of `count` cells of each picture, in raster order from its `first` cell.
 
@@ -32,12 +28,23 @@ class GumbelNoise:
         """
         rows = [range(start // self.width, (start + count - 1) // self.width + 1) for start in first]
         wanted = {(image, row) for image, needed in zip(self.images, rows, strict=True) for row in needed}
-        self._rows = {key: self._rows[key] if key in self._rows else self._row_of(*key) for key in wanted}
+        self._keep(wanted)
         parts = []
         for image, start, needed in zip(self.images, first, rows, strict=True):
             whole = torch.cat([self._rows[image, row] for row in needed])
             parts.append(whole[start - needed[0] * self.width :][:count])
         return torch.stack(parts)
+
+    def each(self, cells: Sequence[int]) -> Tensor:
+        """Noise (B, 1, N) of one cell of each picture; rows stay in memory until their pictures are past them."""
+        places = [(image, *divmod(cell, self.width)) for image, cell in zip(self.images, cells, strict=True)]
+        wanted = {(image, row) for image, row, _ in places}
+        self._keep(wanted)
+        return torch.stack([self._rows[image, row][column : column + 1] for image, row, column in places])
+
+    def _keep(self, wanted: set[tuple[int, int]]) -> None:
+        """Hold the rows (image, row) that are wanted, and no others."""
+        self._rows = {key: self._rows[key] if key in self._rows else self._row_of(*key) for key in wanted}
 
     def _row_of(self, image: int, row: int) -> Tensor:
         state = np.random.SeedSequence([self.seed, image, row]).generate_state(1, np.uint64)[0]

@@ -66,13 +66,23 @@ class ImagePasses:
         self.count = 0
         """Number of passes so far."""
 
-    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor) -> DrawnCodes:
-        """Feed ids to the rows of every image and draw the successors of the last P; the caches do not grow."""
+    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor, last_B1: Tensor | None = None) -> DrawnCodes:
+        """Feed ids to the rows of every image and draw the successors of the last P; the caches do not grow.
+
+        Where rows have ids of different number, `last_B1` is the index of each row's last one, and P is 1.
+        """
         self.count += 1
         steps = ids_BT.shape[1]
+        inputs = (ids_BT, noise_BPN) if last_B1 is None else (ids_BT, noise_BPN, last_B1)
         # All that a pass depends on besides its tensors.
-        key = (steps, noise_BPN.shape[1], *(cache.shape_key(steps) for cache in self.caches))
-        return DrawnCodes(*self._call(self._draw, key, ids_BT, noise_BPN))
+        key = (steps, noise_BPN.shape[1], len(inputs), *(cache.shape_key(steps) for cache in self.caches))
+        return DrawnCodes(*self._call(self._draw, key, *inputs))
+
+    def feed(self, ids_BT: Tensor) -> None:
+        """Feed ids that nothing is drawn after to the rows of every image, and keep them."""
+        self.count += 1
+        self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
+        self.commit(ids_BT.shape[1], ids_BT.shape[1])
 
     def commit(self, counts: Tensor | int, most: int) -> None:
         """Keep the first `counts` of the ids fed last, of each image; no count exceeds `most`."""
@@ -84,10 +94,13 @@ class ImagePasses:
         for cache, before in zip(self.caches, self._before, strict=True):
             cache.sync_lengths([length + count for length, count in zip(before, kept, strict=True)])
 
-    def _draw(self, ids_BT: Tensor, noise_BPN: Tensor) -> tuple[Tensor, ...]:
+    def _draw(self, ids_BT: Tensor, noise_BPN: Tensor, last_B1: Tensor | None = None) -> tuple[Tensor, ...]:
         drawn = noise_BPN.shape[1]
         hidden_RTD = self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
-        hidden_BPD = hidden_RTD[:, -drawn:]
+        hidden_BPD = hidden_RTD[:, -drawn:]  # of all rows R
+        if last_B1 is not None:
+            last_R1 = last_B1.repeat(len(self.caches), 1)
+            hidden_BPD = hidden_RTD.gather(1, last_R1[..., None].expand(-1, -1, hidden_RTD.shape[-1]))
         if len(self.caches) > 1:
             # The head is linear: guiding the states is guiding the logits, at half the cost.
             precise_RPD = hidden_BPD.to(_at_least_float32(hidden_BPD))

@@ -56,7 +56,7 @@ def test_top_1_is_the_argmax_whatever_the_noise() -> None:
 def test_draws_have_the_distribution_of_the_softmax_after_top_k_and_temperature() -> None:
     config = SamplingConfig(top_k="fixed", k=5, temperature=0.7)
     logits = torch.tensor([0.0, 1.5, 0.3, -1.0, 2.0, 0.9, -3.0, 1.0])
-    noise = GumbelNoise(seed=3, images=[7], width=20_000, legal=8, device=CPU).row(0)[0]
+    noise = GumbelNoise(seed=3, images=[7], width=20_000, legal=8, device=CPU).cells([0], 20_000)[0]
     tokens, _, _ = draw(logits.expand(20_000, 8), noise, config)
     expected = torch.softmax(keep_top_k(logits[None], torch.tensor([5]), 5)[0].double() / 0.7, -1) * 20_000
     counts = torch.bincount(tokens, minlength=8)
