@@ -6,6 +6,7 @@ Shape legend: s side of the model's square [px], h w source [px].
 """
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -70,3 +71,24 @@ def restore_photo(
 def _square(photo_3hw: Tensor, scale: int, tile: Tile, size: int) -> Tensor:
     """The square (3, s, s) of the enlarged photograph at a tile; its last row and column fill what lies beyond."""
     return pad_to_square(enlarge_part(photo_3hw, scale, tile.top, tile.left, size, size), size)
+
+
+@dataclass(frozen=True)
+class BySquares:
+    """A `PhotoRestorer` made of a restorer of squares."""
+
+    restorer: SquareRestorer
+
+    @property
+    def scale(self) -> int:
+        return self.restorer.scale
+
+    def settings(self) -> dict[str, Any]:
+        """The restorer's own, and how squares become a photograph; a batch of another size changes no picture."""
+        restoring = {key: value for key, value in asdict(self.restorer.restoring).items() if key != "batch"}
+        return {"restoring": restoring, **self.restorer.settings()}
+
+    def restore_photo(
+        self, photo_3hw: Tensor, name: str, scale: int | None = None, *, progress: PhotoProgress | None = None
+    ) -> RestoredPhoto:
+        return restore_photo(self.restorer, photo_3hw, name, scale, progress=progress)
