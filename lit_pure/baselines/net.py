@@ -1,6 +1,6 @@
 """A network of a baseline: weights from a package, computed by ncnn on the CPU.
 
-Knows ncnn, and that a package's weights are the expected ones. Knows nothing of photographs, parts or files of pictures.
+Knows ncnn, and that a package's weights are the expected ones. Knows nothing of photographs, parts or scales.
 
 Suffixes: 3 RGB, h w source [px], H W enlarged [px].
 """

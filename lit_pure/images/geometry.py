@@ -59,8 +59,17 @@ def enlarge_part(
 ) -> Tensor:
     """The part at (top, left) of the picture enlarged `scale` times, at most (height, width) [px].
 
-    Equal to that part of the whole enlarged picture, which is never computed; cut where the picture ends. `by` enlarges,
-    and looks `reach` source pixels far.
+    Equal to that part of the whole enlarged picture, which is never computed; cut where the picture ends.
+
+    Args:
+        image_3hw: in [0, 1].
+        scale: at least 1.
+        top: of the part, in the enlarged picture [px]; `left` alike.
+        left: see `top`.
+        height: of the part [px]; `width` alike.
+        width: see `height`.
+        by: enlarges what the part is made from.
+        reach: how far `by` looks [source px].
 
     Raises:
         ValueError: `scale` is below 1, or the part is outside.
