@@ -21,6 +21,8 @@ MetricName = Literal[
     "clipiqa+", "topiq-spaq", "topiq-flive",
 ]  # fmt: skip
 """The rows of `metrics/table.py`, listed here so that a wrong name is refused before anything is imported."""
+BaselineName = Literal["bicubic", "realesrgan-x4plus", "realesr-animevideov3", "realsr-df2k"]
+"""The rows of `baselines/table.py`."""
 
 
 @dataclass
