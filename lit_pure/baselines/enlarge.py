@@ -6,13 +6,14 @@ Suffixes: 3 RGB, h w source [px], H W enlarged [px].
 """
 
 import time
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lit_pure.baselines.net import Net
-from lit_pure.baselines.table import Baseline
+from lit_pure.baselines.table import BASELINES, Baseline
 from lit_pure.images.geometry import BICUBIC_REACH, enlarge, enlarge_part
 from lit_pure.images.tiles import Canvas, Cover, batches
 from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
@@ -69,3 +70,9 @@ class Enlarger:
     def _part(self, side: int) -> int:
         """Side of a part [px]: the whole side, or what is left for it between what lies around it."""
         return side if side <= self.largest else self.largest - 2 * self.reach
+
+
+@lru_cache(maxsize=1)
+def enlarger_of(name: str, threads: int | None = None) -> Enlarger:
+    """The enlarger of a baseline's name; the last one stays in memory. Raises ConfigError where it is not installed."""
+    return Enlarger(BASELINES[name], threads)

@@ -104,6 +104,8 @@ class EvaluationConfig:
 
     metrics: list[MetricName] = knob(["psnr", "ssim", "niqe"])
     """Metrics of restored and bicubic pictures."""
+    baselines: list[BaselineName] = knob([])
+    """Methods of others that the test measures beside bicubic: `lit-pure baseline --list`; seconds for a picture."""
     protocol: str = ""
     """A published protocol, NAME of data/protocols/NAME.yaml: adds its metrics and sets its border; empty: none."""
     missing: Literal["refuse", "skip"] = "refuse"

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_pure.baselines.enlarge import Enlarger
+from lit_pure.baselines.enlarge import enlarger_of
 from lit_pure.baselines.table import BASELINES
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of, restorer_of
@@ -69,7 +69,8 @@ def _make_picture(job: StudyJob, pair: PicturePair, hq_3HW: Tensor) -> tuple[Ten
     if remainder or (height, width) != tuple(side * scale for side in lq_3hw.shape[-2:]):
         raise ValueError(f"{pair.hq} has {height} x {width} px, which is no integer multiple of {pair.lq}")
     if job.method in BASELINES:
-        return _enlarger(job.method).restore_photo(from_bytes(lq_3hw), pair.lq.name, scale).pixels_3HW, None
+        enlarger = enlarger_of(job.method, threads=1)
+        return enlarger.restore_photo(from_bytes(lq_3hw), pair.lq.name, scale).pixels_3HW, None
     assert job.run is not None
     restorer = _restorer(job)
     given = family_of(job.run).given_words(job.run, lq_3hw, hq_3HW) if job.given_words else None
@@ -94,8 +95,3 @@ def _restorer(job: StudyJob) -> SquareRestorer:
 def _tokenizer(job: StudyJob) -> VQTokenizer:
     assert job.run is not None
     return weights.load_tokenizer(job.run.weights)
-
-
-@lru_cache(maxsize=1)
-def _enlarger(name: str) -> Enlarger:
-    return Enlarger(BASELINES[name], 1)

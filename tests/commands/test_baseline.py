@@ -12,7 +12,7 @@ from PIL import Image
 
 from lit_pure.__main__ import main
 from lit_pure.baselines import table
-from lit_pure.baselines.table import BASELINES
+from lit_pure.baselines.table import BASELINES, Baseline
 from lit_pure.metrics.rows import read_rows
 
 
@@ -81,6 +81,20 @@ def test_what_is_not_installed_is_named_with_its_remedy(
     assert exit.value.code == 0 and "not installed here: realesrgan-x4plus, realesr-animevideov3, realsr-df2k" in said
     assert all(name in said for name in BASELINES) and "BSD-3-Clause" in said
     assert main(["baseline", "bicubic", "lq/cat.png", "--out", "out"]) == 0, "it needs none of them"
+
+
+def test_a_run_asks_for_its_baselines_before_it_trains(
+    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["run", "demo", "evaluation.baselines=[realesrgan-x4plus]"]
+    monkeypatch.setattr(Baseline, "missing", [])
+    assert main([*asked, "data.degradation.scale=2"]) == 2
+    assert "realesrgan-x4plus enlarges 4 times, not 2" in capsys.readouterr().err
+    monkeypatch.setattr(Baseline, "missing", ["ncnn"])
+    assert main(asked) == 2
+    assert "baseline realesrgan-x4plus needs ncnn, not installed here" in capsys.readouterr().err
+    assert main(["run", "demo", "evaluation.baselines=[realesrgan]"]) == 2
+    assert "evaluation.baselines" in capsys.readouterr().err
 
 
 def test_mistakes_are_refused_before_torch_is_imported(
