@@ -28,6 +28,7 @@ COMMANDS = (
     "sweep",
     "study",
     "restore",
+    "baseline",
     "reconstruct",
     "report",
     "gallery",

@@ -4,10 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.commands.parsing import Subparsers, add, whole_number
 from lit_pure.config.compose import ConfigError
+from lit_pure.images.labels import BICUBIC, LQ
 from lit_pure.runs import folder as runs
 
+PEERS = [name for name in BASELINES if name != BICUBIC]
+"""Baselines to ask for; bicubic is on every page."""
 MEGABYTE = 1e6
 """In bytes."""
 HEAVY = 100
@@ -26,6 +30,15 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         metavar="NAME=DIR",
         help="pictures of another method, named like the test pictures; its figures are read from scores.csv there, "
         "written by evaluate --csv; may be repeated",
+    )
+    command.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        choices=PEERS,
+        metavar="NAME",
+        help=f"a network of others to show beside the runs, made of the LQ pictures: {', '.join(PEERS)}; its pictures "
+        "are kept in the folder; may be repeated",
     )
     command.add_argument(
         "--test-set",
@@ -54,6 +67,7 @@ def gallery_command(arguments: argparse.Namespace) -> int:
     """Write one HTML page to compare runs picture by picture, with a blind test; `votes` counts its votes."""
     chosen = [runs.require(name) for name in arguments.runs]
     folders = _folders(arguments.folder)
+    peers = _baselines(arguments.baseline, folders)
     from lit_pure.gallery.gather import gather
     from lit_pure.gallery.page import require_replaceable
 
@@ -63,6 +77,12 @@ def gallery_command(arguments: argparse.Namespace) -> int:
 
     from lit_pure.gallery.write import write
 
+    if peers:
+        from lit_pure.gallery.baselines import with_baselines
+
+        count = len(peers) * sum(LQ in shot.pictures for shot in gallery.shots)
+        with tqdm(total=count, unit=" pictures", desc="enlarging", file=sys.stderr, disable=None) as bar:
+            gallery = with_baselines(gallery, peers, arguments.out, bar.update)
     with tqdm(total=len(gallery.shots), unit=" pictures", desc="packing", file=sys.stderr, disable=None) as bar:
         written = write(gallery, arguments.out, arguments.comparisons, bar.update)
     for note in [*gallery.notes, *written.notes]:
@@ -78,6 +98,15 @@ def gallery_command(arguments: argparse.Namespace) -> int:
         fewer = max(1, int(written.shots * HEAVY / size))
         print(f"warning: browsers are slow above {HEAVY} MB; --photos {fewer} or a single --test-set makes it smaller")
     return 1 if written.notes else 0
+
+
+def _baselines(names: list[str], folders: dict[str, Path]) -> list[str]:
+    """The named baselines, each once. Raises ConfigError for one that is not installed, or shares a folder's name."""
+    for name in names:
+        BASELINES[name].require()
+        if name in folders:
+            raise ConfigError(f"--baseline {name}: a --folder has this name, too; use another name for the folder")
+    return list(dict.fromkeys(names))
 
 
 def _folders(words: list[str]) -> dict[str, Path]:

@@ -14,9 +14,12 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tqdm import tqdm
 
     from lit_pure.restoring.folder import RestoredFile
+    from lit_pure.restoring.photo import PhotoRestorer
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
@@ -54,19 +57,29 @@ def restore_command(arguments: argparse.Namespace) -> int:
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
     paths = find_photographs(arguments.photos)
-    from tqdm import tqdm
-
+    from lit_pure.families.table import restorer_of
     from lit_pure.files.atomic import require_writable
-    from lit_pure.restoring.folder import restore_files
+    from lit_pure.restoring.tiled import BySquares
 
     require_writable(arguments.out)
-    from lit_pure.families.table import restorer_of
-
     restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
+    todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again}
+    return restore_all(BySquares(restorer), paths, arguments.out, "tokens", **todo)
+
+
+def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, unit: str, **options: Any) -> int:
+    """Restore files under a bar that counts `unit`, and say what became of each; the exit code.
+
+    `options` are those of `restore_files`.
+    """
+    from tqdm import tqdm
+
+    from lit_pure.restoring.folder import restore_files
+
     outcomes: list[RestoredFile] = []
-    bar: tqdm[Any] = tqdm(unit=" tokens", desc="restoring", file=sys.stderr, disable=None)
+    bar: tqdm[Any] = tqdm(unit=f" {unit}", desc="restoring", file=sys.stderr, disable=None)
     with bar:
 
         def progress(path: Path) -> Bar:
@@ -74,16 +87,15 @@ def restore_command(arguments: argparse.Namespace) -> int:
             bar.set_description(path.name)
             return Bar(bar)
 
-        todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again}
-        for outcome in restore_files(restorer, paths, arguments.out, progress, **todo):
+        for outcome in restore_files(restorer, paths, out, progress, **options):
             outcomes.append(outcome)
             with bar.external_write_mode(file=sys.stdout):
                 print(f"{outcome.picture}: {outcome.note}" if outcome.picture else outcome.note)
-    return _conclude(outcomes, arguments.out)
+    return _conclude(outcomes, out)
 
 
 class Bar:
-    """One photograph on a bar: tokens, tokens per second, time left."""
+    """One photograph on a bar: how many tokens or parts, how many per second, time left."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self.bar = bar

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.experiment import Experiment, RestoringExperiment
@@ -88,7 +89,10 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
 
 
 def _check_metrics(experiment: RestoringExperiment) -> None:
-    """Refuse what cannot be measured at the end."""
+    """Refuse what cannot be measured at the end, and baselines that cannot stand beside it."""
+    for name in experiment.evaluation.baselines:
+        BASELINES[name].require()
+        BASELINES[name].check_scale(experiment.data.degradation.scale)
     try:
         choose_for_run(experiment)
     except MissingWeights as error:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.commands.parsing import Subparsers, add, comma_list, say, whole_number
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 
@@ -98,6 +99,7 @@ def _run_jobs(
 
     require_writable(arguments.out)
     todo = [job for job in asked if not is_finished(job, arguments.out, arguments.work)]
+    _require_baselines(todo)
     say(f"{len(asked)} jobs, {len(asked) - len(todo)} of them already done")
     limited = f"lit-pure study {arguments.name} --limit {arguments.limit}"
     again = limited if arguments.limit else f"make study NAME={arguments.name}"
@@ -119,6 +121,7 @@ def _recheck(arguments: argparse.Namespace, asked: "Sequence[StudyJob]") -> int:
     jobs = [job for job in asked if score_files.read(job, arguments.out)]
     if not jobs:
         raise ValueError(f"{arguments.out} contains none of these jobs to compare with; run without --check first")
+    _require_baselines(jobs)
     differ = 0
     with _bar(jobs, arguments.limit) as (progress, print_line):
         for one in recheck_jobs(jobs, arguments.out, arguments.limit, arguments.workers, progress):
@@ -129,6 +132,12 @@ def _recheck(arguments: argparse.Namespace, asked: "Sequence[StudyJob]") -> int:
     other = "; other processors or releases of torch may round differently" if differ else ""
     say(f"{len(jobs) - differ} of {len(jobs)} jobs agree with the stored scores{other}")
     return 1 if differ else 0
+
+
+def _require_baselines(jobs: "Sequence[StudyJob]") -> None:
+    """Raise ConfigError where the baseline of a job is not installed; kept scores need none."""
+    for method in dict.fromkeys(job.method for job in jobs if job.run is None):
+        BASELINES[method].require()
 
 
 @contextmanager

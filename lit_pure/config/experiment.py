@@ -21,6 +21,8 @@ MetricName = Literal[
     "clipiqa+", "topiq-spaq", "topiq-flive",
 ]  # fmt: skip
 """The rows of `metrics/table.py`, listed here so that a wrong name is refused before anything is imported."""
+BaselineName = Literal["bicubic", "realesrgan-x4plus", "realesr-animevideov3", "realsr-df2k"]
+"""The rows of `baselines/table.py`."""
 
 
 @dataclass
@@ -118,6 +120,8 @@ class EvaluationConfig:
 
     metrics: list[MetricName] = knob(["psnr", "ssim", "niqe"])
     """Metrics of restored and bicubic pictures."""
+    baselines: list[BaselineName] = knob([])
+    """Methods of others that the test measures beside bicubic: `lit-pure baseline --list`; seconds for a picture."""
     protocol: str = ""
     """A published protocol, NAME of data/protocols/NAME.yaml: adds its metrics and sets its border; empty: none."""
     missing: Literal["refuse", "skip"] = "refuse"

@@ -1,12 +1,17 @@
-"""Sizes of pictures: resize, enlarge a part, pad, unpad.
+"""Sizes of pictures: resize, enlarge, also a part, pad, unpad.
 
 Knows arithmetic on images in [0, 1] (the contract is in `images/io.py`). Knows nothing of files, tiles or models.
 
 Suffixes: B images, 3 RGB, H height, W width, h and w those of the picture before it is enlarged.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
+
+Enlarge = Callable[[Tensor, int], Tensor]
+"""From a picture (3, h, w) and a scale to (3, h * scale, w * scale)."""
 
 BICUBIC_REACH = 2
 """Source pixels beyond a part that its enlargement needs: the taps of the bicubic kernel on each side."""
@@ -36,30 +41,55 @@ def resize(image_B3HW: Tensor, height: int, width: int) -> Tensor:
     return enlarged.clamp(0, 1)
 
 
-def enlarge_part(image_3hw: Tensor, scale: int, top: int, left: int, height: int, width: int) -> Tensor:
+def enlarge(image_3hw: Tensor, scale: int) -> Tensor:
+    """The picture enlarged `scale` times by `resize`."""
+    height, width = image_3hw.shape[-2:]
+    return resize(image_3hw[None], height * scale, width * scale)[0]
+
+
+def enlarge_part(
+    image_3hw: Tensor,
+    scale: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    by: Enlarge = enlarge,
+    reach: int = BICUBIC_REACH,
+) -> Tensor:
     """The part at (top, left) of the picture enlarged `scale` times, at most (height, width) [px].
 
     Equal to that part of the whole enlarged picture, which is never computed; cut where the picture ends.
+
+    Args:
+        image_3hw: in [0, 1].
+        scale: at least 1.
+        top: of the part, in the enlarged picture [px]; `left` alike.
+        left: see `top`.
+        height: of the part [px]; `width` alike.
+        width: see `height`.
+        by: enlarges what the part is made from.
+        reach: how far `by` looks [source px].
 
     Raises:
         ValueError: `scale` is below 1, or the part is outside.
     """
     (first_row, rows), (first_column, columns) = (
-        _source_range(length, scale, start, extent)
+        _source_range(length, scale, start, extent, reach)
         for length, start, extent in zip(image_3hw.shape[-2:], (top, left), (height, width), strict=True)
     )
     source_3hw = image_3hw[:, first_row : first_row + rows, first_column : first_column + columns]
-    enlarged_3HW = resize(source_3hw[None], rows * scale, columns * scale)[0]
+    enlarged_3HW = by(source_3hw, scale)
     top, left = top - first_row * scale, left - first_column * scale
     return enlarged_3HW[:, top : top + height, left : left + width]
 
 
-def _source_range(length: int, scale: int, start: int, extent: int) -> tuple[int, int]:
+def _source_range(length: int, scale: int, start: int, extent: int, reach: int) -> tuple[int, int]:
     """First source pixel and number of source pixels that a part of the enlarged side is computed from."""
     if scale < 1 or not 0 <= start < length * scale or extent < 1:
         raise ValueError(f"{length} px enlarged {scale} times contain no part of {extent} px at {start}")
-    first = max(0, start // scale - BICUBIC_REACH)
-    last = min(length, -(-(start + extent) // scale) + BICUBIC_REACH)
+    first = max(0, start // scale - reach)
+    last = min(length, -(-(start + extent) // scale) + reach)
     return first, last - first
 
 

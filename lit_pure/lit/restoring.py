@@ -6,13 +6,15 @@ submodule, so that optimizers, checkpoints and sharding never see what is frozen
 Shape legend: B batch, H W HQ [px], h w LQ [px] or cells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback
+from torch import Tensor
 
+from lit_pure.baselines.enlarge import enlarger_of
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.table import family_of
 from lit_pure.images.geometry import resize
@@ -37,14 +39,15 @@ def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, 
 
 
 class RestoringModule(RunModule):
-    """Tests a restorer beside bicubic enlargement."""
+    """Tests a restorer beside bicubic enlargement and other baselines."""
 
     def __init__(self, config: RestoringExperiment, restorer: SquareRestorer) -> None:
         super().__init__()
         self.config, self.restorer = config, restorer
         self.choice = choose_for_run(config)
+        self.baselines = list(dict.fromkeys([BICUBIC, *config.evaluation.baselines]))
         self.scores: Scores = Scores(
-            sorted(config.data.test), self.choice.metrics, [RESTORED, BICUBIC], self.choice.border
+            sorted(config.data.test), self.choice.metrics, [RESTORED, *self.baselines], self.choice.border
         )
         self.answers: list[dict[str, str | None]] = []
         self.entropy_Bhw = torch.empty(0)
@@ -55,9 +58,9 @@ class RestoringModule(RunModule):
         self.scores.reset()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Restored and bicubic against the ground truth, where there is one, and decoding speed."""
-        restored = self.restore_and_show(batch, len(batch["name"]))
-        for method in (RESTORED, BICUBIC):
+        """Restored and baselines against the ground truth, where there is one, and decoding speed."""
+        restored = self.restore_and_show(batch, len(batch["name"]), self.baselines)
+        for method in self.scores.methods:
             self.scores.update(dataloader_idx, method, self.shown[method], batch)
         if tokens := sum(one.tokens for one in restored):
             key = f"test/{self.scores.sets[dataloader_idx]}/tokens_per_second"
@@ -82,14 +85,14 @@ class RestoringModule(RunModule):
     def summary_row(self) -> dict[str, Any]:
         return {"protocol": self.choice.protocol, "border": self.choice.border, "left_out": self.choice.left_out}
 
-    def restore_and_show(self, batch: Batch, count: int) -> list[Restoration]:
-        """Restore the first pictures of a batch and keep what the callbacks show."""
+    def restore_and_show(self, batch: Batch, count: int, baselines: Sequence[str] = (BICUBIC,)) -> list[Restoration]:
+        """Restore the first pictures of a batch and keep what the callbacks show, with these baselines."""
         lq_B3hw, names = batch["lq_B3hw"][:count], batch["name"][:count]
         restored = self.restorer.restore(lq_B3hw, names)
         size = self.restorer.size
         self.shown = {
             LQ: torch.nn.functional.interpolate(lq_B3hw, (size, size), mode="nearest"),
-            BICUBIC: resize(lq_B3hw, size, size),
+            **{name: self._enlarge(name, lq_B3hw) for name in baselines},
             RESTORED: torch.stack([one.image_3HW for one in restored]),
         }
         if "hq_B3HW" in batch:
@@ -100,6 +103,15 @@ class RestoringModule(RunModule):
             {"image": names[row], **self.answer(one, batch, row)} for row, one in enumerate(restored) if one.words
         ]
         return restored
+
+    def _enlarge(self, name: str, lq_B3hw: Tensor) -> Tensor:
+        """What a baseline makes of LQ pictures, in the size of the restored ones; a network works on the CPU."""
+        size = self.restorer.size
+        if name == BICUBIC:
+            return resize(lq_B3hw, size, size)
+        enlarger = enlarger_of(name)
+        made_B3HW = torch.stack([enlarger.enlarge(lq_3hw, enlarger.scale) for lq_3hw in lq_B3hw])
+        return resize(made_B3HW, size, size).to(lq_B3hw.device)
 
     def answer(self, restored: Restoration, batch: Batch, row: int) -> dict[str, str | None]:
         """The line of `answers.jsonl` for the picture in a row of a batch, besides its name."""

@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.families.table import family_by_summary
 from lit_pure.metrics import rows
 from lit_pure.runs.folder import COMPLEXITY, Run
 
-BICUBIC = "bicubic_"
-"""Prefix of the metrics of bicubic enlargement, `test/<set>/bicubic_<metric>`."""
+BETWEEN = "_"
+"""Between a baseline and the metric, `test/<set>/bicubic_psnr`; the run's own figures have the metric alone."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def method_of(run: Run) -> str:
     return family_by_summary(run).method
 
 
+def baseline_of(metric: str) -> str:
+    """The baseline that a figure of a summary belongs to; empty: the run itself."""
+    return next((name for name in BASELINES if metric.startswith(f"{name}{BETWEEN}")), "")
+
+
 def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:
     """The results of a run by test set; `spread` adds variances and intervals where single pictures have scores.
 
@@ -68,7 +74,7 @@ def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:
     """
     means: dict[str, dict[str, float]] = {}
     for (name, metric), value in figures_of(run).items():
-        if not metric.startswith(BICUBIC):
+        if not baseline_of(metric):
             means.setdefault(name, {})[metric] = value
     scores = _scores(run) if spread else {}
     side = side_of(run) if means else None
@@ -79,7 +85,7 @@ def run_results(run: Run, *, spread: bool = False) -> list[RunResult]:
 
 
 def figures_of(run: Run) -> dict[tuple[str, str], float]:
-    """All figures `test/<set>/<metric>` of the summary by test set and metric, including bicubic enlargement.
+    """All figures `test/<set>/<metric>` of the summary by test set and metric, those of baselines included.
 
     Raises ValueError where the summary is damaged.
     """

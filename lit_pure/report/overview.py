@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lit_pure.report.measured import BICUBIC, figures_of, method_of
+from lit_pure.baselines.table import BASELINES
+from lit_pure.report.measured import BETWEEN, baseline_of, figures_of, method_of
 from lit_pure.report.table import NOTHING, Cell, Table, TableRow
 from lit_pure.runs.folder import Run
 
@@ -16,13 +17,14 @@ LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
 
 
 def comparison(run: Run) -> pd.DataFrame:
-    """One row per test set and method (bicubic first), and one column per metric, for a run."""
+    """One row per test set and method (baselines first), and one column per metric, for a run."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     own = method_of(run)
     for (test_set, metric), value in figures_of(run).items():
-        method = "bicubic" if metric.startswith(BICUBIC) else own
-        rows.setdefault((test_set, method), {})[metric.removeprefix(BICUBIC)] = value
-    ordered = dict(sorted(rows.items(), key=lambda item: (item[0][0], item[0][1] != "bicubic")))
+        baseline = baseline_of(metric)
+        rows.setdefault((test_set, baseline or own), {})[metric.removeprefix(f"{baseline}{BETWEEN}")] = value
+    order = [*BASELINES, own]
+    ordered = dict(sorted(rows.items(), key=lambda item: (item[0][0], order.index(item[0][1]))))
     table = pd.DataFrame.from_dict(ordered, orient="index")
     table.index = pd.MultiIndex.from_tuples(ordered, names=["test set", "method"])
     return table
@@ -42,7 +44,7 @@ def readable_runs(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
 
 
 def overview(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per finished run; bicubic figures, lists and names are left out."""
+    """One row per finished run; figures of baselines, lists and names are left out."""
     rows = {run.label: _figures(run) for run in runs}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "run"
@@ -70,7 +72,7 @@ def _figures(run: Run) -> dict[str, float]:
     summary = run.summary()
     leading = {key: summary[key] for key in LEADING if key in summary}
     tests = figures_of(run).items()
-    return leading | {f"test/{on}/{key}": value for (on, key), value in tests if not key.startswith(BICUBIC)}
+    return leading | {f"test/{on}/{key}": value for (on, key), value in tests if not baseline_of(key)}
 
 
 def _number(value: object) -> str:

@@ -1,7 +1,7 @@
 """Restores photographs from files to files, one after the other; a bad file is reported and the others continue.
 
-Knows file names, what is written beside each picture, and which photographs are restored already. `tiled.py` does the
-restoring itself.
+Knows file names, what is written beside each picture, and which photographs are restored already. Any `PhotoRestorer`
+does the restoring itself.
 """
 
 import json
@@ -18,9 +18,8 @@ from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.files.atomic import require_writable, write_json
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.images.maps import dark_map
-from lit_pure.restoring.contract import CellMap, SquareRestorer, TileWords
-from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
-from lit_pure.restoring.tiled import restore_photo
+from lit_pure.restoring.contract import CellMap, TileWords
+from lit_pure.restoring.photo import PhotoProgress, PhotoRestorer, RestoredPhoto
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class RestoredFile:
 
 
 def restore_files(
-    restorer: SquareRestorer,
+    restorer: PhotoRestorer,
     paths: Sequence[Path],
     out: Path,
     progress: Callable[[Path], PhotoProgress],
@@ -76,7 +75,7 @@ def restore_files(
                 )
                 continue
             note = _write(
-                restore_photo(restorer, _read_photo(path), path.name, scale, progress=progress(path)), out, name, made
+                restorer.restore_photo(_read_photo(path), path.name, scale, progress=progress(path)), out, name, made
             )
         except BadImage as error:
             yield RestoredFile(path, note=str(error))
@@ -105,9 +104,9 @@ def _describe_source(path: Path) -> dict[str, Any]:
     return {"file": path.name, "bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}
 
 
-def _describe_settings(restorer: SquareRestorer, scale: int, origin: str) -> dict[str, Any]:
+def _describe_settings(restorer: PhotoRestorer, scale: int, origin: str) -> dict[str, Any]:
     """Everything that a picture depends on besides its source."""
-    return {"run": origin, "scale": scale, "restoring": restorer.restoring.identity(), **restorer.settings()}
+    return {"run": origin, "scale": scale, **restorer.settings()}
 
 
 def _read_record(out: Path, name: str) -> Any:

@@ -7,7 +7,7 @@ Shape legend: H W restored picture [px], h w cells.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -34,13 +34,29 @@ class RestoredPhoto:
 
 
 class PhotoProgress(Protocol):
-    """Follows the progress of a photograph."""
+    """Follows the progress of a photograph, in tokens, or in parts where there are no tokens."""
 
     def plan(self, tokens: int) -> None:
         """How many tokens the whole photograph is expected to take."""
 
     def __call__(self, made: int) -> None:
         """How many tokens were just made."""
+
+
+class PhotoRestorer(Protocol):
+    """Restores photographs of any size: a model square by square (`tiled.py`), or a baseline (`enlarge.py`)."""
+
+    @property
+    def scale(self) -> int:
+        """Factor by which a side is enlarged, unless another one is given."""
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that a picture depends on besides its source, the weights and the scale."""
+
+    def restore_photo(
+        self, photo_3hw: Tensor, name: str, scale: int | None = None, *, progress: PhotoProgress | None = None
+    ) -> RestoredPhoto:
+        """Restore a photograph in [0, 1]; `name` decides what is drawn. Raises ValueError, MemoryError."""
 
 
 class PhotoMeter:

@@ -7,6 +7,7 @@ Shape legend: h w source [px].
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -74,3 +75,23 @@ def restore_photo(
         builder.add(tiles, batch)
         meter.add_batch(batch)
     return builder.finish(meter, restorer.words_of)
+
+
+@dataclass(frozen=True)
+class BySquares:
+    """A `PhotoRestorer` made of a restorer of squares."""
+
+    restorer: SquareRestorer
+
+    @property
+    def scale(self) -> int:
+        return self.restorer.scale
+
+    def settings(self) -> dict[str, Any]:
+        """The restorer's own, and how squares become a photograph; a batch of another size changes no picture."""
+        return {"restoring": self.restorer.restoring.identity(), **self.restorer.settings()}
+
+    def restore_photo(
+        self, photo_3hw: Tensor, name: str, scale: int | None = None, *, progress: PhotoProgress | None = None
+    ) -> RestoredPhoto:
+        return restore_photo(self.restorer, photo_3hw, name, scale, progress=progress)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.config.compose import ConfigError
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of
@@ -52,7 +53,7 @@ class StudyJob:
 
 def missing_runs(plan: StudyConfig) -> dict[str, str]:
     """Arms whose runs are missing -> the names of these runs."""
-    wanted = {name: arm.run or plan.run for name, arm in plan.arms.items() if arm.method != "bicubic"}
+    wanted = {name: arm.run or plan.run for name, arm in plan.arms.items() if arm.needs_run}
     return {name: run for name, run in wanted.items() if runs.newest_finished(run) is None}
 
 
@@ -93,8 +94,10 @@ class _ArmBasis:
 
 
 def _arm_basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _ArmBasis:
-    run = runs.require(arm.run or plan.run) if arm.method != "bicubic" else None
+    run = runs.require(arm.run or plan.run) if arm.needs_run else None
     depends: dict[str, Any] = {"method": arm.method}
+    if arm.method in BASELINES:
+        depends |= BASELINES[arm.method].identity
     if arm.method == "reconstruct":
         assert run is not None
         if family_of(run).tokenizer_run(run) != run:

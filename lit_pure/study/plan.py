@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lit_pure.config.compose import PROJECT, ConfigError, locate, read
+from lit_pure.config.experiment import BaselineName
 from lit_pure.config.knobs import Problem, knob
 from lit_pure.metrics.table import METRICS
 
@@ -26,8 +27,9 @@ _CLAIM = re.compile(
     r"(?: by (?P<by>-?\d+(?:\.\d+)?))?(?: on (?P<set>[\w-]+))?"
 )
 
-Method = Literal["restore", "bicubic", "reconstruct"]
-"""What an arm does with a picture: restore its LQ with a PURE run, enlarge its LQ, or tokenize and decode its HQ."""
+Method = Literal["restore", "reconstruct", BaselineName]
+"""What an arm does with a picture: restore its LQ with a run, tokenize and decode its HQ with a run, or enlarge its LQ
+with a baseline (`lit-pure baseline --list`)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class ArmConfig:
     seeds: int = knob(0, low=0)
     """Number of the study's seeds to use; 0: all. One is enough for a deterministic arm."""
 
+    @property
+    def needs_run(self) -> bool:
+        """Whether weights of a run are needed; a baseline brings its own."""
+        return self.method in ("restore", "reconstruct")
+
 
 @dataclass
 class StudyConfig:
@@ -133,7 +140,7 @@ class StudyConfig:
         for name, arm in self.arms.items():
             if wrong := [one for one in arm.sets if one not in self.sets]:
                 yield f"arms.{name}.sets", f"has no {wrong[0]}; there are {', '.join(self.sets)}"
-            if arm.method != "bicubic" and not (arm.run or self.run):
+            if arm.needs_run and not (arm.run or self.run):
                 yield f"arms.{name}.run", "is empty, and so is the study's: name a run"
 
     def parsed_claims(self) -> list[Claim]:

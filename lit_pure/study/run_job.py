@@ -1,6 +1,6 @@
 """Makes one picture of one job, and scores it against the ground truth.
 
-Knows the three methods, and what is kept to show. Knows nothing of plans, processes or files of scores.
+Knows the methods, and what is kept to show. Knows nothing of plans, processes or files of scores.
 """
 
 import math
@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lit_pure.baselines.enlarge import enlarger_of
+from lit_pure.baselines.table import BASELINES
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of, restorer_of
-from lit_pure.images.geometry import resize
-from lit_pure.images.io import from_bytes, read_bytes, to_bytes, write_png
+from lit_pure.images.io import from_bytes, read_bytes, write_png
 from lit_pure.metrics.score import Scorer, score_bytes
 from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
@@ -67,8 +68,9 @@ def _make_picture(job: StudyJob, pair: PicturePair, hq_3HW: Tensor) -> tuple[Ten
     scale, remainder = divmod(width, lq_3hw.shape[-1])
     if remainder or (height, width) != tuple(side * scale for side in lq_3hw.shape[-2:]):
         raise ValueError(f"{pair.hq} has {height} x {width} px, which is no integer multiple of {pair.lq}")
-    if job.method == "bicubic":
-        return to_bytes(resize(from_bytes(lq_3hw[None]), height, width)[0]), None
+    if job.method in BASELINES:
+        enlarger = enlarger_of(job.method, threads=1)
+        return enlarger.restore_photo(from_bytes(lq_3hw), pair.lq.name, scale).pixels_3HW, None
     assert job.run is not None
     restorer = _restorer(job)
     given = family_of(job.run).given_words(job.run, lq_3hw, hq_3HW) if job.given_words else None

@@ -8,8 +8,12 @@ from PIL import Image
 
 import lit_pure.commands.gallery as command
 from lit_pure.__main__ import main
+from lit_pure.baselines import table
+from lit_pure.baselines.table import BASELINES
 from lit_pure.gallery.gather import gather
 from lit_pure.gallery.records import LABEL_SOURCE
+from lit_pure.images.io import image_size
+from lit_pure.metrics.rows import ScoreRow, write_rows
 from lit_pure.runs.folder import require
 from tests.gallery.conftest import HEIGHT, NAMES, WIDTH, make_folder
 
@@ -24,6 +28,31 @@ def test_a_page_is_written(house, capsys):
     methods = "LQ, bicubic, warm/version_0, cold/version_0, Green, ground truth"
     assert page.startswith(f"deep/page/index.html: 6 pictures of demo, {methods}, {size:.1f} MB (gallery ")
     assert test.startswith("blind test: deep/page/index.html#blind asks for 15 votes")
+
+
+def test_a_baseline_stands_beside_the_runs(house, capsys):
+    if missing := BASELINES["realesr-animevideov3"].missing:
+        pytest.skip(f"{missing} not installed")
+    call = ["gallery", "warm", "--baseline", "realesr-animevideov3", "--out", "page", "--photos", "2"]
+    assert main(call) == 0
+    assert "LQ, bicubic, warm/version_0, realesr-animevideov3, ground truth" in capsys.readouterr().out
+    kept = sorted((house / "page/baselines/demo/realesr-animevideov3").glob("*.png"))
+    assert len(kept) == 2, "of what the page shows"
+    assert {image_size(path) for path in kept} == {(HEIGHT, WIDTH)}
+    made = [path.stat().st_mtime_ns for path in kept]
+    rows = [ScoreRow("hq", "realesr-animevideov3", path.stem, {"psnr": 33.25}) for path in kept]
+    write_rows(kept[0].with_name("scores.csv"), rows, ["psnr"])
+    assert main(call) == 0
+    assert [path.stat().st_mtime_ns for path in kept] == made, "none twice"
+    assert "33.25" in (house / "page/index.html").read_text()
+    assert main([*call, "--folder", "realesr-animevideov3=page/baselines/demo/realesr-animevideov3"]) == 2
+    assert "--folder has this name, too" in capsys.readouterr().err
+
+
+def test_a_baseline_that_is_not_installed_is_refused_first(house, capsys, monkeypatch):
+    monkeypatch.setattr(table, "find_spec", lambda name: None)
+    assert main(["gallery", "warm", "--baseline", "realesrgan-x4plus"]) == 2
+    assert "needs ncnn and" in capsys.readouterr().err
 
 
 def test_a_run_of_this_project(built_house, tmp_path, monkeypatch, capsys):

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.config.data import DataConfig, PhotosConfig
+from lit_pure.config.experiment import EvaluationConfig
 from lit_pure.config.pure import BackboneConfig, PureExperiment, SamplingConfig, SequenceConfig
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.families.pure.restorer import Restorer
@@ -136,3 +138,24 @@ def test_given_lq_of_any_ratio_is_restored_and_scored_by_what_there_is(ratio: in
         degradation_sentence("large", "small"),
         degradation_sentence("medium", "large"),
     ]
+
+
+@torch.no_grad()
+def test_baselines_are_measured_beside_bicubic() -> None:
+    if missing := BASELINES["realesr-animevideov3"].missing:
+        pytest.skip(f"{missing} not installed")
+    data = DataConfig(size=96, test={"real": PhotosConfig(source="hq", lq="lq")})
+    evaluation = EvaluationConfig(metrics=["psnr"], baselines=["realesr-animevideov3", "bicubic"])
+    made = ARModule(PureExperiment(data=data, evaluation=evaluation), restorer(size=96))
+    made.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]
+    given = batch()
+    given["lq_B3hw"] = torch.rand(2, 3, 3, 3, generator=torch.Generator().manual_seed(2)).repeat_interleave(8, 2)
+    given["lq_B3hw"] = given["lq_B3hw"].repeat_interleave(8, 3)
+    given["hq_B3HW"] = given["lq_B3hw"].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    made.test_step(given, 0)
+    scores = {key: float(value) for key, value in made.scores.compute().items()}
+    assert list(made.shown) == ["LQ", "bicubic", "realesr-animevideov3", "restored", "ground truth"]
+    assert set(scores) == {f"test/real/{name}psnr" for name in ("", "bicubic_", "realesr-animevideov3_")}
+    assert scores["test/real/realesr-animevideov3_psnr"] > 20 > scores["test/real/psnr"]
+    made.restore_and_show(given, 1)
+    assert list(made.shown) == ["LQ", "bicubic", "restored", "ground truth"], "a validation need not wait for others"

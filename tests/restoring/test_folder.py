@@ -18,6 +18,7 @@ from lit_pure.images.files import list_photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.tiles import Canvas
 from lit_pure.restoring.folder import RestoredFile, restore_files
+from lit_pure.restoring.tiled import BySquares
 from tests.families.pure.test_restorer import Echo, Progress, enlarged, make
 
 
@@ -49,7 +50,7 @@ def photos(tmp_path: Path) -> Path:
 def restore(restorer: Restorer, paths: Sequence[Path], out: Path, **options: Any) -> tuple[list[RestoredFile], int]:
     """The outcomes, and the tokens that were spent."""
     bars = Bars()
-    return list(restore_files(restorer, paths, out, bars, **options)), bars.tokens
+    return list(restore_files(BySquares(restorer), paths, out, bars, **options)), bars.tokens
 
 
 def test_three_files_of_each_photograph(restorer: Restorer, photos: Path, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_anything_is_decoded(
     (tmp_path / "file").write_text("")
     bars = Bars()
     with pytest.raises(OSError, match="--out"):
-        list(restore_files(restorer, [photos / "a.png"], tmp_path / "file" / "out", bars))
+        list(restore_files(BySquares(restorer), [photos / "a.png"], tmp_path / "file" / "out", bars))
     assert not bars
     require_writable(tmp_path / "new" / "folder")
     assert list((tmp_path / "new" / "folder").iterdir()) == []
@@ -155,7 +156,7 @@ def test_a_full_disk_keeps_what_was_finished(
         save(self, path, **options)
 
     monkeypatch.setattr(Image.Image, "save", full)
-    made = restore_files(restorer, list_photographs([photos]), tmp_path / "out", Bars())
+    made = restore_files(BySquares(restorer), list_photographs([photos]), tmp_path / "out", Bars())
     assert next(made).picture == tmp_path / "out" / "a.png"
     with pytest.raises(OSError, match="free some space"):
         next(made)

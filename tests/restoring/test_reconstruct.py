@@ -40,7 +40,7 @@ class Echo(VQTokenizer):
         self.seen.append(image_B3HW)
         return super().encode(image_B3HW)
 
-    def decode(self, codes_Bhw: Tensor) -> Tensor:
+    def decode(self, codes_Bhw: Tensor, photo_B3HW: Tensor | None = None, fidelity: float = 0.0) -> Tensor:
         return self.seen[-1]
 
 

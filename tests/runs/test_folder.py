@@ -21,6 +21,7 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         if version in (0, 10):
             row = {"family": "pure", "train/loss_last": 1.5, "test/a/psnr": 20.0 + version, "test/a/bicubic_psnr": 22.5}
+            row["test/a/realesrgan-x4plus_psnr"] = 21.5
             write_json(folder / "summary.json", row)
     return tmp_path
 
@@ -81,10 +82,11 @@ def test_runs_are_compared_in_tables(three: Path) -> None:
     table = comparison(runs.require("demo"))
     assert table.loc[("a", "bicubic"), "psnr"] == 22.5
     assert table.loc[("a", "restored"), "psnr"] == 30.0
-    assert table.index[0] == ("a", "bicubic")
+    assert list(table.index) == [("a", "bicubic"), ("a", "realesrgan-x4plus"), ("a", "restored")]
+    assert table.loc[("a", "realesrgan-x4plus"), "psnr"] == 21.5
     everything = overview(runs.finished())
     assert list(everything.index) == ["demo/version_0", "demo/version_10"]
-    assert "bicubic" not in text(everything)
+    assert "bicubic" not in text(everything) and "realesrgan" not in text(everything)
     assert "22.5" in text(table)
 
 

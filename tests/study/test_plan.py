@@ -15,7 +15,7 @@ from lit_pure.study.plan import Claim, plan_of, studies
 def test_a_shipped_plan_names_experiments_and_published_rows_that_exist(name: str) -> None:
     plan = plan_of(name)
     assert plan.title and plan.question and all(arm.what for arm in plan.arms.values())
-    for run in {arm.run or plan.run for arm in plan.arms.values() if arm.method != "bicubic"}:
+    for run in {arm.run or plan.run for arm in plan.arms.values() if arm.needs_run}:
         experiment = experiment_of(run)
         assert experiment in experiment_names() or is_sweep(experiment.rpartition("/")[0])
     if plan.layout:
@@ -47,6 +47,7 @@ arms: {a: {}, b: {method: bicubic}}
         ("sets: {two: {lq: here}}", r"sets.two.photos or lq and hq"),
         ("arms: {c: {sets: [three]}}", r"arms.c.sets has no three"),
         ("run: ''", r"arms.a.run is empty"),
+        ("arms: {c: {method: real-esrgan}}", r"arms.c.method .*realesrgan-x4plus"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: str, words: str) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from lit_pure.baselines.table import BASELINES
 from lit_pure.files.atomic import write_whole
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import write_png
-from lit_pure.images.labels import RECONSTRUCTED, RESTORED
+from lit_pure.images.labels import BICUBIC, RECONSTRUCTED, RESTORED
 from lit_pure.lit.callbacks.batch_index import BatchIndex, column
 from lit_pure.lit.callbacks.board import blacken, blacken_all, set_name
 from lit_pure.lit.callbacks.protocols import ShowsAnswers, ShowsPictures, require
@@ -28,8 +29,8 @@ from lit_pure.lit.distributed.processes import gather_objects
 
 log = logging.getLogger(__name__)
 
-METHODS = (RESTORED, RECONSTRUCTED)
-"""Labels of pictures that a model makes."""
+METHODS = (RESTORED, RECONSTRUCTED, *(name for name in BASELINES if name != BICUBIC))
+"""Labels of pictures that a model makes, ours or another one; what bicubic makes is made again in no time."""
 SOURCES = {"lq": "lq_B3hw", "hq": "hq_B3HW"}
 """Folder -> key of the batch, for our batches."""
 

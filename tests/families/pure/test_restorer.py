@@ -38,7 +38,7 @@ class Echo(VQTokenizer):
         self.seen_B3HW = image_B3HW
         return super().encode(image_B3HW)
 
-    def decode(self, codes_Bhw: Tensor) -> Tensor:
+    def decode(self, codes_Bhw: Tensor, photo_B3HW: Tensor | None = None, fidelity: float = 0.0) -> Tensor:
         places_hw = torch.arange(codes_Bhw[0].numel()).view_as(codes_Bhw[0])
         generators = (torch.Generator().manual_seed(int((codes_hw * places_hw).sum())) for codes_hw in codes_Bhw)
         drawn_B311 = torch.stack([torch.rand(3, 1, 1, generator=generator) for generator in generators])
