@@ -20,7 +20,6 @@ from lit_pure.config.pure import PureExperiment
 from lit_pure.datasets.order import CONDITION_DRAW
 from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.build import lq_side, new_restorer
-from lit_pure.families.pure.prior import LQPrior
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import IGNORE, Sample
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
@@ -61,7 +60,6 @@ class ARModule(RestoringModule):
     def __init__(self, config: PureExperiment, restorer: Restorer) -> None:
         super().__init__(config, restorer)
         self.backbone = restorer.backbone
-        self._prior = LQPrior(restorer.tokenizer, restorer.assembler.vocabulary)
         self.work = Work()
         self._prepared, self._whole = False, ExitStack()
         self._validated_23 = torch.zeros(2, 3)
@@ -166,7 +164,7 @@ class ARModule(RestoringModule):
         self.work = self._work(read_B.tolist(), len(labels_N))
         weight_N = (world_size() / sum_over_processes(kinds_3N[0].sum())).expand(len(labels_N))
         hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
-        prior = self._prior.expect(samples, image_N) if config.lq_prior else None
+        prior = self.restorer.prior.expect(samples, image_N) if self.restorer.prior else None
         loss, each_N = self.backbone.head(hidden_ND, labels_N, weight_N, config.loss_chunk, config.z_loss, prior)
         found_23N = torch.stack([each_N.where(kinds_3N, 0), kinds_3N.float()])
         return loss, found_23N.new_zeros(2, 3, len(bare)).index_add(2, rows_N, found_23N), present

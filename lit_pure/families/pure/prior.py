@@ -6,6 +6,7 @@ Shape legend: B pictures, M cells of a batch, C code length, N label positions o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,21 @@ from lit_pure.families.pure.sequence.assemble import Sample
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.models.next_token import Prior
 from lit_pure.models.vq import VQTokenizer
+
+
+@dataclass(frozen=True)
+class ExpectedCodes:
+    """For sampling: what is expected in each cell of each picture."""
+
+    expected_BMC: Tensor
+    """Unit vectors of the LQ codes, in raster order."""
+    vectors_NC: Tensor
+    """Unit vectors of all codes."""
+
+    def cosines(self, cells_BP: Tensor) -> Tensor:
+        """The cosines (B, P, N) of all codes to what is expected in these cells."""
+        rows_B1 = torch.arange(len(cells_BP), device=cells_BP.device)[:, None]
+        return self.expected_BMC[rows_B1, cells_BP] @ self.vectors_NC.T
 
 
 class LQPrior:
@@ -32,6 +48,12 @@ class LQPrior:
         expected_NC = vectors_VC.new_zeros(len(image_N), vectors_VC.shape[1])
         expected_NC[image_N] = self.tokenizer.lookup(lq_codes_M)
         return Prior(expected_NC, vectors_VC)
+
+    def of_cells(self, lq_codes_BM: Tensor) -> ExpectedCodes:
+        """For sampling, from the LQ codes of all cells in raster order."""
+        device = self.tokenizer.codebook_ND.device
+        vectors_NC = self.tokenizer.lookup(torch.arange(self._vocabulary.codes, device=device))
+        return ExpectedCodes(self.tokenizer.lookup(lq_codes_BM.to(device)), vectors_NC)
 
     def _vectors(self, device: torch.device) -> Tensor:
         """The unit vectors of all ids (V, C); zeros for those that are no codes."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lit_pure.config.dem import Level
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import RestorerConfig, SamplingConfig
+from lit_pure.families.pure.prior import LQPrior
 from lit_pure.families.pure.sampling.decode import Decoded, decode
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
@@ -77,6 +78,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
             )
         self.tokenizer, self.backbone, self.assembler = tokenizer, backbone, assembler
         self.sampling, self.size, self.scale = sampling, size, scale
+        self.prior = LQPrior(tokenizer, assembler.vocabulary) if backbone.config.lq_prior else None
         self.restoring = restoring or RestoringConfig()
         if self.restoring.fidelity and not tokenizer.sees_photo:
             raise ValueError(
@@ -204,7 +206,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         self.backbone.eval()
         texts = [self.assembler.text(words) for words in given] if given else None
         how = (self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress)
-        decoded = decode(*how, texts=texts, known_Bhw=known_Bhw)
+        decoded = decode(*how, texts=texts, known_Bhw=known_Bhw, prior=self.prior)
         self.backbone.train(was_training)
         return decoded
 

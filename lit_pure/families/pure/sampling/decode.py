@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lit_pure.config.pure import SamplingConfig
+from lit_pure.families.pure.prior import LQPrior
 from lit_pure.families.pure.sampling import jacobi, plain
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sampling.passes import DrawnCodes, ImagePasses, Progress
@@ -59,11 +60,12 @@ def decode(
     keep_logits: bool = False,
     texts: Sequence[list[int]] | None = None,
     known_Bhw: Tensor | None = None,
+    prior: LQPrior | None = None,
 ) -> Decoded:
     """Answer each prompt (T,).
 
     Deterministic: the result depends on weights, prompt, config and image number. It does not depend on the batch, on
-    the engine, or on `lq_codes_Bhw`, from which the engine may take its first drafts.
+    the engine, or, without a prior, on `lq_codes_Bhw`, from which the engine may take its first drafts.
 
     Args:
         backbone: the model.
@@ -77,6 +79,7 @@ def decode(
         texts: ids of each text, if given: then only the pictures are decoded, as if the model had written these texts.
         known_Bhw: codes that the pictures have whatever the model would draw, for example their neighbours', and -1
             where it draws. The model reads them as if it had drawn them.
+        prior: for a backbone whose head has one.
     """
     began = time.perf_counter()
     batch = len(prompts)
@@ -89,7 +92,8 @@ def decode(
     text = written if texts is None else list(texts)
     feed_filler(backbone, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
     text_seconds = time.perf_counter() - began  # the device is done: the host has read the lengths of the rows
-    passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits)
+    expected = prior.of_cells(lq_codes_Bhw.flatten(1)) if prior else None
+    passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits, expected)
     known_BC = None if known_Bhw is None else known_Bhw.flatten(1).cpu().long()
     if config.engine == "jacobi":
         drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress, known_BC)

@@ -98,7 +98,8 @@ class JacobiState:
         offsets_W = torch.arange(self.window, device=self.ids_BS.device)
         fed_BW = self.cached_B[:, None] + offsets_W
         next_BW = fed_BW + 1
-        drawn = self.passes(self.ids_BS.gather(1, fed_BW), self._noise(next_BW))
+        cells_BW = self.cell_S[next_BW].clamp(max=self.passes.grammar.cells - 1)
+        drawn = self.passes(self.ids_BS.gather(1, fed_BW), self._noise(next_BW), cells_BW)
         draft_BW = self.ids_BS.gather(1, next_BW)
         settled_BW = (next_BW < self.known_B[:, None]) | self.settled_BS.gather(1, next_BW)
         token_BW = torch.where(settled_BW, draft_BW, self.passes.code_ids_N[drawn.codes_BP])

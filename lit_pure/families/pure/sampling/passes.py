@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lit_pure.config.pure import SamplingConfig
+from lit_pure.families.pure.prior import ExpectedCodes
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sampling.graphs import PAD_MULTIPLE, Graphs, call_eager
 from lit_pure.families.pure.sampling.logits import draw, guide
@@ -50,12 +51,15 @@ class ImagePasses:
         conditional: KVCache,
         images: Sequence[int],
         keep_logits: bool,
+        expected: ExpectedCodes | None = None,
     ) -> None:
-        """`images`: a non-negative number for each image, which selects its noise."""
+        """`images`: a non-negative number for each image, which selects its noise; `expected`: for a head's prior."""
         self.backbone, self.grammar, self.config, self.keep_logits = backbone, grammar, config, keep_logits
         self.batch, self.device = len(images), conditional.length_B.device
         self.code_ids_N = grammar.code_ids_N.to(self.device)
         self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell
+        self.prior_1, self.expected = backbone.head.prior_1, expected
+        assert (self.prior_1 is None) == (expected is None), "a head with a prior needs to know what is expected"
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
         self._call = make_caller(conditional)
         self.caches = [conditional]
@@ -66,14 +70,17 @@ class ImagePasses:
         self.count = 0
         """Number of passes so far."""
 
-    def __call__(self, ids_BT: Tensor, noise_BPN: Tensor, last_B1: Tensor | None = None) -> DrawnCodes:
+    def __call__(
+        self, ids_BT: Tensor, noise_BPN: Tensor, cells_BP: Tensor, last_B1: Tensor | None = None
+    ) -> DrawnCodes:
         """Feed ids to the rows of every image and draw the successors of the last P; the caches do not grow.
 
-        Where rows have ids of different number, `last_B1` is the index of each row's last one, and P is 1.
+        `cells_BP` are the cells that are drawn; positions without a cell may have any. Where rows have ids of different
+        number, `last_B1` is the index of each row's last one, and P is 1.
         """
         self.count += 1
         steps = ids_BT.shape[1]
-        inputs = (ids_BT, noise_BPN) if last_B1 is None else (ids_BT, noise_BPN, last_B1)
+        inputs = (ids_BT, noise_BPN, cells_BP) if last_B1 is None else (ids_BT, noise_BPN, cells_BP, last_B1)
         # All that a pass depends on besides its tensors.
         key = (steps, noise_BPN.shape[1], len(inputs), *(cache.shape_key(steps) for cache in self.caches))
         return DrawnCodes(*self._call(self._draw, key, *inputs))
@@ -94,7 +101,9 @@ class ImagePasses:
         for cache, before in zip(self.caches, self._before, strict=True):
             cache.sync_lengths([length + count for length, count in zip(before, kept, strict=True)])
 
-    def _draw(self, ids_BT: Tensor, noise_BPN: Tensor, last_B1: Tensor | None = None) -> tuple[Tensor, ...]:
+    def _draw(
+        self, ids_BT: Tensor, noise_BPN: Tensor, cells_BP: Tensor, last_B1: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         drawn = noise_BPN.shape[1]
         hidden_RTD = self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
         hidden_BPD = hidden_RTD[:, -drawn:]  # of all rows R
@@ -109,6 +118,8 @@ class ImagePasses:
             hidden_BPD = guided_BPD.to(self.head_ND.dtype)
         logits_BPN = F.linear(hidden_BPD, self.head_ND)
         logits_BPN = logits_BPN.to(_at_least_float32(logits_BPN))
+        if self.prior_1 is not None and self.expected is not None:
+            logits_BPN = logits_BPN + self.prior_1 * self.expected.cosines(cells_BP)
         flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config)
         parts = tuple(part.view(self.batch, drawn) for part in flat)
         return (*parts, logits_BPN) if self.keep_logits else parts

@@ -48,14 +48,15 @@ def decode_plain(passes: ImagePasses, progress: Progress | None, known_BC: Tenso
         for part in ("starts", "ends", "cells")
     )
     draws: list[DrawnCodes] = []
-    for turn, start_B, end_B in zip(turns, starts_JB, ends_JB, strict=True):
+    for turn, start_B, end_B, cells_B in zip(turns, starts_JB, ends_JB, cells_JB, strict=True):
+        cells_B1 = cells_B[:, None].clamp(max=passes.grammar.cells - 1)
         noise_B1N = passes.noise.each([min(cell, passes.grammar.cells - 1) for cell in turn.cells])
         if turn.uniform:
-            drawn = passes(ids_BS[:, turn.starts[0] : turn.ends[0]], noise_B1N)
+            drawn = passes(ids_BS[:, turn.starts[0] : turn.ends[0]], noise_B1N, cells_B1)
             passes.commit(turn.ends[0] - turn.starts[0], turn.ends[0] - turn.starts[0])
             ids_BS[:, turn.ends[0]] = passes.code_ids_N[drawn.codes_BP[:, 0]]
         else:
-            drawn = _uneven(passes, turn, start_B, end_B, ids_BS, noise_B1N)
+            drawn = _uneven(passes, turn, start_B, end_B, ids_BS, noise_B1N, cells_B1)
         draws.append(drawn)
         if progress is not None:
             progress(turn.made)
@@ -78,7 +79,13 @@ def plan_turns(grammar: Grammar, batch: int, known_BC: Tensor | None) -> Iterato
 
 
 def _uneven(
-    passes: ImagePasses, turn: Turn, start_B: Tensor, end_B: Tensor, ids_BS: Tensor, noise_B1N: Tensor
+    passes: ImagePasses,
+    turn: Turn,
+    start_B: Tensor,
+    end_B: Tensor,
+    ids_BS: Tensor,
+    noise_B1N: Tensor,
+    cells_B1: Tensor,
 ) -> DrawnCodes:
     """A turn in which pictures are fed ids of different number; what is fed behind a picture's own is not kept."""
     counts = [end - start for start, end in zip(turn.starts, turn.ends, strict=True)]
@@ -86,7 +93,7 @@ def _uneven(
     counts_B = end_B - start_B
     fed_BT = start_B[:, None] + torch.arange(most, device=start_B.device)
     ids_BT = ids_BS.gather(1, fed_BT.clamp(max=ids_BS.shape[1] - 1))
-    drawn = passes(ids_BT, noise_B1N, (counts_B - 1).clamp(min=0)[:, None])
+    drawn = passes(ids_BT, noise_B1N, cells_B1, (counts_B - 1).clamp(min=0)[:, None])
     passes.commit(counts_B, most)
     passes.sync_lengths(turn.ends)
     # A picture without a cell left keeps the id that it has.
