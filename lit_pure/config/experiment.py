@@ -4,11 +4,11 @@ Knows names, types, defaults and legal ranges (`knob`). Knows no family, and imp
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from lit_pure.config.data import DataConfig
-from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.knobs import Problem, identity, knob
 from lit_pure.config.training import OptimConfig, TrainerConfig
 
 ColorFix = Literal["none", "wavelet", "adain"]
@@ -109,9 +109,8 @@ class RestoringConfig:
     the codes of its neighbours where they overlap, and renders all codes as one picture. Only for families of codes."""
 
     def identity(self) -> dict[str, Any]:
-        """All that a picture depends on; of knobs that are younger than kept records, what differs from the default."""
-        unchanged = {"batch"} | {key for key in YOUNGER if getattr(self, key) == getattr(RestoringConfig, key)}
-        return {key: value for key, value in asdict(self).items() if key not in unchanged}
+        """All that a picture depends on."""
+        return identity(self, YOUNGER, ["batch"])
 
 
 @dataclass

@@ -3,7 +3,8 @@
 Knows the metadata that `ranges.py` checks. Knows no knob.
 """
 
-from dataclasses import field
+from collections.abc import Collection
+from dataclasses import asdict, field
 from typing import Any
 
 Problem = tuple[str, str]
@@ -28,3 +29,15 @@ def knob(
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def identity(section: Any, younger: Collection[str] = (), silent: Collection[str] = ()) -> dict[str, Any]:
+    """All that a result depends on, of a dataclass of knobs, for records of results.
+
+    Args:
+        section: the knobs.
+        younger: knobs that older records have no word for; they count where they differ from their default.
+        silent: knobs that change no result.
+    """
+    unchanged = {key for key in younger if getattr(section, key) == getattr(type(section), key)}
+    return {key: value for key, value in asdict(section).items() if key not in {*silent, *unchanged}}

@@ -6,10 +6,10 @@ number. Imports no torch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lit_pure.config.experiment import RestoringConfig, RestoringExperiment
-from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.knobs import Problem, identity, knob
 
 
 @dataclass
@@ -74,12 +74,18 @@ class SamplingConfig:
     """Dtype of the backbone when it samples; `stored`: that of its weights."""
     quantize: Literal["none", "int8", "fp8"] = "none"
     """Quantization of the blocks' weights to 8 bits (torchao, weight only); reads half as much as bfloat16."""
+    codes: Literal["drawn", "lq"] = "drawn"
+    """Whose codes the picture has: those that the backbone draws, or the LQ picture's own, for the decoder alone."""
     drafts: Literal["lq", "left", "random"] = "lq"
     """First guess of a code for `jacobi`: the LQ picture's code of the cell, that of the left cell, or any code."""
 
     def problems(self) -> Iterator[Problem]:
         if self.k_min > self.k_max:
             yield "k_min", f"{self.k_min} is above k_max {self.k_max}"
+
+    def identity(self) -> dict[str, Any]:
+        """All that a picture depends on."""
+        return identity(self, ["codes"])
 
 
 Projection = Literal["q", "k", "v", "out", "gate", "up", "down"]

@@ -107,6 +107,13 @@ class Family:
         """
         raise NotImplementedError
 
+    def given_codes(self, run: Run, hq_3HW: "Tensor") -> "Callable[[Tile], Any]":
+        """What a perfect backbone would draw for each tile, for `restore_photo(given=...)`; `hq_3HW` is uint8.
+
+        Raises ConfigError for families that draw no codes.
+        """
+        raise ConfigError(f"{self._called(run)}, which draws no codes: none can be given")
+
     def read_words(self, row: Mapping[str, Any]) -> tuple[Said, Said]:
         """From a line of `answers.jsonl`: what was known of the picture, and what the model wrote; nothing empty."""
         return {}, {key: str(text) for key, text in row.items() if key != "image" and text}

@@ -6,8 +6,8 @@ Knows what a job's scores depend on, and so when they need not be computed again
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from lit_pure.baselines.table import BASELINES
 from lit_pure.config.compose import ConfigError
@@ -17,6 +17,9 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
 from lit_pure.study.sets import Pictures
+
+Given = Literal["", "words", "codes"]
+"""What the model is given instead of making it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class StudyJob:
     method: Method
     run: Run | None
     settings: tuple[str, ...]
-    given_words: bool
+    given: Given
     metrics: tuple[str, ...]
     identity: dict[str, Any]
     """Everything that its scores depend on."""
@@ -108,9 +111,10 @@ def _arm_basis(plan: StudyConfig, name: str, arm: ArmConfig) -> _ArmBasis:
     assert run is not None
     family, settings = family_of(run), settings_of(run, (*plan.settings, *arm.settings))
     depends |= {role: _weights_digest(one) for role, one in family.weights(run).items()}
-    depends |= {section: asdict(getattr(settings, section)) for section in family.changeable}
-    depends["restoring"] = settings.restoring.identity()
+    depends |= {section: getattr(settings, section).identity() for section in family.changeable}
     depends["words"] = arm.words
+    if arm.codes == "given":  # older scores have no word for it
+        depends["codes"] = arm.codes
     if arm.words == "given":
         depends |= {role: _weights_digest(one) for role, one in family.words_given_by(run).items()}
     return _ArmBasis(run, depends, family.seed, bool(family.maps))
@@ -127,7 +131,8 @@ def _make_job(plan: StudyConfig, name: str, basis: _ArmBasis, pictures: Pictures
         settings = (*settings, f"{basis.seed}={seed}")
         depends = {**depends, section: {**depends[section], knob: seed}}
     identity = {**depends, **({"run": run.label} if run else {}), **pictures.identity, "metrics": list(metrics)}
-    return StudyJob(name, pictures, seed, arm.method, run, settings, arm.words == "given", metrics, identity)
+    given: Given = "codes" if arm.codes == "given" else "words" if arm.words == "given" else ""
+    return StudyJob(name, pictures, seed, arm.method, run, settings, given, metrics, identity)
 
 
 def _weights_digest(run: Run) -> str:

@@ -133,7 +133,7 @@ def _how(jobs: Sequence[StudyJob], sets: Mapping[str, Pictures]) -> list[str]:
     arms: dict[str, str] = {}
     for job in jobs:
         run = f" of `{job.run.label}`" if job.run else ""
-        words = ", words given" if job.given_words else ""
+        given = f", {job.given} given" if job.given else ""
         settings = " ".join(item for item in job.settings if not item.startswith("sampling.seed="))
-        arms[job.arm] = f"arm `{job.arm}`: {job.method}{run}{words}" + (f"; `{settings}`" if settings else "")
+        arms[job.arm] = f"arm `{job.arm}`: {job.method}{run}{given}" + (f"; `{settings}`" if settings else "")
     return [*lines, *arms.values()]

@@ -84,6 +84,8 @@ class ArmConfig:
     """Changed settings of the run, such as sampling.k=1; they override the study's."""
     words: Literal["model", "given"] = "model"
     """Source of the words before the image: the model, or the estimator and the caption of the HQ picture."""
+    codes: Literal["model", "given"] = "model"
+    """Source of the picture's codes: the model, or the HQ picture: what no model could draw better."""
     sets: list[str] = knob([])
     """The sets that it is measured on; empty: all."""
     seeds: int = knob(0, low=0)
@@ -138,6 +140,8 @@ class StudyConfig:
                 if (found[part] or "") not in names:
                     yield "claims", f"{text!r}: there is no {part} {found[part]!r}; there are {', '.join(names)}"
         for name, arm in self.arms.items():
+            if arm.words == arm.codes == "given":
+                yield f"arms.{name}.codes", "= given leaves no words to give; set words: model"
             if wrong := [one for one in arm.sets if one not in self.sets]:
                 yield f"arms.{name}.sets", f"has no {wrong[0]}; there are {', '.join(self.sets)}"
             if arm.needs_run and not (arm.run or self.run):

@@ -73,7 +73,10 @@ def _make_picture(job: StudyJob, pair: PicturePair, hq_3HW: Tensor) -> tuple[Ten
         return enlarger.restore_photo(from_bytes(lq_3hw), pair.lq.name, scale).pixels_3HW, None
     assert job.run is not None
     restorer = _restorer(job)
-    given = family_of(job.run).given_words(job.run, lq_3hw, hq_3HW) if job.given_words else None
+    family, given = family_of(job.run), None
+    if job.given:
+        words = job.given == "words"
+        given = family.given_words(job.run, lq_3hw, hq_3HW) if words else family.given_codes(job.run, hq_3HW)
     # The file's name decides the noise, so `lit-pure restore` makes the same picture.
     made = restore_photo(restorer, from_bytes(lq_3hw), pair.lq.name, scale, given=given)
     return made.pixels_3HW, made.maps.get("entropy")

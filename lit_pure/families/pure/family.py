@@ -21,6 +21,7 @@ from lit_pure.runs.folder import Run
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lit_pure.families.pure.given_codes import GivenCodes
     from lit_pure.families.pure.restorer import Restorer
     from lit_pure.families.pure.sequence.assemble import AnswerWords
     from lit_pure.images.tiles import Tile
@@ -73,6 +74,14 @@ class Pure(Family):
         from lit_pure.families.pure.given_words import given_words
 
         return given_words(run, lq_3hw, hq_3HW)
+
+    def given_codes(self, run: Run, hq_3HW: "Tensor") -> "Callable[[Tile], GivenCodes]":
+        """The HQ picture's codes, by the run's tokenizer."""
+        from lit_pure.families.pure.given_codes import given_codes
+        from lit_pure.models import weights
+
+        tokenizer = weights.load_tokenizer(self.tokenizer_run(run).weights)
+        return given_codes(tokenizer, run.experiment().data.size, hq_3HW)
 
     def read_words(self, row: Mapping[str, Any]) -> tuple[Said, Said]:
         """Labels and caption of the source; and the model's, where its sentence was understood."""

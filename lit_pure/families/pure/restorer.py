@@ -9,19 +9,20 @@ Shape legend: B pictures, s side of the model's square [px], h w grid of codes o
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from math import log
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
 from lit_pure.config.dem import Level
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import RestorerConfig, SamplingConfig
+from lit_pure.families.pure.given_codes import GivenCodes
 from lit_pure.families.pure.prior import LQPrior
-from lit_pure.families.pure.sampling.decode import Decoded, decode
+from lit_pure.families.pure.sampling.decode import Decoded, decode, undrawn
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.layout import image_length
@@ -46,6 +47,9 @@ from lit_pure.restoring.contract import (
     middle_tile,
 )
 from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
+
+Given = AnswerWords | GivenCodes
+"""What the model does not make itself for a square: its words, or its codes."""
 
 
 def image_number(name: str) -> int:
@@ -104,7 +108,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         return self.tokenizer.context
 
     def settings(self) -> dict[str, Any]:
-        return {"sampling": asdict(self.sampling)}
+        return {"sampling": self.sampling.identity()}
 
     def computing(self) -> dict[str, str]:
         dtype = str(self.backbone.head.weight.dtype).removeprefix("torch.")
@@ -117,7 +121,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         *,
         color_fix: ColorFix,
         shown: tuple[int, int] | None = None,
-        given: Sequence[AnswerWords] | None = None,
+        given: Sequence[Given] | None = None,
         progress: Progress | None = None,
         clock: Clock | None = None,
     ) -> list[Restoration]:
@@ -155,7 +159,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         names: Sequence[str],
         known_Bhw: Tensor,
         *,
-        given: Sequence[AnswerWords] | None = None,
+        given: Sequence[Given] | None = None,
         progress: Progress | None = None,
     ) -> list[CodeSquare]:
         """As the contract says; the model reads known codes as if it had drawn them. Words and maps as of squares."""
@@ -169,7 +173,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
                 decoded.seconds / count,
                 self._words(decoded.text[row]),
                 self._maps(decoded, row, height, width),
-                len(decoded.text[row]) + forced + drawn_B[row],
+                len(decoded.text[row]) + forced + drawn_B[row] if decoded.tokens else 0,
             )
             for row, codes_hw in enumerate(decoded.codes_Bhw)
         ]
@@ -185,7 +189,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         scale: int | None = None,
         color_fix: ColorFix | None = None,
         progress: PhotoProgress | None = None,
-        given: Callable[[Tile], AnswerWords] | None = None,
+        given: Callable[[Tile], Given] | None = None,
     ) -> RestoredPhoto:
         """Restore one photograph of any size; arguments and errors are those of `tiled.restore_photo`."""
         return tiled.restore_photo(self, photo_3hw, name, scale, color_fix, progress, given)
@@ -195,16 +199,23 @@ class Restorer(CodeRestorer, ModelHubMixin):
         codes_Bhw: Tensor,
         names: Sequence[str],
         progress: Progress | None = None,
-        given: Sequence[AnswerWords] | None = None,
+        given: Sequence[Given] | None = None,
         known_Bhw: Tensor | None = None,
     ) -> Decoded:
-        """What the model writes to a batch of LQ codes, after the words in `given`, around the codes in `known_Bhw`."""
+        """What the model writes to a batch of LQ codes, after the words in `given`, around the codes in `known_Bhw`.
+
+        With `sampling.codes: lq`, or codes in `given`, it writes nothing: these are the answer.
+        """
+        if self.sampling.codes == "lq":
+            return undrawn(codes_Bhw)
+        if given and isinstance(given[0], GivenCodes):
+            return undrawn(torch.stack([one.codes_hw for one in given if isinstance(one, GivenCodes)]))
         prompts = [self.assembler.prompt(codes_hw) for codes_hw in codes_Bhw]
         grammar = Grammar.of(self.assembler, *codes_Bhw.shape[1:])
         numbers = [image_number(name) for name in names]
         was_training = self.backbone.training
         self.backbone.eval()
-        texts = [self.assembler.text(words) for words in given] if given else None
+        texts = [self.assembler.text(words) for words in given if isinstance(words, AnswerWords)] if given else None
         how = (self.backbone, prompts, grammar, self.sampling, numbers, codes_Bhw, progress)
         decoded = decode(*how, texts=texts, known_Bhw=known_Bhw, prior=self.prior)
         self.backbone.train(was_training)

@@ -111,6 +111,13 @@ def decode(
     return Decoded(text, codes, entropies, ks, tokens, passes.count, seconds, logits, text_seconds)
 
 
+def undrawn(codes_Bhw: Tensor) -> Decoded:
+    """The answers that consist of given codes: no text, no draws, no passes."""
+    zeros_Bhw = torch.zeros(codes_Bhw.shape, device=codes_Bhw.device)
+    texts: list[list[int]] = [[] for _ in codes_Bhw]
+    return Decoded(texts, codes_Bhw, zeros_Bhw, zeros_Bhw.long(), tokens=0, passes=0, seconds=0.0)
+
+
 def _with_known(drawn: DrawnCodes, known_BC: Tensor) -> DrawnCodes:
     """What was drawn, with the known codes in their cells, and zeros for the distributions that those never had."""
     is_known_BC = known_BC >= 0
