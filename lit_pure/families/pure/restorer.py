@@ -7,9 +7,7 @@ Shape legend: B pictures, s side of the model's square [px], h w grid of codes o
 """
 
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import log
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,15 @@ import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
-from lit_pure.config.dem import Level
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import RestorerConfig, SamplingConfig
 from lit_pure.families.pure.given_codes import GivenCodes
 from lit_pure.families.pure.prior import LQPrior
+from lit_pure.families.pure.said import maps_of_answer, words_of_answer, words_of_photo
 from lit_pure.families.pure.sampling.decode import Decoded, decode, undrawn
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.layout import image_length
-from lit_pure.families.pure.sequence.template import degradation_sentence, read_answer
 from lit_pure.families.pure.weights import load_restorer, save_restorer
 from lit_pure.images.colorfix import fix_colors
 from lit_pure.images.geometry import unpad
@@ -44,7 +41,6 @@ from lit_pure.restoring.contract import (
     Restoration,
     TileWords,
     Words,
-    middle_tile,
 )
 from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
 
@@ -171,7 +167,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
             CodeSquare(
                 codes_hw,
                 decoded.seconds / count,
-                self._words(decoded.text[row]),
+                words_of_answer(self.assembler, decoded.text[row]),
                 self._maps(decoded, row, height, width),
                 len(decoded.text[row]) + forced + drawn_B[row] if decoded.tokens else 0,
             )
@@ -222,12 +218,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         return decoded
 
     def words_of(self, tiles: Sequence[TileWords], height: int, width: int) -> Words:
-        """Of several tiles the levels said most often, and the caption of the one nearest to the middle."""
-        blur, noise = (_most_frequent(tile.words[key] for tile in tiles) for key in ("blur", "noise"))
-        # What stands in the middle is said of the whole sooner than what stands at an edge.
-        caption = middle_tile(tiles, height, width).words["caption"] or ""
-        sentence = degradation_sentence(blur, noise) if blur and noise else ""
-        return {"text": f"{sentence} {caption}".strip(), "blur": blur, "noise": noise, "caption": caption}
+        return words_of_photo(tiles, height, width)
 
     def _restoration(self, row: int, image_3ll: Tensor, decoded: Decoded) -> Restoration:
         """One answer as picture, words and maps, these without what is padding."""
@@ -237,25 +228,14 @@ class Restorer(CodeRestorer, ModelHubMixin):
         return Restoration(
             image_3ll,
             decoded.seconds / squares,
-            self._words(decoded.text[row]),
+            words_of_answer(self.assembler, decoded.text[row]),
             self._maps(decoded, row, rows, columns),
             len(decoded.text[row]) + image_tokens,
             decoded.passes,
         )
 
-    def _words(self, ids: list[int]) -> Words:
-        """The text of an answer, and what it says."""
-        text = self.assembler.vocabulary.decode(ids)
-        blur, noise, caption = read_answer(self.assembler.mode, text)
-        return {"text": text.strip(), "blur": blur, "noise": noise, "caption": caption}
-
     def _maps(self, decoded: Decoded, row: int, height: int, width: int) -> dict[str, CellMap]:
-        """The maps of one answer, of its upper left cells."""
-        highest = log(self.tokenizer.config.codes)
-        return {
-            "entropy": CellMap(decoded.entropy_Bhw[row, :height, :width], "nats", self.cell, highest),
-            "k": CellMap(decoded.k_Bhw[row, :height, :width], "codes", self.cell),
-        }
+        return maps_of_answer(decoded, row, (height, width), self.cell, self.tokenizer.config.codes)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         own = self.assembler
@@ -296,9 +276,3 @@ class Restorer(CodeRestorer, ModelHubMixin):
         restoring = model_kwargs.get("restoring", settings.restoring)
         prepare(backbone, sampling)
         return cls(tokenizer, backbone, assembler, sampling, settings.size, settings.scale, restoring)
-
-
-def _most_frequent(levels: Iterable[str | None]) -> Level | None:
-    """The level said most often; the first of equals, None where none was said."""
-    counted = Counter(level for level in levels if level)
-    return counted.most_common(1)[0][0] if counted else None  # type: ignore[return-value]
