@@ -4,12 +4,11 @@ Knows names, types, defaults and legal ranges (`knob`); the defaults are the pub
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lit_pure.config.experiment import Experiment, small_model_problems
 from lit_pure.config.knobs import Problem, knob
-from lit_pure.config.training import OptimConfig
 
 Features = Literal["none", "efficientnet", "lpips"]
 """Whose features a perceptual loss compares."""
@@ -108,11 +107,6 @@ class AdversarialConfig:
     """Weight of LeCam's regularisation of the discriminator (IBQ: 0.05)."""
     lr: float = knob(0.0, low=0)
     """The discriminator's learning rate; 0: `optim.lr`."""
-
-    def optim_of(self, tokenizer: OptimConfig) -> OptimConfig:
-        """The discriminator's optimizer: the tokenizer's with another learning rate."""
-        share = self.lr / tokenizer.lr if self.lr else 1.0
-        return replace(tokenizer, lr=tokenizer.lr * share, min_lr=tokenizer.min_lr * share)
 
 
 @dataclass

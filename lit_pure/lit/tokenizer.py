@@ -8,6 +8,7 @@ Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N cod
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,9 @@ class TokenizerModule(RunModule):
         own = configure(self.tokenizer.parameters(), config.optim, steps)
         if self.discriminator is None:
             return own
-        return own, configure(self.discriminator.parameters(), config.adversarial.optim_of(config.optim), steps)
+        share = config.adversarial.lr / config.optim.lr if config.adversarial.lr else 1.0
+        theirs = replace(config.optim, lr=config.optim.lr * share, min_lr=config.optim.min_lr * share)
+        return own, configure(self.discriminator.parameters(), theirs, steps)
 
     def _losses(self, batch: Batch, training: bool) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """The reconstruction, its codes, the loss without an adversary, and its parts."""

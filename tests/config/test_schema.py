@@ -131,7 +131,7 @@ def _outside(node: Any, bound: str, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _outside(value, bound, f"{prefix}{item.name}.")
         elif bound in item.metadata:
             limit = item.metadata[bound] + {"low": -1, "high": 1, "above": 0}[bound]
-            yield f"{prefix}{item.name}", [limit] * len(value) if isinstance(value, Sequence) else limit
+            yield f"{prefix}{item.name}", [limit] * max(1, len(value)) if isinstance(value, Sequence) else limit
 
 
 @dataclass
