@@ -97,6 +97,8 @@ class AdversarialConfig:
     """Steps before the tokenizer has to convince it; it is trained from the first."""
     discriminator_weight: float = knob(1.0, above=0)
     """Weight of the discriminator's own loss."""
+    sees: Literal["pixels", "efficientnet"] = "pixels"
+    """What it looks at: pixels, or features of EfficientNet-Lite0 (Projected GANs), which need not be learned first."""
     channels: int = knob(64, low=1)
     """Channels of the discriminator's first layer."""
     layers: int = knob(3, low=1, high=6)
@@ -148,5 +150,8 @@ class TokenizerExperiment(Experiment):
             yield "pairs.share", "is 0, and vq.decoder.photo_channels is not empty: nothing would train what sees"
         if self.pairs.share and not self.vq.decoder.photo_channels:
             yield "pairs.share", "is above 0, and vq.decoder.photo_channels is empty: this decoder sees no photograph"
+        adversarial = self.adversarial
+        if adversarial.weight and adversarial.sees != "pixels" and self.perceptual.features != adversarial.sees:
+            yield "adversarial.sees", f"= {adversarial.sees} shares its network: set perceptual.features to it, too"
         if self.adversarial.weight and self.trainer.accumulate > 1:
             yield "trainer.accumulate", "> 1 with an adversary: two optimizers step together; take a larger batch"

@@ -8,7 +8,7 @@ Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N cod
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.config.tokenizer import AdversarialConfig, TokenizerExperiment
 from lit_pure.images.geometry import resize
 from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
 from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform
@@ -26,8 +26,17 @@ from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
 from lit_pure.models import weights
-from lit_pure.models.discriminator import LeCam, PatchDiscriminator, hinge_loss
-from lit_pure.models.perceptual import make_distance
+from lit_pure.models.discriminator import (
+    Discriminator,
+    FeatureDiscriminator,
+    LeCam,
+    PatchDiscriminator,
+    hinge_loss,
+    mean_score,
+    told_apart,
+)
+from lit_pure.models.efficientnet import CHANNELS
+from lit_pure.models.perceptual import FeatureDistance, make_distance
 from lit_pure.models.vq import VQTokenizer
 from lit_pure.runs.folder import Run
 
@@ -37,6 +46,16 @@ def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[Ru
     start = weights.load_tokenizer(needs["start"].weights) if "start" in needs else None
     transform = DegradeAndScore(experiment.data.degradation, None) if experiment.pairs.share else Identity()
     return TokenizerModule(experiment, start), transform
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What came of a batch."""
+
+    image_B3HW: Tensor
+    codes_Bhw: Tensor
+    features: tuple[list[Tensor], list[Tensor]] | None = None
+    """Of the rebuilt and of the true picture, where the perceptual loss compares EfficientNet's."""
 
 
 class TokenizerModule(RunModule):
@@ -64,7 +83,7 @@ class TokenizerModule(RunModule):
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
         # In a list, so that it is no part of checkpoints.
         self._distance: list[nn.Module | None] = [make_distance(config.perceptual.features)]
-        self.discriminator = PatchDiscriminator(config.adversarial) if config.adversarial.weight else None
+        self.discriminator = _make_discriminator(config.adversarial) if config.adversarial.weight else None
         self.lecam = LeCam() if config.adversarial.weight and config.adversarial.lecam else None
         self.automatic_optimization = self.discriminator is None
 
@@ -75,13 +94,13 @@ class TokenizerModule(RunModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """All losses; unused codes restart now and then."""
-        rebuilt_B3HW, codes_Bhw, loss, parts = self._losses(batch, training=True)
+        rebuilt, loss, parts = self._losses(batch, training=True)
         if self.discriminator is not None:
-            loss = self._play(self.discriminator, rebuilt_B3HW, batch["hq_B3HW"], loss, parts)
+            loss = self._play(self.discriminator, rebuilt, batch["hq_B3HW"], loss, parts)
         for name, value in {"loss": loss, **parts}.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss")
         if self.config.vq.restart_every:
-            uses_N = codes_Bhw.flatten().bincount(minlength=len(self.uses_N))
+            uses_N = rebuilt.codes_Bhw.flatten().bincount(minlength=len(self.uses_N))
             self.uses_N += self.trainer.strategy.reduce(uses_N, reduce_op="sum")
             self._seen_B3HW = batch["hq_B3HW"]
             if self.discriminator is not None:
@@ -106,8 +125,8 @@ class TokenizerModule(RunModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and PSNR [dB] of codes alone, and of the LQ picture's own codes in its sight; the first are shown."""
-        _, codes_Bhw, loss, _ = self._losses(batch, training=False)
-        hq_B3HW, shown = batch["hq_B3HW"], {}
+        rebuilt, loss, _ = self._losses(batch, training=False)
+        hq_B3HW, codes_Bhw, shown = batch["hq_B3HW"], rebuilt.codes_Bhw, {}
         shown[RECONSTRUCTED] = self.tokenizer.decode(codes_Bhw)
         if "lq_B3hw" in batch:
             photo_B3HW = resize(batch["lq_B3hw"], *hq_B3HW.shape[-2:])
@@ -147,8 +166,8 @@ class TokenizerModule(RunModule):
         theirs = replace(config.optim, lr=config.optim.lr * share, min_lr=config.optim.min_lr * share)
         return own, configure(self.discriminator.parameters(), theirs, steps)
 
-    def _losses(self, batch: Batch, training: bool) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """The reconstruction, its codes, the loss without an adversary, and its parts."""
+    def _losses(self, batch: Batch, training: bool) -> tuple[Rebuilt, Tensor, dict[str, Tensor]]:
+        """What was rebuilt, the loss without an adversary, and its parts."""
         config, hq_B3HW = self.config.vq, batch["hq_B3HW"]
         latents_BhwD, codes_Bhw, codebook_loss, commit_loss = self.tokenizer.quantize(hq_B3HW)
         if training and self.config.pairs.share:
@@ -166,31 +185,32 @@ class TokenizerModule(RunModule):
         loss = config.l1_weight * parts["l1"] + config.l2_weight * parts["l2"]
         if not self.config.keep_codes:
             loss = loss + codebook_loss + config.commit_weight * commit_loss
-        if self._distance[0] is not None:
+        features = None
+        if (distance := self._distance[0]) is not None:
             with torch.autocast(self.device.type, enabled=False):
-                parts["perceptual"] = self._distance[0](rebuilt_B3HW, hq_B3HW)
+                if isinstance(distance, FeatureDistance):
+                    features = distance.network.features(rebuilt_B3HW), distance.features(hq_B3HW)
+                    parts["perceptual"] = distance.between(*features)
+                else:
+                    parts["perceptual"] = distance(rebuilt_B3HW, hq_B3HW)
             loss = loss + self.config.perceptual.weight * parts["perceptual"]
-        return rebuilt_B3HW, codes_Bhw, loss, parts
+        return Rebuilt(rebuilt_B3HW, codes_Bhw, features), loss, parts
 
     def _play(
-        self, judge: PatchDiscriminator, made_B3HW: Tensor, true_B3HW: Tensor, loss: Tensor, parts: dict[str, Tensor]
+        self, judge: Discriminator, rebuilt: Rebuilt, true_B3HW: Tensor, loss: Tensor, parts: dict[str, Tensor]
     ) -> Tensor:
         """One step of both players; returns the tokenizer's loss."""
         config = self.config.adversarial
-        # A made picture is judged as it would be shown: beyond black and white there is nothing to gain.
-        made_B3HW, true_B3HW = made_B3HW.clamp(0, 1) * 2 - 1, true_B3HW * 2 - 1
+        made, unchanged, true = _what_it_sees(judge, rebuilt, true_B3HW)
         if self.global_step >= config.start:
-            parts["adversarial"] = -judge.judge(made_B3HW).float().mean()
+            parts["adversarial"] = -mean_score(judge.judge(made))
             loss = loss + config.weight * parts["adversarial"]
-        real_B1hw, fake_B1hw = judge(true_B3HW).float(), judge(made_B3HW.detach()).float()
-        parts["discriminator"] = hinge_loss(real_B1hw, fake_B1hw)
-        parts["told_apart"] = ((real_B1hw > 0).float().mean() + (fake_B1hw < 0).float().mean()) / 2
+        real, fake = judge(true), judge(unchanged)
+        parts["discriminator"], parts["told_apart"] = hinge_loss(real, fake), told_apart(real, fake)
         theirs = parts["discriminator"]
         if self.lecam is not None:
             reduce = self.trainer.strategy.reduce
-            theirs = theirs + config.lecam * self.lecam(
-                real_B1hw, fake_B1hw, lambda mean: reduce(mean, reduce_op="mean")
-            )
+            theirs = theirs + config.lecam * self.lecam(real, fake, lambda mean: reduce(mean, reduce_op="mean"))
         # One backward pass: neither loss has a gradient for the other player's weights.
         self.manual_backward(loss + config.discriminator_weight * theirs)
         own, judges = self.optimizers()  # type: ignore[attr-defined]
@@ -227,3 +247,22 @@ class TokenizerModule(RunModule):
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + steps)
         self.tokenizer.restart(unused_N, latents_MD, generator)
         self.uses_N.zero_()
+
+
+JUDGED = 4
+"""Strides of EfficientNet whose features an adversary sees: 2 to 16 px; what lies beyond is content, not texture."""
+
+
+def _make_discriminator(config: AdversarialConfig) -> Discriminator:
+    return PatchDiscriminator(config) if config.sees == "pixels" else FeatureDiscriminator(CHANNELS[:JUDGED], config)
+
+
+def _what_it_sees(judge: Discriminator, rebuilt: Rebuilt, true_B3HW: Tensor) -> tuple[Any, Any, Any]:
+    """The made picture, the same without a gradient, and the true one, as the adversary sees them."""
+    if isinstance(judge, FeatureDiscriminator):
+        assert rebuilt.features is not None
+        made, true = (levels[:JUDGED] for levels in rebuilt.features)
+        return made, [level_BChw.detach() for level_BChw in made], true
+    # A made picture is judged as it would be shown: beyond black and white there is nothing to gain.
+    made_B3HW = rebuilt.image_B3HW.clamp(0, 1) * 2 - 1
+    return made_B3HW, made_B3HW.detach(), true_B3HW * 2 - 1

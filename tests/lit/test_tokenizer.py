@@ -24,13 +24,13 @@ def batch() -> Batch:
 
 def test_the_loss_has_the_weights_of_the_config() -> None:
     made = module(l1_weight=0.5, l2_weight=2.0, commit_weight=0.25)
-    _, codes_Bhw, loss, parts = made._losses(batch(), training=True)
+    found, loss, parts = made._losses(batch(), training=True)
     rebuilt, _, codebook, commit = made.tokenizer(batch()["hq_B3HW"])
     error = 2 * rebuilt - 2 * batch()["hq_B3HW"]  # in [-1, 1], the range that the weights are published for
     expected = 0.5 * error.abs().mean() + 2 * error.pow(2).mean() + codebook + 0.25 * commit
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert parts["l2"].item() == pytest.approx(error.pow(2).mean().item(), rel=1e-5)
-    assert codes_Bhw.shape == (2, 4, 4)
+    assert found.codes_Bhw.shape == (2, 4, 4)
 
 
 def test_uses_are_counted_and_unused_codes_restart_on_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
