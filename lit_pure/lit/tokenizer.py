@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lit_pure.config.tokenizer import AdversarialConfig, TokenizerExperiment
+from lit_pure.datasets.order import SHIFT_DRAW
 from lit_pure.images.geometry import resize
 from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
-from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform
+from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform, generators
 from lit_pure.lit.photo_pairs import draw_pairs
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
@@ -189,7 +190,9 @@ class TokenizerModule(RunModule):
         if (distance := self._distance[0]) is not None:
             with torch.autocast(self.device.type, enabled=False):
                 if isinstance(distance, FeatureDistance):
-                    features = distance.network.features(rebuilt_B3HW), distance.features(hq_B3HW)
+                    top, left = _draw_shift(self.config.seed, batch) if training else (0, 0)
+                    shifted = [image_B3HW[..., top:, left:] for image_B3HW in (rebuilt_B3HW, hq_B3HW)]
+                    features = distance.network.features(shifted[0]), distance.features(shifted[1])
                     parts["perceptual"] = distance.between(*features)
                 else:
                     parts["perceptual"] = distance(rebuilt_B3HW, hq_B3HW)
@@ -251,6 +254,17 @@ class TokenizerModule(RunModule):
 
 JUDGED = 4
 """Strides of EfficientNet whose features an adversary sees: 2 to 16 px; what lies beyond is content, not texture."""
+
+
+SHIFT = 8
+"""Up to how far pictures are shifted before a network with strides sees them [px]: unshifted, it leaves its lattice."""
+
+
+def _draw_shift(seed: int, batch: Batch) -> tuple[int, int]:
+    """Rows and columns to cut off at the top and at the left, the same for all pictures of a batch."""
+    rng = generators(seed, batch, SHIFT_DRAW)[0]
+    top, left = rng.integers(0, SHIFT, 2).tolist()
+    return top, left
 
 
 def _make_discriminator(config: AdversarialConfig) -> Discriminator:
