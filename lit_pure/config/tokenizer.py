@@ -150,6 +150,11 @@ class TokenizerExperiment(Experiment):
             yield "pairs.share", "is 0, and vq.decoder.photo_channels is not empty: nothing would train what sees"
         if self.pairs.share and not self.vq.decoder.photo_channels:
             yield "pairs.share", "is above 0, and vq.decoder.photo_channels is empty: this decoder sees no photograph"
+        if self.perceptual.features == "efficientnet" and self.data.size < 64:
+            yield (
+                "data.size",
+                f"= {self.data.size} leaves nothing to see at EfficientNet's stride of 32; take 64 or more",
+            )
         adversarial = self.adversarial
         if adversarial.weight and adversarial.sees != "pixels" and self.perceptual.features != adversarial.sees:
             yield "adversarial.sees", f"= {adversarial.sees} shares its network: set perceptual.features to it, too"

