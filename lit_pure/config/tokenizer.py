@@ -92,23 +92,28 @@ class AdversarialConfig:
     """The adversarial loss: a PatchGAN with hinge loss; the defaults are LlamaGen's."""
 
     weight: float = knob(0.0, low=0)
-    """Weight of the tokenizer's part; 0: no discriminator (LlamaGen: 0.5)."""
+    """What it counts for the tokenizer to convince the discriminator of pixels; 0: there is none (LlamaGen: 0.5)."""
+    feature_weight: float = knob(0.0, low=0)
+    """Likewise for one that sees features of EfficientNet-Lite0 (Projected GANs), which need not be learned first."""
     start: int = knob(0, low=0)
-    """Steps before the tokenizer has to convince it; it is trained from the first."""
+    """Steps before the tokenizer has to convince them; they are trained from the first."""
     discriminator_weight: float = knob(1.0, above=0)
-    """Weight of the discriminator's own loss."""
-    sees: Literal["pixels", "efficientnet"] = "pixels"
-    """What it looks at: pixels, or features of EfficientNet-Lite0 (Projected GANs), which need not be learned first."""
+    """Weight of the discriminators' own loss."""
     channels: int = knob(64, low=1)
-    """Channels of the discriminator's first layer."""
+    """Channels of their first layers."""
     layers: int = knob(3, low=1, high=6)
-    """Layers after the first; with three, a score sees 70 px."""
+    """Layers after the first, of pixels; with three, a score sees 70 px."""
     norm: Literal["batch", "spectral"] = "batch"
-    """Normalisation between its layers."""
+    """Normalisation between its layers; the one that sees features has `spectral`."""
     lecam: float = knob(0.0, low=0)
     """Weight of LeCam's regularisation of the discriminator (IBQ: 0.05)."""
     lr: float = knob(0.0, low=0)
-    """The discriminator's learning rate; 0: `optim.lr`."""
+    """The discriminators' learning rate; 0: `optim.lr`."""
+
+    @property
+    def plays(self) -> bool:
+        """Whether there is any discriminator."""
+        return bool(self.weight or self.feature_weight)
 
 
 @dataclass
@@ -155,8 +160,7 @@ class TokenizerExperiment(Experiment):
                 "data.size",
                 f"= {self.data.size} leaves nothing to see at EfficientNet's stride of 32; take 64 or more",
             )
-        adversarial = self.adversarial
-        if adversarial.weight and adversarial.sees != "pixels" and self.perceptual.features != adversarial.sees:
-            yield "adversarial.sees", f"= {adversarial.sees} shares its network: set perceptual.features to it, too"
-        if self.adversarial.weight and self.trainer.accumulate > 1:
+        if self.adversarial.feature_weight and self.perceptual.features != "efficientnet":
+            yield "adversarial.feature_weight", "> 0 judges the features of perceptual.features=efficientnet: set it"
+        if self.adversarial.plays and self.trainer.accumulate > 1:
             yield "trainer.accumulate", "> 1 with an adversary: two optimizers step together; take a larger batch"

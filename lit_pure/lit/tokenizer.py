@@ -8,7 +8,7 @@ Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N cod
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,17 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lit_pure.config.tokenizer import AdversarialConfig, TokenizerExperiment
+from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.datasets.order import SHIFT_DRAW
 from lit_pure.images.geometry import resize
 from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
+from lit_pure.lit.adversary import Adversary, Rebuilt
 from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform, generators
 from lit_pure.lit.photo_pairs import draw_pairs
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.schedule import configure
 from lit_pure.lit.scores import Scores
 from lit_pure.models import weights
-from lit_pure.models.discriminator import (
-    Discriminator,
-    FeatureDiscriminator,
-    LeCam,
-    PatchDiscriminator,
-    hinge_loss,
-    mean_score,
-    told_apart,
-)
-from lit_pure.models.efficientnet import CHANNELS
 from lit_pure.models.perceptual import FeatureDistance, make_distance
 from lit_pure.models.vq import VQTokenizer
 from lit_pure.runs.folder import Run
@@ -47,16 +38,6 @@ def build(experiment: TokenizerExperiment, needs: Mapping[str, Run]) -> tuple[Ru
     start = weights.load_tokenizer(needs["start"].weights) if "start" in needs else None
     transform = DegradeAndScore(experiment.data.degradation, None) if experiment.pairs.share else Identity()
     return TokenizerModule(experiment, start), transform
-
-
-@dataclass(frozen=True)
-class Rebuilt:
-    """What came of a batch."""
-
-    image_B3HW: Tensor
-    codes_Bhw: Tensor
-    features: tuple[list[Tensor], list[Tensor]] | None = None
-    """Of the rebuilt and of the true picture, where the perceptual loss compares EfficientNet's."""
 
 
 class TokenizerModule(RunModule):
@@ -84,9 +65,8 @@ class TokenizerModule(RunModule):
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
         # In a list, so that it is no part of checkpoints.
         self._distance: list[nn.Module | None] = [make_distance(config.perceptual.features)]
-        self.discriminator = _make_discriminator(config.adversarial) if config.adversarial.weight else None
-        self.lecam = LeCam() if config.adversarial.weight and config.adversarial.lecam else None
-        self.automatic_optimization = self.discriminator is None
+        self.adversary = Adversary(config.adversarial) if config.adversarial.plays else None
+        self.automatic_optimization = self.adversary is None
 
     def on_fit_start(self) -> None:
         """Move the frozen network to the device."""
@@ -96,15 +76,15 @@ class TokenizerModule(RunModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """All losses; unused codes restart now and then."""
         rebuilt, loss, parts = self._losses(batch, training=True)
-        if self.discriminator is not None:
-            loss = self._play(self.discriminator, rebuilt, batch["hq_B3HW"], loss, parts)
+        if self.adversary is not None:
+            loss = self._play(self.adversary, rebuilt, batch["hq_B3HW"], loss, parts)
         for name, value in {"loss": loss, **parts}.items():
             self.log(f"train/{name}", value.detach(), prog_bar=name == "loss")
         if self.config.vq.restart_every:
             uses_N = rebuilt.codes_Bhw.flatten().bincount(minlength=len(self.uses_N))
             self.uses_N += self.trainer.strategy.reduce(uses_N, reduce_op="sum")
             self._seen_B3HW = batch["hq_B3HW"]
-            if self.discriminator is not None:
+            if self.adversary is not None:
                 self._restart_sometimes(self.global_step)
         return loss
 
@@ -161,11 +141,11 @@ class TokenizerModule(RunModule):
         """AdamW, warm-up, cosine; the adversary has its own."""
         steps, config = self.config.trainer.max_steps, self.config
         own = configure(self.tokenizer.parameters(), config.optim, steps)
-        if self.discriminator is None:
+        if self.adversary is None:
             return own
         share = config.adversarial.lr / config.optim.lr if config.adversarial.lr else 1.0
         theirs = replace(config.optim, lr=config.optim.lr * share, min_lr=config.optim.min_lr * share)
-        return own, configure(self.discriminator.parameters(), theirs, steps)
+        return own, configure(self.adversary.parameters(), theirs, steps)
 
     def _losses(self, batch: Batch, training: bool) -> tuple[Rebuilt, Tensor, dict[str, Tensor]]:
         """What was rebuilt, the loss without an adversary, and its parts."""
@@ -200,22 +180,16 @@ class TokenizerModule(RunModule):
         return Rebuilt(rebuilt_B3HW, codes_Bhw, features), loss, parts
 
     def _play(
-        self, judge: Discriminator, rebuilt: Rebuilt, true_B3HW: Tensor, loss: Tensor, parts: dict[str, Tensor]
+        self, adversary: Adversary, rebuilt: Rebuilt, true_B3HW: Tensor, loss: Tensor, parts: dict[str, Tensor]
     ) -> Tensor:
-        """One step of both players; returns the tokenizer's loss."""
-        config = self.config.adversarial
-        made, unchanged, true = _what_it_sees(judge, rebuilt, true_B3HW)
-        if self.global_step >= config.start:
-            parts["adversarial"] = -mean_score(judge.judge(made))
-            loss = loss + config.weight * parts["adversarial"]
-        real, fake = judge(true), judge(unchanged)
-        parts["discriminator"], parts["told_apart"] = hinge_loss(real, fake), told_apart(real, fake)
-        theirs = parts["discriminator"]
-        if self.lecam is not None:
-            reduce = self.trainer.strategy.reduce
-            theirs = theirs + config.lecam * self.lecam(real, fake, lambda mean: reduce(mean, reduce_op="mean"))
-        # One backward pass: neither loss has a gradient for the other player's weights.
-        self.manual_backward(loss + config.discriminator_weight * theirs)
+        """One step of both sides; returns the tokenizer's loss."""
+        reduce = self.trainer.strategy.reduce
+        convincing, judging, found = adversary.losses(rebuilt, true_B3HW, lambda mean: reduce(mean, reduce_op="mean"))
+        parts |= found
+        if self.global_step >= self.config.adversarial.start:
+            loss = loss + convincing
+        # One backward pass: neither loss has a gradient for the other side's weights.
+        self.manual_backward(loss + judging)
         own, judges = self.optimizers()  # type: ignore[attr-defined]
         self._step_uncounted(judges)
         own.step()
@@ -252,10 +226,6 @@ class TokenizerModule(RunModule):
         self.uses_N.zero_()
 
 
-JUDGED = 4
-"""Strides of EfficientNet whose features an adversary sees: 2 to 16 px; what lies beyond is content, not texture."""
-
-
 SHIFT = 8
 """Up to how far pictures are shifted before a network with strides sees them [px]: unshifted, it leaves its lattice."""
 
@@ -265,18 +235,3 @@ def _draw_shift(seed: int, batch: Batch) -> tuple[int, int]:
     rng = generators(seed, batch, SHIFT_DRAW)[0]
     top, left = rng.integers(0, SHIFT, 2).tolist()
     return top, left
-
-
-def _make_discriminator(config: AdversarialConfig) -> Discriminator:
-    return PatchDiscriminator(config) if config.sees == "pixels" else FeatureDiscriminator(CHANNELS[:JUDGED], config)
-
-
-def _what_it_sees(judge: Discriminator, rebuilt: Rebuilt, true_B3HW: Tensor) -> tuple[Any, Any, Any]:
-    """The made picture, the same without a gradient, and the true one, as the adversary sees them."""
-    if isinstance(judge, FeatureDiscriminator):
-        assert rebuilt.features is not None
-        made, true = (levels[:JUDGED] for levels in rebuilt.features)
-        return made, [level_BChw.detach() for level_BChw in made], true
-    # A made picture is judged as it would be shown: beyond black and white there is nothing to gain.
-    made_B3HW = rebuilt.image_B3HW.clamp(0, 1) * 2 - 1
-    return made_B3HW, made_B3HW.detach(), true_B3HW * 2 - 1

@@ -204,7 +204,11 @@ def test_a_saved_preset_is_not_expanded_again(house: Path) -> None:
             ["experiments/typo.yaml: ", "data.degradation.preset = 'bicubc'", "mean bicubic?", "mine"],
         ),
         ("root", ["data.degradation.preset=sesr"], ["command line: ", "'sesr'", "did you mean seesr?", "realesrgan"]),
-        ("root", ["data.degradation.preset=3"], ["command line: ", "'3'", "there are bicubic, mine, realesrgan"]),
+        (
+            "root",
+            ["data.degradation.preset=3"],
+            ["command line: ", "'3'", "there are bicubic, mine, mixed, realesrgan"],
+        ),
         ("root", ["data.degradation.preset=no/such.yaml"], ["command line: ", "no/such.yaml"]),
         ("root", ["data.degradation.preset=[seesr]"], ["command line: ", "data.degradation.preset", "seesr"]),
         ("root", ["data.degradation.preset=wrong_key.yaml"], ["wrong_key.yaml: ", "resize_rang ", "resize_range?"]),

