@@ -6,8 +6,9 @@ Knows names, types, defaults and legal ranges (`knob`). Imports no torch.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.knobs import Problem, identity, knob
 
 KERNELS = ["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
 KERNEL_PROBABILITIES = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
@@ -107,6 +108,10 @@ class DegradationConfig:
     """Lowest and highest strength of all steps together; 1 is as drawn, 0 leaves only the resize to the LQ size."""
     full_strength_prob: float = knob(0.0, low=0, high=1)
     """Probability of full strength, whatever `strength` says."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that pairs depend on."""
+        return identity(self, ["strength", "full_strength_prob"])
 
     def problems(self) -> Iterator[Problem]:
         for suffix in ("", "2"):

@@ -32,8 +32,6 @@ from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_
 EPOCH = 0
 """Seeds the draws of a pair, beside seed and index; as for a test set in `lit/data.py`."""
 RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
-YOUNGER = ("strength", "full_strength_prob")
-"""Knobs of a degradation for which the settings of older pairs have no word."""
 SHOWN, SHOWN_SIDE = 6, 256
 """Pairs on the contact sheet, and the side of the part that is shown of each [HQ px]."""
 
@@ -53,12 +51,8 @@ class Recipe:
     """Whether to cut squares out of the photograph, or to resize its shorter side to `size` first."""
 
     def record(self) -> dict[str, Any]:
-        """As it is written beside the pairs; of knobs younger than kept pairs, what differs from the default."""
-        made, default = asdict(self), asdict(DegradationConfig())
-        for key in YOUNGER:
-            if made["degradation"][key] == default[key]:
-                del made["degradation"][key]
-        return made
+        """As it is written beside the pairs."""
+        return asdict(self) | {"degradation": self.degradation.identity()}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ image, y x of an image between the steps.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import repeat
 from typing import cast
@@ -29,6 +28,7 @@ from lit_pure.degradation.kernels import DELTA, Kernel, draw_blur, draw_final_si
 from lit_pure.degradation.noise import add_gaussian, add_poisson
 from lit_pure.degradation.numbers import Degradation, Mode, Noise, Resize
 from lit_pure.degradation.strength import weaken
+from lit_pure.images.threads import one_thread
 
 
 def draw(config: DegradationConfig, rng: np.random.Generator) -> Degradation:
@@ -96,7 +96,7 @@ def _checked_steps(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Iter
         raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
     # An aligned, contiguous copy: a view into a batch may be rounded differently.
     hq_3HW = hq_3HW.clone(memory_format=torch.contiguous_format)
-    with _one_thread(), torch.autocast(hq_3HW.device.type, enabled=False):
+    with one_thread(), torch.autocast(hq_3HW.device.type, enabled=False):
         yield from _steps(hq_3HW, degradation, (hq_3HW.shape[1] // scale, hq_3HW.shape[2] // scale))
 
 
@@ -161,17 +161,6 @@ def apply_all(images: Iterable[Tensor], degradations: Sequence[Degradation], sca
             return torch.stack(list(pool.map(apply, images, degradations, repeat(scale))))
     finally:
         torch.set_num_threads(threads)  # new threads inherit the number that any thread set last
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch computes with one thread; `set_num_threads` affects only the calling thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def check_batch(hq_B3HW: Tensor, rngs: Sequence[np.random.Generator]) -> None:

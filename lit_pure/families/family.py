@@ -63,13 +63,8 @@ class Family:
         raise self.restores_nothing(run)
 
     def start(self, name: str) -> Run:
-        """The run whose weights training starts from. Raises MissingRun, and ConfigError for another family's."""
-        run = runs.require(name)
-        if (family := run.experiment().family) != self.config.family:
-            raise ConfigError(
-                f"needs.start = {name}: {run.label} is a run of family {family}; name a {self.config.family}"
-            )
-        return run
+        """The run whose weights training starts from. Raises MissingRun, and ConfigError where none can be taken."""
+        raise ConfigError(f"needs.start = {name}: a {self.config.family} is trained from fresh weights; leave it empty")
 
     def restores_nothing(self, run: Run) -> ConfigError:
         """The refusal of a run that restores nothing."""

@@ -8,6 +8,7 @@ from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.family import Family
 from lit_pure.images.labels import RECONSTRUCTED
 from lit_pure.metrics import files
+from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 
@@ -30,6 +31,13 @@ class Tokenizer(Family):
             raise ConfigError(f"{wanted}; install it: pip install 'lit_pure[perceptual]'")
         if experiment.needs.start:
             self.start(experiment.needs.start)
+
+    def start(self, name: str) -> Run:
+        """Another tokenizer."""
+        run = runs.require(name)
+        if (family := run.experiment().family) != self.config.family:
+            raise ConfigError(f"needs.start = {name}: {run.label} is a run of family {family}; name a tokenizer")
+        return run
 
     def tokenizer_run(self, run: Run) -> Run:
         """The run itself."""

@@ -12,6 +12,8 @@ RESTORED = "restored"
 """The result of a restorer, from the low-quality picture."""
 RECONSTRUCTED = "reconstructed"
 """The result of a tokenizer, from the ground truth."""
+FROM_LQ_CODES = "LQ codes, photo seen"
+"""The result of a tokenizer whose decoder sees the photograph, from the low-quality picture's own codes."""
 GROUND_TRUTH = "ground truth"
 """The high-quality picture."""
 

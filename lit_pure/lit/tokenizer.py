@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.datasets.order import SHIFT_DRAW
 from lit_pure.images.geometry import resize
-from lit_pure.images.labels import GROUND_TRUTH, RECONSTRUCTED
+from lit_pure.images.labels import FROM_LQ_CODES, GROUND_TRUTH, RECONSTRUCTED
 from lit_pure.lit.adversary import Adversary, Rebuilt
 from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform, generators
 from lit_pure.lit.photo_pairs import draw_pairs
@@ -111,8 +111,8 @@ class TokenizerModule(RunModule):
         shown[RECONSTRUCTED] = self.tokenizer.decode(codes_Bhw)
         if "lq_B3hw" in batch:
             photo_B3HW = resize(batch["lq_B3hw"], *hq_B3HW.shape[-2:])
-            shown["with its photo"] = self.tokenizer.decode(self.tokenizer.encode(photo_B3HW), photo_B3HW, 1.0)
-            self._log_psnr("val/psnr_photo", shown["with its photo"], hq_B3HW)
+            shown[FROM_LQ_CODES] = self.tokenizer.decode(self.tokenizer.encode(photo_B3HW), photo_B3HW, 1.0)
+            self._log_psnr("val/psnr_photo", shown[FROM_LQ_CODES], hq_B3HW)
         self.log("val/loss", loss, batch_size=len(codes_Bhw))
         self._log_psnr("val/psnr", shown[RECONSTRUCTED], hq_B3HW)
         if batch_idx == 0:

@@ -59,6 +59,11 @@ def test_a_start_of_another_family_is_refused() -> None:
         family_of(experiment).check(experiment)
 
 
+def test_a_family_without_a_start_refuses_one() -> None:
+    with pytest.raises(ConfigError, match="a dem is trained from fresh weights; leave it empty"):
+        family_of(compose("dem/nano")).start("dem/bsds500/shipped")
+
+
 def test_paper_has_the_whole_loss_of_llamagen() -> None:
     experiment = compose("tokenizer/paper")
     assert (experiment.vq.l2_weight, experiment.perceptual.features, experiment.perceptual.weight) == (

@@ -52,7 +52,10 @@ def _check_shapes(run: Run, wanted: BackboneConfig) -> None:
         found = {name: known[name] for name in FIXED}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read ({error}); name another run in needs.start") from error
+    # A head either has a prior or has none; its value is learned. Older runs have no word for it.
+    found["lq_prior"] = known.get("lq_prior", 0.0)
     differing = [name for name in FIXED if found[name] != getattr(wanted, name)]
+    differing += ["lq_prior"] if bool(found["lq_prior"]) != bool(wanted.lq_prior) else []
     if differing:
         shown = ", ".join(f"backbone.{name} {getattr(wanted, name)} (there {found[name]})" for name in differing)
         remedy = " ".join(f"backbone.{name}={found[name]}" for name in differing)
