@@ -47,6 +47,7 @@ arms: {a: {}, b: {method: bicubic}}
         ("sets: {two: {lq: here}}", r"sets.two.photos or lq and hq"),
         ("arms: {c: {sets: [three]}}", r"arms.c.sets has no three"),
         ("run: ''", r"arms.a.run is empty"),
+        ("arms: {c: {words: given, codes: given}}", r"arms.c.codes = given leaves no words to give"),
         ("arms: {c: {method: real-esrgan}}", r"arms.c.method .*realesrgan-x4plus"),
     ],
 )

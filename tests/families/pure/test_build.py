@@ -117,6 +117,7 @@ def test_a_run_that_only_sampled_stands_for_the_one_it_sampled_from(house: Path)
             ["backbone.heads 4 (there 2)", "backbone.heads=2 backbone.ffn=48"],
         ),
         ([START, "backbone.rope_theta=500"], ["backbone.rope_theta=10000.0"]),
+        ([START, "backbone.lq_prior=3"], ["backbone.lq_prior 3.0 (there 0.0)", "backbone.lq_prior=0.0"]),
         ([START, "vocabulary.path=TMP/other.json"], ["another vocabulary", "1 of its", "weights/vocabulary.json"]),
         ([START, "vocabulary.path=TMP/words.txt"], ["words.txt", "cannot be read as a vocabulary"]),
         (["needs.start=tokenizer/nano"], ["family tokenizer", "name a pure one"]),
