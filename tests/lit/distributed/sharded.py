@@ -49,6 +49,8 @@ class Plan:
     """Whether every second sample is without labels: on two processes, all those of the second one."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the trainer's configuration."""
+    prior: float = 0.0
+    """`backbone.lq_prior`: a single number, which one of two processes holds."""
 
 
 PLANS = {
@@ -59,6 +61,7 @@ PLANS = {
     "fsdp_bf16": Plan("fsdp", settings={"precision": "bf16-mixed"}),
     "fsdp_frozen": Plan("fsdp", frozen=True),
     "fsdp_muted": Plan("fsdp", muted=True),
+    "fsdp_prior": Plan("fsdp", prior=2.0),
 }
 
 
@@ -88,7 +91,7 @@ def collate(items: list[dict[str, Any]]) -> Batch:
 
 
 def experiment(plan: Plan) -> PureExperiment:
-    backbone = BackboneConfig(width=32, layers=2, heads=2, ffn=48, dropout=0.0, loss_chunk=7)
+    backbone = BackboneConfig(width=32, layers=2, heads=2, ffn=48, dropout=0.0, loss_chunk=7, lq_prior=plan.prior)
     trainer = TrainerConfig(max_steps=plan.steps, **plan.settings)
     sequence, optim = SequenceConfig(condition_dropout=0.2), OptimConfig(lr=3e-3)
     return PureExperiment(backbone=backbone, trainer=trainer, sequence=sequence, optim=optim)

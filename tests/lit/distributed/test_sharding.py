@@ -36,14 +36,16 @@ def on_two(tmp_path_factory: pytest.TempPathFactory) -> Load:
 
 
 @cache
-def alone(steps: int, frozen: bool = False, muted: bool = False, precision: str = "32-true") -> dict[str, Any]:
+def alone(
+    steps: int, frozen: bool = False, muted: bool = False, precision: str = "32-true", prior: float = 0.0
+) -> dict[str, Any]:
     """What a plain training on one process saw."""
-    return train(Plan("auto", steps, frozen, muted, {"precision": precision}), 0, 1)
+    return train(Plan("auto", steps, frozen, muted, {"precision": precision}, prior), 0, 1)
 
 
 def reference(name: str) -> dict[str, Any]:
     plan = PLANS[name]
-    return alone(plan.steps, plan.frozen, plan.muted, plan.settings.get("precision", "32-true"))
+    return alone(plan.steps, plan.frozen, plan.muted, plan.settings.get("precision", "32-true"), plan.prior)
 
 
 def close(found: list[float], expected: list[float]) -> bool:
@@ -88,10 +90,11 @@ def test_each_of_two_processes_holds_half_of_the_backbone(on_two: Load) -> None:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_sharding_keeps_the_names_of_parameters(on_two: Load, name: str) -> None:
-    names = list(module(Plan("auto")).state_dict())
+    plain = Plan("auto", prior=PLANS[name].prior)
+    names = list(module(plain).state_dict())
     for found in on_two(name):
         assert found["keys"] == [names, names]
-    module(Plan("auto")).load_state_dict({f"backbone.{key}": item for key, item in on_two(name)[0]["state"].items()})
+    module(plain).load_state_dict({f"backbone.{key}": item for key, item in on_two(name)[0]["state"].items()})
 
 
 @pytest.mark.parametrize("name", ["fsdp", "ddp"])
