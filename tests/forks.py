@@ -3,6 +3,7 @@
 They are forked from one that did it once for all tests of a worker.
 """
 
+import itertools
 import multiprocessing
 import os
 import runpy
@@ -20,6 +21,9 @@ PATIENCE = 300.0
 """After so many seconds a process hangs [s]."""
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["lit_pure.lit.build"])
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+PORTS = itertools.cycle(range(12_000 + 1_000 * _WORKER, 13_000 + 1_000 * _WORKER))
+"""Below those that systems hand out themselves (32768 and up)."""
 
 
 def _begin(
@@ -71,10 +75,21 @@ def ended(started: Sequence[BaseProcess], said: Sequence[Path], patience: float)
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port of this machine that nobody listens at, and that nobody else gets before a test does.
+
+    The system hands out high ports to whoever connects, perhaps before the processes have started. So each worker of
+    the tests counts through low ones of its own.
+    """
+    return next(port for port in PORTS if _free(port))
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def ranks(count: int) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from tests.faults import train
 from tests.faults.train import Settings
 from tests.forks import FORKS, ended, free_port
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """After so many seconds a process hangs [s]."""
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -25,7 +24,7 @@ from lit_pure.lit.callbacks.provenance import Provenance
 from lit_pure.lit.callbacks.save_pictures import SavePictures
 from lit_pure.lit.callbacks.skip_nonfinite import SkipNonFinite
 from lit_pure.lit.callbacks.throughput import Throughput
-from tests.forks import FORKS
+from tests.forks import FORKS, free_port
 from tests.lit.callbacks.foreign import Brightener, Plain, loader, loggers, plain_loader, trainer
 
 pytestmark = [
@@ -151,9 +150,7 @@ def left(folder: Path) -> tuple[dict[str, list[float]], dict[str, Path], list[st
 
 def on_two_processes(function: Callable[[Path, int, int, int], Any], folder: Path) -> list[Any]:
     """What each gives."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with ProcessPoolExecutor(2, FORKS) as pool:
         return [task.result() for task in [pool.submit(function, folder, rank, 2, port) for rank in range(2)]]
 
