@@ -16,6 +16,7 @@ from lit_pure.baselines.net import Net
 from lit_pure.baselines.table import BASELINES, Baseline
 from lit_pure.images.geometry import BICUBIC_REACH, enlarge, enlarge_part
 from lit_pure.images.tiles import Canvas, Cover, batches
+from lit_pure.restoring.journal import Journal
 from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
 
 LARGEST = 192
@@ -46,7 +47,13 @@ class Enlarger:
         return self._net(image_3hw) if self._net else enlarge(image_3hw, scale)
 
     def restore_photo(
-        self, photo_3hw: Tensor, name: str, scale: int | None = None, *, progress: PhotoProgress | None = None
+        self,
+        photo_3hw: Tensor,
+        name: str,
+        scale: int | None = None,
+        *,
+        progress: PhotoProgress | None = None,
+        journal: Journal | None = None,
     ) -> RestoredPhoto:
         """Enlarge a photograph of any size; `progress` counts parts. No baseline draws, so `name` decides nothing.
 
@@ -59,7 +66,9 @@ class Enlarger:
         rows, columns = (Cover(side * scale, self._part(side) * scale, 0) for side in photo_3hw.shape[-2:])
         canvas = Canvas(rows, columns)
         if progress is not None:
-            progress.plan(len(rows.starts) * len(columns.starts))
+            count = len(rows.starts) * len(columns.starts)
+            progress.begin(rows.length, columns.length, count)
+            progress.plan(count)
         for [part] in batches(rows, columns, 1):
             place = (part.top, part.left, rows.extent, columns.extent)
             canvas.add(part, enlarge_part(photo_3hw, scale, *place, self.enlarge, self.reach))

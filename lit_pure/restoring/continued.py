@@ -46,6 +46,8 @@ def continue_photo(
     grid = CodeGrid(rows, columns)
     batches, words = list(diagonals(rows, columns, restoring.batch)), dict[int, TileWords]()
     count = sum(map(len, batches))
+    if progress is not None:
+        progress.begin(height, width, count)
     meter = PhotoMeter(sum(map(grid.share, chain(*batches))), restorer.expected_tokens, progress)
     for tiles in batches:
         squares = restorer.draw_codes(

@@ -5,9 +5,11 @@ does the restoring itself.
 """
 
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,11 @@ from lit_pure.files.atomic import require_writable, write_json
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.images.maps import dark_map
 from lit_pure.restoring.contract import CellMap, TileWords
+from lit_pure.restoring.journal import Journal
 from lit_pure.restoring.photo import PhotoProgress, PhotoRestorer, RestoredPhoto
+
+UNFINISHED = ".unfinished"
+"""Below the folder that is written to: what is drawn of pictures whose restoration was stopped."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ def restore_files(
 ) -> Iterator[RestoredFile]:
     """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
 
-    A picture that was restored from the same file with the same settings is left as it is.
+    A picture that was restored from the same file with the same settings is left as it is; of one that was stopped, what
+    was drawn is not drawn again.
 
     Args:
         restorer: restores the photographs.
@@ -74,9 +81,10 @@ def restore_files(
                     path, picture, "already restored (same file, same settings; --again repeats it)", True
                 )
                 continue
-            note = _write(
-                restorer.restore_photo(_read_photo(path), path.name, scale, progress=progress(path)), out, name, made
-            )
+            photo_3HW = _read_photo(path)
+            with _journal(out, name, made) as journal:
+                restored = restorer.restore_photo(photo_3HW, path.name, scale, progress=progress(path), journal=journal)
+                note = _write(restored, out, name, made)
         except BadImage as error:
             yield RestoredFile(path, note=str(error))
         except (MemoryError, torch.OutOfMemoryError):
@@ -84,6 +92,18 @@ def restore_files(
             yield RestoredFile(path, note=f"{path}: not enough memory to enlarge it {scale} times; {remedy}")
         else:
             yield RestoredFile(path, picture, note)
+
+
+@contextmanager
+def _journal(out: Path, name: str, made: dict[str, Any]) -> Iterator[Journal]:
+    """What is drawn of a picture so far; it goes once the picture is written."""
+    folder = out / UNFINISHED
+    folder.mkdir(exist_ok=True)
+    journal = Journal(folder / f"{zlib.crc32(os.fsencode(name)):08x}", made)
+    yield journal
+    journal.remove()
+    with suppress(OSError):  # other pictures are unfinished
+        folder.rmdir()
 
 
 def _read_photo(path: Path) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lit_pure.images.tiles import Canvas, Cover, MeanMap, Tile
 from lit_pure.restoring.contract import CellMap, CodeSquare, Restoration, TileWords, Words
+from lit_pure.restoring.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class RestoredPhoto:
 class PhotoProgress(Protocol):
     """Follows the progress of a photograph, in tokens, or in parts where there are no tokens."""
 
+    def begin(self, height: int, width: int, squares: int) -> None:
+        """What is made: a picture of this size [px], of so many squares or parts. Called first."""
+
     def plan(self, tokens: int) -> None:
         """How many tokens the whole photograph is expected to take."""
 
@@ -54,9 +58,18 @@ class PhotoRestorer(Protocol):
         """Everything that a picture depends on besides its source, the weights and the scale."""
 
     def restore_photo(
-        self, photo_3hw: Tensor, name: str, scale: int | None = None, *, progress: PhotoProgress | None = None
+        self,
+        photo_3hw: Tensor,
+        name: str,
+        scale: int | None = None,
+        *,
+        progress: PhotoProgress | None = None,
+        journal: Journal | None = None,
     ) -> RestoredPhoto:
-        """Restore a photograph in [0, 1]; `name` decides what is drawn. Raises ValueError, MemoryError."""
+        """Restore a photograph in [0, 1]; `name` decides what is drawn.
+
+        What `journal` has is not drawn again, by who draws anything. Raises ValueError, MemoryError.
+        """
 
 
 class PhotoMeter:

@@ -18,6 +18,7 @@ from lit_pure.images.geometry import enlarge_padded
 from lit_pure.images.tiles import Cover, Tile, batches
 from lit_pure.restoring.continued import continue_photo
 from lit_pure.restoring.contract import CodeRestorer, SquareRestorer
+from lit_pure.restoring.journal import Journal, Remembering
 from lit_pure.restoring.photo import PhotoBuilder, PhotoMeter, PhotoProgress, RestoredPhoto
 
 
@@ -62,6 +63,8 @@ def restore_photo(
         return continue_photo(restorer, photo_3hw, name, scale, color_fix, progress, given)
     rows, columns = (Cover(side * scale, size, int(size * restoring.overlap)) for side in photo_3hw.shape[-2:])
     count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
+    if progress is not None:
+        progress.begin(rows.length, columns.length, count)
     builder, meter = PhotoBuilder(rows, columns), PhotoMeter(count, restorer.expected_tokens, progress)
     for tiles in batches(rows, columns, restoring.batch):
         batch = restorer.restore_squares(
@@ -92,6 +95,14 @@ class BySquares:
         return {"restoring": self.restorer.restoring.identity(), **self.restorer.settings()}
 
     def restore_photo(
-        self, photo_3hw: Tensor, name: str, scale: int | None = None, *, progress: PhotoProgress | None = None
+        self,
+        photo_3hw: Tensor,
+        name: str,
+        scale: int | None = None,
+        *,
+        progress: PhotoProgress | None = None,
+        journal: Journal | None = None,
     ) -> RestoredPhoto:
-        return restore_photo(self.restorer, photo_3hw, name, scale, progress=progress)
+        remembers = journal is not None and isinstance(self.restorer, CodeRestorer)
+        restorer = Remembering(self.restorer, journal) if remembers else self.restorer
+        return restore_photo(restorer, photo_3hw, name, scale, progress=progress)

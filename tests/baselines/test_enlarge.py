@@ -99,6 +99,9 @@ def test_progress_counts_parts(stand_in: Baseline) -> None:
     class Progress:
         made = 0
 
+        def begin(self, height: int, width: int, squares: int) -> None:
+            planned.extend([height, width, squares])
+
         def plan(self, tokens: int) -> None:
             planned.append(tokens)
 
@@ -108,7 +111,7 @@ def test_progress_counts_parts(stand_in: Baseline) -> None:
     enlarger, progress = Enlarger(stand_in, 1), Progress()
     enlarger.largest = 16
     enlarger.restore_photo(torch.rand(3, 30, 17), "a.png", progress=progress)
-    assert planned == [3 * 2] and progress.made == 6
+    assert planned == [30 * enlarger.scale, 17 * enlarger.scale, 6, 6] and progress.made == 6
 
 
 @pytest.mark.parametrize("scale", [1, 3, 4])

@@ -209,6 +209,10 @@ class Progress:
     def __init__(self) -> None:
         self.plans: list[int] = []
         self.made = 0
+        self.size: tuple[int, int, int] | None = None
+
+    def begin(self, height: int, width: int, squares: int) -> None:
+        self.size = height, width, squares
 
     def plan(self, tokens: int) -> None:
         self.plans.append(tokens)
@@ -220,6 +224,7 @@ class Progress:
 def test_progress_is_planned_and_ends_where_it_was_planned() -> None:
     told = Progress()
     restored = make(RestoringConfig(batch=2)).restore_photo(texture(30, 50), "a", progress=told)
+    assert told.size == (*restored.pixels_3HW.shape[1:], 8)
     assert len(restored.tiles) == 8 and len(told.plans) == 5, "one plan at first, one after each batch"
     assert told.plans[0] == 8 * (8 * 9 + 4), "before anything is said, the pictures alone"
     assert told.made == told.plans[-1] == restored.tokens
