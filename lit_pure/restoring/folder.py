@@ -52,8 +52,8 @@ def restore_files(
 ) -> Iterator[RestoredFile]:
     """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
 
-    A picture that was restored from the same file with the same settings is left as it is; of one that was stopped, what
-    was drawn is not drawn again.
+    A picture that was restored from the same file with the same settings is left as it is; of one that was stopped,
+    what was drawn is not drawn again.
 
     Args:
         restorer: restores the photographs.

@@ -1,7 +1,7 @@
 """Remembers on the disk which squares of a photograph are drawn, so that a killed restoration goes on where it was.
 
 Knows a file that grows by one record for each batch, and a restorer that looks there before it draws. Pixels are not
-kept: they follow from the codes, in a small part of the time. Knows nothing of when a photograph is done, and no family.
+kept: they follow from the codes, in a small part of the time. Knows nothing of when a photograph is done.
 
 Shape legend: B pictures, s side of the model's square [px], h w cells.
 """
@@ -20,7 +20,16 @@ from torch import Tensor, nn
 from lit_pure.config.experiment import ColorFix
 from lit_pure.images.colorfix import fix_colors
 from lit_pure.images.geometry import unpad
-from lit_pure.restoring.contract import CellMap, Clock, CodeRestorer, CodeSquare, Progress, Restoration, TileWords, Words
+from lit_pure.restoring.contract import (
+    CellMap,
+    Clock,
+    CodeRestorer,
+    CodeSquare,
+    Progress,
+    Restoration,
+    TileWords,
+    Words,
+)
 
 HEAD = struct.Struct("<QI")
 """Of a record: how many bytes follow, and their CRC-32."""

@@ -25,7 +25,9 @@ def scribbler() -> Scribbler:
 
 
 @pytest.mark.parametrize("tiles", ["blend", "continue"])
-def test_a_model_gives_the_same_with_a_journal_and_draws_nothing_twice(tiles: Literal["blend", "continue"], tmp_path: Path) -> None:
+def test_a_model_gives_the_same_with_a_journal_and_draws_nothing_twice(
+    tiles: Literal["blend", "continue"], tmp_path: Path
+) -> None:
     restorer, photo_3hw = make(RestoringConfig(batch=2, tiles=tiles)), texture(20, 41)
     plain = restore_photo(restorer, photo_3hw, "a")
     told, again, lengths = Progress(), Progress(), list[int]()
