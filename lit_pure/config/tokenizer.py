@@ -95,6 +95,9 @@ class AdversarialConfig:
     """What it counts for the tokenizer to convince the discriminator of pixels; 0: there is none (LlamaGen: 0.5)."""
     feature_weight: float = knob(0.0, low=0)
     """Likewise for one that sees features of EfficientNet-Lite0 (Projected GANs), which need not be learned first."""
+    sees: Literal["pixels", "detail"] = "pixels"
+    """What the discriminator of pixels sees: all of a picture, or what a low-pass filter leaves out, so that it judges
+    texture alone, and learns sooner to (frequency separation, arXiv 1911.07850)."""
     start: int = knob(0, low=0)
     """Steps before the tokenizer has to convince them; they are trained from the first."""
     discriminator_weight: float = knob(1.0, above=0)

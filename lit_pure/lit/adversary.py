@@ -19,6 +19,7 @@ from lit_pure.models.discriminator import (
     FeatureDiscriminator,
     LeCam,
     PatchDiscriminator,
+    detail_of,
     hinge_loss,
     mean_score,
     told_apart,
@@ -70,7 +71,7 @@ class Adversary(nn.Module):
         found: dict[str, Tensor] = {}
         for name, judge in self.players.items():
             assert isinstance(judge, Discriminator)
-            made, unchanged, true = _what_it_sees(judge, rebuilt, true_B3HW)
+            made, unchanged, true = self._what_it_sees(judge, rebuilt, true_B3HW)
             score = mean_score(judge.judge(made))
             convincing = convincing - self._weight(name) * score
             real, fake = judge(true), judge(unchanged)
@@ -84,13 +85,14 @@ class Adversary(nn.Module):
     def _weight(self, name: str) -> float:
         return self.config.weight if name == "pixels" else self.config.feature_weight
 
-
-def _what_it_sees(judge: Discriminator, rebuilt: Rebuilt, true_B3HW: Tensor) -> tuple[Any, Any, Any]:
-    """The made picture, the same without a gradient, and the true one, as a discriminator sees them."""
-    if isinstance(judge, FeatureDiscriminator):
-        assert rebuilt.features is not None
-        made, true = (levels[:JUDGED] for levels in rebuilt.features)
-        return made, [level_BChw.detach() for level_BChw in made], true
-    # A made picture is judged as it would be shown: beyond black and white there is nothing to gain.
-    made_B3HW = rebuilt.image_B3HW.clamp(0, 1) * 2 - 1
-    return made_B3HW, made_B3HW.detach(), true_B3HW * 2 - 1
+    def _what_it_sees(self, judge: Discriminator, rebuilt: Rebuilt, true_B3HW: Tensor) -> tuple[Any, Any, Any]:
+        """The made picture, the same without a gradient, and the true one, as a discriminator sees them."""
+        if isinstance(judge, FeatureDiscriminator):
+            assert rebuilt.features is not None
+            made, true = (levels[:JUDGED] for levels in rebuilt.features)
+            return made, [level_BChw.detach() for level_BChw in made], true
+        # A made picture is judged as it would be shown: beyond black and white there is nothing to gain.
+        made_B3HW, true_B3HW = rebuilt.image_B3HW.clamp(0, 1) * 2 - 1, true_B3HW * 2 - 1
+        if self.config.sees == "detail":
+            made_B3HW, true_B3HW = detail_of(made_B3HW), detail_of(true_B3HW)
+        return made_B3HW, made_B3HW.detach(), true_B3HW

@@ -61,6 +61,13 @@ class PatchDiscriminator(Discriminator):
         return [self.layers(image_B3HW)]
 
 
+def detail_of(image_B3HW: Tensor) -> Tensor:
+    """What a binomial low-pass filter of 5 px leaves out of a picture."""
+    kernel = torch.tensor([1, 4, 6, 4, 1], dtype=image_B3HW.dtype, device=image_B3HW.device).div(16).expand(3, 1, 1, 5)
+    padded_B3HW = F.pad(image_B3HW, (2, 2, 2, 2), mode="reflect")
+    return image_B3HW - F.conv2d(F.conv2d(padded_B3HW, kernel, groups=3), kernel.mT, groups=3)
+
+
 class FeatureDiscriminator(Discriminator):
     """Heads on the features of a frozen network, one for each of its strides (Projected GANs, arXiv 2111.01007).
 

