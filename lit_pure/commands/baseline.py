@@ -6,8 +6,7 @@ from typing import Any
 
 from lit_pure.baselines.table import BASELINES, INSTALL
 from lit_pure.commands.parsing import Subparsers, add, print_table, say, whole_number
-from lit_pure.commands.paths import find_photographs
-from lit_pure.commands.restore import LARGEST_SCALE, restore_all
+from lit_pure.commands.restore import LARGEST_SCALE, find_planned, restore_all
 
 
 class _List(argparse.Action):
@@ -54,7 +53,7 @@ def baseline_command(arguments: argparse.Namespace) -> int:
     baseline.require()
     if arguments.scale is not None:
         baseline.check_scale(arguments.scale)
-    paths = find_photographs(arguments.photos)
+    paths = find_planned(arguments)
     from lit_pure.baselines.enlarge import Enlarger
     from lit_pure.files.atomic import require_writable
 

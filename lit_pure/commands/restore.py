@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import find_photographs
+from lit_pure.commands.paths import as_config_error, find_photographs
+from lit_pure.config.compose import COMMAND_LINE
 from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
@@ -56,7 +57,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
-    paths = find_photographs(arguments.photos)
+    paths = find_planned(arguments)
     from lit_pure.families.table import restorer_of
     from lit_pure.files.atomic import require_writable
     from lit_pure.restoring.tiled import BySquares
@@ -67,6 +68,16 @@ def restore_command(arguments: argparse.Namespace) -> int:
     origin = f"{run.label}, {run.provenance().get('started', '')}"
     todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again}
     return restore_all(BySquares(restorer), paths, arguments.out, "tokens", **todo)
+
+
+def find_planned(arguments: argparse.Namespace) -> list[Path]:
+    """The photographs; raises ConfigError where what is written to --out would replace one, or another's picture."""
+    from lit_pure.restoring.outputs import plan_restorations
+
+    paths = find_photographs(arguments.photos)
+    with as_config_error(f"{COMMAND_LINE}: --out {arguments.out}"):
+        plan_restorations(paths, arguments.out, arguments.photos, again=arguments.again)
+    return paths
 
 
 def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, unit: str, **options: Any) -> int:

@@ -26,7 +26,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def score_command(arguments: argparse.Namespace) -> int:
     """Score blur and noise of photographs from 0 to 1; higher is worse. Scores only order photographs."""
-    require_writable_files({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json}, arguments.photos)
     run = runs.require(arguments.run)
     experiment = run.experiment_as(DemExperiment)
     paths = find_photographs(arguments.photos)
@@ -49,12 +49,13 @@ def score_command(arguments: argparse.Namespace) -> int:
         [[blur, noise]], [(blur_level, noise_level)] = scores_12.tolist(), dem.labels(scores_12)
         row = {"photo": str(path), "blur": blur, "blur_level": blur_level, "noise": noise, "noise_level": noise_level}
         rows.append(row)
+    if arguments.json is not None:  # first: what is measured is kept, whatever becomes of the table
+        write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
     if rows:
         _show(rows)
     for reason in bad:
         print(f"not scored: {reason}")
     if arguments.json is not None:
-        write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
         print(f"written: {arguments.json}")
     return 1 if bad else 0
 

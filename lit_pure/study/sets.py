@@ -13,7 +13,8 @@ from typing import Any
 from lit_pure.config.compose import degradation
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.sources import find_photos
-from lit_pure.degradation.folder import Recipe, degrade_files, plan_pairs
+from lit_pure.degradation.folder import Recipe, degrade_files
+from lit_pure.degradation.pairs import plan_pairs
 from lit_pure.images.matching import match
 from lit_pure.study.plan import SetConfig
 

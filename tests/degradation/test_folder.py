@@ -16,9 +16,10 @@ from lit_pure.__main__ import main
 from lit_pure.config.compose import degradation
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.degradation import folder as degrade_folder
-from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
+from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files
 from lit_pure.degradation.kernels import Kernel
 from lit_pure.degradation.numbers import Degradation, Noise, Resize
+from lit_pure.degradation.pairs import plan_pairs
 from lit_pure.degradation.pipeline import apply
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.lit.data import DegradeAndScore, PhotoDataModule
@@ -170,7 +171,7 @@ def stop_at(stop: int, half: bool, photos: Path, out: Path, recipe: Recipe, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(degrade_folder, "write_png", stopping(write_png))
-        patch.setattr(degrade_folder, "_append", stopping(degrade_folder._append))
+        patch.setattr(degrade_folder, "append_line", stopping(degrade_folder.append_line))
         with pytest.raises(KeyboardInterrupt):
             made(photos, out, recipe)
 
