@@ -60,10 +60,21 @@ def _wrong(file: Path) -> str:
         return "it is not a regular file; name another one"
     for name in (file, file.resolve()):
         if name.suffix.lower() in EXTENSIONS:
-            return f"{name.suffix} is for pictures; choose another extension"
+            return _for_pictures(name)
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{file.parent} is not writable; name another folder"
     return ""
+
+
+def require_not_picture(flag: str, file: Path) -> None:
+    """Refuse to write into a picture, also behind a link. Raises ConfigError."""
+    for name in (file, file.resolve()):
+        if name.suffix.lower() in EXTENSIONS:
+            raise ConfigError(f"{COMMAND_LINE}: {flag} {file} cannot be written: {_for_pictures(name)}")
+
+
+def _for_pictures(file: Path) -> str:
+    return f"{file.suffix} is for pictures; choose another extension"
 
 
 def require_writable_folder(flag: str, out: Path) -> None:

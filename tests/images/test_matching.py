@@ -84,6 +84,12 @@ def test_endings_that_would_not_help_are_not_suggested(pred: list[str], target: 
         match(folders)
 
 
+def test_names_match_however_their_letters_are_composed() -> None:
+    folders = [folder("p", "e\u0301_x4.png", "a_x4.png"), folder("t", "\u00e9.png", "a.png")]
+    found = match(folders, ["_x4"]).found
+    assert sorted(found) == ["a", "\u00e9"] and found["\u00e9"][0].name == "e\u0301_x4.png"
+
+
 def test_maps_that_restore_writes_beside_its_pictures_are_not_matched() -> None:
     pred = folder("pred", "a.png", "a.json", "a_entropy.png", "b_entropy.png", "c.png", "c_entropy.png")
     matches = match([pred])
