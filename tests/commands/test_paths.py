@@ -35,6 +35,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(file).touch()
     Path("link").symlink_to("/dev/null")
     Path("pipe").symlink_to("fifo")
+    Path("hidden.json").symlink_to("one/a.png")
+    Path("photo").write_bytes(b"a photograph")
+    Path("photo.json").symlink_to("photo")
+    os.link("photo", "hard.json")
     os.mkfifo("fifo")
     return tmp_path
 
@@ -50,6 +54,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("pipe", "it is not a regular file"),
         ("one/a.png", ".png is for pictures"),
         ("one/new.JPG", ".JPG is for pictures"),
+        ("new.avif", ".avif is for pictures"),
+        ("hidden.json", ".png is for pictures"),
     ],
 )
 def test_an_output_file_that_cannot_be_written_is_refused(name: str, words: str, here: Path) -> None:
@@ -62,6 +68,12 @@ def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
     Path("again").symlink_to("one")
     with pytest.raises(ConfigError, match="--json and --csv both name again/x; name two files"):
         require_writable_files({"--json": Path("one/x"), "--csv": Path("again/x")})
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.json", "hard.json", "one/../photo"])
+def test_an_output_file_that_is_a_source_is_refused(name: str, here: Path) -> None:
+    with pytest.raises(ConfigError, match="--json: .* would replace photo"):
+        require_writable_files({"--json": Path(name)}, [Path("photo"), Path("one")])
 
 
 def test_output_paths_that_can_be_written_are_accepted(here: Path) -> None:
