@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.device import device
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, print_table
 from lit_pure.commands.paths import find_photographs, require_writable_files
 from lit_pure.config.dem import DemExperiment
 from lit_pure.files.atomic import write_json
@@ -62,7 +62,5 @@ def score_command(arguments: argparse.Namespace) -> int:
 
 def _show(rows: list[dict[str, Any]]) -> None:
     """Rows under each other."""
-    import pandas as pd
-
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    cells = [[f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row.values()] for row in rows]
+    print_table([list(rows[0]), *cells], figures=(1, 3))

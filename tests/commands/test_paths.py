@@ -11,7 +11,7 @@ import pytest
 
 from lit_pure.commands.parsing import comma_list, print_table, say, whole_number
 from lit_pure.commands.paths import require_pictures, require_writable_files, require_writable_folder
-from lit_pure.config.compose import ConfigError
+from lit_pure.config.compose import PROJECT, ConfigError
 
 REFUSALS = [
     ["evaluate", "--pred", "one", "--csv", "one/a.png"],
@@ -23,6 +23,12 @@ REFUSALS = [
     ["report", "--out", "/dev/null"],
     ["check-data", "one", "--json", "x", "--write-list", "x"],
     ["score", "one", "--json", "one"],
+    ["restore", "one", "--out", "one"],
+    ["restore", "one/a.png", "two/a.png"],
+    ["baseline", "bicubic", "one", "--out", "one"],
+    ["vocabulary", "plain.csv", "--out", "plain.csv"],
+    ["config", "demo", "--out", str(PROJECT / "experiments" / "demo.yaml")],
+    ["caption", "one", "--source", "pixels", "--out", "one/a.png"],
 ]
 
 
