@@ -18,6 +18,10 @@ WORKERS ?= 2
 FROM =
 ## OUT       folder for restored photographs
 OUT = restored
+## SCALE     how many times PHOTO is enlarged (default: as the run learned it)
+SCALE =
+## MAX       longest side of a result [px]; a larger photograph is made smaller first
+MAX =
 ## RUNS      folder of runs for board and notebooks
 RUNS = runs
 ## PORT      port of TensorBoard on this machine
@@ -85,7 +89,8 @@ notebooks: $(INSTALLED) ## execute notebooks/ on finished runs (on the demo if n
 	@"$(PY)" -m lit_pure.notebook.execute --out "$(RUNS)/notebooks"
 
 restore: $(INSTALLED) ## restore PHOTO with the model of RUN, and write it to OUT
-	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)"
+	@"$(PY)" -m lit_pure restore "$(PHOTO)" --run "$(RUN)" --out "$(OUT)" \
+		$(if $(SCALE),--scale "$(SCALE)") $(if $(MAX),--max-size "$(MAX)")
 
 bench: $(INSTALLED) ## compare speeds: decoding with transformers, degradation with basicsr, training with a plain loop
 	@"$(PY)" -m lit_pure bench decode --preset tiny --threads 1 --json bench_decode.json

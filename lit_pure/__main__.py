@@ -6,6 +6,7 @@ everything that can be checked without it.
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what TAB completes
         _complete()
+    _escape_unprintable()
     arguments = parser(argv).parse_args(argv)
     _quiet_logs()
     command: Command = arguments.function
@@ -114,6 +116,13 @@ def _complete() -> None:
         from lit_pure.commands.completion import answer
 
         answer(parser)
+
+
+def _escape_unprintable() -> None:
+    """Print what the terminal lacks, and names that are not UTF-8, as escapes: no file's name ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _told(error: Exception) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 from lit_pure.baselines.table import BASELINES, INSTALL
 from lit_pure.commands.parsing import Subparsers, add, print_table, say, whole_number
-from lit_pure.commands.paths import find_photographs
-from lit_pure.commands.restore import LARGEST_SCALE, restore_all
+from lit_pure.commands.restore import LARGEST_SCALE, add_max_size, find_planned, restore_all
 
 
 class _List(argparse.Action):
@@ -40,6 +39,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--threads", type=whole_number(1), metavar="N", help="of a network (default: the cores that torch would use)"
     )
+    add_max_size(command)
     command.add_argument("--again", action="store_true", help="also enlarge photographs that are already enlarged")
     command.add_argument("--list", action=_List, nargs=0, help="show what there is, its licence and source, and exit")
 
@@ -54,13 +54,14 @@ def baseline_command(arguments: argparse.Namespace) -> int:
     baseline.require()
     if arguments.scale is not None:
         baseline.check_scale(arguments.scale)
-    paths = find_photographs(arguments.photos)
+    paths = find_planned(arguments)
     from lit_pure.baselines.enlarge import Enlarger
     from lit_pure.files.atomic import require_writable
 
     require_writable(arguments.out)
     enlarger = Enlarger(baseline, arguments.threads)
-    return restore_all(enlarger, paths, arguments.out, "parts", scale=arguments.scale, again=arguments.again)
+    options = {"scale": arguments.scale, "again": arguments.again, "max_size": arguments.max_size}
+    return restore_all(enlarger, paths, arguments.out, "parts", **options)
 
 
 def _origin(packages: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.paths import require_not_picture
 from lit_pure.config.compose import ConfigError
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ def caption_command(arguments: argparse.Namespace) -> int:
     names = [path.relative_to(folder).as_posix() for path in images_below(folder)]
     if not names:
         raise ConfigError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
-    writer = SidecarWriter(arguments.out or folder / "captions.jsonl", _origin(arguments.source, llava))
-    todo = [name for name in names if name not in writer.done]
+    out = arguments.out or folder / "captions.jsonl"
+    require_not_picture("--out", out)
+    writer = SidecarWriter(out, _origin(arguments.source, llava))
+    todo = writer.missing(folder, names)
     failed = _describe_all(folder, todo, _describer(arguments.source, llava), writer, arguments.batch) if todo else 0
     already = f", {len(names) - len(todo)} of them from an earlier call" if len(todo) < len(names) else ""
     print(f"{writer.path}: {len(names) - failed} of {len(names)} photographs have captions{already}")

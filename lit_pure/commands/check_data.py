@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,8 @@ def check_data_command(arguments: argparse.Namespace) -> int:
         text = "".join(f"{line}\n" for line in report.list_lines())
         write_whole(arguments.write_list, text, errors="surrogateescape")  # keeps names that are not UTF-8
         say(f"{arguments.write_list}: {len(report.good)} pictures; train on them with")
-        say(f"  data.train.source={arguments.folder} data.train.meta_info={arguments.write_list}")
+        knobs = f"data.train.source={arguments.folder}", f"data.train.meta_info={arguments.write_list}"
+        say(f"  {shlex.join(knobs)}")
     return 1 if report.problems else 0
 
 

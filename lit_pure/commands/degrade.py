@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import find_photographs
+from lit_pure.commands.paths import as_config_error, find_photographs
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
+from lit_pure.degradation.pairs import plan_pairs, require_sources_stay
 
 PRESET = "realesrgan"
 """What training uses by default."""
@@ -58,12 +59,14 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     """
     knobs = _checked(arguments)
     paths = find_photographs(arguments.photos)
+    with as_config_error(COMMAND_LINE):
+        pairs = plan_pairs(paths, arguments.crops, arguments.out)
+        require_sources_stay(pairs, arguments.out, arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
+    from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files
     from lit_pure.files.atomic import require_writable
 
-    pairs = plan_pairs(paths, arguments.crops)
     require_writable(arguments.out)
     recipe = Recipe(knobs, arguments.seed, arguments.size, arguments.crops, arguments.fit)
     outcomes: list[DegradedPair] = []

@@ -64,6 +64,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--ignore-suffix",
         nargs="+",
+        action="extend",
         default=[],
         metavar="TEXT",
         help="endings of names to ignore, for example _x4 _HR",

@@ -4,11 +4,12 @@ Knows what can be read and written. Knows nothing of what commands do with it, a
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.files.outputs import require_apart
 from lit_pure.images.files import EXTENSIONS, list_images, list_photographs
 
 
@@ -23,17 +24,19 @@ def as_config_error(flag: str = "") -> Iterator[None]:
         raise ConfigError(f"{flag}{': ' if flag else ''}{error}") from error
 
 
-def require_writable_files(files: Mapping[str, Path | None]) -> None:
+def require_writable_files(files: Mapping[str, Path | None], sources: Iterable[Path] = ()) -> None:
     """Refuse files that cannot be written, or that would replace something else.
 
     Args:
         files: by flag; None where the flag was not given.
+        sources: files that are read, whatever their names; folders among them may be written into.
 
     Raises:
         ConfigError: a folder is missing or not writable; a path exists but is not a regular file (a folder, a device)
-            or has the extension of a picture; two flags name one file.
+            or has the extension of a picture, itself or behind a link; two flags name one file, or one is a source.
     """
     seen: dict[Path, str] = {}
+    read = [source for source in sources if not source.is_dir()]
     for flag, file in files.items():
         if file is None:
             continue
@@ -42,6 +45,8 @@ def require_writable_files(files: Mapping[str, Path | None]) -> None:
         other = seen.setdefault(file.resolve(), flag)
         if other != flag:
             raise ConfigError(f"{COMMAND_LINE}: {other} and {flag} both name {file}; name two files")
+        with as_config_error(f"{COMMAND_LINE}: {flag}"):
+            require_apart([file], read)
 
 
 def _wrong(file: Path) -> str:
@@ -53,11 +58,23 @@ def _wrong(file: Path) -> str:
         return "it is a folder; name a file in it"
     if file.exists() and not file.is_file():
         return "it is not a regular file; name another one"
-    if file.suffix.lower() in EXTENSIONS:
-        return f"{file.suffix} is for pictures; choose another extension"
+    for name in (file, file.resolve()):
+        if name.suffix.lower() in EXTENSIONS:
+            return _for_pictures(name)
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{file.parent} is not writable; name another folder"
     return ""
+
+
+def require_not_picture(flag: str, file: Path) -> None:
+    """Refuse to write into a picture, also behind a link. Raises ConfigError."""
+    for name in (file, file.resolve()):
+        if name.suffix.lower() in EXTENSIONS:
+            raise ConfigError(f"{COMMAND_LINE}: {flag} {file} cannot be written: {_for_pictures(name)}")
+
+
+def _for_pictures(file: Path) -> str:
+    return f"{file.suffix} is for pictures; choose another extension"
 
 
 def require_writable_folder(flag: str, out: Path) -> None:

@@ -85,16 +85,16 @@ def reconstruct_command(arguments: argparse.Namespace) -> int:
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[Path], tuple[str, ...]]:
     """The photographs, and the metrics to measure. Raises ConfigError for all that is wrong whatever the run is."""
-    from lit_pure.images.files import names_of
     from lit_pure.metrics.choice import choose
     from lit_pure.metrics.table import METRICS
+    from lit_pure.restoring.outputs import plan_reconstructions
 
     paths = find_photographs(arguments.photos)
-    with as_config_error(COMMAND_LINE):
-        names_of(paths)
-    require_writable_files({"--csv": arguments.csv, "--json": arguments.json})
+    require_writable_files({"--csv": arguments.csv, "--json": arguments.json}, arguments.photos)
     if arguments.out:
-        _check_out(arguments.out, arguments.photos)
+        require_writable_folder("--out", arguments.out)
+    with as_config_error(COMMAND_LINE):
+        plan_reconstructions(paths, arguments.out, arguments.photos)
     if sets := [key for key in arguments.metrics if key in METRICS and METRICS[key].of_sets]:
         remedy = "write pictures with --out DIR, then lit-pure evaluate --pred DIR/reconstructed --target DIR/original"
         raise ConfigError(f"{COMMAND_LINE}: --metrics {sets[0]} compares sets, not single pictures; {remedy}")
@@ -107,15 +107,6 @@ def _check_tile(tile: int, origin: Run) -> None:
     if tile != (near := max(2, round(tile / cell)) * cell):
         rule = f"is not a multiple, at least twice, of the {cell} px of a code"
         raise ConfigError(f"{COMMAND_LINE}: --tile {tile} {rule}; try {near}")
-
-
-def _check_out(out: Path, photos: list[Path]) -> None:
-    """What is written must not replace a photograph."""
-    require_writable_folder("--out", out)
-    ours = [(out / name).resolve() for name in ("original", "reconstructed")]
-    for path in photos:
-        if (path if path.is_dir() else path.parent).resolve() in ours:
-            raise ConfigError(f"{COMMAND_LINE}: --out {out} would replace {path}; name another folder")
 
 
 def _reconstructed(

@@ -1,13 +1,17 @@
 """`restore`: photographs to restored photographs, with the weights of a run. Knows flags and what is printed."""
 
 import argparse
+import logging
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
-from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
-from lit_pure.commands.paths import find_photographs
+from lit_pure.commands.parsing import Subparsers, add, add_settings, say, whole_number
+from lit_pure.commands.paths import as_config_error, find_photographs
+from lit_pure.config.compose import COMMAND_LINE
+from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
 from lit_pure.runs import folder as runs
@@ -23,6 +27,11 @@ if TYPE_CHECKING:
 
 LARGEST_SCALE = 16
 """Beyond, nothing of the photograph is left to restore from in a square of the model."""
+MANY = 100
+"""Squares from which on a photograph is announced."""
+AT_ONCE = 0.2
+"""What takes less than this was drawn before [s]."""
+log = logging.getLogger(__name__)
 RUN = "pure/nano"
 """Whose weights restore where none are named."""
 
@@ -49,14 +58,25 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument("--batch", type=int, metavar="N", help="squares restored at once; memory grows with it")
     add_settings(command, "settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25")
+    add_max_size(command)
     command.add_argument("--again", action="store_true", help="also restore photographs that are already restored")
+
+
+def add_max_size(command: argparse.ArgumentParser) -> None:
+    """Add the flag that bounds the time a large photograph takes."""
+    command.add_argument(
+        "--max-size",
+        type=whole_number(LARGEST_SCALE * LEAST_LQ_SIDE),
+        metavar="PX",
+        help="longest side of a result; photographs that would exceed it are made smaller first (default: any)",
+    )
 
 
 def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
-    paths = find_photographs(arguments.photos)
+    paths = find_planned(arguments)
     from lit_pure.families.table import restorer_of
     from lit_pure.files.atomic import require_writable
     from lit_pure.restoring.tiled import BySquares
@@ -65,8 +85,28 @@ def restore_command(arguments: argparse.Namespace) -> int:
     restorer = restorer_of(run, settings).to(device())
     # A run made again under the same name is another one.
     origin = f"{run.label}, {run.provenance().get('started', '')}"
-    todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again}
+    _warn_of_scale(run.label, restorer.scale, arguments.scale)
+    todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again, "max_size": arguments.max_size}
     return restore_all(BySquares(restorer), paths, arguments.out, "tokens", **todo)
+
+
+def _warn_of_scale(label: str, learned: int, asked: int | None) -> None:
+    if asked not in (None, learned):
+        log.warning(
+            "%s learned to enlarge %d times: at --scale %d it may draw anew what the photograph has sharp already, "
+            "or leave blurred what it has not; look at the result before you keep it",
+            *(label, learned, asked),
+        )
+
+
+def find_planned(arguments: argparse.Namespace) -> list[Path]:
+    """The photographs; raises ConfigError where what is written to --out would replace one, or another's picture."""
+    from lit_pure.restoring.outputs import plan_restorations
+
+    paths = find_photographs(arguments.photos)
+    with as_config_error(f"{COMMAND_LINE}: --out {arguments.out}"):
+        plan_restorations(paths, arguments.out, arguments.photos, again=arguments.again)
+    return paths
 
 
 def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, unit: str, **options: Any) -> int:
@@ -85,7 +125,7 @@ def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, u
         def progress(path: Path) -> Bar:
             bar.reset()
             bar.set_description(path.name)
-            return Bar(bar)
+            return Bar(bar, path.name)
 
         for outcome in restore_files(restorer, paths, out, progress, **options):
             outcomes.append(outcome)
@@ -95,19 +135,42 @@ def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, u
 
 
 class Bar:
-    """One photograph on a bar: how many tokens or parts, how many per second, time left."""
+    """One photograph on a bar: how many tokens or parts, how many per second, time left.
 
-    def __init__(self, bar: "tqdm[Any]") -> None:
-        self.bar = bar
+    Of a large one it says before what is made, and after the first batch how long that takes.
+    """
+
+    def __init__(self, bar: "tqdm[Any]", name: str) -> None:
+        self.bar, self.name = bar, name
+        self._told = True
+        self._before = 0, 0.0
+        """Tokens and time [s] when the bar was planned last."""
+
+    def begin(self, height: int, width: int, squares: int) -> None:
+        """Say what is made, if that takes many squares."""
+        if squares >= MANY:
+            self._say(f"{self.name}: to {width} x {height} px, in {squares:,} squares")
+            self._told = False
 
     def plan(self, tokens: int) -> None:
         """What the bar ends at."""
         self.bar.total = tokens
         self.bar.refresh()
+        made, seconds = self.bar.n - self._before[0], time.monotonic() - self._before[1]
+        # What an earlier call has drawn comes at once, and says nothing of how long the rest takes.
+        if not self._told and self._before[1] and seconds > AT_ONCE and made:
+            self._told = True
+            left = self.bar.format_interval((tokens - self.bar.n) * seconds / made)
+            self._say(f"{self.name}: about {left} to go; if it is stopped, the same command goes on from there")
+        self._before = self.bar.n, time.monotonic()
 
     def __call__(self, made: int) -> None:
         """Go on."""
         self.bar.update(made)
+
+    def _say(self, words: str) -> None:
+        with self.bar.external_write_mode(file=sys.stdout):
+            say(words)
 
 
 def _conclude(outcomes: "list[RestoredFile]", out: Path) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.commands.device import device
-from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.parsing import Subparsers, add, print_table
 from lit_pure.commands.paths import find_photographs, require_writable_files
 from lit_pure.config.dem import DemExperiment
 from lit_pure.files.atomic import write_json
@@ -26,7 +26,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def score_command(arguments: argparse.Namespace) -> int:
     """Score blur and noise of photographs from 0 to 1; higher is worse. Scores only order photographs."""
-    require_writable_files({"--json": arguments.json})
+    require_writable_files({"--json": arguments.json}, arguments.photos)
     run = runs.require(arguments.run)
     experiment = run.experiment_as(DemExperiment)
     paths = find_photographs(arguments.photos)
@@ -49,19 +49,18 @@ def score_command(arguments: argparse.Namespace) -> int:
         [[blur, noise]], [(blur_level, noise_level)] = scores_12.tolist(), dem.labels(scores_12)
         row = {"photo": str(path), "blur": blur, "blur_level": blur_level, "noise": noise, "noise_level": noise_level}
         rows.append(row)
+    if arguments.json is not None:  # first: what is measured is kept, whatever becomes of the table
+        write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
     if rows:
         _show(rows)
     for reason in bad:
         print(f"not scored: {reason}")
     if arguments.json is not None:
-        write_json(arguments.json, {"run": run.label, "photos": rows, "not_scored": bad})
         print(f"written: {arguments.json}")
     return 1 if bad else 0
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
     """Rows under each other."""
-    import pandas as pd
-
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    cells = [[f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row.values()] for row in rows]
+    print_table([list(rows[0]), *cells], figures=(1, 3))

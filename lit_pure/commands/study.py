@@ -1,6 +1,7 @@
 """`study`: scores arms, sets and seeds of a plan, and writes its page. Knows flags and what is printed."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def _run_jobs(
     todo = [job for job in asked if not is_finished(job, arguments.out, arguments.work)]
     _require_baselines(todo)
     say(f"{len(asked)} jobs, {len(asked) - len(todo)} of them already done")
-    limited = f"lit-pure study {arguments.name} --limit {arguments.limit}"
+    limited = f"lit-pure study {shlex.quote(arguments.name)} --limit {arguments.limit}"
     again = limited if arguments.limit else f"make study NAME={arguments.name}"
     try:
         with _bar(todo, 0) as (progress, print_line):

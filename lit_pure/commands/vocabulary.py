@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.paths import require_writable_files
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -20,6 +21,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def vocabulary_command(arguments: argparse.Namespace) -> int:
     """Make a vocabulary from captions."""
+    require_writable_files({"--out": arguments.out}, arguments.captions)
     from lit_pure.config.dem import LEVELS
     from lit_pure.datasets.captions.source import Sidecar
     from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
+from lit_pure.files.names import nfc
 from lit_pure.images.io import BadImage, read_bytes
 
 
@@ -41,8 +42,8 @@ class Photo:
 
     @property
     def label(self) -> str:
-        """Its name as one word, without extension: 0001000_0000001."""
-        return PurePosixPath(self.name).with_suffix("").as_posix().replace("/", "_")
+        """Its name as one word in NFC, without extension: 0001000_0000001."""
+        return nfc(PurePosixPath(self.name).with_suffix("").as_posix().replace("/", "_"))
 
     def content(self) -> bytes:
         """The encoded bytes. Raises BadImage where they cannot be read."""
@@ -82,8 +83,8 @@ class PhotoList:
 
 
 def fingerprint(photos: Iterable[Photo]) -> str:
-    """SHA-256 of names and sizes in bytes, in hexadecimal: cheap, and different for another data set."""
+    """SHA-256 of names (in NFC) and sizes in bytes, in hexadecimal: cheap, and different for another data set."""
     digest = hashlib.sha256()
-    for photo in sorted(photos, key=lambda photo: photo.name):
-        digest.update(f"{photo.name}\0{photo.length}\n".encode("utf-8", "surrogateescape"))  # names may be any bytes
+    for name, length in sorted((nfc(photo.name), photo.length) for photo in photos):
+        digest.update(f"{name}\0{length}\n".encode("utf-8", "surrogateescape"))  # names may be any bytes
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.encoded import Photo, PhotoList
 from lit_pure.datasets.sources import find_photos, keep_usable, photos_in
+from lit_pure.files.names import nfc
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _without_duplicates(photos: PhotoList) -> PhotoList:
 
 
 def _stem(photo: Photo) -> str:
-    return PurePosixPath(photo.name).with_suffix("").as_posix()
+    return nfc(PurePosixPath(photo.name).with_suffix("").as_posix())
 
 
 def _size_text(photo: Photo) -> str:

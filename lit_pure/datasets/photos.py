@@ -7,6 +7,7 @@ degradation, batches or Lightning.
 Suffixes: 3 RGB, H W of the HQ photograph or crop [px], h w of the LQ one.
 """
 
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lit_pure.datasets.captions.source import COMPUTED, caption_source
 from lit_pure.datasets.encoded import Photo, fingerprint
 from lit_pure.datasets.order import CROP_DRAW, Key
 from lit_pure.datasets.pairs import PhotoPair, find_pairs
+from lit_pure.files.outputs import LONGEST_NAME
 from lit_pure.images.io import BadImage
 
 SPREAD = (0.7548777, 0.5698403)
@@ -159,9 +161,14 @@ class Crops(Dataset[dict[str, Any]]):
             raise ValueError(f"{self.config.captions}: no caption for {shown}; add {remedy}")
 
     def _check_labels(self) -> None:
-        """ValueError where two photographs have the same label."""
+        """ValueError where two photographs have the same label, or one is too long for a picture's name."""
         seen: dict[str, Photo] = {}
         for photo in (pair.photo for pair in self.pairs.found):
+            if (more := len(os.fsencode(f"{photo.label}_c{self.crops}.png")) - LONGEST_NAME) > 0:
+                raise ValueError(
+                    f"{photo.place}: its pictures would be named {photo.label}.png, {more} bytes too long for a file's "
+                    "name; rename it, or its folders"
+                )
             if (other := seen.setdefault(photo.label, photo)) is not photo:
                 raise ValueError(
                     f"{other.place} and {photo.place}: the pictures made from both would be named {photo.label}; "

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from lit_pure.datasets.encoded import Photo, PhotoList
 from lit_pure.files.atomic import write_whole
-from lit_pure.images.files import EXTENSIONS
+from lit_pure.images.files import is_picture
 from lit_pure.images.io import BadImage, image_size
 
 log = logging.getLogger(__name__)
@@ -230,8 +230,7 @@ def _check_end(shard: Path, members: list[tarfile.TarInfo]) -> None:
 
 
 def _is_photo(member: tarfile.TarInfo) -> bool:
-    path = PurePosixPath(member.name)
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    return is_picture(member.name)
 
 
 def _has_text(content: IO[bytes] | None) -> bool:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.datasets.encoded import Photo, PhotoList
 from lit_pure.datasets.shards import read_shards, shard_paths
+from lit_pure.files.names import as_on_disk, nfc
 from lit_pure.images.files import EXTENSIONS, images_below, is_picture
 from lit_pure.images.io import BadImage, image_size
 
@@ -108,7 +109,7 @@ def keep_usable(photos: PhotoList, least_side: int) -> PhotoList:
             skipped.append((photo.place, f"{height} x {width} px, shorter than {least_side}"))
         else:
             found.append(replace(photo, size=(height, width)))
-    return PhotoList(sorted(found, key=lambda photo: photo.name), skipped)
+    return PhotoList(sorted(found, key=lambda photo: nfc(photo.name)), skipped)
 
 
 def _photos_from_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
@@ -132,8 +133,9 @@ def _read_list(path: Path, source: str) -> PhotoList:
     files: dict[str, Path] = {}
     sizes: dict[Path, tuple[int, int] | None] = {}
     for name, size in _read_lines(path):
-        files[_name_below(root, name)] = root / name
-        sizes[root / name] = size
+        place = as_on_disk(root / name)
+        files[nfc(_name_below(root, name))] = place
+        sizes[place] = size
     if not files:
         raise ValueError(f"{path}: this list is empty; {_WANTED}")
     photos = _photos_from_files(files.items())
@@ -176,11 +178,16 @@ def _skimage_folder() -> Path:
 
 def _select_named(candidates: list[Photo], config: PhotosConfig) -> list[Photo]:
     """The candidates whose stems the configuration names. Raises ValueError for names that match none."""
-    stems = sorted({PurePosixPath(photo.name).stem for photo in candidates})
+    stems = sorted({_stem(photo) for photo in candidates})
     known = set(stems)
-    if unknown := [name for name in config.names if name not in known]:
+    wanted = {nfc(name) for name in config.names}
+    if unknown := [name for name in config.names if nfc(name) not in known]:
         near = sorted({match for name in unknown for match in get_close_matches(name, stems)})
         hint = f"near: {', '.join(near)}" if near else f"there are {', '.join(stems[:10])}"
         raise ValueError(f"{config.source}: no photograph named {', '.join(unknown)} (without extension); {hint}")
-    wanted = set(config.names)
-    return [photo for photo in candidates if PurePosixPath(photo.name).stem in wanted]
+    return [photo for photo in candidates if _stem(photo) in wanted]
+
+
+def _stem(photo: Photo) -> str:
+    """The name without folders and extension, in NFC."""
+    return nfc(PurePosixPath(photo.name).stem)

@@ -1,8 +1,8 @@
 """Makes a paired test set from photographs: HQ pictures and their degraded LQ pictures.
 
-Knows how pairs are named and numbered, what is cut out of a photograph, what is written beside the pictures, and which
-pairs are already done. Knows nothing of the degradation itself (`pipeline.py`), which runs on the CPU, so that a set
-does not depend on the device.
+Knows what is cut out of a photograph, and the settings that are written beside the pictures. Knows nothing of the names
+of pairs and of which are done (`pairs.py`), nor of the degradation itself (`pipeline.py`), which runs on the CPU, so
+that a set does not depend on the device.
 
 Suffixes: B pictures, 3 RGB, H W height and width of the HQ picture [px], h w of the LQ picture.
 """
@@ -22,16 +22,28 @@ from torch import Tensor
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 from lit_pure.datasets.order import DEGRADATION_DRAW
 from lit_pure.datasets.photos import SPREAD
+from lit_pure.degradation.pairs import (
+    RECORDS,
+    SETTINGS,
+    SHEET,
+    SIDES,
+    PlannedPair,
+    append_line,
+    content_of,
+    finished,
+    record_line,
+    require_sources_stay,
+    write_records,
+)
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.files.atomic import write_whole
-from lit_pure.images.files import names_of
+from lit_pure.files.outputs import ends_all
 from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
 
 EPOCH = 0
 """Seeds the draws of a pair, beside seed and index; as for a test set in `lit/data.py`."""
-RECORDS, SETTINGS, SHEET = "degradations.jsonl", "degradation.yaml", "pairs.png"
 SHOWN, SHOWN_SIDE = 6, 256
 """Pairs on the contact sheet, and the side of the part that is shown of each [HQ px]."""
 
@@ -56,19 +68,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class PlannedPair:
-    """One pair to make."""
-
-    source: Path
-    name: str
-    """Of both pictures, without extension."""
-    crop: int
-    """Which square of the photograph."""
-    index: int
-    """Position among all pairs, including those that cannot be made; with the seed it decides the draws."""
-
-
-@dataclass(frozen=True)
 class DegradedPair:
     """The result of one pair."""
 
@@ -77,21 +76,6 @@ class DegradedPair:
     """Why it could not be made; empty where it was."""
     skipped: bool = False
     """Whether it already existed."""
-
-
-def plan_pairs(photographs: Sequence[Path], crops: int) -> list[PlannedPair]:
-    """The pairs of photographs, sorted by name.
-
-    Raises:
-        ValueError: the pairs of two photographs would have the same name.
-    """
-    paths = sorted(photographs, key=lambda path: (path.name, path))
-    names = names_of(paths)
-    return [
-        PlannedPair(path, name + (f"_c{crop}" if crops > 1 else ""), crop, position * crops + crop)
-        for position, (path, name) in enumerate(zip(paths, names, strict=True))
-        for crop in range(crops)
-    ]
 
 
 def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> Iterator[DegradedPair]:
@@ -105,27 +89,36 @@ def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> It
         recipe: how to make them.
 
     Raises:
-        ValueError: `out` contains other pictures, or pairs of another recipe.
+        ValueError: `out` contains other pictures, or pairs of another recipe; or a photograph would be replaced.
         OSError: `out` cannot be written; finished pairs stay.
     """
+    require_sources_stay(pairs, out, ())
     _prepare_folder(out, recipe)
-    done = _resume(out, pairs)
+    done = finished(out, pairs)
     for source, group in groupby(pairs, key=lambda pair: pair.source):
         own = list(group)
-        photo_3HW: Tensor | None = None
+        photo: tuple[Tensor, dict[str, Any]] | None = None
         for pair in own:
             if pair.name in done:
                 yield DegradedPair(pair, skipped=True)
                 continue
             try:
-                photo_3HW = _read_photo(source, recipe) if photo_3HW is None else photo_3HW
+                photo = _read_photo(source, recipe) if photo is None else photo
             except BadImage as error:
                 yield from (DegradedPair(one, error=str(error)) for one in own if one.name not in done)
                 break
-            done[pair.name] = _make(pair, photo_3HW, out, recipe)
-            _append(out / RECORDS, _line(done[pair.name]))
+            try:
+                record = _make(pair, *photo, out, recipe)
+            except OSError as error:
+                if any(ends_all(error, out / side) for side in SIDES):
+                    raise
+                reason = f"{source}: no pair is written to {out}: {error.strerror or error}; rename it"
+                yield DegradedPair(pair, error=reason)
+                continue
+            done[pair.name] = record
+            append_line(out / RECORDS, record_line(record))
             yield DegradedPair(pair)
-    _write_records(out, done)
+    write_records(out, done)
 
 
 def contact_sheet(out: Path) -> Path | None:
@@ -138,7 +131,7 @@ def contact_sheet(out: Path) -> Path | None:
     if not records:
         return None
     chosen = [records[i * len(records) // SHOWN] for i in range(SHOWN)] if len(records) > SHOWN else records
-    files = [[out / side / one["image"] for side in ("hq", "lq")] for one in chosen]
+    files = [[out / side / one["image"] for side in SIDES] for one in chosen]
     scale = image_size(files[0][0])[1] // image_size(files[0][1])[1]
     side = min([SHOWN_SIDE // scale, *(min(image_size(lq)) for _, lq in files)])  # [LQ px]
     hq_B3HW = torch.stack([_centre(read_image(hq), side * scale, scale) for hq, _ in files])
@@ -166,9 +159,9 @@ def _prepare_folder(out: Path, recipe: Recipe) -> None:
         if found != made:
             raise ValueError(f"{settings}: {_first_difference(found, made)}; choose another folder, or delete {out}")
         return
-    if any(path for name in ("hq", "lq") for path in (out / name).glob("*")):
+    if any(path for name in SIDES for path in (out / name).glob("*")):
         raise ValueError(f"{out} contains pictures without {SETTINGS}, which may be valuable; choose another folder")
-    for name in ("hq", "lq"):
+    for name in SIDES:
         (out / name).mkdir(parents=True, exist_ok=True)
     write_whole(settings, yaml.safe_dump(made, sort_keys=False))
 
@@ -182,51 +175,15 @@ def _first_difference(found: Any, made: dict[str, Any]) -> str:
     return " ".join(f"was made with {key} {there.get(key)}, not {here[key]}" for key in list(keys)[:1]) or "is damaged"
 
 
-def _resume(out: Path, pairs: Sequence[PlannedPair]) -> dict[str, dict[str, Any]]:
-    """The records of finished pairs, by name; incomplete lines of a killed process are removed from the file."""
-    records, planned = out / RECORDS, {pair.name: pair for pair in pairs}
-    done: dict[str, dict[str, Any]] = {}
-    for line in records.read_bytes().splitlines() if records.is_file() else []:
-        try:
-            record = json.loads(line)
-            name = record["image"].removesuffix(".png")
-            found = record["index"], record["source"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-        pair = planned.get(name)
-        if pair is None or found != (pair.index, pair.source.name):
-            raise ValueError(
-                f"{records}: {record['image']} was made from a different set of photographs (number {found[0]}, "
-                f"{found[1]}); choose another folder, or delete {out}"
-            )
-        if all((out / side / record["image"]).is_file() for side in ("hq", "lq")):
-            done[name] = record
-    _write_records(out, done)
-    return done
+def _read_photo(path: Path, recipe: Recipe) -> tuple[Tensor, dict[str, Any]]:
+    """The photograph (3, H, W), and what a record says of its file.
 
-
-def _write_records(out: Path, done: dict[str, dict[str, Any]]) -> None:
-    """Write all lines, sorted by index, unless the file already has this content."""
-    text = "".join(_line(record) for record in sorted(done.values(), key=lambda record: int(record["index"])))
-    if not (out / RECORDS).is_file() or (out / RECORDS).read_bytes() != text.encode():
-        write_whole(out / RECORDS, text)
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"
-
-
-def _append(path: Path, text: str) -> None:
+    Raises BadImage where it cannot be read, or is too small for the recipe.
+    """
     try:
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        content = content_of(path)
     except OSError as error:
-        reason = f"cannot be written: {error.strerror or error}; repeat to make the remaining pairs"
-        raise OSError(error.errno, reason, str(path)) from error
-
-
-def _read_photo(path: Path, recipe: Recipe) -> Tensor:
-    """The photograph (3, H, W). Raises BadImage where it cannot be read, or is too small for the recipe."""
+        raise BadImage(f"{path}: {error.strerror or error}") from error
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
     least = LEAST_LQ_SIDE * recipe.degradation.scale
@@ -234,23 +191,24 @@ def _read_photo(path: Path, recipe: Recipe) -> Tensor:
         least = recipe.size if recipe.fit == "crop" else 1
     if min(height, width) < least:
         raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must be at least {least} px")
-    return photo_3HW
+    return photo_3HW, content
 
 
-def _make(pair: PlannedPair, photo_3HW: Tensor, out: Path, recipe: Recipe) -> dict[str, Any]:
-    """Write both pictures; returns the record."""
+def _make(pair: PlannedPair, photo_3HW: Tensor, content: dict[str, Any], out: Path, recipe: Recipe) -> dict[str, Any]:
+    """Write both pictures; returns the record, with `content` of the photograph's file."""
     hq_3HW, box = _cut_hq(photo_3HW, pair.crop, recipe)
     hq_3HW = from_bytes(to_bytes(hq_3HW))  # degrade exactly the pixels that are written
     rng = np.random.default_rng([recipe.seed, EPOCH, pair.index, DEGRADATION_DRAW])
     degradation = draw(recipe.degradation, rng)
-    image = f"{pair.name}.png"
-    write_png(out / "hq" / image, hq_3HW)
-    write_png(out / "lq" / image, apply(hq_3HW, degradation, recipe.degradation.scale))
+    hq, lq = pair.files(out)
+    write_png(hq, hq_3HW)
+    write_png(lq, apply(hq_3HW, degradation, recipe.degradation.scale))
     return {
-        "image": image,
+        "image": hq.name,
         "index": pair.index,
         "seed": recipe.seed,
         "source": pair.source.name,
+        **content,
         "crop": box,
         "degradation": asdict(degradation),
     }

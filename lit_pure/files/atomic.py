@@ -13,6 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_SHOWN = 32
+"""Characters of a file's name in that of its unfinished file."""
+
+
+def partial_path(path: Path, ending: str = ".tmp") -> Path:
+    """A hidden name beside `path` that no other process uses, and that is short however long the file's own one is."""
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
+    kept = path.name if len(path.name) <= _SHOWN else f"{path.name[:_SHOWN]}.{digest}"
+    return path.with_name(f".{kept}.{os.getpid()}{ending}")
+
 
 @contextmanager
 def whole_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
@@ -26,7 +36,7 @@ def whole_file(path: Path, partial: Path | None = None) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be renamed.
     """
-    partial = partial or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = partial or partial_path(path)
     try:
         yield partial
         partial.replace(path)

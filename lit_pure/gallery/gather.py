@@ -13,8 +13,9 @@ import numpy as np
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.families.table import family_by_summary
+from lit_pure.files.names import as_on_disk, nfc
 from lit_pure.gallery.records import Annotation, Scores, annotations_of, read_answers, read_scores
-from lit_pure.images.files import list_images
+from lit_pure.images.files import is_picture, list_images
 from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ, RECONSTRUCTED, RESTORED
 from lit_pure.metrics.rows import FILE as SCORES
 from lit_pure.runs.folder import Run
@@ -182,17 +183,16 @@ def _list_outputs(name: str, folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     try:
         for path in list_images(folder):
-            if path.stem in files:
-                raise ValueError(f"{path} and {files[path.stem].name} have the same name; remove one of them")
-            files[path.stem] = path
+            if (other := files.setdefault(nfc(path.stem), path)) != path:
+                raise ValueError(f"{path} and {other.name} have the same name; remove one of them")
     except ValueError as error:
         raise ConfigError(f"--folder {name}: {error}") from error
     return files
 
 
 def _list_pictures(folder: Path) -> dict[str, Path]:
-    """A run's pictures by name; empty if there is no folder."""
-    return {path.stem: path for path in sorted(folder.glob("*.png"))}
+    """A run's pictures by name, in NFC; empty if there is no folder."""
+    return {nfc(path.stem): path for path in sorted(folder.glob("*.png")) if is_picture(path.name)}
 
 
 def _choose_shots(found: list[Shot], rivals: list[str], photos: int, seed: int) -> list[Shot]:
@@ -221,7 +221,8 @@ def _require_same(runs: Sequence[Run], shot: Shot) -> None:
     from lit_pure.images.io import same_pixels
 
     for kind in ("lq", "hq"):
-        paths = [(run.label, run.folder / "images" / shot.test_set / kind / f"{shot.image}.png") for run in runs]
+        folders = [(run.label, run.folder / "images" / shot.test_set / kind) for run in runs]
+        paths = [(label, as_on_disk(folder / f"{shot.image}.png")) for label, folder in folders]
         (first, one), *others = [(label, path) for label, path in paths if path.is_file()] or [("", Path())]
         for label, other in others:
             if not same_pixels(one, other):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.families.family import Family
+from lit_pure.files.names import nfc
 from lit_pure.metrics.rows import KEYS, read_rows
 
 Scores = dict[str, float]
@@ -74,8 +75,8 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def file_stem(image: str) -> str:
-    """The name of a picture's file, without extension: sub-folders of a photograph become part of the name."""
-    return image.replace("/", "_")
+    """The name of a picture's file in NFC, without extension: sub-folders of a photograph become part of the name."""
+    return nfc(image.replace("/", "_"))
 
 
 def annotations_of(

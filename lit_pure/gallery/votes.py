@@ -11,13 +11,13 @@ votes with a preference, is the other reading, in which chance is 1 / number of 
 import json
 import math
 import reprlib
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_pure.files.names import nfc
 from lit_pure.metrics.intervals import LEVEL, sign_test
 
 FORMAT = "lit_pure votes 1"
@@ -246,4 +246,4 @@ def _planned(value: Any, made: int) -> int:
 
 def _person(voter: str) -> str:
     """A normalized name, equal for different spellings."""
-    return unicodedata.normalize("NFC", " ".join(voter.split()).casefold())
+    return nfc(" ".join(voter.split()).casefold())

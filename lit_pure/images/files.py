@@ -1,50 +1,109 @@
-"""Which files of a folder are pictures, by their names. Knows nothing of their content, and imports no torch."""
+"""Which files of a folder are pictures, by their names. Knows nothing of their content, and imports no torch.
 
+One rule for all: the extension is that of a picture, the name is not hidden (a Mac puts `._a.png` beside `a.png`), and
+the file is no map that `lit-pure restore` wrote beside its picture.
+"""
+
+import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Extensions of pictures, in lower or upper case."""
+from lit_pure.files.names import in_order, require_distinct
+
+log = logging.getLogger(__name__)
+
+EXTENSIONS = (
+    *(".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"),
+    *(".jfif", ".jpe", ".mpo", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".tga"),
+)
+"""Extensions of photographs that Pillow reads, in lower or upper case."""
+MAP = "_entropy"
+"""Ending of the maps that `lit-pure restore` writes beside its pictures; they are not photographs."""
+RECORD = ".json"
+"""Extension of what `lit-pure restore` writes beside each picture."""
+_NAMED = 5
+"""Most extensions in a message."""
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, by extension, sorted by name.
+@dataclass
+class FolderFiles:
+    """The visible files of a folder, each sorted."""
 
-    Raises:
-        ValueError: the folder is missing, is a file, or contains no picture.
-    """
+    pictures: list[Path] = field(default_factory=list)
+    maps: list[Path] = field(default_factory=list)
+    """Maps of `lit-pure restore`."""
+    others: list[Path] = field(default_factory=list)
+    """No pictures by their extension; without the records of `lit-pure restore`."""
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture, by its extension; hidden files are not."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not os.path.basename(name).startswith(".")
+
+
+def is_map(path: Path) -> bool:
+    """Whether this is a map of `lit-pure restore`: its picture and the picture's record are beside it."""
+    owner = path.stem.removesuffix(MAP)
+    beside = (path.with_name(f"{owner}{extension}") for extension in (".png", RECORD))
+    return path.stem.endswith(MAP) and bool(owner) and all(file.is_file() for file in beside)
+
+
+def sort_files(paths: Iterable[Path]) -> FolderFiles:
+    """Visible files by what they are. Raises ValueError where two names of pictures look the same."""
+    found = FolderFiles()
+    for path in in_order(path for path in paths if not path.name.startswith(".")):
+        if is_picture(path.name):
+            (found.maps if is_map(path) else found.pictures).append(path)
+        elif not (path.suffix == RECORD and path.with_suffix(".png").is_file()):
+            found.others.append(path)
+    require_distinct(found.pictures)
+    return found
+
+
+def files_in(folder: Path) -> FolderFiles:
+    """The files directly in a folder. Raises ValueError where it is missing or is a file."""
     if folder.is_file():
         raise ValueError(f"{folder}: is a file; name its folder")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give one with photographs")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
-    if not found:
-        raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, not in sub-folders)")
-    return found
+    return sort_files(path for path in folder.iterdir() if path.is_file())
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, sorted by name; files that are left out are counted in the log.
+
+    Raises:
+        ValueError: the folder is missing, is a file, contains no picture, or two names that look the same.
+    """
+    found = files_in(folder)
+    if not found.pictures:
+        without = "not in sub-folders; hidden files and maps of lit-pure restore do not count"
+        raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, {without})")
+    log_left_out(folder, found)
+    return found.pictures
 
 
 def list_photographs(places: Sequence[Path]) -> list[Path]:
-    """The given files, and all pictures of the given folders. Raises ValueError where one does not exist."""
+    """The given files, and all pictures of the given folders, each once. Raises ValueError where one does not exist."""
     found: list[Path] = []
     for place in places:
         found += list_images(place) if place.is_dir() else [place]
     if absent := [str(path) for path in found if not path.is_file()]:
         raise ValueError(f"no such file or folder: {', '.join(absent)}")
-    return found
+    return list(dict.fromkeys(found))
 
 
-def names_of(paths: Sequence[Path]) -> list[str]:
-    """A name for the pictures made from each file: its stem, with extension where two stems are equal.
-
-    Raises ValueError where two would have the same name.
-    """
-    stems = Counter(path.stem for path in paths)
-    names = [path.stem if stems[path.stem] == 1 else path.name for path in paths]
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise ValueError(f"several photographs are named {', '.join(twice)}; rename them, or process them separately")
-    return names
+def log_left_out(folder: PurePath, files: FolderFiles) -> None:
+    """Log how many files of a folder are no pictures by their extension, and which extensions these are."""
+    counts = Counter(path.suffix or "none" for path in files.others).most_common()
+    if counts:
+        shown = ", ".join(f"{extension} {count}" for extension, count in counts[:_NAMED])
+        more = ", ..." if len(counts) > _NAMED else ""
+        files_are = f"{len(files.others)} file{'s are' if len(files.others) > 1 else ' is'} left out"
+        log.info("%s: %s, not pictures by extension (%s%s)", folder, files_are, shown, more)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -63,7 +122,7 @@ def files_below(folder: Path) -> list[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if new and not name.startswith("."))
         found += [Path(place, name) for name in names if new]
-    return sorted(found)
+    return in_order(found)
 
 
 def _raise(error: OSError) -> None:
@@ -71,10 +130,12 @@ def _raise(error: OSError) -> None:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The pictures in a folder and its sub-folders, sorted."""
-    return [path for path in files_below(folder) if is_picture(path.name)]
+    """The pictures in a folder and its sub-folders, sorted; files that are left out are counted in the log.
 
-
-def is_picture(name: str) -> bool:
-    """Whether a file is a picture, by its extension; hidden files are not."""
-    return os.path.splitext(name)[1].lower() in EXTENSIONS and not os.path.basename(name).startswith(".")
+    Raises:
+        ValueError: two names look the same.
+        OSError: a folder cannot be read.
+    """
+    found = sort_files(files_below(folder))
+    log_left_out(folder, found)
+    return found.pictures

@@ -5,14 +5,14 @@ pixels. Names are compared without extension. An ending that a tool added (photo
 unless it is given: a wrong guess would score a picture against a different one.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lit_pure.images.files import is_picture, list_images
+from lit_pure.files.names import nfc
+from lit_pure.images.files import FolderFiles, files_in, list_images, log_left_out
 
-MAP = "_entropy"
-"""Ending of the maps that `lit-pure restore` writes beside its pictures; they are not results."""
 _SEPARATORS = "_-. "
 """Characters that an added ending begins with."""
 _SHOWN = 3
@@ -45,10 +45,9 @@ def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
     left_out: list[tuple[Path, str]] = []
     maps = 0
     for folder in folders:
-        paths = [path for path in _list_pictures(folder) if is_picture(path.name)]
-        results = [path for path in paths if not _is_map(path)]
-        maps += len(paths) - len(results)
-        alone, several = _by_name(results, endings)
+        files = _files_of(folder)
+        maps += len(files.maps)
+        alone, several = _by_name(files.pictures, endings)
         found.append(alone)
         left_out += several
     common = set.intersection(*(set(pictures) for pictures in found))
@@ -61,33 +60,27 @@ def match(folders: Sequence[Path], endings: Sequence[str] = ()) -> Matches:
     return Matches({name: tuple(one[name] for one in found) for name in sorted(common)}, left_out, maps)
 
 
-def _list_pictures(folder: Path) -> list[Path]:
-    """As `list_images`, but the error for an empty folder names a sub-folder with pictures, if any."""
-    try:
-        return list_images(folder)
-    except ValueError as error:
-        below = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-        for inner in below:
+def _files_of(folder: Path) -> FolderFiles:
+    """The files of a folder; the error for one without pictures names a sub-folder with pictures, if any."""
+    files = files_in(folder)
+    if not files.pictures:
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
             try:
-                count = len(list_images(inner))
+                count = len(files_in(inner).pictures)
             except (ValueError, OSError):
                 continue
-            raise ValueError(f"{folder}: no pictures in it, but {count} in {inner}; give that folder") from error
-        raise
-
-
-def _is_map(path: Path) -> bool:
-    """Whether this is an entropy map: its picture and the picture's description are beside it."""
-    owner = path.with_name(path.stem.removesuffix(MAP))
-    beside = (owner.with_name(f"{owner.name}{extension}") for extension in (".png", ".json"))
-    return path.stem.endswith(MAP) and all(file.is_file() for file in beside)
+            if count:
+                raise ValueError(f"{folder}: no pictures in it, but {count} in {inner}; give that folder")
+        list_images(folder)  # raises
+    log_left_out(folder, files)
+    return files
 
 
 def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, Path], list[tuple[Path, str]]]:
     """Pictures with unique names, and those without: either of a.jpg and a.png could be meant."""
     namesakes: dict[str, list[Path]] = {}
     for path in paths:
-        namesakes.setdefault(_strip_ending(path.stem, endings), []).append(path)
+        namesakes.setdefault(_strip_ending(nfc(path.stem), endings), []).append(path)
     alone = {name: same[0] for name, same in namesakes.items() if len(same) == 1}
     several = [
         (path, f"{same[place - 1].name} has the same name; remove or rename one of them")
@@ -100,7 +93,7 @@ def _by_name(paths: Sequence[Path], endings: Sequence[str]) -> tuple[dict[str, P
 
 def _strip_ending(name: str, endings: Sequence[str]) -> str:
     """The name without the longest ending that fits; never empty."""
-    fitting = [ending for ending in endings if name.endswith(ending) and name != ending]
+    fitting = [ending for ending in map(nfc, endings) if name.endswith(ending) and name != ending]
     return name.removesuffix(max(fitting, key=len, default=""))
 
 
@@ -120,11 +113,16 @@ def _no_match_message(
     stripped = [{_strip_ending(name, endings) for name in pictures} for pictures in found]
     explained = 2 * len(set.intersection(*stripped)) > min(len(pictures) for pictures in found)
     remedy = (
-        f"if {' and '.join(endings)} was added to the names, give --ignore-suffix {' '.join(endings)}"
+        f"if {' and '.join(endings)} was added to the names, give {_flag(endings)}"
         if explained
         else "rename the files of one folder, or give what was added to their names with --ignore-suffix"
     )
     return f"no name without extension is in all folders ({shown}); {remedy}"
+
+
+def _flag(endings: Sequence[str]) -> str:
+    """The flag as a shell takes it: one for each ending, joined by "=", since an ending may begin with a dash."""
+    return " ".join(f"--ignore-suffix={shlex.quote(ending)}" for ending in endings)
 
 
 def _guess_endings(names: Sequence[Sequence[str]]) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_pure.files.atomic import write_whole
+from lit_pure.files.names import nfc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +59,8 @@ def write_rows(path: Path, rows: Iterable[ScoreRow], metrics: Sequence[str]) -> 
 def read_rows(path: Path) -> "pd.DataFrame":
     """Read a file of `write_rows`: `KEYS` as text, one float column per metric, NaN for a missing score.
 
+    Names of images are in NFC, so that tables of different machines match.
+
     Raises:
         ValueError: the file is missing, or not such a file.
     """
@@ -68,6 +71,8 @@ def read_rows(path: Path) -> "pd.DataFrame":
             header, *lines = [*csv.reader(file, strict=True)] or [[]]
         if absent := [name for name in KEYS if name not in header]:
             raise ValueError(f"column {absent[0]} is missing")
+        place = header.index("image")
+        lines = [[*line[:place], *map(nfc, line[place : place + 1]), *line[place + 1 :]] for line in lines]
         # Names stay plain text; pandas would otherwise read some as numbers or missing values, or refuse them.
         table = pd.DataFrame(lines, columns=header, dtype=object)
         scores = {name: [float(cell or "nan") for cell in table[name]] for name in header if name not in KEYS}

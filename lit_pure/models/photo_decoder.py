@@ -7,7 +7,7 @@ around it, gets exactly the pixels of the whole.
 Levels go from the grid of codes to single pixels; each is half as coarse as the one before. At the levels at which the
 photograph has features, these enter by controllable feature transformation (CodeFormer, arXiv 2206.11253, section 3.3):
 x + w (scale x + shift), with scale and shift computed from both. At the end there are two pictures, the one that codes
-give, and the photograph with detail added, of which w takes the mean: with all of it, training begins at the photograph.
+give, and the photograph with detail added; w takes their mean. With all of it, training begins at the photograph.
 
 Shape legend: B pictures, H W picture [px], h w a level's grid, C channels.
 """

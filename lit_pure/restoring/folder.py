@@ -4,10 +4,8 @@ Knows file names, what is written beside each picture, and which photographs are
 does the restoring itself.
 """
 
-import json
 import os
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,10 +16,14 @@ import torch
 
 from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.files.atomic import require_writable, write_json
+from lit_pure.files.outputs import ends_all, identify, require_nameable
+from lit_pure.images.files import RECORD
+from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.images.maps import dark_map
 from lit_pure.restoring.contract import CellMap, TileWords
 from lit_pure.restoring.journal import Journal
+from lit_pure.restoring.outputs import files_of, made_from, plan_restorations, read_record
 from lit_pure.restoring.photo import PhotoProgress, PhotoRestorer, RestoredPhoto
 
 UNFINISHED = ".unfinished"
@@ -49,6 +51,7 @@ def restore_files(
     scale: int | None = None,
     origin: str = "",
     again: bool = False,
+    max_size: int | None = None,
 ) -> Iterator[RestoredFile]:
     """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
 
@@ -63,33 +66,36 @@ def restore_files(
         scale: factor by which each side is enlarged; None: the restorer's own.
         origin: name of the restorer's weights; pictures of other weights are restored again.
         again: whether to restore again what is restored already.
+        max_size: a photograph whose result would be longer [px] is made smaller first; None: none is.
 
     Raises:
-        OSError: `out` cannot be written to; finished pictures stay.
+        OutputClash: as `plan_restorations` does; nothing is restored.
+        OSError: `out` cannot be written to; finished pictures stay. One photograph whose files cannot be written, for
+            example because its name is too long, raises nothing: see `RestoredFile.note`.
     """
+    names = plan_restorations(paths, out, again=again)
     require_writable(out)
     scale = restorer.scale if scale is None else scale
-    stems = Counter(path.stem for path in paths)
-    for path in paths:
-        # Two files that differ in their extension alone keep it, so that none overwrites the other.
-        name = path.stem if stems[path.stem] == 1 else path.name
+    for path, name in zip(paths, names, strict=True):
         picture = out / f"{name}.png"
         try:
-            made = {"source": _describe_source(path), "with": _describe_settings(restorer, scale, origin)}
-            if not again and picture.is_file() and _read_record(out, name) == made:
+            made = {"source": _describe_source(path), "with": _describe_settings(restorer, scale, origin, max_size)}
+            if not again and picture.is_file() and _without_place(read_record(out, name)) == made:
                 yield RestoredFile(
                     path, picture, "already restored (same file, same settings; --again repeats it)", True
                 )
                 continue
-            photo_3HW = _read_photo(path)
-            with _journal(out, name, made) as journal:
-                restored = restorer.restore_photo(photo_3HW, path.name, scale, progress=progress(path), journal=journal)
-                note = _write(restored, out, name, made)
+            require_nameable(files_of(out, name)[-1])
+            note = _restore(restorer, path, scale, max_size, progress(path), out, name, made)
         except BadImage as error:
             yield RestoredFile(path, note=str(error))
         except (MemoryError, torch.OutOfMemoryError):
             remedy = "a smaller --scale or --batch needs less"
             yield RestoredFile(path, note=f"{path}: not enough memory to enlarge it {scale} times; {remedy}")
+        except OSError as error:
+            if ends_all(error, out):
+                raise
+            yield RestoredFile(path, note=f"{path}: cannot be written to {out} ({error.strerror or error}); rename it")
         else:
             yield RestoredFile(path, picture, note)
 
@@ -106,10 +112,33 @@ def _journal(out: Path, name: str, made: dict[str, Any]) -> Iterator[Journal]:
         folder.rmdir()
 
 
-def _read_photo(path: Path) -> torch.Tensor:
-    """The photograph (3, H, W). Raises BadImage if the file is not a photograph, or too small."""
+def _restore(
+    restorer: PhotoRestorer,
+    path: Path,
+    scale: int,
+    max_size: int | None,
+    progress: PhotoProgress,
+    out: Path,
+    name: str,
+    made: dict[str, Any],
+) -> str:
+    """Restore one photograph and write what is made of it; returns the text."""
+    photo_3HW = _read_photo(path, max_size // scale if max_size else None)
+    with _journal(out, name, made) as journal:
+        restored = restorer.restore_photo(photo_3HW, path.name, scale, progress=progress, journal=journal)
+        return _write(restored, out, name, made | {"from": made_from(path, out)})
+
+
+def _read_photo(path: Path, longest: int | None = None) -> torch.Tensor:
+    """The photograph (3, H, W), made smaller where its longer side has more than `longest` px.
+
+    Raises BadImage if the file is not a photograph, or too small.
+    """
     photo_3HW = read_image(path)
     height, width = photo_3HW.shape[-2:]
+    if longest and max(height, width) > longest:
+        height, width = (max(1, round(side * longest / max(photo_3HW.shape))) for side in (height, width))
+        photo_3HW = resize(photo_3HW[None], height, width)[0].clamp(0, 1)
     if min(height, width) < LEAST_LQ_SIDE:
         raise BadImage(f"{path}: {height} x {width} px is too small; the shorter side must have {LEAST_LQ_SIDE} px")
     return photo_3HW
@@ -118,28 +147,29 @@ def _read_photo(path: Path) -> torch.Tensor:
 def _describe_source(path: Path) -> dict[str, Any]:
     """What identifies a file: its name, which decides the noise, and its content. Raises BadImage."""
     try:
-        content = path.read_bytes()
+        return identify(path)
     except OSError as error:
         raise BadImage(f"{path}: {error.strerror or error}") from error
-    return {"file": path.name, "bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}
 
 
-def _describe_settings(restorer: PhotoRestorer, scale: int, origin: str) -> dict[str, Any]:
+def _describe_settings(restorer: PhotoRestorer, scale: int, origin: str, max_size: int | None) -> dict[str, Any]:
     """Everything that a picture depends on besides its source."""
-    return {"run": origin, "scale": scale, **restorer.settings()}
+    limit = {"max_size": max_size} if max_size else {}
+    return {"run": origin, "scale": scale, **limit, **restorer.settings()}
 
 
-def _read_record(out: Path, name: str) -> Any:
-    """The source and settings of an earlier picture; None if there is no readable record."""
-    try:
-        return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))["made"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _without_place(record: dict[str, Any]) -> Any:
+    """What an earlier picture was made of and with, wherever its photograph was; None without a usable record."""
+    made = record.get("made")
+    return {key: value for key, value in made.items() if key != "from"} if isinstance(made, dict) else None
 
 
 def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) -> str:
-    """Write the pictures, then the JSON, so that its presence means that all are complete. Returns the text."""
-    (out / f"{name}.json").unlink(missing_ok=True)
+    """Write the pictures, then the whole record, so that its words mean that all are complete. Returns the text.
+
+    Until then a record says whose the pictures are, so that a repeated call replaces those of a killed one.
+    """
+    write_json(out / f"{name}{RECORD}", {"made": {"from": made["from"]}})
     write_png(out / f"{name}.png", restored.pixels_3HW)
     height, width = restored.pixels_3HW.shape[-2:]
     restored = replace(
@@ -156,7 +186,7 @@ def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) 
         "made": made,
         "tiles": [_tile_content(tile) for tile in restored.tiles],
     }
-    write_json(out / f"{name}.json", content)
+    write_json(out / f"{name}{RECORD}", content)
     return restored.words.get("text") or ""
 
 

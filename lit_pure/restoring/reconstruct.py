@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_pure.images.files import names_of
+from lit_pure.files.outputs import ends_all
 from lit_pure.images.geometry import unpad
 from lit_pure.images.io import BadImage, from_bytes, read_bytes, write_png
 from lit_pure.images.tiles import Canvas, Cover, batches
@@ -30,9 +30,8 @@ from lit_pure.metrics.intervals import Interval
 from lit_pure.metrics.rows import ScoreRow
 from lit_pure.metrics.score import Scorer, score_bytes
 from lit_pure.models.vq import VQTokenizer
+from lit_pure.restoring.outputs import ORIGINAL, RECONSTRUCTED, plan_reconstructions, reconstruction_files
 
-ORIGINAL, RECONSTRUCTED = "original", "reconstructed"
-"""The two folders of pictures; the same photograph has the same name in both."""
 LEAST_CELLS = 2
 """Cells along a side: with a single cell, group normalisation has nothing to normalise."""
 OVERLAP = 8
@@ -150,16 +149,22 @@ def reconstruct_files(
         out: existing folder for original/NAME.png and reconstructed/NAME.png; existing pictures are replaced.
 
     Raises:
-        ValueError: two photographs have the same name, or `tile` is not a multiple of the tokenizer's cell.
+        ValueError: two photographs have the same name, one would be replaced, or `tile` is not a multiple of the
+            tokenizer's cell.
         OSError: `out` cannot be written to; finished pictures stay.
     """
-    names = names_of(paths)
-    for folder in (out / ORIGINAL, out / RECONSTRUCTED) if out else ():
+    names = plan_reconstructions(paths, out)
+    folders = (out / ORIGINAL, out / RECONSTRUCTED) if out else ()
+    for folder in folders:
         folder.mkdir(exist_ok=True)
     for path, name in zip(paths, names, strict=True):
         try:
             original_3HW = _center_crop(path, read_bytes(path), size)
             made_3HW = reconstruct(tokenizer, original_3HW, use, tile)
+            if out:
+                original, made = reconstruction_files(out, name)
+                write_png(made, made_3HW)
+                write_png(original, original_3HW)
         except BadImage as error:
             yield ReconstructedFile(path, name, problems=(str(error),), done=False)
             continue
@@ -167,9 +172,12 @@ def reconstruct_files(
             remedy = f"not enough memory to reconstruct it by tiles of {tile} px; a smaller --tile needs less"
             yield ReconstructedFile(path, name, problems=(f"{path}: {remedy}",), done=False)
             continue
-        if out:
-            write_png(out / ORIGINAL / f"{name}.png", original_3HW)
-            write_png(out / RECONSTRUCTED / f"{name}.png", made_3HW)
+        except OSError as error:
+            if out is None or any(ends_all(error, folder) for folder in folders):
+                raise
+            problem = f"{path}: cannot be written to {out} ({error.strerror or error}); rename it"
+            yield ReconstructedFile(path, name, problems=(problem,), done=False)
+            continue
         scores, lacking = score_bytes(scorers, made_3HW, original_3HW, next(tokenizer.parameters()).device)
         yield ReconstructedFile(path, name, scores, tuple(f"{path}: {reason}" for reason in lacking.values()))
 

@@ -42,7 +42,7 @@ def write(job: StudyJob, out: Path, found: Mapping[str, Scored]) -> None:
         writer.writerow([name, one.crc32, *(f"{one.scores[key]:.5f}" for key in job.metrics)])
     path = scores_path(job, out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lines.getvalue())
+    write_whole(path, lines.getvalue(), errors="surrogateescape")  # keeps names that are not UTF-8
 
 
 def read(job: StudyJob, out: Path) -> dict[str, Scored]:
@@ -51,7 +51,7 @@ def read(job: StudyJob, out: Path) -> dict[str, Scored]:
     if not path.is_file():
         return {}
     try:
-        _, *lines = path.read_text(encoding="utf-8").splitlines()
+        _, *lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         rows = list(csv.DictReader(lines, strict=True))
         return {row["image"]: Scored(row["crc32"], {key: float(row[key]) for key in job.metrics}) for row in rows}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

@@ -5,6 +5,7 @@ Knows where pairs come from and what identifies a set. Knows nothing of what is 
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 from lit_pure.config.compose import degradation
 from lit_pure.config.data import PhotosConfig
 from lit_pure.datasets.sources import find_photos
-from lit_pure.degradation.folder import Recipe, degrade_files, plan_pairs
+from lit_pure.degradation.folder import Recipe, degrade_files
+from lit_pure.degradation.pairs import plan_pairs
 from lit_pure.images.matching import match
 from lit_pure.study.plan import SetConfig
 
@@ -50,7 +52,7 @@ class Pictures:
         """
         listed = "".join(f"{path.name} {path.stat().st_size}\n" for path in self.sources)
         made = json.dumps(self.recipe.record(), sort_keys=True) if self.recipe else ""
-        digest = hashlib.sha256((listed + made).encode()).hexdigest()[:12]
+        digest = hashlib.sha256((listed + made).encode("utf-8", "surrogateescape")).hexdigest()[:12]
         how = f"preset {self.config.preset}, seed {self.recipe.seed}" if self.recipe else "given pairs"
         return {"set": self.name, "pictures": len(self.sources), "how": how, "digest": digest}
 
@@ -60,9 +62,8 @@ class Pictures:
         if self.recipe is None:
             return ""
         size = f" --size {self.recipe.size}" if self.recipe.size else ""
-        return (
-            f"lit-pure degrade {self.config.photos} OUT --preset {self.config.preset} --seed {self.recipe.seed}{size}"
-        )
+        photos, preset = shlex.quote(self.config.photos), shlex.quote(self.config.preset)
+        return f"lit-pure degrade {photos} OUT --preset {preset} --seed {self.recipe.seed}{size}"
 
     def pairs(self, work: Path) -> Iterator[PicturePair]:
         """All pairs; made pairs are stored in a separate folder below `work` and reused.

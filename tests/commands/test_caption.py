@@ -22,6 +22,7 @@ from lit_pure.datasets.captions.describe import describe
 from lit_pure.datasets.captions.llava import Llava
 from lit_pure.datasets.captions.sidecar import read_sidecar
 from lit_pure.datasets.captions.source import Sidecar
+from lit_pure.files.outputs import identify
 from lit_pure.images.io import read_image, to_bytes, write_png
 from tests.datasets.captions.test_llava import save_tiny_llava
 
@@ -81,9 +82,16 @@ def test_caption_describes_a_folder_with_llava(
 def test_caption_describes_whole_photographs_from_pixels(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "pixels.jsonl"
     assert main(["caption", str(folder), "--source", "pixels", "--out", str(out)]) == 0
+    captions = {name: describe(to_bytes(read_image(folder / name))) for name in NAMES}
     assert lines(out) == [
-        {"image": name, "caption": describe(to_bytes(read_image(folder / name))), "source": "pixels"} for name in NAMES
+        {"image": name, "caption": words, "source": "pixels", "crc32": identify(folder / name)["crc32"]}
+        for name, words in captions.items()
     ]
+    Image.new("RGB", (40, 40), "red").save(folder / NAMES[0], "PNG")
+    assert main(["caption", str(folder), "--source", "pixels", "--out", str(out)]) == 0
+    assert {one["image"]: one["caption"] for one in lines(out)} == captions | {
+        NAMES[0]: describe(to_bytes(read_image(folder / NAMES[0])))
+    }
 
 
 def test_caption_writes_what_whole_photographs_show(
@@ -94,7 +102,7 @@ def test_caption_writes_what_whole_photographs_show(
     assert main(["caption", str(folder), "--source", "tags", "--out", str(out)]) == 0
     lights = [describe(to_bytes(read_image(folder / name))).partition(". ")[0] for name in NAMES]
     assert lines(out) == [
-        {"image": name, "caption": f"tench. {light}.", "source": "tags"}
+        {"image": name, "caption": f"tench. {light}.", "source": "tags", "crc32": identify(folder / name)["crc32"]}
         for name, light in zip(NAMES, lights, strict=True)
     ]
 

@@ -11,7 +11,7 @@ import pytest
 
 from lit_pure.commands.parsing import comma_list, print_table, say, whole_number
 from lit_pure.commands.paths import require_pictures, require_writable_files, require_writable_folder
-from lit_pure.config.compose import ConfigError
+from lit_pure.config.compose import PROJECT, ConfigError
 
 REFUSALS = [
     ["evaluate", "--pred", "one", "--csv", "one/a.png"],
@@ -23,6 +23,12 @@ REFUSALS = [
     ["report", "--out", "/dev/null"],
     ["check-data", "one", "--json", "x", "--write-list", "x"],
     ["score", "one", "--json", "one"],
+    ["restore", "one", "--out", "one"],
+    ["restore", "one/a.png", "two/a.png"],
+    ["baseline", "bicubic", "one", "--out", "one"],
+    ["vocabulary", "plain.csv", "--out", "plain.csv"],
+    ["config", "demo", "--out", str(PROJECT / "experiments" / "demo.yaml")],
+    ["caption", "one", "--source", "pixels", "--out", "one/a.png"],
 ]
 
 
@@ -35,6 +41,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Path(file).touch()
     Path("link").symlink_to("/dev/null")
     Path("pipe").symlink_to("fifo")
+    Path("hidden.json").symlink_to("one/a.png")
+    Path("photo").write_bytes(b"a photograph")
+    Path("photo.json").symlink_to("photo")
+    os.link("photo", "hard.json")
     os.mkfifo("fifo")
     return tmp_path
 
@@ -50,6 +60,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("pipe", "it is not a regular file"),
         ("one/a.png", ".png is for pictures"),
         ("one/new.JPG", ".JPG is for pictures"),
+        ("new.avif", ".avif is for pictures"),
+        ("hidden.json", ".png is for pictures"),
     ],
 )
 def test_an_output_file_that_cannot_be_written_is_refused(name: str, words: str, here: Path) -> None:
@@ -62,6 +74,12 @@ def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
     Path("again").symlink_to("one")
     with pytest.raises(ConfigError, match="--json and --csv both name again/x; name two files"):
         require_writable_files({"--json": Path("one/x"), "--csv": Path("again/x")})
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.json", "hard.json", "one/../photo"])
+def test_an_output_file_that_is_a_source_is_refused(name: str, here: Path) -> None:
+    with pytest.raises(ConfigError, match="--json: .* would replace photo"):
+        require_writable_files({"--json": Path(name)}, [Path("photo"), Path("one")])
 
 
 def test_output_paths_that_can_be_written_are_accepted(here: Path) -> None:

@@ -1,5 +1,6 @@
 """`lit-pure score`: the estimator's own figures for files and folders, bad files named, wrong runs refused at once."""
 
+import io
 import json
 import subprocess
 import sys
@@ -44,6 +45,23 @@ def test_score_prints_the_estimator_s_scores(photos: Path, capsys: pytest.Captur
         assert {row["blur_level"], row["noise_level"]} <= set(LEVELS)
     assert "not scored:" in shown and "words.png: not a picture" in shown and "words.png" in report["not_scored"][0]
     assert main(["score", str(photos / "small.png")]) == 0, "the shipped estimator serves by default"
+
+
+def test_names_that_the_terminal_lacks_are_escaped_and_the_file_has_them_whole(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["\u5199.png", "caf\udce9.png", "z.png"]
+    Path("names").mkdir()
+    for name in names:
+        write_png(Path("names", name), torch.zeros(3, 16, 16))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", terminal)
+    assert main(["score", "names", "--json", "names.json"]) == 0
+    terminal.seek(0)
+    shown = terminal.read()
+    assert all(word in shown for word in ("\\u5199.png", "\\udce9.png", "z.png"))
+    scored = json.loads(Path("names.json").read_text())["photos"]
+    assert {Path(one["photo"]).name for one in scored} == set(names)
 
 
 def test_score_refuses_missing_runs_and_other_families_before_torch_is_imported(

@@ -38,6 +38,13 @@ def config(folder: Path, **changes: Any) -> PhotosConfig:
     return PhotosConfig(**{"source": str(folder / "hq"), "lq": str(folder / "lq"), **changes})
 
 
+def test_partners_match_however_their_letters_are_composed(folder: Path) -> None:
+    save_pair(folder, "\u00e9.png")
+    (folder / "lq" / "\u00e9.png").rename(folder / "lq" / "e\u0301.png")
+    pairs = find_pairs(config(folder), SIZE, RATIO)
+    assert [pair.photo.label for pair in pairs.found] == ["a", "b", "c", "\u00e9"] and not pairs.skipped
+
+
 def test_both_crops_of_a_pair_show_the_same_place(folder: Path) -> None:
     crops = Crops(config(folder, crops=5), SIZE, seed=0, training=False)
     assert len(crops) == 15 and crops.pairs.ratio == RATIO

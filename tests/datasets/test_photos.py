@@ -116,6 +116,14 @@ def test_pictures_of_one_label_are_refused_unless_training(tmp_path: Path, other
     assert all(str(tmp_path / name) in str(caught.value) for name in ("a/b.png", other))
 
 
+def test_a_name_too_long_for_its_pictures_is_refused_before_any_training(tmp_path: Path) -> None:
+    save(tmp_path / "in" / ("a" * 128) / f"{'b' * 128}.png")
+    config = PhotosConfig(source=str(tmp_path / "in"))
+    with pytest.raises(ValueError, match="bytes too long for a file's name; rename it"):
+        Crops(config, SIZE, 0, training=False)
+    assert len(Crops(config, SIZE, 0, training=True)) == 1
+
+
 def test_a_list_that_lies_about_a_size_costs_that_photograph_only(folder: Path) -> None:
     save(folder / "b.png", 20, 64)
     (folder / "list.txt").write_text("a.png (48,64,3)\nb.png (48,64,3)\nc.png\n")

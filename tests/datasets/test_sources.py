@@ -51,6 +51,21 @@ def test_names_choose_photos_and_typos_are_refused_with_the_nearest() -> None:
         find_photos(PhotosConfig(names=["chelsae"]), 128)
 
 
+def test_names_and_lists_find_photographs_however_their_letters_are_composed(folder: Path) -> None:
+    save(folder / "ve\u0301lo" / "e\u0301.png")
+    listed = folder.parent / "list.txt"
+    listed.write_text("v\u00e9lo/\u00e9.png (48,64,3)\na.png\n", encoding="utf-8")
+    by_list = find_photos(PhotosConfig(source=str(folder), meta_info=str(listed)), SIZE)
+    assert [photo.label for photo in by_list.found] == ["a", "v\u00e9lo_\u00e9"] and all(
+        photo.path.is_file() for photo in by_list.found
+    )
+    [by_name] = find_photos(PhotosConfig(source=str(folder), names=["\u00e9"]), SIZE).found
+    before = fingerprint([by_name])
+    (folder / "ve\u0301lo").rename(folder / "v\u00e9lo")
+    (folder / "v\u00e9lo" / "e\u0301.png").rename(folder / "v\u00e9lo" / "\u00e9.png")
+    assert fingerprint(find_photos(PhotosConfig(source=str(folder), names=["e\u0301"]), SIZE).found) == before
+
+
 def test_sub_folders_and_links_are_looked_into_once_and_hidden_files_never(folder: Path) -> None:
     save(folder / "0001000" / "0000001.png")
     save(folder.parent / "faces" / "f.jpg")

@@ -16,10 +16,13 @@ from lit_pure.__main__ import main
 from lit_pure.config.compose import degradation
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.degradation import folder as degrade_folder
-from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files, plan_pairs
+from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files
 from lit_pure.degradation.kernels import Kernel
 from lit_pure.degradation.numbers import Degradation, Noise, Resize
+from lit_pure.degradation.pairs import plan_pairs
 from lit_pure.degradation.pipeline import apply
+from lit_pure.files.names import nfc
+from lit_pure.images.files import list_images
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.lit.data import DegradeAndScore, PhotoDataModule
 
@@ -170,7 +173,7 @@ def stop_at(stop: int, half: bool, photos: Path, out: Path, recipe: Recipe, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(degrade_folder, "write_png", stopping(write_png))
-        patch.setattr(degrade_folder, "_append", stopping(degrade_folder._append))
+        patch.setattr(degrade_folder, "append_line", stopping(degrade_folder.append_line))
         with pytest.raises(KeyboardInterrupt):
             made(photos, out, recipe)
 
@@ -196,6 +199,53 @@ def test_degrade_that_was_stopped_twice_makes_no_finished_pair_again(
     stop_at(5, True, photos, out, recipe, monkeypatch)  # in that of the second, with the first done
     assert [outcome.skipped for outcome in made(photos, out, recipe)] == [True, False, False]
     assert [line["index"] for line in records(out)] == [0, 1, 2]
+
+
+def test_degrade_makes_the_pairs_of_a_replaced_photograph_again(photos: Path, tmp_path: Path) -> None:
+    recipe, out = Recipe(KNOBS, size=32, crops=2), tmp_path / "out"
+    made(photos, out, recipe)
+    (photos / "b.png").write_bytes((photos / "c.png").read_bytes())
+    assert [outcome.skipped for outcome in made(photos, out, recipe)] == [True] * 2 + [False] * 2 + [True] * 2
+    made(photos, tmp_path / "new", recipe)
+    assert content(out) == content(tmp_path / "new")
+
+
+def test_degrade_keeps_pairs_of_earlier_versions_whose_records_name_no_content(photos: Path, tmp_path: Path) -> None:
+    made(photos, tmp_path / "out", Recipe(KNOBS))
+    file = tmp_path / "out" / "degradations.jsonl"
+    old = [{key: value for key, value in one.items() if key not in ("bytes", "crc32")} for one in records(file.parent)]
+    file.write_text("".join(json.dumps(one) + "\n" for one in old))
+    assert all(outcome.skipped for outcome in made(photos, tmp_path / "out", Recipe(KNOBS)))
+
+
+def test_degrade_draws_the_same_beside_hidden_files_and_whichever_way_names_are_written(
+    photos: Path, tmp_path: Path
+) -> None:
+    (photos / "b.png").rename(photos / "\u00e9.png")
+    list(degrade_files(plan_pairs(list_images(photos), 1), tmp_path / "one", Recipe(KNOBS)))
+    (photos / "\u00e9.png").rename(photos / "e\u0301.png")
+    (photos / "._a.png").touch()
+    list(degrade_files(plan_pairs(list_images(photos), 1), tmp_path / "two", Recipe(KNOBS)))
+    one, two = (
+        {nfc(name): value for name, value in content(tmp_path / out).items() if name.endswith(".png")}
+        for out in ("one", "two")
+    )
+    assert one == two
+
+
+def test_degrade_refuses_to_replace_its_photographs(photos: Path, tmp_path: Path) -> None:
+    made(photos, tmp_path / "out", Recipe(KNOBS))
+    before = content(tmp_path / "out")
+    for side in ("hq", "lq"):
+        assert main(["degrade", str(tmp_path / "out" / side), str(tmp_path / "out")]) == 2
+    assert content(tmp_path / "out") == before
+
+
+def test_a_pair_whose_name_is_too_long_is_named_and_the_rest_is_made(photos: Path, tmp_path: Path) -> None:
+    (photos / "b.png").rename(photos / f"{'b' * 250}.png")
+    outcomes = made(photos, tmp_path / "out", Recipe(KNOBS, size=32, crops=2))
+    assert [bool(outcome.error) for outcome in outcomes] == [False] * 2 + [True] * 2 + [False] * 2
+    assert "too long" in outcomes[2].error and len(records(tmp_path / "out")) == 4
 
 
 def test_degrade_makes_a_removed_picture_again(photos: Path, tmp_path: Path) -> None:

@@ -198,6 +198,23 @@ def test_a_damaged_answer_is_named_with_its_line(house):
         assert f"{path.relative_to(house)}: line 3 is not an answer" in refusal(ValueError, runs("warm"), {}, [], 50, 0)
 
 
+def test_pictures_of_two_machines_match_however_names_are_written_and_hidden_files_are_none(house):
+    for run, name in (("warm", "\u00e9"), ("cold", "e\u0301")):
+        images = house / f"runs/{run}/version_0/images/demo"
+        for kind in ("restored", "lq", "hq"):
+            (images / kind / "cat_0.png").rename(images / kind / f"{name}.png")
+            (images / kind / "._cat_1.png").touch()
+        for path in (images / "answers.jsonl", house / f"runs/{run}/version_0/scores.csv"):
+            path.write_text(path.read_text(encoding="utf-8").replace("cat_0", name), encoding="utf-8")
+    shots = gather(runs("warm", "cold"), {}, [], 50, 0).shots
+    assert [shot.image for shot in shots] == [*sorted(NAMES)[1:], "\u00e9"]
+    assert set(shots[-1].pictures) >= {"warm/version_0", "cold/version_0"} and len(shots[-1].scores) == 3
+    assert len(shots[-1].words) == 3
+    lq = house / "runs/cold/version_0/images/demo/lq"
+    (lq / "e\u0301.png").write_bytes((lq / "cat_1.png").read_bytes())
+    assert "different LQ pictures" in refusal(ValueError, runs("warm", "cold"), {}, [], 50, 0)
+
+
 def test_names_of_photographs_in_sub_folders_find_their_files(house):
     path = house / "runs/warm/version_0/images/demo/answers.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"cat_0"', '"cat/0"'), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,42 @@ def test_list_images_takes_pictures_by_extension_and_no_folders(tmp_path: Path) 
         list_images(tmp_path / "folder.png")
     with pytest.raises(ValueError, match="no such folder"):
         list_images(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("extension", ["jfif", "JPE", "avif", "jp2", "ppm"])
+def test_photographs_of_all_usual_formats_are_taken(extension: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{extension}").touch()
+    assert len(list_images(tmp_path)) == len(images_below(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("listed", [list_images, images_below])
+def test_hidden_files_and_maps_are_no_pictures_and_others_are_counted(
+    listed: Callable[[Path], list[Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = ["x.png", "x.json", "x_entropy.png", "x.png.png", "x.png.json", "x.png_entropy.png"]
+    for name in [
+        *ours,
+        "._x.png",
+        ".DS_Store",
+        ".hidden.jpg",
+        "y_entropy.png",
+        "Thumbs.db",
+        "z.gif",
+        "w.gif",
+        "z.json",
+    ]:
+        (tmp_path / name).touch()
+    with caplog.at_level("INFO", "lit_pure"):
+        assert [path.name for path in listed(tmp_path)] == ["x.png", "x.png.png", "y_entropy.png"]
+    assert "4 files are left out, not pictures by extension (.gif 2, .db 1, .json 1)" in caplog.text
+
+
+@pytest.mark.parametrize("listed", [list_images, images_below])
+def test_two_names_that_look_the_same_are_an_error(listed: Callable[[Path], list[Path]], tmp_path: Path) -> None:
+    for name in ("e\u0301.png", "\u00e9.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="letters composed differently"):
+        listed(tmp_path)
 
 
 def test_images_below_looks_into_folders_once_and_into_hidden_ones_never(tmp_path: Path) -> None:

@@ -145,6 +145,38 @@ def test_a_folder_that_cannot_be_written_to_is_found_before_anything_is_decoded(
     assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["a" * 251 + ".png", "\u5199" * 82 + ".png"])
+def test_a_name_too_long_for_its_outputs_ends_that_photograph_alone(
+    name: str, restorer: Restorer, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "a.png").rename(photos / name)
+    bars = Bars()
+    outcomes = list(restore_files(BySquares(restorer), list_photographs([photos]), tmp_path / "out", bars))
+    made = {outcome.source.name: outcome for outcome in outcomes}
+    assert made["b.png"].picture and made[name].picture is None and set(bars) == {"b.png"}, "nothing is drawn in vain"
+    assert str(photos / name) in made[name].note and "too long" in made[name].note
+
+
+def test_a_photograph_at_the_longest_name_that_fits_is_restored(
+    restorer: Restorer, photos: Path, tmp_path: Path
+) -> None:
+    source = (photos / "a.png").rename(photos / f"{'a' * (255 - len('_entropy.png'))}.png")
+    [outcome], _ = restore(restorer, [source], tmp_path / "out")
+    assert outcome.picture and outcome.picture.is_file()
+
+
+def test_a_call_that_was_killed_between_picture_and_record_is_resumed(
+    restorer: Restorer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit_pure.restoring.folder._map_picture", lambda *cells: {}["killed"])
+    with pytest.raises(KeyError):
+        restore(restorer, [photos / "a.png"], tmp_path / "out")
+    assert (tmp_path / "out" / "a.png").exists()
+    monkeypatch.undo()
+    [outcome], _ = restore(restorer, [photos / "a.png"], tmp_path / "out")
+    assert outcome.picture and not outcome.skipped
+
+
 def test_a_full_disk_keeps_what_was_finished(
     restorer: Restorer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

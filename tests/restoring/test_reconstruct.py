@@ -238,7 +238,7 @@ def test_a_pure_run_is_measured_by_its_tokenizer(
         (["--out", "HERE/file/out"], "--out HERE/file/out: HERE/file is a file"),
         (["HERE/empty"], "HERE/empty: no pictures in it"),
         (["HERE/other/a.png"], "several photographs are named a.png"),
-        (["--out", "HERE"], "HERE would replace HERE/original"),
+        (["--out", "HERE"], "HERE/original would be both read and written to"),
         (["--out", "HERE/file"], "--out HERE/file is a file"),
         (["nowhere.png"], "no such file or folder: nowhere.png"),
     ],

@@ -6,6 +6,7 @@ of other files.
 Suffixes: B pictures, T tokens; 3 RGB, H height, W width.
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -34,9 +35,9 @@ def weights_folder(model: str, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
     except (OSError, ValueError) as error:
-        at = f" --revision {revision}" if revision else ""
+        command = shlex.join(["hf", "download", model, *(["--revision", revision] if revision else [])])
         raise ValueError(
-            f"{model} is not a folder and cannot be downloaded ({_first_line(error)}); run `hf download {model}{at}` "
+            f"{model} is not a folder and cannot be downloaded ({_first_line(error)}); run `{command}` "
             "on a machine with a network, or give a folder with --model, or use --source pixels"
         ) from error
 

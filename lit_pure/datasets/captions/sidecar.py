@@ -9,16 +9,22 @@ import codecs
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lit_pure.files.atomic import write_whole
+from lit_pure.files.names import nfc
+from lit_pure.files.outputs import identify
+
 EMPTY = ("", ".", "..", "/")
 """Neither captions nor names of files."""
 _BEGINNING = b'{"image"'
 """Each line that `SidecarWriter` writes begins so."""
+CONTENT = "crc32"
+"""Key of a line: the CRC-32 of the photograph that was described."""
 LAYOUT = 'a line must be {"image": "name.png", "caption": "text"}'
 
 
@@ -35,7 +41,7 @@ class CaptionEntry:
 
 
 def read_sidecar(path: Path) -> dict[str, CaptionEntry]:
-    """All lines by image; empty lines are skipped.
+    """All lines by image, in NFC; empty lines are skipped.
 
     Raises:
         ValueError: a line is not UTF-8 or not such an object, or an image has two captions; names file, line and
@@ -49,7 +55,7 @@ class SidecarWriter:
     """Appends captions to a new or existing file; missing folders are made.
 
     Attributes:
-        done: the images that already have a caption in the file.
+        done: the images, in NFC, that already have a caption in the file.
 
     Raises:
         ValueError: a line of an existing file is malformed or has another origin; the file stays unchanged.
@@ -79,18 +85,46 @@ class SidecarWriter:
             reason = f"cannot be written: {error.strerror or error}; choose another file with --out"
             raise OSError(error.errno, reason, str(path)) from error
         self.done = set(entries)
+        self._contents = {image: entry.other.get(CONTENT) for image, entry in entries.items()}
 
-    def append(self, captions: Mapping[str, str]) -> None:
+    def missing(self, folder: Path, names: Sequence[str]) -> list[str]:
+        """The photographs (paths below the folder) without a caption, or whose caption is of an earlier content.
+
+        Such captions are removed from the file. Raises OSError where it cannot be written.
+        """
+        replaced = {nfc(name) for name in names if self._is_stale(folder / name, self._contents.get(nfc(name)))}
+        if replaced:
+            place, lines = str(self.path), self.path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+            kept = [line for line in lines if not line.strip() or nfc(_entry(line, place).image) not in replaced]
+            write_whole(self.path, b"\n".join(kept).decode("utf-8"))
+            self.done -= replaced
+        return [name for name in names if nfc(name) not in self.done]
+
+    @staticmethod
+    def _is_stale(path: Path, content: Any) -> bool:
+        """Whether a photograph is not the described one; lines of earlier versions do not say which that was."""
+        try:
+            return content is not None and content != identify(path)["crc32"]
+        except OSError:
+            return True
+
+    def append(self, captions: Mapping[str, str], contents: Mapping[str, str] | None = None) -> None:
         """Add a line per image (path below the folder); when this returns, the lines are on the disk.
+
+        `contents` has a digest of each photograph, by which a later call sees that it was replaced.
 
         Raises:
             OSError: for example, the disk is full; earlier lines stay complete.
         """
-        lines = [{"image": image, "caption": caption, **self.origin} for image, caption in captions.items()]
+        digests = {image: {CONTENT: digest} for image, digest in (contents or {}).items()}
+        lines = [
+            {"image": image, "caption": caption, **self.origin, **digests.get(image, {})}
+            for image, caption in captions.items()
+        ]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         # Surrogates, from file names that are not UTF-8, become JSON's escapes.
         _append(self.path, text.encode("utf-8", "backslashreplace"))
-        self.done.update(captions)
+        self.done.update(map(nfc, captions))
 
     def _require_same_origin(self, entry: CaptionEntry) -> None:
         for key, ours in self.origin.items():
@@ -140,7 +174,7 @@ def _entries(path: Path, content: bytes) -> dict[str, CaptionEntry]:
         if line.strip():
             place = f"{path}, line {number}"
             entry = _entry(line, place)
-            if entries.setdefault(entry.image, entry).caption != entry.caption:
+            if entries.setdefault(nfc(entry.image), entry).caption != entry.caption:
                 raise ValueError(f"{place}: a second caption for {entry.image}; keep one")
     return entries
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lit_pure.datasets.captions.describe import describe
 from lit_pure.datasets.captions.sidecar import read_sidecar
 from lit_pure.datasets.captions.tags import describe_tagged, network, tags
+from lit_pure.files.names import nfc
 from lit_pure.images.files import is_picture
 
 COMPUTED = ("pixels", "tags")
@@ -83,8 +84,10 @@ class Sidecar:
     A photograph is found by its path below the source. The path without extension, the file name or the stem also work
     where only one line of the file matches, since sidecars are often written for other folders or another format.
 
+    Names are compared in NFC.
+
     Attributes:
-        captions: caption by image, as in the file.
+        captions: caption by image, in NFC.
 
     Raises:
         ValueError: the file cannot be read, or a line is malformed; names file, line and remedy.
@@ -112,7 +115,7 @@ class Sidecar:
         """Names without a caption, or whose only line also matches other names and is not exactly theirs."""
         images = {name: self._image(name) for name in names}
         served = Counter(images.values())
-        return [name for name, image in images.items() if image is None or (image != name and served[image] > 1)]
+        return [name for name, image in images.items() if image is None or (image != nfc(name) and served[image] > 1)]
 
     def find(self, name: str) -> str | None:
         """The caption of a photograph, by its path below the source; None where it has none.
@@ -123,7 +126,8 @@ class Sidecar:
         return None if image is None else self.captions[image]
 
     def _image(self, name: str) -> str | None:
-        """The image of the line that matches a photograph, as written in the file."""
+        """The image of the line that matches a photograph, in NFC."""
+        name = nfc(name)
         if name in self.captions:
             return name
         file = _name(name)

@@ -15,6 +15,7 @@ from torch import Tensor
 from lit_pure.datasets.captions.describe import describe
 from lit_pure.datasets.captions.sidecar import SidecarWriter
 from lit_pure.datasets.captions.tags import describe_tagged, tags
+from lit_pure.files.outputs import identify
 from lit_pure.images.io import BadImage, read_bytes
 
 LEAST_SIDE = 8
@@ -56,12 +57,16 @@ def caption_files(
     for start in range(0, len(names), batch):
         group = names[start : start + batch]
         pictures: dict[str, Tensor] = {}
+        contents: dict[str, str] = {}
         failures: list[str] = []
         for name in group:
             try:
+                contents[name] = identify(folder / name)["crc32"]
                 pictures[name] = _readable(folder / name)
             except BadImage as error:
                 failures.append(str(error))
+            except OSError as error:
+                failures.append(f"{folder / name}: {error.strerror or error}")
         texts = describer(list(pictures.values())) if pictures else []
         captions = {name: " ".join(text.split()) for name, text in zip(pictures, texts, strict=True)}
         given = {name: caption for name, caption in captions.items() if caption}
@@ -69,7 +74,7 @@ def caption_files(
             f"{folder / name}: the answer is empty; describe it by hand" for name in captions if name not in given
         ]
         if given:
-            writer.append(given)
+            writer.append(given, {name: contents[name] for name in given})
         yield CaptionedBatch(len(group), failures)
 
 

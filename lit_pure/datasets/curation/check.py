@@ -14,7 +14,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from lit_pure.datasets.curation.examine import Examination, examine
-from lit_pure.images.files import EXTENSIONS, files_below, is_picture
+from lit_pure.files.names import nfc
+from lit_pure.images.files import EXTENSIONS, files_below, sort_files
 
 Examine = Callable[[Path], Examination]
 PROBLEMS = (
@@ -71,10 +72,10 @@ class FolderFiles:
 def find_files(folder: Path) -> FolderFiles:
     """All files below a folder, by extension; links are followed and hidden folders ignored, as in training.
 
-    Raises ValueError where it contains no picture.
+    Raises ValueError where it contains no picture, or two whose names look the same.
     """
     paths = files_below(folder)
-    pictures = [path for path in paths if is_picture(path.name)]
+    pictures = sort_files(paths).pictures
     if not pictures:
         raise ValueError(f"{folder}: no pictures in it or below (looked for {' '.join(EXTENSIONS)})")
     return FolderFiles(pictures, sorted(set(paths) - set(pictures)))
@@ -196,8 +197,8 @@ def _too_small(looks: dict[Path, Examination], least: int) -> Iterator[Finding]:
 
 
 def _key(path: Path, folder: Path) -> str:
-    """The path that both pictures of a pair share."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+    """The path that both pictures of a pair share, in NFC."""
+    return nfc(path.relative_to(folder).with_suffix("").as_posix())
 
 
 def _pairs(

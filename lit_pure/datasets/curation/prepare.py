@@ -30,7 +30,7 @@ from lit_pure.datasets.curation.tally import (
     size_of,
     targets_of,
 )
-from lit_pure.files.atomic import write_json, write_whole
+from lit_pure.files.atomic import partial_path, write_json, write_whole
 
 RECORDS = ".prepare"
 """Folder of records in the output folder; hidden, so that it is never mistaken for data."""
@@ -241,7 +241,7 @@ class Preparation:
             return
         elif member.file is None:
             content = member.read()
-        unfinished = _partial_path(path)
+        unfinished = partial_path(path, UNFINISHED)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if member.file is None or part.crop:
@@ -267,11 +267,6 @@ def _list_length(out: Path) -> int:
     """Number of pictures in the existing list: a try must not shorten the list of the whole set."""
     path = out / "meta_info.txt"
     return len(path.read_bytes().splitlines()) if path.is_file() else 0
-
-
-def _partial_path(path: Path) -> Path:
-    """The name of a file while it is written."""
-    return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
 
 
 def _link(source: Path, target: Path) -> None:

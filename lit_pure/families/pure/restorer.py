@@ -25,6 +25,7 @@ from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.weights import load_restorer, save_restorer
+from lit_pure.files.names import nfc
 from lit_pure.images.colorfix import fix_colors
 from lit_pure.images.geometry import unpad
 from lit_pure.images.tiles import Tile
@@ -49,8 +50,11 @@ Given = AnswerWords | GivenCodes
 
 
 def image_number(name: str) -> int:
-    """A number that names an image for the sampling noise: the same name gives the same noise everywhere."""
-    return zlib.crc32(name.encode())
+    """A number that names an image for the sampling noise: the same name gives the same noise everywhere.
+
+    Any name of a file will do, also one that is not UTF-8.
+    """
+    return zlib.crc32(nfc(name).encode("utf-8", "surrogateescape"))
 
 
 class Restorer(CodeRestorer, ModelHubMixin):

@@ -34,9 +34,10 @@ def tensorboard_writer(trainer: Trainer) -> SummaryWriter | None:
 
 
 def markdown(rows: Sequence[Mapping[str, str | None]]) -> str:
-    """Rows with the same keys as a Markdown table, which TensorBoard renders."""
+    """Rows with the same keys as a Markdown table, which TensorBoard renders; what UTF-8 lacks is escaped."""
     if not rows:
         return ""
     lines: list[list[str | None]] = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     cells = ((" ".join((cell or "").replace("|", "\\|").split()) for cell in line) for line in lines)
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+    text = "\n".join("| " + " | ".join(line) + " |" for line in cells)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a name may be any bytes

@@ -120,7 +120,9 @@ class SavePictures(Callback):
             rows = {index: row for part in parts for index, row in part.get(name, {}).items()}
             lines = [json.dumps(rows[index], ensure_ascii=False) for index in sorted(rows)]
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / name / "answers.jsonl", "".join(f"{line}\n" for line in lines), "replace")
+            # Surrogates, from names that are not UTF-8, become JSON's escapes.
+            text = "".join(f"{line}\n" for line in lines)
+            write_whole(self.folder / name / "answers.jsonl", text, "backslashreplace")
 
     def _write(self, name: str, method: str, pictures: Mapping[str, torch.Tensor]) -> None:
         folder = self.folder / name / method

@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 import resource
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,6 +141,22 @@ def test_a_device_as_caption_file_is_refused_and_kept(path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written: .* --out"):
         SidecarWriter(path, ORIGIN)
     assert path.is_symlink()
+
+
+def test_captions_of_replaced_photographs_are_removed_and_all_others_stay(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "e\u0301.png", "old.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    names = ["a.png", "b.png", "\u00e9.png", "old.png"]
+    path = tmp_path / "captions.jsonl"
+    writer = SidecarWriter(path, ORIGIN)
+    digests = {name: f"{zlib.crc32(name.encode()):08x}" for name in ("a.png", "b.png", "e\u0301.png")}
+    writer.append(dict.fromkeys(digests, "words"), digests)
+    writer.append({"old.png": "by an earlier version"})
+    (tmp_path / "b.png").write_bytes(b"another photograph")
+    (tmp_path / "e\u0301.png").rename(tmp_path / "\u00e9.png")
+    assert SidecarWriter(path, ORIGIN).missing(tmp_path, names) == ["b.png"]
+    assert list(read_sidecar(path)) == ["a.png", "\u00e9.png", "old.png"]
+    assert SidecarWriter(path, ORIGIN).missing(tmp_path, names) == ["b.png"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,20 @@ def test_captions_match_photographs_by_name_or_stem(tmp_path: Path) -> None:
         source(Path("c.png"), pixels, pixels)
 
 
+def test_captions_match_however_letters_are_composed(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text('{"image": "in/e\u0301.png", "caption": "one"}\n', encoding="utf-8")
+    source = Sidecar(path)
+    names = ["in/\u00e9.png", "in/e\u0301.png", "\u00e9.jpg", "out/\u00e9.png"]
+    assert [source.find(name) for name in names] == ["one"] * 4
+    assert source.missing(names[:1]) == source.missing(names[1:2]) == []
+    path.write_text(
+        path.read_text(encoding="utf-8") + '{"image": "in/\u00e9.png", "caption": "two"}\n', encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match="line 2: a second caption"):
+        Sidecar(path)
+
+
 def test_a_stem_that_two_pictures_share_matches_none(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text('{"image": "a.png", "caption": "first"}\n{"image": "a.jpg", "caption": "second"}\n')

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -273,3 +274,8 @@ def test_a_folder_that_is_no_restorer_is_named(restorer: Restorer, tmp_path: Pat
         Restorer.from_pretrained(tmp_path / "backbone")
     with pytest.raises(ValueError, match="not seed"):
         Restorer.from_pretrained(tmp_path, seed=3)
+
+
+def test_a_name_has_one_number_however_its_letters_are_composed_and_whatever_its_bytes() -> None:
+    assert image_number("caf\u00e9") == image_number("cafe\u0301") == zlib.crc32("caf\u00e9".encode())
+    assert image_number("caf\udce9") == zlib.crc32(b"caf\xe9")

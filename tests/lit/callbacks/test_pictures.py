@@ -76,3 +76,8 @@ def test_a_module_without_pictures_shows_nothing(tmp_path: Path) -> None:
     house = trainer(tmp_path, [ImageGrid(), EntropyMap(), TextSamples()])
     house.test(module, loader(), verbose=False)
     assert not events(tmp_path).Tags()["images"] and not events(tmp_path).Tags()["tensors"]
+
+
+def test_a_table_for_tensorboard_is_utf8_whatever_the_names_are() -> None:
+    text = markdown([{"image": "caf\udce9", "caption": "\u5199"}])
+    assert "| caf\\udce9 | \u5199 |" in text and text.encode()
