@@ -142,7 +142,7 @@ class Bar:
 
     def __init__(self, bar: "tqdm[Any]", name: str) -> None:
         self.bar, self.name = bar, name
-        self._told = True
+        self._told, self._made = True, 0
         self._before = 0, 0.0
         """Tokens and time [s] when the bar was planned last."""
 
@@ -156,16 +156,17 @@ class Bar:
         """What the bar ends at."""
         self.bar.total = tokens
         self.bar.refresh()
-        made, seconds = self.bar.n - self._before[0], time.monotonic() - self._before[1]
+        made, seconds = self._made - self._before[0], time.monotonic() - self._before[1]
         # What an earlier call has drawn comes at once, and says nothing of how long the rest takes.
         if not self._told and self._before[1] and seconds > AT_ONCE and made:
             self._told = True
-            left = self.bar.format_interval((tokens - self.bar.n) * seconds / made)
+            left = self.bar.format_interval((tokens - self._made) * seconds / made)
             self._say(f"{self.name}: about {left} to go; if it is stopped, the same command goes on from there")
-        self._before = self.bar.n, time.monotonic()
+        self._before = self._made, time.monotonic()
 
     def __call__(self, made: int) -> None:
         """Go on."""
+        self._made += made  # a bar without a terminal does not count
         self.bar.update(made)
 
     def _say(self, words: str) -> None:
