@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lit_pure.baselines.net import Net
 from lit_pure.baselines.table import BASELINES, Baseline
+from lit_pure.images.checks import require_picture
 from lit_pure.images.geometry import BICUBIC_REACH, enlarge, enlarge_part
 from lit_pure.images.tiles import Canvas, Cover, batches
 from lit_pure.restoring.journal import Journal
@@ -59,10 +60,12 @@ class Enlarger:
 
         Raises:
             ConfigError: the scale is fixed, and another one.
+            ValueError: the photograph is not `(3, h, w)` float in [0, 1].
             MemoryError: the result does not fit.
         """
         scale, started = self.scale if scale is None else scale, time.perf_counter()
         self.baseline.check_scale(scale)
+        require_picture(photo_3hw, "photograph")
         rows, columns = (Cover(side * scale, self._part(side) * scale, 0) for side in photo_3hw.shape[-2:])
         canvas = Canvas(rows, columns)
         if progress is not None:

@@ -25,8 +25,10 @@ HIGHEST_LEVEL = 0.999
 """Beyond this level, the resamples are too few."""
 DIGITS = 4
 """Decimals, as many as published tables have at most."""
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Options of glibc's malloc: M_TRIM_THRESHOLD (free bytes before it returns memory) and M_MMAP_MAX (separate maps)."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Options of glibc's malloc: free bytes before it returns memory, and size from which a block is a map of its own."""
+_LARGE = 2**25
+"""The highest size that glibc takes [bytes]."""
 SHOWN = 10
 """Most pictures to name for each kind of problem."""
 NONE = "-"
@@ -124,12 +126,12 @@ def _checked(arguments: argparse.Namespace) -> "tuple[Choice, Matches]":
 def _keep_freed_memory() -> None:
     """Let glibc keep freed memory for reuse; elsewhere this does nothing.
 
-    Every picture needs the same large blocks of memory (SSIM: a quarter of a GB for 512 x 512 px). Returning them to
-    the system and requesting them again takes four times as long as the computation.
+    Every picture needs the same blocks again, and new ones are cleared by the system: of 512 x 512 px that takes a
+    twelfth of the time. Blocks above `_LARGE` are returned: kept, they would stand beside each other at the peak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        for option, value in ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_MAX, 0)):
+        for option, value in ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_THRESHOLD, _LARGE)):
             mallopt(option, value)
 
 

@@ -28,6 +28,7 @@ from lit_pure.degradation.filters import sharpen
 from lit_pure.degradation.numbers import Degradation
 from lit_pure.degradation.pipeline import apply_all, check_batch, draw
 from lit_pure.degradation.severity import with_blur, with_noise
+from lit_pure.images.checks import require_batch
 from lit_pure.images.tiles import Cover, batches
 
 FACTORS: tuple[Callable[[Degradation, DegradationConfig, float], Degradation], ...] = (with_blur, with_noise)
@@ -123,12 +124,16 @@ class DegradationEstimator(nn.Module):
         border for their size, and convolutions see zeros beyond a border.
 
         Args:
-            images_B3hw: LQ images, on any device; a side below `tile` is one tile.
+            images_B3hw: LQ images in [0, 1], on any device; a side below `tile` is one tile.
             tile: side of a tile [px]; that of the LQ images behind the thresholds.
 
         Returns:
             scores_B2, [0, 1], (blur, noise); higher is worse; on the images' device.
+
+        Raises:
+            ValueError: the images are not (B, 3, h, w) float in [0, 1].
         """
+        require_batch(images_B3hw, "LQ pictures")
         images, device = len(images_B3hw), self.thresholds_22.device
         rows, columns = (Cover(side, tile, overlap=0) for side in images_B3hw.shape[2:])
         total_B2 = torch.zeros(images, 2, device=device)

@@ -28,6 +28,7 @@ from lit_pure.degradation.kernels import DELTA, Kernel, draw_blur, draw_final_si
 from lit_pure.degradation.noise import add_gaussian, add_poisson
 from lit_pure.degradation.numbers import Degradation, Mode, Noise, Resize
 from lit_pure.degradation.strength import weaken
+from lit_pure.images.checks import require_batch, require_one_each, require_picture
 from lit_pure.images.threads import one_thread
 
 
@@ -76,10 +77,10 @@ def apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
         lq_3hw, [0, 1], rounded to 255 levels.
 
     Raises:
-        ValueError: the shape is not (3, H, W), or `scale` does not divide H and W.
+        ValueError: the picture is not (3, H, W) float in [0, 1], or `scale` does not divide H and W.
     """
-    _, lq_3hw = deque(_checked_steps(hq_3HW, degradation, scale), maxlen=1).pop()
-    return lq_3hw
+    require_picture(hq_3HW, "HQ picture")
+    return _apply(hq_3HW, degradation, scale)
 
 
 @torch.no_grad()
@@ -88,11 +89,19 @@ def stages(hq_3HW: Tensor, degradation: Degradation, scale: int) -> list[tuple[s
 
     Steps that are left out are listed too, with the image unchanged. Arguments and errors are those of `apply`.
     """
+    require_picture(hq_3HW, "HQ picture")
     return list(_checked_steps(hq_3HW, degradation, scale))
 
 
+@torch.no_grad()
+def _apply(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Tensor:
+    """`apply` to a picture whose values are known to be right."""
+    _, lq_3hw = deque(_checked_steps(hq_3HW, degradation, scale), maxlen=1).pop()
+    return lq_3hw
+
+
 def _checked_steps(hq_3HW: Tensor, degradation: Degradation, scale: int) -> Iterator[tuple[str, Tensor]]:
-    if hq_3HW.ndim != 3 or hq_3HW.shape[0] != 3 or hq_3HW.shape[1] % scale or hq_3HW.shape[2] % scale:
+    if hq_3HW.shape[1] % scale or hq_3HW.shape[2] % scale:
         raise ValueError(f"cannot degrade a {tuple(hq_3HW.shape)} image; give (3, H, W), H and W multiples of {scale}")
     # An aligned, contiguous copy: a view into a batch may be rounded differently.
     hq_3HW = hq_3HW.clone(memory_format=torch.contiguous_format)
@@ -123,14 +132,14 @@ def _steps(hq_3HW: Tensor, d: Degradation, size: tuple[int, int]) -> Iterator[tu
 
 
 def degrade(
-    hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np.random.Generator]
+    hq_B3HW: Tensor, config: DegradationConfig, rngs: Sequence[np.random.Generator] | np.random.Generator
 ) -> tuple[Tensor, list[Degradation]]:
     """Draw and apply one degradation per image; each image depends only on its generator, not on the batch.
 
     Args:
         hq_B3HW: [0, 1], H and W multiples of `config.scale`.
         config: the distributions.
-        rngs: one generator per image; each is advanced.
+        rngs: one generator per image, or the generator of a single one; each is advanced.
 
     Returns:
         lq_B3hw, [0, 1], rounded to 255 levels; and the B degradations.
@@ -138,6 +147,7 @@ def degrade(
     Raises:
         ValueError: as `check_batch` and `apply`.
     """
+    rngs = [rngs] if isinstance(rngs, np.random.Generator) else rngs
     check_batch(hq_B3HW, rngs)
     degradations = [draw(config, rng) for rng in rngs]
     return apply_all(hq_B3HW, degradations, config.scale), degradations
@@ -147,28 +157,27 @@ def apply_all(images: Iterable[Tensor], degradations: Sequence[Degradation], sca
     """`apply` to each image hq_3HW with its own degradation; on a CPU, as many images at once as torch has threads.
 
     Threads with one image each need not wait for each other, unlike threads that share every step of one image.
-    Returns lq_B3hw. Raises what `apply` raises, and ValueError unless there is one degradation per image. Torch's
-    number of threads is changed and restored: do not call this from several threads at once.
+    Returns lq_B3hw. Values are not checked, which `check_batch` does. Raises what `apply` raises otherwise, and
+    ValueError unless there is one degradation per image. Torch's number of threads is changed and restored: do not call
+    this from several threads at once.
     """
     images = list(images)
     if len(degradations) != len(images):
         raise ValueError(f"{len(degradations)} degradations for {len(images)} images; give one for each")
     if images[0].device.type != "cpu":
-        return torch.stack([apply(hq_3HW, one, scale) for hq_3HW, one in zip(images, degradations, strict=True)])
+        return torch.stack([_apply(hq_3HW, one, scale) for hq_3HW, one in zip(images, degradations, strict=True)])
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads) as pool:
-            return torch.stack(list(pool.map(apply, images, degradations, repeat(scale))))
+            return torch.stack(list(pool.map(_apply, images, degradations, repeat(scale))))
     finally:
         torch.set_num_threads(threads)  # new threads inherit the number that any thread set last
 
 
 def check_batch(hq_B3HW: Tensor, rngs: Sequence[np.random.Generator]) -> None:
-    """Raise ValueError unless the batch is (B, 3, H, W) with B > 0 images and as many generators."""
-    if hq_B3HW.ndim != 4 or not len(hq_B3HW):
-        raise ValueError(f"cannot degrade a batch of shape {tuple(hq_B3HW.shape)}; give (B, 3, H, W) with B above 0")
-    if len(rngs) != len(hq_B3HW):
-        raise ValueError(f"{len(rngs)} random generators for {len(hq_B3HW)} images; give one for each")
+    """Raise ValueError unless the batch is (B, 3, H, W), float in [0, 1], with B > 0 images and as many generators."""
+    require_batch(hq_B3HW, "HQ pictures")
+    require_one_each(rngs, hq_B3HW, "random generator")
 
 
 def _draw_blurs(config: DegradationConfig, rng: np.random.Generator) -> tuple[Kernel, Kernel]:

@@ -3,8 +3,9 @@
 The pixel contract of the whole package: an image is `(B, 3, H, W)`, one image `(3, H, W)`, RGB, float32 in [0, 1].
 Between processes and on disk pixels are uint8 in 0..255; only `to_bytes` and `from_bytes` convert.
 
-Knows what a file may contain (rotation, palettes, alpha, 16 bits) and how reading and writing fail. Knows nothing of
-data sets or models. Colour profiles are ignored; of an animation the first frame is read.
+Knows how reading and writing fail, and how alpha is blended. How a file is opened and turned is `opening.py`'s, what
+its numbers mean `decoding.py`'s and `profiles.py`'s. Knows nothing of data sets or models. Of an animation the first
+frame is read.
 
 Suffixes: B images, 3 RGB, H height, W width.
 """
@@ -16,17 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lit_pure.files.atomic import whole_file
-
-_ORIENTATION = 0x0112
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+from lit_pure.images.decoding import HIGHEST, decode
+from lit_pure.images.opening import opened, upright_size
 
 
 class BadImage(ValueError):
@@ -36,7 +33,8 @@ class BadImage(ValueError):
 def read_image(path: Path, content: IO[bytes] | None = None) -> Tensor:
     """One picture, upright and without alpha (blended on white).
 
-    Grey, palette, CMYK and 1-bit pictures become RGB; 16-bit grey is divided by 65535.
+    Grey, palette, CMYK and 1-bit pictures become RGB, and colours of another profile sRGB. Levels of 16 bits are
+    divided by 65535, those of 8 by 255.
 
     Args:
         path: of the file.
@@ -46,7 +44,8 @@ def read_image(path: Path, content: IO[bytes] | None = None) -> Tensor:
         `(3, H, W)` RGB float32 in [0, 1].
 
     Raises:
-        BadImage: the file is missing, damaged, truncated, not a picture, or its values have no known range.
+        BadImage: the file is missing, damaged, truncated, not a picture, too large for this machine's memory, or its
+            values have no known range.
     """
     pixels_3HW = _read(path, content)
     return from_bytes(pixels_3HW.contiguous()) if pixels_3HW.dtype == torch.uint8 else pixels_3HW
@@ -75,14 +74,10 @@ def image_size(path: Path, content: IO[bytes] | None = None) -> tuple[int, int]:
         content: an open file to read instead; `path` then only names it.
 
     Raises:
-        BadImage: the file is missing, or its header is not that of a picture.
+        BadImage: the file is missing, its header is not that of a picture, or it is too large for the memory.
     """
-    with _as_bad_image(path), Image.open(path if content is None else content) as file:
-        width, height = file.size
-        if isinstance(file, TiffImageFile):  # some versions of Pillow swap the sides already here, some do not
-            width, height = file.tag_v2[_TIFF_WIDTH], file.tag_v2[_TIFF_HEIGHT]
-        exif = Image.Image.getexif(file)  # the PNG class overrides getexif and decodes all pixels first
-        return (width, height) if exif.get(_ORIENTATION) in _SIDEWAYS else (height, width)
+    with _as_bad_image(path), opened(path, content, pixels=False) as file:
+        return upright_size(file)
 
 
 def to_bytes(image: Tensor) -> Tensor:
@@ -141,32 +136,15 @@ def _as_bad_image(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, content: IO[bytes] | None) -> Tensor:
-    """The upright picture as `_to_rgb` gives it. Raises BadImage."""
-    with _as_bad_image(path), Image.open(path if content is None else content) as file:
-        file.load()
-        return _to_rgb(ImageOps.exif_transpose(file))
+    """The upright picture `(3, H, W)`: uint8, or float32 in [0, 1] where 8 bits are not enough. Raises BadImage."""
+    with _as_bad_image(path):
+        colors_3HW, alpha_1HW = decode(path, content)
+        if alpha_1HW is None:
+            return colors_3HW if colors_3HW.dtype == torch.uint8 else _to_floats(colors_3HW)
+        share_1HW = _to_floats(alpha_1HW)
+        return _to_floats(colors_3HW) * share_1HW + (1 - share_1HW)
 
 
-def _to_rgb(picture: Image.Image) -> Tensor:
-    """`(3, H, W)` of a loaded Pillow picture in any mode: uint8, or float32 in [0, 1] where 8 bits are not enough.
-
-    Raises ValueError where the range is unknown.
-    """
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown; save the picture with 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        grey_HW = torch.from_numpy(np.asarray(picture).astype(np.int64))  # also from the big-endian I;16B
-        low, high = int(grey_HW.min()), int(grey_HW.max())
-        if low < 0 or high > 65535:
-            raise ValueError(f"grey values {low}..{high}; save the picture with 8 or 16 bits (0..65535)")
-        return (grey_HW.double() / 65535).float().repeat(3, 1, 1)
-    if picture.has_transparency_data:
-        rgba_4HW = from_bytes(_channels_first(picture.convert("RGBA")))
-        alpha_1HW = rgba_4HW[3:]
-        return rgba_4HW[:3] * alpha_1HW + (1 - alpha_1HW)
-    return _channels_first(picture.convert("RGB"))
-
-
-def _channels_first(picture: Image.Image) -> Tensor:
-    """`(C, H, W)` uint8 of a picture with 8 bits per channel."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def _to_floats(levels: Tensor) -> Tensor:
+    """Levels of 8 or 16 bits as float32 in [0, 1]."""
+    return from_bytes(levels) if levels.dtype == torch.uint8 else levels.to(torch.float32) / HIGHEST

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lit_pure.metrics.banded import Niqe, Ssim
 from lit_pure.metrics.files import damage_message, hub_folder, path_of, remedy, verify
 from lit_pure.metrics.table import MetricInfo
 
@@ -82,11 +83,15 @@ class _ReadFiles:
 def build_network(info: MetricInfo) -> nn.Module:
     """Build pyiqa's module for a metric silently, on the CPU, in evaluation mode, with all weights from checked files.
 
+    SSIM and NIQE are those of `banded.py`, which give the same figures in less memory.
+
     Raises:
         MissingWeights: a file is missing.
         ValueError: a file is damaged, or weights of the network are missing in it; the message names file and remedy.
         ImportError: pyiqa, or a package with a file, is not installed.
     """
+    if info.pyiqa_name == "ssim":
+        return Ssim(bool(info.options["test_y_channel"]))
     verify(info.key)
     logging.getLogger("pyiqa").setLevel(logging.WARNING)  # pyiqa announces every metric on the terminal
     read = _ReadFiles()
@@ -104,6 +109,8 @@ def build_network(info: MetricInfo) -> nn.Module:
             reason = f"{type(error).__name__}: {' '.join(str(error).split()).partition('. ')[0]}"
             raise ValueError(_load_error(info, read.path, reason[:200])) from error
     _refuse_untrained(made, read, info)
+    if info.pyiqa_name == "niqe":
+        return Niqe(made)
     if hasattr(made, "save_output"):
         made.register_forward_pre_hook(_clear_saved_outputs)
     return made

@@ -16,12 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lit_pure.images.checks import require_batch
 from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.metrics.offline import build_network, no_network
 from lit_pure.metrics.table import MetricInfo, info_of
 
-TOLERANCE = 1e-6
-"""How far a pixel may be outside [0, 1], because of rounding."""
 _INCEPTION_SIDE = 299
 
 
@@ -112,7 +111,7 @@ class Scorer:
         image = image.detach()
         if not self.info.exact:
             return image.float().clamp(0, 1)
-        return (image.cpu() if image.device.type == "mps" else image).double().clamp(0, 1)
+        return (image.cpu() if image.device.type == "mps" else image).clamp(0, 1).double()
 
 
 def score_bytes(
@@ -210,14 +209,10 @@ def distance(pred_ND: Tensor, target_ND: Tensor) -> float:
 
 def _check(info: MetricInfo, image_B3HW: Tensor, name: str) -> None:
     """Raise ValueError unless the metric can score these images and they obey the pixel contract."""
-    shape, key, least = tuple(image_B3HW.shape), info.key, info.smallest_side
-    if len(shape) != 4 or shape[1] != 3 or not image_B3HW.is_floating_point() or not image_B3HW.numel():
-        raise ValueError(f"{key}: expected {name} (B, 3, H, W) float in [0, 1], found {shape} {image_B3HW.dtype}")
-    if min(shape[2:]) < least:
-        raise ValueError(f"{key}: {name} is {shape[2]} x {shape[3]} px; the smallest side it scores is {least} px")
-    low, high = image_B3HW.min().item(), image_B3HW.max().item()
-    if not (-TOLERANCE <= low and high <= 1 + TOLERANCE):  # also refuses NaN
-        raise ValueError(f"{key}: {name} has values in {low:.4g} .. {high:.4g}; clamp them to [0, 1]")
+    require_batch(image_B3HW, f"{info.key}: {name}")
+    height, width = image_B3HW.shape[2:]
+    if min(height, width) < (least := info.smallest_side):
+        raise ValueError(f"{info.key}: {name} is {height} x {width} px; the smallest side it scores is {least} px")
 
 
 @contextlib.contextmanager

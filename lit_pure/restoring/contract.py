@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_pure.config.experiment import ColorFix, RestoringConfig
+from lit_pure.images.checks import require_batch, require_one_each
 from lit_pure.images.geometry import resize
 
 Words = Mapping[str, str | None]
@@ -155,7 +156,13 @@ class SquareRestorer(Protocol):
         return self
 
     def restore(self, lq_B3hw: Tensor, names: Sequence[str], progress: Progress | None = None) -> list[Restoration]:
-        """Restore a batch of squares of side `size / scale` (any size is stretched to the square)."""
+        """Restore a batch of squares of side `size / scale` (any size is stretched to the square).
+
+        Raises:
+            ValueError: the pictures are not `(B, 3, h, w)` float in [0, 1], or there is not one name for each.
+        """
+        require_batch(lq_B3hw, "LQ pictures")
+        require_one_each(names, lq_B3hw, "name")
         enlarged_B3ss = resize(lq_B3hw, self.size, self.size)
         return self.restore_squares(enlarged_B3ss, names, color_fix=self.restoring.color_fix, progress=progress)
 

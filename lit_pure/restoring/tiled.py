@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix
+from lit_pure.images.checks import require_picture
 from lit_pure.images.geometry import enlarge_padded
 from lit_pure.images.tiles import Cover, Tile, batches
 from lit_pure.restoring.continued import continue_photo
@@ -46,9 +47,11 @@ def restore_photo(
         given: returns the words of a tile, which the model then does not write.
 
     Raises:
-        ValueError: `scale` is below 1, or squares cannot continue their neighbours, as `restoring.tiles` wants.
+        ValueError: the photograph is not `(3, h, w)` float in [0, 1], `scale` is below 1, or squares cannot continue
+            their neighbours, as `restoring.tiles` wants.
         MemoryError: the result does not fit.
     """
+    require_picture(photo_3hw, "photograph")
     photo_3hw = photo_3hw.to(restorer.device)
     scale = restorer.scale if scale is None else scale
     if scale < 1:

@@ -127,8 +127,26 @@ def test_degrade_refuses_wrong_shapes_and_numbers_of_generators(hq_B3HW: Tensor)
         degrade(hq_B3HW, CONFIG, keys(0, 1))
     with pytest.raises(ValueError, match="1 degradations for 3 images"):
         apply_all(hq_B3HW, [draw(CONFIG, keys(0)[0])], 4)
-    with pytest.raises(ValueError, match="give \\(B, 3, H, W\\)"):
+    with pytest.raises(ValueError, match=r"a batch \(B, 3, H, W\).*image\[None\]"):
         degrade(hq_B3HW[0], CONFIG, keys(0, 1, 2))
+
+
+def test_a_batch_of_one_takes_its_generator_alone(hq_B3HW: Tensor) -> None:
+    alone, [drawn] = degrade(hq_B3HW[:1], CONFIG, keys(4)[0])
+    assert torch.equal(alone, degrade(hq_B3HW[:1], CONFIG, keys(4))[0]) and drawn == draw(CONFIG, keys(4)[0])
+    with pytest.raises(ValueError, match="1 random generators for 3 images; give one for each"):
+        degrade(hq_B3HW, CONFIG, keys(4)[0])
+
+
+def test_pixels_that_are_not_in_0_to_1_are_refused_before_anything_is_drawn(hq_B3HW: Tensor) -> None:
+    rngs, drawn = keys(0, 1, 2), draw(CONFIG, keys(0)[0])
+    for wrong, remedy in ((hq_B3HW * 255, "divide them by 255"), ((hq_B3HW * 255).byte(), "from_bytes")):
+        with pytest.raises(ValueError, match=f"HQ pictures: .*{remedy}"):
+            degrade(wrong, CONFIG, rngs)
+        for function in (apply, stages):
+            with pytest.raises(ValueError, match=f"HQ picture: .*{remedy}"):
+                function(wrong[0], drawn, CONFIG.scale)
+    assert [rng.random() for rng in rngs] == [rng.random() for rng in keys(0, 1, 2)]
 
 
 def test_a_degradation_without_steps_only_resizes(hq_B3HW: Tensor, drawn: list[Degradation]) -> None:

@@ -5,17 +5,17 @@ nothing.
 """
 
 from io import BytesIO
-
-from PIL import Image
+from pathlib import Path
 
 from lit_pure.datasets.curation.archives import SourceFile
 from lit_pure.datasets.curation.published import Part
+from lit_pure.images.opening import opened
 
 
 def crop_centre(part: Part, member: SourceFile) -> tuple[bytes, tuple[int, int]]:
     """The centre of a picture as PNG, and height and width of the whole picture. Raises ValueError."""
     try:
-        with Image.open(BytesIO(member.read())) as picture:
+        with opened(Path(member.origin), BytesIO(member.read())) as picture:
             width, height = picture.size
             left, top = (part.step * ((side // part.step - part.crop // part.step) // 2) for side in picture.size)
             if min(left, top) < 0:

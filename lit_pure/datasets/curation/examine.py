@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lit_pure.images.io import BadImage, read_image
+from lit_pure.images.opening import TooManyPixels, opened
 
 SAME_FORMAT = {"MPO": "JPEG"}
 """Formats with two names: cameras write a JPEG followed by a preview, which Pillow calls MPO."""
@@ -58,20 +59,17 @@ def examine(path: Path) -> Examination:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's; what matters is raised by Pillow or reported below
         try:
-            with Image.open(BytesIO(data)) as file:
+            with opened(path, BytesIO(data)) as file:
                 form = SAME_FORMAT.get(file.format or "", file.format or "")
                 if missing := _missing_end(data, form):
                     return Examination(problem="cut short", reason=missing)
                 if form == "PNG":
                     file.verify()  # checksums, which Pillow's decoding skips
             return _look(path, read_image(path, BytesIO(data)), data, form)
-        except Image.DecompressionBombError:
-            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-            return Examination(
-                problem="huge", reason=f"more than {limit:,} pixels, which Pillow refuses; cut it into parts"
-            )
+        except TooManyPixels as error:
+            return Examination(problem="huge", reason=str(error))
         except BadImage as error:
-            problem = "unsupported" if _decodes(data) else "unreadable"
+            problem = "unsupported" if _decodes(path, data) else "unreadable"
             return Examination(problem=problem, reason=str(error).removeprefix(f"{path}: "))
         except Exception as error:  # Pillow raises nearly anything when a file is damaged
             return Examination(problem="unreadable", reason=_in_words(error, data))
@@ -113,10 +111,10 @@ def _scan(data: bytes) -> int:
     return place
 
 
-def _decodes(data: bytes) -> bool:
+def _decodes(path: Path, data: bytes) -> bool:
     """Whether Pillow can decode the file."""
     try:
-        with Image.open(BytesIO(data)) as file:
+        with opened(path, BytesIO(data)) as file:
             file.load()
     except Exception:
         return False

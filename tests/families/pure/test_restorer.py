@@ -237,6 +237,28 @@ def test_a_scale_below_one_is_refused(restorer: Restorer) -> None:
         restorer.restore_photo(texture(16, 16), "a", 0)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ((texture(16, 16) * 255).byte(), "from_bytes"),
+        (texture(16, 16) * 255, "divide them by 255"),
+        (texture(16, 16)[None], r"give one picture of the batch: images\[0\]"),
+        (texture(16, 16)[:1], "repeat grey three times"),
+        (texture(16, 16) / 0, "NaN"),
+    ],
+)
+def test_a_photograph_that_is_not_rgb_in_0_to_1_is_refused(restorer: Restorer, wrong: Tensor, remedy: str) -> None:
+    with pytest.raises(ValueError, match=f"photograph: .*{remedy}"):
+        restorer.restore_photo(wrong, "a")
+
+
+def test_pictures_of_a_batch_are_checked_and_each_needs_a_name(restorer: Restorer) -> None:
+    with pytest.raises(ValueError, match=r"LQ pictures: .*image\[None\]"):
+        restorer.restore(texture(16, 16), ["a"])
+    with pytest.raises(ValueError, match="1 names for 2 images"):
+        restorer.restore(texture(16, 16).expand(2, -1, -1, -1), ["a"])
+
+
 MEMORY = """
 import resource, torch
 from tests.families.pure.test_restorer import Echo, make, texture
