@@ -1,8 +1,8 @@
 """The command line: `lit-pure COMMAND`, or `python -m lit_pure COMMAND`.
 
 Knows the list of commands (each is a file in `commands/`), how errors are told, and exit codes: 0 done, 1 something
-failed, 2 a mistake in what was asked, 143 stopped by a signal. Torch is imported by the commands that need it, after
-everything that can be checked without it.
+failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by another signal. Torch is imported by the commands
+that need it, after everything that can be checked without it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
-from lit_pure.runs.stop import LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
+from lit_pure.runs.stop import INTERRUPTED, LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
 
 COMMANDS = (
     "run",
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _complete() -> None:
