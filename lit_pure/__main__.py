@@ -18,6 +18,7 @@ from typing import NoReturn
 from lit_pure import __version__
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
+from lit_pure.files.sharing import shortage
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
 from lit_pure.runs.stop import INTERRUPTED, LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
@@ -99,9 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {_told(error)}", file=sys.stderr)
         return 1
     except RuntimeError as error:
-        if arguments.traceback or not str(error).startswith(LOST_WORKER):
+        lost = str(error).splitlines()[0].strip(" .") if str(error).startswith(LOST_WORKER) else shortage(error)
+        if arguments.traceback or not lost:
             raise
-        print(f"error: {str(error).splitlines()[0].strip(' .')}; {RESUMES}", file=sys.stderr)
+        print(f"error: {lost}; {RESUMES}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from lit_pure.datasets.curation.examine import Examination, examine
+from lit_pure.files.sharing import keep_sockets_short
 from lit_pure.images.files import EXTENSIONS, files_below, is_picture
 
 Examine = Callable[[Path], Examination]
@@ -149,6 +150,7 @@ def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterat
 
 def _reader_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that read; forked from a clean process that has imported torch, so that many start as fast as one."""
+    keep_sockets_short()
     context = get_context("forkserver")
     context.set_forkserver_preload([examine.__module__])
     return ProcessPoolExecutor(workers, context, _start_worker)
