@@ -1,8 +1,8 @@
 """The command line: `lit-pure COMMAND`, or `python -m lit_pure COMMAND`.
 
 Knows the list of commands (each is a file in `commands/`), how errors are told, and exit codes: 0 done, 1 something
-failed, 2 a mistake in what was asked, 143 stopped by a signal. Torch is imported by the commands that need it, after
-everything that can be checked without it.
+failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by another signal. Torch is imported by the commands
+that need it, after everything that can be checked without it.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from typing import NoReturn
 from lit_pure import __version__
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError
+from lit_pure.files.sharing import shortage
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
-from lit_pure.runs.stop import LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
+from lit_pure.runs.stop import INTERRUPTED, LOST_WORKER, RESUMES, Stopped, first_process, stop_at_once
 
 COMMANDS = (
     "run",
@@ -101,13 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {_told(error)}", file=sys.stderr)
         return 1
     except RuntimeError as error:
-        if arguments.traceback or not str(error).startswith(LOST_WORKER):
+        lost = str(error).splitlines()[0].strip(" .") if str(error).startswith(LOST_WORKER) else shortage(error)
+        if arguments.traceback or not lost:
             raise
-        print(f"error: {str(error).splitlines()[0].strip(' .')}; {RESUMES}", file=sys.stderr)
+        print(f"error: {lost}; {RESUMES}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _complete() -> None:

@@ -41,8 +41,10 @@ def _run(experiment: Experiment) -> Run:
     from lit_pure.lit.build import run
     from lit_pure.report.overview import comparison, text
 
-    # Importing Lightning made it announce devices and tips; its warnings stay.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # Importing Lightning made it announce devices and tips, and print each line beside our own; its warnings stay.
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).handlers.clear()
     made = run(experiment, sys.argv)
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
         return made  # the first process prints

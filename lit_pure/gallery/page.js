@@ -234,9 +234,21 @@ const SPLIT_KEYS = { ArrowLeft: -2, ArrowDown: -2, PageDown: -10, Home: -100, Ar
 const typing = (event) =>
   event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT"].includes(event.target.tagName);
 
+// Characters of a name that fit on one line of a phone.
+const NAME_FITS = 32;
+
+/** A name whose middle gives way where it is too long: names of runs differ at their end, names of folders anywhere. */
+const shortened = (name) =>
+  name.length > NAME_FITS ? `${name.slice(0, 8)}\u2026${name.slice(9 - NAME_FITS)}` : name;
+
 function connect() {
+  const narrow = matchMedia("(max-width: 800px)");
   for (const side of ["left", "right"]) {
-    $(side).append(...data.methods.map((method) => make("option", { value: method }, method)));
+    const options = data.methods.map((method) => make("option", { value: method, title: method }, method));
+    const label = () => options.forEach((option) => { option.label = narrow.matches ? shortened(option.value) : option.value; });
+    label();
+    narrow.addEventListener("change", label);
+    $(side).append(...options);
     $(side).onchange = (event) => choose(side, event.target.value);
   }
   $("swap").onclick = KEYS.x;

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, pad
 
 from lit_pure.images.color import heatmap
 from lit_pure.images.grid import HEADER, labelled_grid
-from lit_pure.images.io import from_bytes
+from lit_pure.images.io import from_bytes, to_bytes
 
 BAR = 12
 """Width of the legend's bar [px]."""
@@ -26,6 +26,8 @@ LINE = 11
 """Height of a number beside the bar [px]."""
 MOST_DIGITS = 4
 """Most decimals."""
+READABLE = 512
+"""Height of a picture that is looked at whole and whose legend can still be read [px]."""
 PER_TICK = 32
 """Least distance between numbers beside the bar [px]."""
 
@@ -60,8 +62,15 @@ def maps_beside(
     low, high = limits or _range(maps_Bhw)
     drawn_B3hw = torch.stack([dark_map(map_hw, low, high) for map_hw in maps_Bhw])
     grid = labelled_grid({**columns, label: interpolate(drawn_B3hw, (height, width), mode="nearest")})
-    legend = _legend(low, high, unit, height)
-    return torch.cat([grid, pad(legend, (0, 0, HEADER, grid.shape[1] - HEADER - height))], dim=2)
+    scale = legend(low, high, unit, height)
+    return torch.cat([grid, pad(scale, (0, 0, HEADER, grid.shape[1] - HEADER - height))], dim=2)
+
+
+def large_legend(low: float, high: float, unit: str, height: int) -> Tensor:
+    """The legend of a picture alone, uint8 (3, height, W), which grows with it."""
+    times = max(1, height // READABLE)
+    small = to_bytes(legend(low, high, unit, -(-height // times)))
+    return small.repeat_interleave(times, 1)[:, :height].repeat_interleave(times, 2)
 
 
 def _range(maps_Bhw: Tensor) -> tuple[float, float]:
@@ -71,8 +80,8 @@ def _range(maps_Bhw: Tensor) -> tuple[float, float]:
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
-def _legend(low: float, high: float, unit: str, height: int) -> Tensor:
-    """(3, height, LEGEND): a bar from `high` at the top to `low` at the bottom, with numbers."""
+def legend(low: float, high: float, unit: str, height: int) -> Tensor:
+    """(3, height, LEGEND) in [0, 1]: a bar from `high` at the top to `low` at the bottom, with numbers."""
     bar_H1 = torch.linspace(high, low, height)[:, None]
     strip = Image.new("RGB", (LEGEND, height))
     draw, ticks = ImageDraw.Draw(strip), max(2, height // PER_TICK + 1)

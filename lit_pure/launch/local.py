@@ -17,13 +17,14 @@ from typing import NoReturn, Self
 from lit_pure.launch.tasks import Task
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
-from lit_pure.runs.stop import EXIT_STATUS, Stopped
+from lit_pure.runs.stop import EXIT_STATUS, INTERRUPTED, Stopped, exit_status, heeded
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""Signals that we pass on to the running command. It has its own session, so the terminal's do not reach it twice."""
+"""Signals that we pass on to the running command, unless they were ignored before (`nohup`). It has its own session, so
+the terminal's do not reach it twice."""
 PR_SET_PDEATHSIG = 1
 """Linux: the signal that a process gets when its parent ends."""
-STOPPED = (128 + signal.SIGINT, EXIT_STATUS)
+STOPPED = (INTERRUPTED, EXIT_STATUS)
 """Exit statuses of a run that a signal stopped."""
 
 
@@ -36,7 +37,7 @@ def make_runs(tasks: Sequence[Task], report: Callable[[str], None]) -> tuple[dic
 
     Returns: the finished runs, and the reasons of failures, both by name.
 
-    Raises Stopped or KeyboardInterrupt as a single run does, when a signal comes.
+    Raises Stopped as a single training does, when a signal comes.
     """
     made, failed = dict[str, Run](), dict[str, str]()
     with Processes() as processes:
@@ -60,9 +61,8 @@ def make_runs(tasks: Sequence[Task], report: Callable[[str], None]) -> tuple[dic
 
 def _stop(number: int, where: str) -> NoReturn:
     """End as a single run does after this signal."""
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise Stopped(f"stopped by {signal.Signals(number).name} in {where}; the same command resumes")
+    message = f"stopped by {signal.Signals(number).name} in {where}; the same command resumes"
+    raise Stopped(message, exit_status(number))
 
 
 def _reason(status: int) -> str:
@@ -79,7 +79,7 @@ class Processes:
         self._running: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._forward) for number in FORWARDED}
+        self._before = {number: signal.signal(number, self._forward) for number in heeded(FORWARDED)}
         return self
 
     def __exit__(
@@ -89,7 +89,12 @@ class Processes:
             signal.signal(number, handler)
 
     def run(self, command: Sequence[str]) -> int:
-        """Run a command; returns its exit status, or minus the number of the signal that ended it."""
+        """Run a command; returns its exit status, or minus the number of the signal that ended it.
+
+        After a signal nothing is started.
+        """
+        if self.received:
+            return -self.received
         parent, libc = os.getpid(), ctypes.CDLL(None) if sys.platform == "linux" else None
 
         def end_with_parent() -> None:

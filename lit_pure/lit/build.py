@@ -13,6 +13,7 @@ from lightning import seed_everything
 from lit_pure.config.compose import save
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.files.atomic import write_json
+from lit_pure.lit.board import log_hyperparameters
 from lit_pure.lit.data import Identity, PhotoDataModule
 from lit_pure.lit.distributed.processes import Decision, agree_on
 from lit_pure.lit.modules import build_module
@@ -71,6 +72,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
                 write_rows(folder.folder / FILE, scores.rows, scores.single)  # before anything that could fail
             row = summary(experiment, module, data, trainer, made.training_row(), made.saved.written, identity)
             write_json(folder.folder / "summary.json", row)
+            log_hyperparameters(trainer.loggers, experiment, row, trainer.global_step)
         trainer.strategy.barrier()  # the other processes wait until it is finished
     return folder
 

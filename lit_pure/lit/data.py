@@ -23,6 +23,7 @@ from lit_pure.datasets.order import DEGRADATION_DRAW, InOrder, Key, Stream
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
+from lit_pure.files import sharing
 from lit_pure.images.io import from_bytes
 from lit_pure.lit.callbacks.signals import leave_signals_to_the_main_process
 
@@ -36,6 +37,10 @@ FORK = "fork" if sys.platform == "linux" else None
 """How workers start. A fork server (the default of Python 3.14) and its workers outlive a training that is killed."""
 NAMED = 10
 """How many skipped photographs of a set are logged by name."""
+
+
+FILES, FILES_PER_WORKER, TENSORS = 64, 4, 4
+"""Files that are open without workers, for each worker of a loader, and for each batch on its way."""
 
 
 class Batch(TypedDict, total=False):
@@ -123,6 +128,11 @@ class StreamPosition:
         return self._before if steps == self._step else self.samples
 
 
+def _start_worker(worker: int) -> None:
+    leave_signals_to_the_main_process(worker)
+    sharing.end_where_nothing_is_passed_on()
+
+
 class PhotoDataModule(LightningDataModule):
     """Crops of photographs for training, validation and any number of named test sets.
 
@@ -133,12 +143,17 @@ class PhotoDataModule(LightningDataModule):
     """
 
     def __init__(self, config: DataConfig, seed: int, transform: Transform, trains: bool = True) -> None:
-        """Raises ValueError if a set has no usable photograph. Unless it `trains`, only the test sets must exist."""
+        """Raises ValueError if a set has no usable photograph, or the system has no room for what workers pass on.
+
+        Unless it `trains`, only the test sets must exist.
+        """
         super().__init__()
         self.config, self.seed, self.transform = config, seed, transform
         self.sets = {"train": self._crops(config.train, True), "val": self._crops(config.val, False)} if trains else {}
         self.test = {name: self._crops(photos, False) for name, photos in sorted(config.test.items())}
         self.sets |= {f"test/{name}": crops for name, crops in self.test.items()}
+        if config.num_workers:
+            self._require_room_for_workers()
         self.unreadable: set[str] = set()
         self._position = StreamPosition()
         self.handed_over = 0.0
@@ -214,6 +229,18 @@ class PhotoDataModule(LightningDataModule):
             log.warning("skipped %d more of this set; the run's summary names them", more)
         return crops
 
+    def _require_room_for_workers(self) -> None:
+        """Now, before anything is made: a worker that lacks it fails in the middle, or keeps everyone waiting."""
+        config, trained = self.config, "train" in self.sets
+        pixels = config.size**2 + (config.size // config.degradation.scale) ** 2
+        # A validation or a test comes while training's workers hold what they have loaded in advance.
+        images = config.batch_size * trained + config.eval_batch_size
+        ahead, what = config.num_workers * PREFETCH, f"data.num_workers = {config.num_workers}"
+        sharing.keep_sockets_short()
+        sharing.require_shared_memory(3 * pixels * images * ahead, what)
+        loaders = 2 * trained + len(self.test)
+        sharing.allow_open_files(FILES + loaders * FILES_PER_WORKER * config.num_workers + TENSORS * ahead, what)
+
     def _process(self) -> tuple[int, int]:
         """Rank and number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
@@ -230,7 +257,7 @@ class PhotoDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=leave_signals_to_the_main_process,
+            worker_init_fn=_start_worker,
             multiprocessing_context=FORK if workers else None,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )

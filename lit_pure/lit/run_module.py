@@ -6,14 +6,29 @@ says of it. Knows nothing of what a module computes.
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from lightning import Callback, LightningModule
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from lit_pure.lit.callbacks.pictures import ImageGrid
 from lit_pure.lit.data import PhotoDataModule
+from lit_pure.lit.distributed.strategies import FolderCheckpoints
 from lit_pure.lit.scores import Scores
+
+
+class FilesOnly(TorchCheckpointIO):
+    """Lightning's own checkpoints, which are files."""
+
+    def load_checkpoint(self, path: Any, *given: Any, **named: Any) -> dict[str, Any]:
+        """Read a file. Raises ValueError for a folder, naming what reads it."""
+        if Path(path).is_dir():
+            raise ValueError(
+                f"{path} is a folder, which this Trainer cannot read; make it with "
+                "Trainer(strategy=lit_pure.lit.distributed.strategies.strategy_of(experiment.trainer), ...)"
+            )
+        return super().load_checkpoint(path, *given, **named)
 
 
 class RunModule(LightningModule, ABC):
@@ -27,6 +42,20 @@ class RunModule(LightningModule, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.shown = {}
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **__: Any) -> Never:  # type: ignore[override]
+        """Raises ValueError that names what reads our checkpoints: they are folders, and settings are in the run's."""
+        raise ValueError(
+            f"{checkpoint_path}: a checkpoint of a run is a folder, and its settings are in the run's config.yaml; "
+            "read it with lit_pure.lit.modules.load_module(FOLDER), or write its weights with lit-pure export"
+        )
+
+    def setup(self, stage: str) -> None:
+        """Let a Trainer without one of our strategies refuse checkpoints of ours in a line."""
+        strategy = self.trainer.strategy
+        if not isinstance(strategy, FolderCheckpoints) and type(strategy.checkpoint_io) is TorchCheckpointIO:
+            strategy.checkpoint_io = FilesOnly()
 
     @abstractmethod
     def save_weights(self, folder: Path, writes: bool) -> None:

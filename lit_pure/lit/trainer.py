@@ -12,11 +12,12 @@ from typing import Any
 
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringExperiment
 from lit_pure.files.atomic import whole_file
+from lit_pure.lit.board import Board
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
 from lit_pure.lit.callbacks.ema import EMA
 from lit_pure.lit.callbacks.loss_history import LossHistory
@@ -99,7 +100,7 @@ def _loggers(point: RunPoint) -> list[Logger]:
     root, name = point.folder.parent.parent, point.folder.parent.name
     version = int(point.folder.name.rpartition("_")[2])
     # A step is logged under the number of those before it.
-    board = TensorBoardLogger(root, name, version, default_hp_metric=False, purge_step=point.step or None)
+    board = Board(root, name, version, default_hp_metric=False, purge_step=point.step or None)
     table = CSVLogger(root, name, version=version, flush_logs_every_n_steps=50)
     if point.step:
         _keep_curves(table, point)

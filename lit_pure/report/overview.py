@@ -3,21 +3,28 @@
 Knows run folders and pandas. Imports no torch, so that it starts quickly.
 """
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from lit_pure.baselines.table import BASELINES
-from lit_pure.report.measured import BETWEEN, baseline_of, figures_of, method_of
+from lit_pure.metrics.table import METRICS
+from lit_pure.report.measured import BETWEEN, baseline_of, figures_of, method_of, picture_count
 from lit_pure.report.table import NOTHING, Cell, Table, TableRow
 from lit_pure.runs.folder import Run
 
 LEADING = ("steps", "train/loss_first", "train/loss_last", "tokens_per_second")
 """Columns of the table of runs before the metrics."""
+COUNT = "n"
+"""Column with the number of pictures."""
+DIGITS = 4
+"""Digits of the largest figure in a column without a number of decimals of its own."""
+_ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 def comparison(run: Run) -> pd.DataFrame:
-    """One row per test set and method (baselines first), and one column per metric, for a run."""
+    """One row per test set and method (baselines first), and one column per metric, for a run; then the pictures."""
     rows: dict[tuple[str, str], dict[str, float]] = {}
     own = method_of(run)
     for (test_set, metric), value in figures_of(run).items():
@@ -27,6 +34,9 @@ def comparison(run: Run) -> pd.DataFrame:
     ordered = dict(sorted(rows.items(), key=lambda item: (item[0][0], order.index(item[0][1]))))
     table = pd.DataFrame.from_dict(ordered, orient="index")
     table.index = pd.MultiIndex.from_tuples(ordered, names=["test set", "method"])
+    counts = {on: picture_count(run, on) for on, _ in ordered}
+    if all(counts.values()):
+        table[COUNT] = [counts[on] for on, _ in ordered]
     return table
 
 
@@ -53,19 +63,18 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def text(table: pd.DataFrame) -> str:
-    """A table for the terminal; missing figures are empty."""
-    formatted = table.map(_number)
-    return str(formatted.to_string())
+    """A table for the terminal; missing figures are empty, and an arrow says where better ones are."""
+    return str(_formatted(table).rename(columns=lambda name: f"{name}{_ARROWS[_better(name)]}").to_string())
 
 
 def to_table(frame: pd.DataFrame) -> Table:
     """The same table for formats other than the terminal; no figure is marked, since test sets differ."""
     rows = [
-        TableRow((str(name),), tuple(Cell(_number(value) or NOTHING) for value in figures))
-        for name, figures in zip(frame.index, frame.to_numpy().tolist(), strict=True)
+        TableRow((str(name),), tuple(Cell(figure or NOTHING) for figure in figures))
+        for name, figures in zip(frame.index, _formatted(frame).to_numpy().tolist(), strict=True)
     ]
     title = "Finished runs"
-    return Table(title, (str(frame.index.name),), dict.fromkeys(map(str, frame.columns), ""), (tuple(rows),))
+    return Table(title, (str(frame.index.name),), {str(name): _better(name) for name in frame.columns}, (tuple(rows),))
 
 
 def _figures(run: Run) -> dict[str, float]:
@@ -75,7 +84,23 @@ def _figures(run: Run) -> dict[str, float]:
     return leading | {f"test/{on}/{key}": value for (on, key), value in tests if not baseline_of(key)}
 
 
-def _number(value: object) -> str:
-    if not isinstance(value, (int, float)) or pd.isna(value):
-        return ""
-    return f"{value:.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.4g}"
+def _formatted(table: pd.DataFrame) -> pd.DataFrame:
+    """Figures as text, with as many decimals in all of a column: those of the metric in papers, where it has any."""
+    return pd.DataFrame({name: _column(str(name), table[name]) for name in table}, index=table.index)
+
+
+def _column(name: str, figures: "pd.Series[float]") -> list[str]:
+    known, largest = figures.dropna(), float(figures.abs().max())
+    if (metric := METRICS.get(name.rpartition("/")[2])) is not None:
+        decimals = metric.decimals
+    elif all(float(figure).is_integer() for figure in known):
+        decimals = 0
+    else:
+        decimals = max(0, DIGITS - 1 - max(math.floor(math.log10(largest)), -1))
+    return ["" if pd.isna(figure) else f"{figure:.{decimals}f}" for figure in figures]
+
+
+def _better(name: object) -> str:
+    """Which of two figures in a column is better; empty where neither is, or nobody knows."""
+    metric = METRICS.get(str(name).rpartition("/")[2])
+    return "" if metric is None else "higher" if metric.higher_is_better else "lower"

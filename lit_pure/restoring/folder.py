@@ -20,7 +20,7 @@ from lit_pure.files.outputs import ends_all, identify, require_nameable
 from lit_pure.images.files import RECORD
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
-from lit_pure.images.maps import dark_map
+from lit_pure.images.maps import dark_map, large_legend
 from lit_pure.restoring.contract import CellMap, TileWords
 from lit_pure.restoring.journal import Journal
 from lit_pure.restoring.outputs import files_of, made_from, plan_restorations, read_record
@@ -196,7 +196,13 @@ def _tile_content(tile: TileWords) -> dict[str, Any]:
 
 
 def _map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
-    """uint8 (3, height, width), dark where values are high; enlarged as bytes, in the memory layout that PNG wants."""
+    """uint8 (3, height, width and the legend), dark where values are high; in the memory layout that PNG wants."""
     assert cells.highest is not None
     small_hw3 = to_bytes(dark_map(cells.values_hw, 0.0, cells.highest)).permute(1, 2, 0)
-    return small_hw3[torch.arange(height) // cells.cell][:, torch.arange(width) // cells.cell].permute(2, 0, 1)
+    legend_HW3 = large_legend(0.0, cells.highest, cells.unit, height).permute(1, 2, 0)
+    picture_HW3 = torch.empty(height, width + legend_HW3.shape[1], 3, dtype=torch.uint8)
+    picture_HW3[:, width:] = legend_HW3
+    rows, columns = torch.arange(height) // cells.cell, torch.arange(width) // cells.cell
+    # Enlarged in place, as bytes: a large photograph's map is not held twice.
+    torch.index_select(small_hw3.cpu()[rows], 1, columns, out=picture_HW3[:, :width])
+    return picture_HW3.permute(2, 0, 1)

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,10 +16,14 @@ log = logging.getLogger(__name__)
 
 EXIT_STATUS = 143
 """Exit status of a stopped process: 128 + SIGTERM, as in shells."""
+INTERRUPTED = 130
+"""The same after Ctrl-C: 128 + SIGINT."""
 REQUEUE_SIGNAL = "SIGUSR1"
 """SLURM sends it before the time is up, if asked to (`--signal=USR1@300`): the job goes back into the queue."""
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", REQUEUE_SIGNAL) if hasattr(signal, name))
-"""The signals that ask a process to stop."""
+"""The signals that ask a process to stop, whatever it does."""
+TRAINING_STOPS = (*STOP_SIGNALS, signal.SIGINT)
+"""The signals after which a training saves; Ctrl-C ends everything else at once, as Python does."""
 
 RESUMES = "the last complete checkpoint is kept; the same command resumes from it"
 LOST_WORKER = "DataLoader worker"
@@ -32,6 +36,16 @@ class Stopped(SystemExit):
     def __init__(self, message: str = "", status: int = EXIT_STATUS) -> None:
         super().__init__(status)
         self.message, self.status = message, status
+
+
+def exit_status(number: int) -> int:
+    """The exit status of a process that was stopped by this signal."""
+    return INTERRUPTED if number == signal.SIGINT else EXIT_STATUS
+
+
+def heeded(signals: Iterable[int]) -> list[int]:
+    """Those of these signals that whoever started this process does not want ignored, as `nohup` and `&` do."""
+    return [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def first_process() -> bool:
@@ -55,7 +69,7 @@ def stop_at_once() -> Iterator[None]:
             requeue()
         raise Stopped(f"stopped by {name}; finished work is kept" if first else "")
 
-    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, stop) for number in heeded(STOP_SIGNALS)}
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ Knows order, processes and files. Knows nothing of what is done with a picture (
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -115,9 +116,16 @@ def worker_pool(workers: int) -> Iterator[Pool]:
             torch.set_num_threads(before)
         return
     start = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
-    with ProcessPoolExecutor(workers, start, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, start, initializer=_start_worker) as pool:
         try:
             yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():  # else leaving waits for the pictures under way
+                worker.terminate()
             raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the first process ends this one

@@ -18,6 +18,7 @@ from lit_pure.config.compose import PROJECT, compose, load
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.table import restorer_of
 from lit_pure.families.tokenizer import Tokenizer
+from lit_pure.images.maps import LEGEND
 from lit_pure.metrics.rows import read_rows
 from lit_pure.runs import checkpoints
 from lit_pure.runs import folder as runs
@@ -301,7 +302,8 @@ def test_restore_finishes_the_good_ones_and_names_the_bad_ones(
     for good in ("good0", "good1", "grey16"):
         assert {path.name for path in out.glob(f"{good}*")} == {f"{good}.png", f"{good}_entropy.png", f"{good}.json"}
         with Image.open(out / f"{good}.png") as picture, Image.open(out / f"{good}_entropy.png") as entropy:
-            assert picture.size == entropy.size == ((120, 120) if good == "grey16" else (130, 120))
+            width, height = (120, 120) if good == "grey16" else (130, 120)
+            assert picture.size == (width, height) and entropy.size == (width + LEGEND, height)
     words = json.loads((out / "good0.json").read_text())
     assert set(words) >= {"text", "blur", "noise", "caption"} and len(words["tiles"]) == 4
     assert words["made"]["with"]["restoring"]["color_fix"] == "wavelet", "people look at photographs"

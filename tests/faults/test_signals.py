@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 in the middle of a step."""
+"""SIGTERM, SIGUSR1 and Ctrl-C in the middle of a step."""
 
 import stat
 from collections.abc import Callable
@@ -14,14 +14,17 @@ Straight = Callable[[Settings], Ended]
 SAVED = "stopped by {} after step {}; saved; the same command resumes"
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("fault", "accumulate", "name", "status"),
+    [("term", 1, "SIGTERM", 143), ("term", 2, "SIGTERM", 143), ("interrupt", 1, "SIGINT", 130)],
+)
 def test_a_signal_saves_the_step_under_way_and_the_same_command_goes_on(
-    here: Settings, straight: Straight, accumulate: int
+    here: Settings, straight: Straight, fault: str, accumulate: int, name: str, status: int
 ) -> None:
     here = replace(here, accumulate=accumulate)
-    ended = launch(replace(here, fault="term", steps=(4,)))
-    assert ended.statuses == [143]
-    assert ended.printed[0][-1] == SAVED.format("SIGTERM", 5)
+    ended = launch(replace(here, fault=fault, steps=(4,)))
+    assert ended.statuses == [status]
+    assert ended.printed[0][-1] == SAVED.format(name, 5)
     assert ended.last is not None and ended.last.step == 5, "which is not one that is saved anyway"
     resumes(here, straight, 5)
 
@@ -35,19 +38,34 @@ def test_of_two_processes_both_stop_whichever_got_the_signal(here: Settings, str
     resumes(here, straight, 3)
 
 
+def test_ctrl_c_that_reaches_one_of_two_processes_stops_both_after_the_same_step(here: Settings) -> None:
+    ended = launch(replace(here, world=2, strategy="ddp", fault="interrupt", rank=1, steps=(2,)))
+    assert ended.statuses == [130, 130]
+    assert ended.printed[0] == [SAVED.format("SIGINT", 3)] and not ended.printed[1]
+    assert ended.last is not None and ended.last.step == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "status"), [("term_twice", "SIGTERM", 143), ("interrupt_twice", "SIGINT", 130)]
+)
 def test_a_second_signal_ends_training_at_once_even_where_python_does_not_run(
-    here: Settings, straight: Straight
+    here: Settings, straight: Straight, fault: str, name: str, status: int
 ) -> None:
-    ended = launch(replace(here, fault="term_twice"))
-    assert ended.statuses == [143]
-    assert "stopped at once by a second signal, SIGTERM; the last complete checkpoint is kept" in ended.printed[0]
+    ended = launch(replace(here, fault=fault))
+    assert ended.statuses == [status]
+    assert f"stopped at once by a second signal, {name}; the last complete checkpoint is kept" in ended.printed[0]
     resumes(here, straight, 2)
 
 
-def test_a_signal_to_the_whole_group_leaves_the_workers_at_their_work(here: Settings, straight: Straight) -> None:
+@pytest.mark.parametrize(
+    ("fault", "name", "status"), [("term_group", "SIGTERM", 143), ("interrupt_group", "SIGINT", 130)]
+)
+def test_a_signal_to_the_whole_group_leaves_the_workers_at_their_work(
+    here: Settings, straight: Straight, fault: str, name: str, status: int
+) -> None:
     here = replace(here, workers=2)
-    ended = launch(replace(here, fault="term_group", steps=(2,)))
-    assert ended.statuses == [143] and ended.printed[0][-1] == SAVED.format("SIGTERM", 3)
+    ended = launch(replace(here, fault=fault, steps=(2,)))
+    assert ended.statuses == [status] and ended.printed[0][-1] == SAVED.format(name, 3)
     resumes(here, straight, 3)
 
 

@@ -111,22 +111,34 @@ class Faults:
         """One process is to go back into the queue, all others are to end."""
         return self.term(module, loss) if module.global_rank else self.usr1(module, loss)
 
-    def term_twice(self, module: "Small", loss: Tensor) -> Tensor:
+    def term_twice(self, module: "Small", loss: Tensor, number: int = signal.SIGTERM) -> Tensor:
         """The second one while the main thread is deaf, as in a call of C++ that does not come back."""
         stopping = next(item for item in module.trainer.callbacks if isinstance(item, StopOnSignal))  # type: ignore[attr-defined]
         stopping.together = 0.0
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         while not stopping._signal:
             threading.Event().wait(0.01)
-        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
+        threading.Thread(target=os.kill, args=(os.getpid(), number)).start()
         mutex, lock = ctypes.create_string_buffer(64), ctypes.CDLL(None).pthread_mutex_lock
         lock(mutex)
         lock(mutex)
         return loss
 
+    def interrupt_twice(self, module: "Small", loss: Tensor) -> Tensor:
+        return self.term_twice(module, loss, signal.SIGINT)
+
     def term_group(self, module: "Small", loss: Tensor) -> Tensor:
         """As a queue or `timeout` does: this process, and all its workers."""
         subprocess.run(["kill", "-TERM", "--", f"-{os.getpgid(0)}"], start_new_session=True, check=True)
+        return loss
+
+    def interrupt(self, module: "Small", loss: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        return loss
+
+    def interrupt_group(self, module: "Small", loss: Tensor) -> Tensor:
+        """As a terminal does on Ctrl-C: this process, its workers, and processes that Lightning started."""
+        subprocess.run(["kill", "-INT", "--", f"-{os.getpgid(0)}"], start_new_session=True, check=True)
         return loss
 
     def die(self, module: "Small", loss: Tensor) -> Tensor:

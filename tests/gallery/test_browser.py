@@ -304,6 +304,24 @@ def test_a_phone_sees_all_of_its_width(page, view):
     assert min(panes) > 100
 
 
+def test_a_phone_shows_where_long_names_differ(page):
+    first, second = (f"ablations/guidance/of_many_words/version_{number}" for number in (1, 12))
+    page.open(width=360, height=740)
+    shown = page.run("return [...arguments].map(shortened)", first, second, "warm/version_0")
+    assert shown[0] != shown[1] and shown[2] == "warm/version_0" and max(map(len, shown)) == 32
+    assert all(
+        name.startswith("ablation") and name.endswith(end) for name, end in zip(shown, ("_1", "_12"), strict=False)
+    )
+    needed = """
+        const context = document.createElement("canvas").getContext("2d"), side = document.getElementById("left");
+        context.font = getComputedStyle(side).font;
+        return [context.measureText(arguments[0]).width, side.clientWidth];"""
+    width, given = page.run(needed, shown[0])
+    assert width < given - 20, "and the arrow beside it"
+    labels = page.run("return [...document.querySelectorAll('#right option')].map((one) => one.title)")
+    assert "warm/version_0" in labels, "the whole name is there, too"
+
+
 def test_the_dark_scheme(page):
     def brightness() -> int:
         return page.run("return Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")

@@ -5,7 +5,7 @@ import torch
 
 from lit_pure.images.color import luma
 from lit_pure.images.grid import GAP, HEADER
-from lit_pure.images.maps import BAR, LEGEND, dark_map, maps_beside
+from lit_pure.images.maps import BAR, LEGEND, dark_map, large_legend, maps_beside
 
 
 def test_a_map_is_darker_where_its_numbers_are_higher() -> None:
@@ -45,3 +45,12 @@ def test_wrong_numbers_of_maps_are_refused() -> None:
     for columns, maps in (({}, 1), ({"x": torch.zeros(2, 3, 8, 8)}, 1), ({"x": torch.zeros(0, 3, 8, 8)}, 0)):
         with pytest.raises(ValueError, match=f"cannot lay out {maps} maps"):
             maps_beside(columns, "map", torch.zeros(maps, 2, 2), "nats")
+
+
+@pytest.mark.parametrize(("height", "times"), [(60, 1), (511, 1), (1101, 2)])
+def test_the_legend_of_a_map_alone_grows_with_it(height: int, times: int) -> None:
+    drawn = large_legend(0, 8, "nats", height)
+    assert drawn.dtype == torch.uint8 and drawn.shape == (3, height, times * LEGEND)
+    ends = dark_map(torch.tensor([[8.0, 0.0]]), 0, 8)[:, 0]
+    torch.testing.assert_close(drawn[:, [0, -1], 2 * times].float() / 255, ends, atol=0.02, rtol=0)
+    assert not torch.equal(drawn, large_legend(0, 8, "bits", height)), "its unit is written"

@@ -40,6 +40,24 @@ def test_a_signal_reaches_the_command_once_and_is_remembered(tmp_path: Path, nam
     assert signal.getsignal(getattr(signal, name)) == before
 
 
+def test_after_a_signal_nothing_is_started(tmp_path: Path) -> None:
+    with Processes() as processes:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert processes.run(["touch", str(tmp_path / "begun")]) == -signal.SIGINT
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """`nohup` before a sweep: the end of the terminal reaches neither it nor its runs."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Processes() as processes:
+            teller = f"import os; [os.kill(one, {int(signal.SIGHUP)}) for one in ({os.getpid()}, os.getpid())]"
+            assert processes.run([sys.executable, "-c", teller]) == 0 and not processes.received
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process may outlive the one that started it")
 def test_nothing_is_left_when_the_process_that_runs_it_is_killed() -> None:
     runs = "import sys; from lit_pure.launch.local import Processes\nwith Processes() as all: all.run(sys.argv[1:])"

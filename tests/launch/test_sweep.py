@@ -94,6 +94,7 @@ def test_a_run_that_was_stopped_stops_the_sweep(ran: list[str], capsys: pytest.C
     assert "stopped by SIGTERM in guide/full, 1 more not started; the same command resumes" in capsys.readouterr().err
     FATES.update({"guide/full": 130})
     assert main(["sweep", "guide"]) == 130
+    assert "stopped by SIGINT in guide/full, 1 more not started; the same command resumes" in capsys.readouterr().err
 
 
 def test_settings_for_all_variants_are_part_of_what_is_compared(ran: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The data module: the same (seed, epoch, index) gives the same LQ however it is batched, dealt out or resumed."""
 
+import multiprocessing
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from lit_pure.datasets.order import Stream
 from lit_pure.datasets.shards import write_shards
 from lit_pure.datasets.sources import find_photos
 from lit_pure.degradation.dem import DegradationEstimator
+from lit_pure.files import sharing
 from lit_pure.images.io import from_bytes, read_image
 from lit_pure.lit.data import Batch, DegradationPairs, DegradeAndScore, PhotoDataModule, StreamPosition, generators
 
@@ -297,3 +299,29 @@ def test_each_of_two_processes_takes_its_half(photos: PhotosConfig, rank: int) -
     assert one.state_dict()["samples"] == 0, "the step is not finished"
     one.trainer.global_step = 1
     assert one.state_dict()["samples"] == 4, "of both processes"
+
+
+def test_a_worker_that_cannot_pass_on_a_batch_ends_and_says_why(
+    photos: PhotosConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", str(long))  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        next(iter(module(photos, 4, workers=1).train_dataloader()))
+    said = capfd.readouterr().err
+    assert "a data worker cannot pass on a batch: TMPDIR = " in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(("workers", "refused"), [(2, True), (0, False)])
+def test_room_that_workers_lack_is_found_out_before_anything_is_made(
+    photos: PhotosConfig, monkeypatch: pytest.MonkeyPatch, workers: int, refused: bool
+) -> None:
+    full = SimpleNamespace(f_blocks=16, f_bavail=16, f_frsize=4096)
+    monkeypatch.setattr(sharing.os, "statvfs", lambda _: full)
+    monkeypatch.setattr(sharing, "SHARED_MEMORY", Path("/"))
+    if not refused:
+        assert module(photos, 4, workers)
+        return
+    with pytest.raises(ValueError, match=r"data.num_workers = 2 needs 0\.8 MB .* --shm-size"):
+        module(photos, 4, workers)

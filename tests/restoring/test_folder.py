@@ -16,6 +16,7 @@ from lit_pure.families.pure.restorer import Restorer
 from lit_pure.files.atomic import require_writable
 from lit_pure.images.files import list_photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
+from lit_pure.images.maps import LEGEND
 from lit_pure.images.tiles import Canvas
 from lit_pure.restoring.folder import RestoredFile, restore_files
 from lit_pure.restoring.tiled import BySquares
@@ -57,8 +58,11 @@ def test_three_files_of_each_photograph(restorer: Restorer, photos: Path, tmp_pa
     outcomes, tokens = restore(restorer, [photos / "a.png"], tmp_path / "out", scale=3, origin="demo/version_0")
     assert [outcome.picture for outcome in outcomes] == [tmp_path / "out" / "a.png"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "a_entropy.png", "a.json"}
-    for name in ("a.png", "a_entropy.png"):
-        assert read_image(tmp_path / "out" / name).shape == (3, 60, 72)
+    assert read_image(tmp_path / "out" / "a.png").shape == (3, 60, 72)
+    entropy_3HW = read_image(tmp_path / "out" / "a_entropy.png")
+    assert entropy_3HW.shape == (3, 60, 72 + LEGEND), "with its legend at the right"
+    cells_3HW = entropy_3HW[..., :72].unfold(1, 4, 4).unfold(2, 4, 4)
+    assert torch.equal(cells_3HW.amin((-1, -2)), cells_3HW.amax((-1, -2))), "one colour in each cell of codes"
     words = json.loads((tmp_path / "out" / "a.json").read_text())
     assert set(words) >= {"text", "blur", "noise", "caption", "mean_entropy_nats", "tokens_per_second"}
     assert words["tokens"] == tokens and words["made"]["source"]["file"] == "a.png"

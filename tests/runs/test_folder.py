@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from lit_pure.config.compose import compose, save
 from lit_pure.files.atomic import write_json
-from lit_pure.report.overview import comparison, overview, text
+from lit_pure.report.overview import comparison, overview, text, to_table
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import MissingRun
 
@@ -87,7 +88,38 @@ def test_runs_are_compared_in_tables(three: Path) -> None:
     everything = overview(runs.finished())
     assert list(everything.index) == ["demo/version_0", "demo/version_10"]
     assert "bicubic" not in text(everything) and "realesrgan" not in text(everything)
-    assert "22.5" in text(table)
+    assert "22.50" in text(table) and "30.00" in text(table) and "psnr ↑" in text(table)
+
+
+def test_figures_of_a_column_have_equal_decimals_and_an_arrow_where_better_ones_are(three: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "test/a/psnr": [11.2, 12.24],
+            "test/a/lpips": [0.5, float("nan")],
+            "steps": [20, 3000],
+            "test/a/blur_accuracy": [0.5, 0.51234],
+            "tokens_per_second": [99.25, 1234.5],
+        },
+        index=["one", "two"],
+    )
+    heads, first, second = text(frame).splitlines()
+    assert ["11.20", "0.5000", "20", "0.5000", "99"] == first.split()[1:]
+    assert ["12.24", "3000", "0.5123", "1234"] == second.split()[1:]
+    assert "psnr ↑" in heads and "lpips ↓" in heads and "steps ↑" not in heads and "accuracy ↑" not in heads
+    table = to_table(frame)
+    assert dict(table.columns)["test/a/lpips"] == "lower"
+    assert [cell.text for cell in table.blocks[0][1].cells] == ["12.24", "-", "3000", "0.5123", "1234"]
+
+
+def test_the_table_of_a_run_says_of_how_many_photographs(three: Path) -> None:
+    run = runs.require("demo")
+    assert "n" not in comparison(run), "without scores of single pictures nobody knows"
+    lines = ["test_set,image,method,psnr", *(f"a,{name},restored,30.0" for name in "xyz")]
+    (run.folder / "scores.csv").write_text("\n".join(lines) + "\n")
+    try:
+        assert list(comparison(run)["n"]) == [3, 3, 3]
+    finally:
+        (run.folder / "scores.csv").unlink()
 
 
 def test_a_run_remembers_its_experiment(three: Path) -> None:

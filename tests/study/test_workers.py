@@ -1,5 +1,8 @@
 """The workers of a study compute with one thread each."""
 
+import signal
+import time
+
 import pytest
 import torch
 
@@ -16,3 +19,11 @@ def test_pictures_are_computed_with_one_thread_whoever_does_it(workers: int) -> 
         assert torch.get_num_threads() == 2, "what comes after computes as before"
     finally:
         torch.set_num_threads(before)
+
+
+def test_ctrl_c_does_not_wait_for_the_pictures_under_way() -> None:
+    with pytest.raises(KeyboardInterrupt), worker_pool(2) as pool:
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() is signal.SIG_IGN, "workers say nothing themselves"
+        for _ in range(4):
+            pool.submit(time.sleep, 600)
+        raise KeyboardInterrupt

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lit_pure.datasets.curation.examine import Examination, examine
 from lit_pure.files.names import nfc
+from lit_pure.files.sharing import keep_sockets_short
 from lit_pure.images.files import EXTENSIONS, files_below, sort_files
 
 Examine = Callable[[Path], Examination]
@@ -150,6 +151,7 @@ def examine_all(paths: Sequence[Path], workers: int, examine: Examine) -> Iterat
 
 def _reader_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that read; forked from a clean process that has imported torch, so that many start as fast as one."""
+    keep_sockets_short()
     context = get_context("forkserver")
     context.set_forkserver_preload([examine.__module__])
     return ProcessPoolExecutor(workers, context, _start_worker)

@@ -1,4 +1,4 @@
-"""Stops a training on SIGTERM and SIGUSR1: it finishes its step, saves, and ends the process.
+"""Stops a training on SIGTERM, SIGUSR1 and Ctrl-C: it finishes its step, saves, and ends the process.
 
 Knows signals and Lightning's hooks. Knows nothing of what is saved, or how.
 """
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from lightning import Callback, LightningModule, Trainer
 
 from lit_pure.lit.distributed.strategies import FolderCheckpoints
-from lit_pure.runs.stop import EXIT_STATUS, REQUEUE_SIGNAL, STOP_SIGNALS, Stopped, requeue
+from lit_pure.runs.stop import EXIT_STATUS, REQUEUE_SIGNAL, TRAINING_STOPS, Stopped, exit_status, heeded, requeue
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,13 @@ class SavesNow(Protocol):
 
 
 class StopOnSignal(Callback):
-    """Ends a training with `Stopped` (exit status 143) after the optimizer step in which any process got a signal.
+    """Ends a training with `Stopped` after the optimizer step in which any process got a signal.
 
-    All processes stop after the same step, whichever of them got the signal. SIGUSR1 also puts a SLURM job back into
-    its queue. A second signal ends the process at once; earlier checkpoints are kept. A running validation is finished
-    first. Outside training it only disables Lightning's own handling, so that a signal does what it did without a
-    Trainer. It must come after all callbacks whose state a checkpoint holds.
+    All processes stop after the same step, whichever of them got the signal. The exit status is 130 after SIGINT
+    (Ctrl-C), else 143. SIGUSR1 also puts a SLURM job back into its queue. A second signal ends the process at once;
+    earlier checkpoints are kept. A running validation is finished first. Outside training it only disables Lightning's
+    own handling, so that a signal does what it did without a Trainer. It must come after all callbacks whose state a
+    checkpoint holds.
     """
 
     def __init__(self, checkpointing: SavesNow, together: float = TOGETHER) -> None:
@@ -79,7 +80,7 @@ class StopOnSignal(Callback):
         self._step = trainer.global_step
         assert isinstance(trainer.strategy, FolderCheckpoints), "Checkpointing needs one of these, too"
         if number := int(trainer.strategy.agree(self._signal, "max")):
-            self._stop(trainer, signal.Signals(number).name)
+            self._stop(trainer, signal.Signals(number))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop listening: what follows cannot be saved half done."""
@@ -89,16 +90,16 @@ class StopOnSignal(Callback):
         """Stop listening: the first signal may end a process that has failed."""
         self._stop_listening()
 
-    def _stop(self, trainer: Trainer, name: str) -> None:
+    def _stop(self, trainer: Trainer, number: signal.Signals) -> None:
         self.checkpointing.save_now(trainer)
-        if name == REQUEUE_SIGNAL and trainer.is_global_zero:
+        if number.name == REQUEUE_SIGNAL and trainer.is_global_zero:
             requeue()
         # Launchers end all processes as soon as one has ended: none leaves before the first one is done.
         trainer.strategy.barrier("stopping")
         # Lightning observes the processes that it started, and would kill this one because they end with a status.
         getattr(trainer.strategy.launcher, "procs", []).clear()
-        message = f"stopped by {name} after step {trainer.global_step}; saved; the same command resumes"
-        raise Stopped(message if trainer.is_global_zero else "")
+        message = f"stopped by {number.name} after step {trainer.global_step}; saved; the same command resumes"
+        raise Stopped(message if trainer.is_global_zero else "", exit_status(number))
 
     def _note(self, number: int, frame: FrameType | None = None) -> None:
         """Called on the main thread, before its next line of Python, or on the listener's."""
@@ -116,7 +117,7 @@ class StopOnSignal(Callback):
                 log.error("stopped at once by a second signal, %s; the last complete checkpoint is kept", name)
             for child in self._children:
                 child.kill()
-            os._exit(EXIT_STATUS)
+            os._exit(exit_status(number))
 
     def _stop_listening(self) -> None:
         if self._listener is not None:
@@ -135,7 +136,7 @@ class SignalListener:
     def __init__(self, handler: Callable[[int, FrameType | None], None], on_signal: Callable[[int], None]) -> None:
         self._inner, self._outer = socket.socketpair()
         self._outer.setblocking(False)
-        self._before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
+        self._before = {number: signal.signal(number, handler) for number in heeded(TRAINING_STOPS)}
         self._wakes_before = signal.set_wakeup_fd(self._outer.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(on_signal,), daemon=True, name="signals").start()
 
@@ -149,20 +150,22 @@ class SignalListener:
     def _listen(self, on_signal: Callable[[int], None]) -> None:
         with self._inner:
             while received := self._inner.recv(1):  # other signals, such as those of ended children, come here, too
-                if received[0] in STOP_SIGNALS:
+                if received[0] in self._before:
                     on_signal(received[0])
 
 
 def leave_signals_to_the_main_process(worker: int) -> None:
     """For a DataLoader's `worker_init_fn`: a worker ignores signals that are sent to its whole process group.
 
-    The main process still needs its workers for the current step. Its own SIGTERM ends the worker.
+    The main process still needs its workers for the current step, and a terminal's Ctrl-C reaches them, too. Its own
+    SIGTERM ends the worker.
     """
     parent = parent_process()
     if parent is None or not hasattr(signal, "sigwaitinfo"):  # as on macOS: the workers end, and so does the training
         return
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     threading.Thread(target=_wait_for, args=(parent.pid,), daemon=True, name="signals").start()
 

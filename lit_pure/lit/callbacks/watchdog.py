@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 from torch._C import _error_if_any_worker_fails
 from torch.optim import Optimizer
 
+from lit_pure.files.sharing import shortage
 from lit_pure.lit.distributed.liveness import GRACE, TICK, Failure, Hub, Member
 from lit_pure.runs.stop import LOST_WORKER, RESUMES, Stopped
 
@@ -103,7 +104,7 @@ class Watchdog(Callback):
         if isinstance(exception, Stopped):
             self._leave()
             return
-        worker = _worker(exception)
+        worker = _worker(exception) or shortage(exception)
         message = f"{worker} ({where}); {RESUMES}" if worker else ""
         failure = None
         if end is not None:

@@ -13,12 +13,11 @@ from typing import TypeVar
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import distributed
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.training import TrainerConfig
+from lit_pure.lit.distributed.meeting import LAUNCHERS, meet
 
 DECISIONS = "LIT_PURE_DECISIONS"
 """Environment variable with the decisions of a process, for the processes that it starts."""
@@ -68,21 +67,30 @@ def count_launched() -> int:
 
 def _launcher() -> ClusterEnvironment | None:
     """What started several processes at once, if anything did."""
-    for kind in (TorchElasticEnvironment, SLURMEnvironment):
-        if kind.detect() and (found := kind()).world_size() > 1:
-            return found
+    for kind, (starter, variable) in LAUNCHERS.items():
+        wrong = f"{variable} is set, as by {starter}, but"
+        try:
+            if kind.detect() and (found := kind()).world_size() > 1:
+                found.global_rank(), found.local_rank()
+                return found
+        except KeyError as error:
+            raise ConfigError(f"{wrong} {error.args[0]} is not; start with {starter}, or unset {variable}") from error
+        except (RuntimeError, ValueError) as error:  # Lightning's, of what it does not support
+            raise ConfigError(f"{wrong} {error}") from error
     return None
 
 
 def _init_process_group(environment: ClusterEnvironment, timeout: float) -> None:
     """Make the process group, which Lightning then finds and uses."""
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
+    met = meet(environment, timeout)
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         timeout=timedelta(seconds=timeout),
         rank=environment.global_rank(),
         world_size=environment.world_size(),
     )
+    del met
     # Left to the end of the interpreter, its destruction may abort the process.
     atexit.register(_destroy_process_group)
 

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from lit_pure.config.training import TrainerConfig
 from lit_pure.lit.distributed import saving
 from lit_pure.lit.distributed.loading import restore
+from lit_pure.lit.distributed.meeting import AGAIN, PATIENT, meet
 from lit_pure.lit.distributed.processes import count_launched
 from lit_pure.lit.distributed.saving import Contents, Group, SaveOptions, Shards
 from lit_pure.runs import checkpoints
@@ -57,10 +58,23 @@ class FolderCheckpoints(Strategy):
 
     def setup_environment(self) -> None:
         """Connect the processes."""
+        met = self._meet()
         super().setup_environment()
+        del met
         if self._groups is None and distributed.is_initialized() and distributed.get_world_size() > 1:
             first, second = (distributed.new_group(backend="gloo", timeout=self.patience) for _ in range(2))
             self._groups = first, second
+
+    def _meet(self) -> distributed.Store | None:
+        """Wait for the others, unless they are connected already; Lightning would wait without a word."""
+        if not isinstance(self, Replicated | Sharded) or distributed.is_initialized():
+            return None
+        self.set_world_ranks()
+        environment = self.cluster_environment
+        assert environment is not None
+        # Those that Lightning has started just now take as long as this one did.
+        patient = AGAIN if getattr(self.launcher, "procs", []) else PATIENT
+        return meet(environment, self.patience.total_seconds(), patient)
 
     def agree(self, value: float, how: Literal["max", "min", "sum"]) -> float:
         """The maximum, minimum or sum of a number over all processes; never waits for a GPU."""
