@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from lit_pure import __version__
 from lit_pure.commands.parsing import Command
-from lit_pure.config.compose import ConfigError
+from lit_pure.config.compose import ConfigError, require_clone
 from lit_pure.files.sharing import shortage
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
@@ -83,10 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what TAB completes
         _complete()
     _escape_unprintable()
-    arguments = parser(argv).parse_args(argv)
+    asked = parser(argv)
+    if list(argv).count("--") > 1:  # argparse takes the second one for a value, of another type
+        asked.error("-- may be written once; what follows it is no option")
+    arguments = asked.parse_args(argv)
     _quiet_logs()
     command: Command = arguments.function
     try:
+        require_clone()
         with stop_at_once():
             return command(arguments)
     except Stopped as stopped:

@@ -3,10 +3,12 @@
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 from lit_pure.baselines.table import BASELINES
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.config.compose import ConfigError, compose
+from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.table import family_of
 from lit_pure.metrics.choice import choose_for_run
@@ -15,6 +17,11 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
 from lit_pure.runs.folder import Run
 
+DEMO = "demo"
+"""The experiment that needs no download."""
+ORIGINS = {"bsds500": "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html"}
+"""Part of a folder's name -> the page of its photographs."""
+GENERAL = "docs/data.md says where published photographs come from"
 NAMED = 10
 """Skipped photographs, and pictures, that are printed."""
 
@@ -80,14 +87,39 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
         raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
     if needs.weights:
         runs.require(needs.weights)
+        _check_photographs(experiment, {})
         return
     runs.refuse_training(experiment)
     if not before and experiment.trainer.resume not in (resume.AUTO, resume.NEVER):
         resume.check_named(experiment)
     family_of(experiment).check(experiment)
+    _check_photographs(experiment, {"train": experiment.data.train, "val": experiment.data.val})
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
             check_needs(compose(need), chain)
+
+
+def _check_photographs(experiment: Experiment, trained_on: dict[str, PhotosConfig]) -> None:
+    """Refuse folders that are missing, with how to get what was in them, and what runs without."""
+    sets = trained_on | {f"test.{name}": photos for name, photos in experiment.data.test.items()}
+    for key, photos in sets.items():
+        for knob, folder in (("source", photos.source), ("lq", photos.lq)):
+            if folder in ("", SKIMAGE) or Path(folder).is_dir():
+                continue
+            origin = next((f"get it from {page}" for name, page in ORIGINS.items() if name in folder), GENERAL)
+            raise ConfigError(
+                f"data.{key}.{knob} = {folder}: no such folder; {origin}, or name another one: data.{key}.{knob}=FOLDER"
+                f"{_without_download(experiment)}"
+            )
+
+
+def _without_download(experiment: Experiment) -> str:
+    """How the experiment runs on photographs that need no download; "" where its base cannot be swapped for that."""
+    try:
+        swapped = compose(experiment.name, [f"base={DEMO}"])
+    except ConfigError:  # of another family, or the demo has it as a base
+        return ""
+    return f"; to try it without a download: base={DEMO}" if swapped.base == DEMO else ""
 
 
 def _check_metrics(experiment: RestoringExperiment) -> None:

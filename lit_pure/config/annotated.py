@@ -21,8 +21,8 @@ WIDTH = 120
 """Longest line [characters]; text that cannot be wrapped may be longer."""
 LONGEST = 38
 """If a knob and its value are longer than this, the comment is above them instead of behind [characters]."""
-PLAIN = re.compile(r"[A-Za-z_][\w./-]*")
-"""Text without quotes, unless YAML would read it as something else: true, null, ..."""
+PLAIN = re.compile(r"(?!(?i:y|n|yes|no|on|off|true|false|null)\Z)[A-Za-z_][\w./-]*")
+"""Text without quotes; what some version of YAML reads as something else is quoted."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(text(element) for element in value)}]"
     if isinstance(value, str):
-        plain = PLAIN.fullmatch(value) and yaml.safe_load(value) == value
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        return value if PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, dict):
         return json.dumps(value)
     return str(yaml.safe_dump(value)).splitlines()[0]

@@ -1,29 +1,35 @@
 """Turns an experiment file, its bases, presets and the command line into one checked dataclass.
 
-Knows YAML, inheritance (`base:`), degradation presets, overrides and their order. Knows nothing of the meaning of knobs
-(see `families.py`); `mistakes.py` words the errors. Imports no torch, so that a mistake is refused in a fraction of a
-second.
+Knows inheritance (`base:`), degradation presets, overrides, sweeps and their order. Knows nothing of the meaning of
+knobs (see `families.py`), of files (`library.py`) and of merging (`merge.py`); `mistakes.py` words the errors. Imports
+no torch, so that a mistake is refused in a fraction of a second.
 """
 
 import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from lit_pure.config import library
+from lit_pure.config.annotated import text
 from lit_pure.config.data import DegradationConfig
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.families import FAMILIES
-from lit_pure.config.layers import TEST_SETS, Layer, find, flat, nested, source_of, without_sets
-from lit_pure.config.mistakes import first_line, type_message, unknown_keys, unknown_message
-from lit_pure.config.ranges import violations
+from lit_pure.config.layers import TEST_SETS, Layer, find, flat, nested
+from lit_pure.config.library import ExperimentFile, load_keys
+from lit_pure.config.merge import checked, fit, merge
+from lit_pure.config.mistakes import ConfigError as ConfigError  # who composes needs it
+from lit_pure.config.typed import Argument, Unfit, fitted, hint_at, text_of
+from lit_pure.files.yaml12 import resolved
 
 PROJECT = Path(__file__).parents[2]
+ROOTS = (Path(library.FOLDER), PROJECT / library.FOLDER)
+"""Folders of experiments: the user's, below the working directory, then the project's."""
 COMMAND_LINE = "command line"
 DEGRADATION = "data.degradation"
 """The section of an experiment that a preset sets."""
@@ -36,8 +42,13 @@ Settings = TypeVar("Settings")
 E = TypeVar("E", bound=Experiment)
 
 
-class ConfigError(ValueError):
-    """A mistake in an experiment file or on the command line; the message has one or two lines, with the remedy."""
+def require_clone() -> None:
+    """Raises ConfigError where the package is installed without what lies beside it in the clone."""
+    if not (PROJECT / library.FOLDER / "schema.json").is_file():
+        raise ConfigError(
+            "lit-pure is installed without its experiments/ and data/; install it from its clone, and keep the clone: "
+            "pip install --editable FOLDER_OF_THE_CLONE"
+        )
 
 
 def locate(path: str) -> Path:
@@ -47,23 +58,25 @@ def locate(path: str) -> Path:
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
-    """The experiment `name` (a path below `experiments/` without .yaml) with `overrides` such as "sampling.k=1".
+    """The experiment `name` (a path below `experiments/`, or of any file) with `overrides` such as "sampling.k=1".
 
-    A variant of a sweep (see `grid`) is an experiment, too: sweeps/sampling/k_max=10,guidance=0.8.
+    A run's config.yaml is the experiment of that run. A variant of a sweep (see `grid`) is an experiment, too:
+    sweeps/sampling/k_max=10,guidance=0.8.
     Later layers win: bases, then the file itself, then the command line; `base=other` replaces the file's base. The
     values of a preset are directly below the file, or the command line, that names it: other keys there win.
     Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges.
     """
-    file, chosen = _variant(name, overrides)
-    launched = [*(_parse_override(item) for item in overrides), *chosen]
+    file, label, chosen = _variant(name, overrides)
+    launched = [_with_base(layer) for layer in (*(_parse_override(item) for item in overrides), *chosen)]
     swap = next((layer.values["base"] for layer in reversed(launched) if "base" in layer.values), None)
     layers = [*_lineage(file, swap), *launched]
     for layer in layers:
-        layer.values.pop("sweep", None)
-    layers = _with_presets(layers, DEGRADATION)
-    experiment = _merge(_family(layers), layers)
-    experiment.name = name
-    return _checked(experiment, layers)
+        layer.values.pop(library.SWEEP, None)
+    root = _family(layers)
+    layers = _with_presets(fit(root, layers), DEGRADATION)
+    experiment = merge(root, layers)
+    experiment.name = f"{file.name}{label}"
+    return checked(experiment, layers)
 
 
 def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
@@ -82,42 +95,43 @@ def override(experiment: E, overrides: Sequence[str]) -> E:
     settings = OmegaConf.to_container(OmegaConf.structured(experiment))
     assert isinstance(settings, dict)
     own = Layer(experiment.name, {str(key): value for key, value in settings.items()})
-    layers = [own, *_with_presets([_parse_override(item) for item in overrides], DEGRADATION)]
-    return _checked(_merge(type(experiment), layers), layers)
+    root = type(experiment)
+    layers = [own, *_with_presets(fit(root, [_parse_override(item) for item in overrides]), DEGRADATION)]
+    return checked(merge(root, layers), layers)
 
 
 def degradation(preset: str, overrides: Sequence[str] = ()) -> DegradationConfig:
     """The knobs of a preset with overrides such as "jpeg_range=[50,90]", checked. Raises ConfigError."""
-    named = Layer(COMMAND_LINE, {"preset": preset})
-    layers = _with_presets([named, *(_parse_override(item, "jpeg_range=[50,90]") for item in overrides)], "")
-    return _checked(_merge(DegradationConfig, layers), layers)
+    given = [_parse_override(item, "jpeg_range=[50,90]") for item in overrides]
+    layers = _with_presets([Layer(COMMAND_LINE, {"preset": preset}), *fit(DegradationConfig, given)], "")
+    return checked(merge(DegradationConfig, layers), layers)
 
 
 def read(schema: type[Settings], path: Path) -> Settings:
     """The dataclass `schema` from a YAML file, checked. Raises ConfigError."""
-    layer = Layer(_shown(path), _load(path))
-    return _checked(_merge(schema, [layer]), [layer])
+    layers = fit(schema, [Layer(_shown(path), load_keys(path, undot=False))])
+    return checked(merge(schema, layers), layers)
 
 
 def is_sweep(name: str) -> bool:
     """Whether the experiment exists and its file has a `sweep:`."""
-    path = locate("experiments") / f"{name}.yaml"
-    return path.is_file() and "sweep" in _load(path)
+    file = library.find_file(name, ROOTS)
+    return file is not None and library.SWEEP in load_keys(file.path)
 
 
 def grid(name: str) -> dict[str, list[str]]:
     """The variants of a file with a `sweep:` of dotted keys to lists: label -> overrides, the product of the lists."""
-    path = _experiment_file(name)
-    axes = _load(path).get("sweep")
+    path = library.require_file(name, ROOTS).path
+    axes = load_keys(path).get(library.SWEEP)
     if not isinstance(axes, dict) or not all(isinstance(values, list) and values for values in axes.values()):
         raise ConfigError(f"{path}: sweep: expected dotted keys with lists, for example sweep: {{sampling.k: [1, 10]}}")
     variants: dict[str, list[str]] = {"": []}
     for key, values in axes.items():
-        short = str(key).rpartition(".")[2]
+        short = key.rpartition(".")[2]
         variants = {
-            f"{label},{short}={value}".lstrip(","): [*items, f"{key}={value}"]
+            f"{label},{short}={shown}".lstrip(","): [*items, f"{key}={written}"]
             for label, items in variants.items()
-            for value in values
+            for shown, written in (_varied(key, value, path) for value in values)
         }
     return variants
 
@@ -129,8 +143,9 @@ def save(experiment: Experiment, path: Path) -> None:
 
 def load(path: Path) -> Experiment:
     """Read a resolved experiment that `save` wrote. Raises ConfigError."""
-    layer = Layer(str(path), _load(path))
-    return _merge(_family([layer]), [layer])
+    layer = Layer(str(path), load_keys(path))
+    root = _family([layer])
+    return merge(root, fit(root, [layer]))
 
 
 def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]:
@@ -147,93 +162,91 @@ def differences(found: Experiment, wanted: Experiment) -> list[str]:
 
 def named_sets(file: str) -> list[str]:
     """Names of the test sets that an experiment's file or one of its bases sets or leaves out. Raises ConfigError."""
-    return [name for layer in _lineage(file, None) for name in find(layer.values, TEST_SETS) or {}]
+    layers = _lineage(library.require_file(file, ROOTS), None)
+    return [name for layer in fit(_family(layers), layers) for name in find(layer.values, TEST_SETS) or {}]
 
 
 def experiment_names() -> list[str]:
-    """All experiments below `experiments/`, bases and sweeps included."""
-    root = locate("experiments")
-    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.yaml"))
+    """All experiments below `experiments/`, the user's and the project's, bases and sweeps included."""
+    return library.experiment_names(ROOTS)
 
 
-def _experiment_file(name: str) -> Path:
-    path = locate("experiments") / f"{name.removesuffix('.yaml')}.yaml"
-    if not path.is_file():
-        near = difflib.get_close_matches(name, experiment_names(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(experiment_names())}"
-        raise ConfigError(f"no experiment {name!r} (looked for {path}); {hint}")
-    return path
+def _varied(key: str, value: Any, path: Path) -> tuple[str, str]:
+    """A value of a sweep as it is shown in the variant's name, and as `_parse_override` reads it back."""
+    hint = next((found for root in FAMILIES.values() if (found := hint_at(root, key))), None)
+    try:
+        found = fitted(hint, value, key)
+    except Unfit as error:
+        raise ConfigError(f"{path}: sweep: {key} = {error.value}: {error}") from None
+    if isinstance(found, str):
+        return found, found if text_of(Argument(found)) == found else json.dumps(found)
+    plain = found if isinstance(found, list) and any(isinstance(item, str) for item in found) else resolved(value)
+    return str(plain), text(plain)
 
 
-def _variant(name: str, overrides: Sequence[str]) -> tuple[str, list[Layer]]:
-    """The file of an experiment, and the settings of its variant if it is one of that file's sweep."""
+def _variant(name: str, overrides: Sequence[str]) -> tuple[ExperimentFile, str, list[Layer]]:
+    """The file of an experiment; "/" and the label of its variant, with its settings, if it is one of a sweep."""
     parts = name.split("/")
-    file = next((file for end in range(1, len(parts)) if is_sweep(file := "/".join(parts[:end]))), None)
-    if file is None:
-        return name, []
-    label, variants = name.removeprefix(f"{file}/"), grid(file)
+    sweep = next((head for end in range(1, len(parts)) if is_sweep(head := "/".join(parts[:end]))), None)
+    if sweep is None:
+        return library.require_file(name, ROOTS), "", []
+    label, variants, file = name.removeprefix(f"{sweep}/"), grid(sweep), library.require_file(sweep, ROOTS)
     if label not in variants:
-        raise ConfigError(f"{file}.yaml has no variant {label!r}; it has {', '.join(variants)}")
+        raise ConfigError(f"{file.name}.yaml has no variant {label!r}; it has {', '.join(variants)}")
     varied = {item.partition("=")[0] for item in variants[label]}
     if twice := [item for item in overrides if item.partition("=")[0] in varied]:
-        raise ConfigError(f"{COMMAND_LINE}: {twice[0]} is what {file}.yaml varies; change its sweep: instead")
-    source = _shown(_experiment_file(file))
-    return file, [replace(_parse_override(item), source=source) for item in variants[label]]
+        raise ConfigError(f"{COMMAND_LINE}: {twice[0]} is what {file.name}.yaml varies; change its sweep: instead")
+    settings = [replace(_parse_override(item), source=_shown(file.path)) for item in variants[label]]
+    return file, f"/{label}", settings
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{path}: expected keys and values, found a list")
-    return {str(key): value for key, value in loaded.items()}
+def _with_base(layer: Layer) -> Layer:
+    """The layer with the name of its base, which may be given by a path. Raises ConfigError where there is none."""
+    if "base" not in layer.values:
+        return layer
+    base = text_of(layer.values["base"])
+    if not isinstance(base, str):
+        raise ConfigError(f"{layer.source}: base = {resolved(base)!r}: name one experiment, for example pure/nano")
+    return replace(layer, values={**layer.values, "base": base and library.require_file(base, ROOTS).name})
 
 
-def _lineage(name: str, swap: str | None) -> list[Layer]:
-    """The files from the root of the inheritance down to `name`."""
+def _lineage(file: ExperimentFile, swap: str | None) -> list[Layer]:
+    """The files from the root of the inheritance down to `file`."""
     layers: list[Layer] = []
     seen: list[str] = []
-    current: str | None = name
+    current: ExperimentFile | None = file
     while current:
-        if current in seen:
-            raise ConfigError(f"experiments/{name}.yaml: base goes in a circle: {' -> '.join([*seen, current])}")
-        seen.append(current)
-        path = _experiment_file(current)
-        values = _load(path)
-        if current == name and swap is not None:
-            values["base"] = swap
-        layers.append(Layer(_shown(path), values))
-        current = values.get("base")
+        if current.name in seen:
+            circle = " -> ".join([*seen, current.name])
+            raise ConfigError(f"{_shown(file.path)}: base goes in a circle: {circle}")
+        seen.append(current.name)
+        layer = Layer(_shown(current.path), load_keys(current.path))
+        if current == file and swap is not None:
+            layer.values["base"] = swap
+        elif not current.complete:
+            layer = _with_base(layer)
+        layers.append(layer)
+        base = layer.values.get("base")
+        current = library.require_file(base, ROOTS) if base and not (current.complete and swap is None) else None
     return layers[::-1]
 
 
 def _parse_override(item: str, example: str = "trainer.max_steps=100") -> Layer:
     key, equals, value = item.partition("=")
-    if not equals or not key:
+    if not equals or not all(key.split(".")):
         raise ConfigError(f"{COMMAND_LINE}: {item!r} is not key=value; write for example {example}")
-    if not value:
-        item = f'{key}=""'  # an empty value is the empty text, not OmegaConf's None, which no knob takes
-    try:
-        values = OmegaConf.to_container(OmegaConf.from_dotlist([item]), resolve=False)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{COMMAND_LINE}: {item!r} cannot be read: {' '.join(str(error).split())}") from None
-    assert isinstance(values, dict)
-    return Layer(COMMAND_LINE, {str(name): value for name, value in values.items()})
+    return Layer(COMMAND_LINE, nested({key.rpartition(".")[2]: Argument(value)}, key.rpartition(".")[0]))
 
 
 def _family(layers: Sequence[Layer]) -> type[Experiment]:
-    named = [(layer.source, layer.values["family"]) for layer in layers if "family" in layer.values]
+    named = [(layer.source, text_of(layer.values["family"])) for layer in layers if "family" in layer.values]
     source, family = named[0] if named else ("default", "pure")
     for other_source, other in named[1:]:
         if other != family:
             raise ConfigError(
                 f"{other_source}: family {other!r} differs from {family!r} in {source}; choose a base of it"
             )
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ConfigError(f"{source}: family {family!r} does not exist; there are {', '.join(FAMILIES)}")
     return FAMILIES[family]
 
@@ -271,43 +284,15 @@ def _preset_file(name: str, asked: str) -> Path:
 
 
 def _preset(path: Path, below: str) -> Layer:
-    values = _load(path)
+    values = load_keys(path)
     if wrong := [key for key in NOT_PRESET if key in values]:
-        raise ConfigError(f"{path}: {wrong[0]} = {values[wrong[0]]!r} is not for a preset to set; take it out")
-    return Layer(_shown(path), nested(values, below))
+        raise ConfigError(
+            f"{path}: {wrong[0]} = {resolved(values[wrong[0]])!r} is not for a preset to set; take it out"
+        )
+    [layer] = fit(DegradationConfig, [Layer(_shown(path), values)])
+    return replace(layer, values=nested(layer.values, below))
 
 
 def _shown(path: Path) -> str:
     """The path to show: relative to the working directory if it is below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def _merge(root: type[Settings], layers: Sequence[Layer]) -> Settings:
-    for layer in layers:  # names first: checking them is cheap, and most mistakes are in names
-        for key in unknown_keys(root, layer.values, ""):
-            raise ConfigError(unknown_message(root, layer, key))
-    merged = OmegaConf.structured(root)
-    for layer in layers:
-        left_out = without_sets(layer)
-        try:
-            # "Unsafe" since it overwrites its target, which is ours; the other merge copies everything each time.
-            merged = OmegaConf.unsafe_merge(merged, layer.values)
-        except OmegaConfBaseException as error:
-            raise ConfigError(type_message(root, layer, error)) from None
-        for name in left_out:
-            merged.data.test.pop(name, None)
-    try:
-        settings = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        key = error.full_key or "?"
-        raise ConfigError(f"{source_of(layers, key)}: {key}: {first_line(error)}") from None
-    assert isinstance(settings, root)
-    return settings
-
-
-def _checked(settings: Settings, layers: Sequence[Layer]) -> Settings:
-    """The settings themselves. Raises ConfigError with all values out of range and their sources."""
-    problems = sorted(set(violations(settings)))
-    if problems:
-        raise ConfigError("\n".join(f"{source_of(layers, key)}: {key} {problem}" for key, problem in problems))
-    return settings

@@ -7,22 +7,27 @@ Knows the schema's dataclasses and OmegaConf's errors. Knows nothing of where la
 import difflib
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lit_pure.config.layers import Layer, find, flat
+from lit_pure.config.typed import Unfit, hints_of
+from lit_pure.files.reading import shown
+
+
+class ConfigError(ValueError):
+    """A mistake in an experiment file or on the command line; the message has one or two lines, with the remedy."""
 
 
 def unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     """Dotted keys, each with `prefix`, that the dataclass `schema` does not have."""
-    hints = typing.get_type_hints(schema)
-    names = {item.name for item in fields(schema)}
+    hints = hints_of(schema)
     for key, value in values.items():
         dotted = f"{prefix}{key}"
-        if key not in names:
+        if key not in hints:
             yield dotted
             continue
         hint = hints[key]
@@ -35,11 +40,10 @@ def unknown_keys(schema: Any, values: Mapping[str, Any], prefix: str) -> Iterato
 
 
 def _legal_keys(schema: Any, prefix: str) -> Iterator[str]:
-    for name, hint in typing.get_type_hints(schema).items():
-        if name in {item.name for item in fields(schema)}:
-            yield f"{prefix}{name}"
-            if is_dataclass(hint):
-                yield from _legal_keys(hint, f"{prefix}{name}.")
+    for name, hint in hints_of(schema).items():
+        yield f"{prefix}{name}"
+        if is_dataclass(hint):
+            yield from _legal_keys(hint, f"{prefix}{name}.")
 
 
 def unknown_message(root: type, layer: Layer, key: str) -> str:
@@ -50,15 +54,27 @@ def unknown_message(root: type, layer: Layer, key: str) -> str:
     siblings = [name for name in legal if name.rpartition(".")[0] == parent] or legal
     hint = f"did you mean {near[0]}?" if near else f"legal here: {', '.join(siblings)}"
     where = f" in family {root().family}" if hasattr(root, "family") else ""
-    return f"{layer.source}: no key {key} (value {find(layer.values, key)!r}){where}; {hint}"
+    return f"{layer.source}: no key {key} (value {shown(find(layer.values, key))}){where}; {hint}"
 
 
 def type_message(root: type, layer: Layer, error: OmegaConfBaseException) -> str:
     """For a value of the wrong type: who set it, what is wrong, and the default."""
     key = error.full_key or _culprit(root, layer)
-    default = OmegaConf.select(OmegaConf.structured(root), key)
-    hint = "" if OmegaConf.is_config(default) and not OmegaConf.is_list(default) else f"; the default is {default}"
-    return f"{layer.source}: {key} = {find(layer.values, key)!r}: {first_line(error)}{hint}"
+    return f"{layer.source}: {key} = {shown(find(layer.values, key))}: {first_line(error)}{_default(root, key)}"
+
+
+def unfit_message(root: type, layer: Layer, error: Unfit) -> str:
+    """The same, for a value that was refused before the merge."""
+    return f"{layer.source}: {error.key} = {error.value}: {error}{_default(root, error.key)}"
+
+
+def _default(root: type, key: str) -> str:
+    """The default of a knob in words; "" where it has none."""
+    value = root()
+    for part in key.split("."):
+        value = getattr(value, part.partition("[")[0], None)
+    wordless = value is None or is_dataclass(value) or isinstance(value, dict)
+    return "" if wordless else f"; the default is {list(value) if isinstance(value, tuple) else value}"
 
 
 def _culprit(root: type, layer: Layer) -> str:

@@ -18,8 +18,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lit_pure.config.pure import BackboneConfig
-from lit_pure.convert.foreign import read_folder, require_shapes, shapes
+from lit_pure.convert.foreign import read_folder, require_shapes, shapes, unwrapped
 from lit_pure.families.pure.sequence.vocabulary import CODE, Vocabulary, code_name
+from lit_pure.files.reading import read_json
 from lit_pure.models import weights
 from lit_pure.models.next_token import NextTokenBackbone
 
@@ -126,8 +127,8 @@ def from_chameleon(
     state: Mapping[str, Tensor], config: BackboneConfig, rows: int, source: Path, remedy: str
 ) -> dict[str, Tensor]:
     """Our state dict from theirs: the same tensors under our names. Raises ValueError naming what does not fit."""
-    used = {name: item for name, item in state.items() if not name.startswith(UNUSED)}
     table = key_table(config.layers)
+    used = {name: item for name, item in unwrapped(state, table).items() if not name.startswith(UNUSED)}
     with torch.device("meta"):
         ours = shapes(NextTokenBackbone(config, rows).state_dict())
     wanted = {theirs: ours[name] for theirs, name in table.items()}
@@ -155,10 +156,7 @@ def to_chameleon(state: Mapping[str, Tensor], layers: int, norm_rows: int = 1) -
 def read_chameleon(folder: Path, vocabulary_file: Path, remedy: str) -> tuple[NextTokenBackbone, Vocabulary]:
     """A backbone, frozen, in the dtype of the checkpoint, and its vocabulary. Raises ValueError with the remedy."""
     path = folder / "config.json"
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
+    theirs = read_json(path, remedy)
     config = backbone_config(theirs, path)
     vocabulary = Vocabulary.from_file(vocabulary_file)
     refuse_other_vocabulary(vocabulary.size, theirs["vocab_size"], vocabulary_file)

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.dem import DemConfig
-from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
+from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors, unwrapped
 from lit_pure.degradation.dem import DegradationEstimator, first_thresholds
 from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 
-TABLES = ("params", "params_ema")
-"""Tables in which basicsr stores a network: the network, which official inference reads, or its moving average."""
+TABLE = "params"
+"""The table in which basicsr stores a network, and from which official inference reads it."""
 WITHIN = "de_net."
 """Prefix of the estimator inside the super-resolution network; all other tensors are ignored."""
 THRESHOLDS = "thresholds_22"
@@ -52,8 +52,9 @@ def from_deresnet(state: Mapping[str, Tensor], config: DemConfig, source: Path, 
     table = key_table(config)
     with torch.device("meta"):
         ours = shapes(DegradationEstimator(config).state_dict())
-    inner = {name.removeprefix(WITHIN): item for name, item in state.items() if name.startswith(WITHIN)}
-    used = inner or dict(state)
+    found = unwrapped(state, {*table, WITHIN})
+    inner = {name.removeprefix(WITHIN): item for name, item in found.items() if name.startswith(WITHIN)}
+    used = inner or found
     require_shapes(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
     return {**{table[name]: item for name, item in used.items()}, THRESHOLDS: first_thresholds(config)}
 
@@ -68,10 +69,7 @@ def read_deresnet(path: Path, config: DemConfig, remedy: str) -> DegradationEsti
 
     Raises ValueError with the remedy.
     """
-    content = read_pickle(path, remedy)
-    if isinstance(content, dict):
-        content = next((content[name] for name in TABLES if name in content), content)
-    state = from_deresnet(tensors(content, path, remedy), config, path, remedy)
+    state = from_deresnet(tensors(read_pickle(path, remedy), path, remedy), config, path, remedy)
     return weights.load_frozen(lambda: DegradationEstimator(config), state, path).float()
 
 
@@ -81,7 +79,7 @@ def write_deresnet(path: Path, estimator: DegradationEstimator) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
-            torch.save({TABLES[0]: {name: item.detach().cpu() for name, item in state.items()}}, partial)
+            torch.save({TABLE: {name: item.detach().cpu() for name, item in state.items()}}, partial)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be written ({error}); choose another place, or make room") from error
 

@@ -7,7 +7,7 @@ the names mean. Files are memory-mapped: nothing is copied before it is written 
 import argparse
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ from torch import Tensor
 from lit_pure.models import weights
 
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+TABLES = ("params", "model", "params_ema", "state_dict", "model_state_dict", "ema", "model_ema", "ema_state_dict")
+"""Keys below which training scripts save a network; its moving average (ema) is taken where there is nothing else."""
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Parts that torch adds to names: torch.compile, sharding, recomputing. DataParallel adds `module` in front."""
 SHOWN = 5
 """Most names in a message, for each kind of mismatch."""
 
@@ -61,10 +65,38 @@ def read_pickle(path: Path, remedy: str) -> Any:
 
 
 def tensors(content: Any, path: Path, remedy: str) -> dict[str, Tensor]:
-    """The content itself where it is a table of tensors. Raises ValueError where it is not."""
-    if not isinstance(content, dict) or not all(isinstance(item, Tensor) for item in content.values()):
+    """The table of tensors in a checkpoint: the content itself, or below the first of `TABLES`.
+
+    Raises ValueError that says what is there instead.
+    """
+    if not isinstance(content, dict):
         raise ValueError(f"{path} contains no table of tensors (found {type(content).__name__}); {remedy}")
-    return {str(name): item for name, item in content.items()}
+    if content and all(isinstance(item, Tensor) for item in content.values()):
+        return {str(name): item for name, item in content.items()}
+    inner = [content[name] for name in TABLES if isinstance(content.get(name), dict)]
+    if inner:
+        return tensors(inner[0], path, remedy)
+    found = _join_names([str(name) for name in content]) or "an empty table"
+    raise ValueError(
+        f"{path} contains no table of tensors (found {found}; looked below {', '.join(TABLES)}): take the file with "
+        "the network's weights, or save them alone: torch.save({'model': network.state_dict()}, path)"
+    )
+
+
+def unwrapped(state: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+    """The same tensors without what torch and training scripts put into their names.
+
+    Args:
+        state: tensors by name.
+        wanted: names that are looked for. A first part that all tensors share and none of these has is taken off.
+    """
+    clean = {".".join(part for part in name.split(".") if part not in WRAPPERS): item for name, item in state.items()}
+    known = {name.partition(".")[0] for name in wanted}
+    while len(shared := {name.partition(".")[0] for name in clean}) == 1 and not shared & known:
+        if not all("." in name for name in clean):
+            break
+        clean = {name.partition(".")[2]: item for name, item in clean.items()}
+    return clean if len(clean) == len(state) else dict(state)
 
 
 def require_shapes(found: Shapes, wanted: Shapes, source: Path, remedy: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import VQConfig
-from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors
+from lit_pure.convert.foreign import read_pickle, require_shapes, shapes, tensors, unwrapped
 from lit_pure.files.atomic import whole_file
 from lit_pure.models import weights
 from lit_pure.models.vq import VQTokenizer
@@ -56,7 +56,7 @@ def from_llamagen(state: Mapping[str, Tensor], config: VQConfig, source: Path, r
     table = key_table(config)
     with torch.device("meta"):
         ours = shapes(VQTokenizer(config).state_dict())
-    used = {name: item for name, item in state.items() if name != COUNTER}
+    used = {name: item for name, item in unwrapped(state, table).items() if name != COUNTER}
     require_shapes(shapes(used), {theirs: ours[name] for theirs, name in table.items()}, source, remedy)
     return {table[name]: item for name, item in used.items()}
 
@@ -69,10 +69,8 @@ def to_llamagen(state: Mapping[str, Tensor], config: VQConfig) -> dict[str, Tens
 
 def read_llamagen(path: Path, config: VQConfig, remedy: str) -> VQTokenizer:
     """A frozen tokenizer of the sizes in `config`. Raises ValueError with the remedy; runs no code from the file."""
-    content = read_pickle(path, remedy)
     # Like PURE: the model itself, even where the file also has averaged weights ("ema").
-    inner = content["model"] if isinstance(content, dict) and "model" in content else content
-    state = from_llamagen(tensors(inner, path, remedy), config, path, remedy)
+    state = from_llamagen(tensors(read_pickle(path, remedy), path, remedy), config, path, remedy)
     return weights.load_frozen(lambda: VQTokenizer(config), state, path).float()
 
 

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from lit_pure.datasets.encoded import Photo, PhotoList
 from lit_pure.files.atomic import write_whole
+from lit_pure.files.reading import BROKEN
 from lit_pure.images.files import is_picture
 from lit_pure.images.io import BadImage, image_size
 
@@ -198,7 +199,7 @@ def _read_index(path: Path) -> dict[str, Any]:
     """Our index file, of any layout version; empty where it is missing."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except BROKEN:
         return {}
     return stored if isinstance(stored, dict) and str(stored.get("layout")).startswith(OURS) else {}
 

@@ -41,6 +41,7 @@ MANY = 5000
 """From this number of photographs on, reading headers takes so long that a message says so."""
 
 _LISTED = re.compile(r"(?P<path>.*?\S)(?:\s+\((?P<height>[1-9]\d*), ?(?P<width>[1-9]\d*), ?\d+\))?")
+NO_FILE = "no such file"
 _WANTED = "expected a line like a/b.png (480,640,3) or a/b.png"
 
 
@@ -66,7 +67,8 @@ def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
     if not photos.found:
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in photos.skipped[:10])
         where = config.meta_info or config.source
-        raise ValueError(f"{where}: none of {len(photos.skipped)} photographs is usable ({reasons})")
+        looked = _looked_for(photos.skipped, config) if config.meta_info else ""
+        raise ValueError(f"{where}: none of {len(photos.skipped)} photographs is usable ({reasons}){looked}")
     return photos
 
 
@@ -120,8 +122,25 @@ def _photos_from_files(files: Iterable[tuple[str, Path]]) -> PhotoList:
         try:
             found.append(Photo(name, path, path.stat().st_size))
         except OSError as error:
-            skipped.append((path, "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)))
+            skipped.append((path, NO_FILE if isinstance(error, FileNotFoundError) else str(error.strerror)))
     return PhotoList(found, skipped)
+
+
+def _looked_for(skipped: Iterable[tuple[Path, str]], config: PhotosConfig) -> str:
+    """Where the first missing file of a list was looked for, and what may be wrong with its line."""
+    missing = next((path for path, reason in skipped if reason == NO_FILE), None)
+    if missing is None:
+        return ""
+    line = missing.as_posix().removeprefix(Path(config.source).as_posix()).lstrip("/")
+    if ", " in line and is_picture(line.partition(", ")[0]):
+        hint = "it names two files; name one a line, and the folder of LQ pictures with lq"
+    elif line.startswith("~"):
+        hint = "~ is not expanded; write the whole path"
+    elif missing.is_relative_to(config.source):
+        hint = f"a path of the list continues source = {config.source!r}; correct one of them"
+    else:
+        hint = 'a path that begins with "/" does not continue source; take the "/" away, or write the whole path'
+    return f"; looked for {missing}: {hint}"
 
 
 def _read_list(path: Path, source: str) -> PhotoList:

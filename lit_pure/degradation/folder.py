@@ -38,6 +38,7 @@ from lit_pure.degradation.pairs import (
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.files.atomic import write_whole
 from lit_pure.files.outputs import ends_all
+from lit_pure.files.yaml12 import parse, resolved
 from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
 from lit_pure.images.io import BadImage, from_bytes, image_size, read_image, to_bytes, write_png
@@ -149,12 +150,13 @@ def _centre(image_3HW: Tensor, side: int, step: int) -> Tensor:
 
 def _prepare_folder(out: Path, recipe: Recipe) -> None:
     """Make the folders and write the settings, or check that existing settings are equal."""
-    made = json.loads(json.dumps(recipe.record()))  # tuples become lists, as they are in YAML
+    text = yaml.safe_dump(json.loads(json.dumps(recipe.record())), sort_keys=False)
+    made = resolved(parse(text))  # as it is read back
     settings = out / SETTINGS
     if settings.is_file():
         try:
-            found = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError):
+            found = resolved(parse(settings.read_text(encoding="utf-8")))
+        except ValueError:
             found = None
         if found != made:
             raise ValueError(f"{settings}: {_first_difference(found, made)}; choose another folder, or delete {out}")
@@ -163,7 +165,7 @@ def _prepare_folder(out: Path, recipe: Recipe) -> None:
         raise ValueError(f"{out} contains pictures without {SETTINGS}, which may be valuable; choose another folder")
     for name in SIDES:
         (out / name).mkdir(parents=True, exist_ok=True)
-    write_whole(settings, yaml.safe_dump(made, sort_keys=False))
+    write_whole(settings, text)
 
 
 def _first_difference(found: Any, made: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from lit_pure.files.atomic import write_whole
 from lit_pure.files.names import nfc
 from lit_pure.files.outputs import identify, plan_names, require_apart
+from lit_pure.files.reading import BROKEN
 
 SIDES = ("hq", "lq")
 """The two folders of pictures; both of a pair have the same name."""
@@ -77,7 +78,7 @@ def finished(out: Path, pairs: Sequence[PlannedPair]) -> dict[str, dict[str, Any
             record = json.loads(line)
             name = record["image"].removesuffix(".png")
             found = record["index"], nfc(record["source"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except BROKEN:
             continue
         pair = planned.get(nfc(name))
         if pair is None or found != (pair.index, nfc(pair.source.name)):

@@ -76,8 +76,7 @@ class Family:
     def weights(self, run: Run) -> dict[str, Run]:
         """The runs whose weights restore: `weights` the run's own, and those `beside` it, by role."""
         owner = weights_run(run)
-        needs = owner.provenance()["needs"]
-        return {"weights": owner, **{role: runs.require(needs[role]) for role in self.beside}}
+        return {"weights": owner, **{role: runs.require(owner.need(role)) for role in self.beside}}
 
     def tokenizer_run(self, run: Run) -> Run:
         """The run itself where it is a tokenizer, or the one of its tokenizer. Raises ConfigError where it has none."""
@@ -89,8 +88,8 @@ class Family:
         """The runs that give words, by role. Raises ConfigError where no words can be given."""
         if not self.given_by:
             raise ConfigError(f"{self._called(run)}, which writes no words: none can be given")
-        needs = weights_run(run).provenance()["needs"]
-        return {role: runs.require(needs[role]) for role in self.given_by}
+        owner = weights_run(run)
+        return {role: runs.require(owner.need(role)) for role in self.given_by}
 
     def given_words(self, run: Run, lq_3hw: "Tensor", hq_3HW: "Tensor") -> "Callable[[Tile], Any]":
         """What a perfect perception would say of each tile of a restored photograph, for `restore_photo(given=...)`.
@@ -140,5 +139,5 @@ class Family:
 
 def weights_run(run: Run) -> Run:
     """The run whose weights a run has: its own, or those that it only samples from."""
-    name = run.provenance()["needs"].get("weights")
+    name = run.recorded_needs().get("weights")
     return runs.require(name) if name else run

@@ -12,6 +12,7 @@ from typing import Any
 
 from lit_pure.families.family import Family
 from lit_pure.files.names import nfc
+from lit_pure.files.reading import BROKEN
 from lit_pure.metrics.rows import KEYS, read_rows
 
 Scores = dict[str, float]
@@ -67,7 +68,7 @@ def read_answers(path: Path) -> dict[str, dict[str, Any]]:
         try:
             row = json.loads(line)
             rows[file_stem(str(row["image"]))] = row
-        except (ValueError, TypeError, KeyError) as error:
+        except BROKEN as error:
             raise ValueError(
                 f"{path}: line {number} is not an answer ({error}); remove it, or make the run again"
             ) from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from lit_pure.config.compose import ConfigError, changes, compose, experiment_names, grid, is_sweep
 from lit_pure.config.experiment import Experiment
+from lit_pure.files.reading import BROKEN
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 from lit_pure.runs.resume import ELSEWHERE
@@ -98,8 +99,8 @@ def _same(run: Run, experiment: Experiment, needs: dict[str, str]) -> bool:
     """Whether a run was made with an experiment's settings on these runs, on whatever machine."""
     try:
         differing = changes(run.experiment(), experiment).keys() - (ELSEWHERE - ANOTHER_BATCH)
-        return not differing and needs.items() <= run.provenance()["needs"].items()
-    except (ValueError, OSError, KeyError):  # the run is damaged
+        return not differing and needs.items() <= run.recorded_needs().items()
+    except BROKEN:  # the run is damaged
         return False
 
 

@@ -46,7 +46,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
         point = _find_run(experiment, locks)
         # Photographs are checked before hours go into what is needed.
         data = PhotoDataModule(experiment.data, experiment.seed, Identity(), trains=not experiment.needs.weights)
-        pinned = Run(point.folder).provenance()["needs"] if point else {}
+        pinned = Run(point.folder).recorded_needs() if point else {}
         needs = provide(experiment, command, run, pinned)
         seed_everything(experiment.seed, workers=True, verbose=False)
         module, data.transform = build_module(experiment, needs)

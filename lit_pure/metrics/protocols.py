@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lit_pure.config.compose import PROJECT, ConfigError, locate
+from lit_pure.files.reading import shown
+from lit_pure.files.yaml12 import Plain, parse, resolved
 from lit_pure.metrics.table import METRICS, info_of
 
 FOLDER = "data/protocols"
@@ -52,22 +52,29 @@ def protocol(name: str) -> Protocol:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
         raise ConfigError(f"no such protocol: {name}; {hint}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or content.keys() != _KEYS.keys():
         raise ConfigError(f"{path} must have exactly the keys {', '.join(_KEYS)}")
+    content["border"] = resolved(content["border"])  # all others are text
     if wrong := [key for key, kind in _KEYS.items() if not isinstance(content[key], kind)]:
         raise ConfigError(f"{path}: {wrong[0]} must be a {_KEYS[wrong[0]].__name__}, found {content[wrong[0]]!r}")
-    if not all(isinstance(found, list) for found in content["weights"].values()):
+    if not all(_is_text(found) for found in content["weights"].values()):
         raise ConfigError(f"{path}: weights must be lists of file names")
-    for label, key in content["metrics"].items():
+    if not _is_text(content["notes"]):
+        raise ConfigError(f"{path}: notes must be a list of text, found {shown(content['notes'])}")
+    for label, key in ((resolved(Plain(label)), resolved(key)) for label, key in content["metrics"].items()):
         if not (isinstance(label, str) and isinstance(key, str)):
             raise ConfigError(f"{path}: metrics: {label!r}: {key!r} must be a column's name and a metric's key")
     weights = {key: tuple(found) for key, found in content.pop("weights").items()}
     made = Protocol(name=name, weights=weights, notes=tuple(content.pop("notes")), **content)
     _refuse_contradictions(made, path)
     return made
+
+
+def _is_text(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(item, str) for item in found)
 
 
 def _refuse_contradictions(made: Protocol, path: Path) -> None:

@@ -71,8 +71,10 @@ def read_rows(path: Path) -> "pd.DataFrame":
             header, *lines = [*csv.reader(file, strict=True)] or [[]]
         if absent := [name for name in KEYS if name not in header]:
             raise ValueError(f"column {absent[0]} is missing")
+        if cut := [number for number, line in enumerate(lines, 2) if len(line) != len(header)]:
+            raise ValueError(f"line {cut[0]} has {len(lines[cut[0] - 2])} cells for {len(header)} columns")
         place = header.index("image")
-        lines = [[*line[:place], *map(nfc, line[place : place + 1]), *line[place + 1 :]] for line in lines]
+        lines = [[*line[:place], nfc(line[place]), *line[place + 1 :]] for line in lines]
         # Names stay plain text; pandas would otherwise read some as numbers or missing values, or refuse them.
         table = pd.DataFrame(lines, columns=header, dtype=object)
         scores = {name: [float(cell or "nan") for cell in table[name]] for name in header if name not in KEYS}

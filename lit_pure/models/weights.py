@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.files.atomic import sha256, whole_file, write_json
+from lit_pure.files.reading import BROKEN, of_kind, read_json, refusing
 from lit_pure.models.vq import VQTokenizer
 
 Config = TypeVar("Config")
@@ -69,7 +70,8 @@ def verify(folder: Path) -> bool:
 
     Raises ValueError naming a file that is missing, incomplete or changed.
     """
-    recorded: dict[str, str] = _description(folder).get("sha256", {})
+    with refusing(folder / "config.json", REMEDY):
+        recorded: dict[str, str] = of_kind(_description(folder).get("sha256", {}), dict)
     for path in (folder / name for name in sorted({*weight_files(folder), *recorded})):
         if not path.is_file():
             raise ValueError(f"{path} is missing; {REMEDY}")
@@ -95,7 +97,7 @@ def files_in_index(path: Path, remedy: str) -> list[str]:
         names = sorted(
             {Path(name).name for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
         )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except BROKEN as error:
         raise ValueError(f"{path} is not an index of weight files ({error}); {remedy}") from error
     if missing := [name for name in names if not (path.parent / name).is_file()]:
         raise ValueError(f"{path.parent} lacks {', '.join(missing)}, which {path.name} names; {remedy}")
@@ -170,12 +172,7 @@ def save(
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {REMEDY}") from error
-    return stored
+    return read_json(folder / "config.json", REMEDY)
 
 
 def read_config(folder: Path, kind: str, schema: type[Config]) -> Config:
@@ -184,9 +181,10 @@ def read_config(folder: Path, kind: str, schema: type[Config]) -> Config:
         raise ValueError(
             f"{folder / 'config.json'} holds weights of kind {stored.get('kind')!r}, not {kind!r}; check `needs:`"
         )
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), stored["config"]))
-    assert isinstance(config, schema)
-    return config
+    with refusing(folder / "config.json", REMEDY):
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), of_kind(stored["config"], dict)))
+        assert isinstance(config, schema)
+        return config
 
 
 def _refuse_incomplete(path: Path) -> None:

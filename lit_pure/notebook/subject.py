@@ -174,7 +174,7 @@ def _subject(
 
 def _estimate_degradation(run: Run, lq_3hw: Tensor) -> DegradationEstimate | None:
     """The scores and levels of the estimator with which the run was made."""
-    name = run.provenance()["needs"].get("dem")
+    name = run.recorded_needs().get("dem")
     if name is None:
         return None
     source = runs.require(name)

@@ -11,17 +11,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import yaml
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lit_pure.config.compose import locate
+from lit_pure.config.compose import ROOTS, experiment_names
+from lit_pure.config.library import load_keys, require_file
+from lit_pure.files.yaml12 import resolved
 from lit_pure.images.color import luma
 from lit_pure.notebook.pairs import LARGEST_DIFFERENCE, absolute_difference
 from lit_pure.notebook.style import DARK_IS_HIGH, WIDTH, Panel, draw_map, draw_panel, limits_of, make_axes, styled
 from lit_pure.notebook.subject import Answer, Subject, decode
 
-RULES = "experiments/ablations/sampling"
+RULES = "ablations/sampling"
 """The decoding rules of the paper's table 6: one file each, with settings below `sampling`."""
 
 
@@ -45,8 +46,9 @@ def decode_by_rule(subject: Subject, rules: Mapping[str, Mapping[str, Any]] | No
 
 
 def _shipped_rules() -> dict[str, dict[str, Any]]:
-    files = sorted(locate(RULES).glob("*.yaml"))
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))["sampling"] for path in files}
+    names = [name for name in experiment_names() if name.rpartition("/")[0] == RULES]
+    files = [require_file(name, ROOTS).path for name in names]
+    return {path.stem: resolved(load_keys(path))["sampling"] for path in files}
 
 
 def decode_by_seed(subject: Subject, seeds: Sequence[int]) -> dict[str, Answer]:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from lit_pure.baselines.table import BASELINES
 from lit_pure.families.table import family_by_summary
+from lit_pure.files.reading import BROKEN
+from lit_pure.files.yaml12 import parse, resolved
 from lit_pure.metrics import rows
 from lit_pure.runs.folder import COMPLEXITY, Run
 
@@ -110,8 +110,8 @@ def side_of(run: Run) -> int | None:
     Nothing else is read, so that configurations of other versions work as well.
     """
     try:
-        side = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))["data"]["size"]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        side = resolved(parse((run.folder / "config.yaml").read_text(encoding="utf-8"))["data"]["size"])
+    except BROKEN:
         return None
     return side if isinstance(side, int) else None
 
@@ -135,7 +135,7 @@ def timing_results(run: Run) -> list[RunResult]:
         total = content["parameters"]["total"] / 1e6
         figures = {"seconds": MeasuredFigure(float(content["seconds_per_image"])), "parameters": MeasuredFigure(total)}
         return [RunResult(run, f"{content['size']} px, {content['device']}", figures, how=_timing_settings(content))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         remedy = f"write it again: lit-pure bench restore --run {run.label}"
         raise ValueError(f"{path} cannot be read ({error!r}); {remedy}") from error
 

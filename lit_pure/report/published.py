@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lit_pure.config.compose import PROJECT
+from lit_pure.files.reading import refusing
+from lit_pure.files.yaml12 import parse
 
 FOLDER = PROJECT / "data" / "published"
 BETTER = ("higher", "lower", "")
@@ -121,10 +121,8 @@ class Paper:
 def load(name: str, folder: Path = FOLDER) -> Paper:
     """The figures of `folder/name.yaml`. Raises ValueError naming file, key and value of a mistake."""
     path = folder / f"{name}.yaml"
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Texts)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    with refusing(path, "correct it"):
+        content = parse(path.read_text(encoding="utf-8"))  # figures keep the digits that are printed
     try:
         arxiv = _mapping(content, "the file").get("arxiv", "")
         if not re.fullmatch(r"\d{4}\.\d{4,5}", str(arxiv)):
@@ -135,17 +133,6 @@ def load(name: str, folder: Path = FOLDER) -> Paper:
         return Paper(paper, arxiv, {key: _table(table, f"tables.{key}") for key, table in tables.items()})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-class _Texts(yaml.BaseLoader):
-    """Loads only texts, mappings and lists: numbers keep their printed digits. Refuses repeated keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping. Raises YAMLError where a later key would hide an earlier one."""
-        names = [key.value for key, _ in node.value]
-        if twice := [name for at, name in enumerate(names) if name in names[:at]]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]} is repeated", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def decimals(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lit_pure.files.names import nfc
 from lit_pure.files.outputs import OutputClash, plan_names, require_apart, require_single
+from lit_pure.files.reading import BROKEN
 from lit_pure.images.files import MAP, RECORD
 
 ORIGINAL, RECONSTRUCTED = "original", "reconstructed"
@@ -77,7 +78,7 @@ def read_record(out: Path, name: str) -> dict[str, Any]:
     """The record of an earlier picture; empty if none can be read."""
     try:
         record = json.loads((out / f"{name}{RECORD}").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except BROKEN:
         return {}
     return record if isinstance(record, dict) else {}
 

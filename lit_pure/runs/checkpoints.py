@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lit_pure.files.reading import BROKEN
+
 FOLDER = "checkpoints"
 """The folder of checkpoints in a run folder."""
 COMPLETE = "complete.json"
@@ -45,7 +47,7 @@ def read(folder: Path) -> Checkpoint | None:
         score = mark.get(SCORE)
         known = isinstance(score, float) and math.isfinite(score)
         return Checkpoint(folder, int(mark["step"]), score if known else None) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the mark is missing or damaged
+    except BROKEN:  # the mark is missing or damaged
         return None
 
 

@@ -5,7 +5,6 @@ its summary exists. Some finished runs are shipped with the project, in `data/ru
 where the user has no run. Knows nothing of models, and imports no torch, so that reports are quick.
 """
 
-import json
 import platform
 import re
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from lit_pure.config.compose import PROJECT, ConfigError, compose, load
 from lit_pure.config.experiment import Experiment
+from lit_pure.files.reading import of_kind, read_json, refusing
 
 ROOT = Path("runs")
 """The folder of runs, below the working directory."""
@@ -27,7 +27,10 @@ SHIPPED = "shipped"
 """The name of a shipped run, in place of version_N."""
 COMPLEXITY = "complexity.json"
 """The cost of one restoration, as `lit-pure bench restore` measured it."""
+OURS = ("config.yaml", "provenance.json")
+"""Files beside the summary that only a run of ours has."""
 PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
+REMEDY = "remove the run folder, or make the run again"
 _VERSION = re.compile(r"version_(\d+)")
 _EITHER = re.compile(r"version_\d+|shipped")
 
@@ -70,15 +73,26 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """The flat row of figures. Raises ValueError if the file is damaged."""
-        return _read_json(self.folder / "summary.json")
+        return read_json(self.folder / "summary.json", REMEDY)
 
     def provenance(self) -> dict[str, Any]:
         """Where the run comes from; `needs` names the runs that it was built on, with their versions."""
-        return _read_json(self.folder / "provenance.json")
+        return read_json(self.folder / "provenance.json", REMEDY)
+
+    def recorded_needs(self) -> dict[str, str]:
+        """The runs that it was built on, by role. Raises ValueError if the file is damaged."""
+        with refusing(self.folder / "provenance.json", REMEDY):
+            found = of_kind(self.provenance()["needs"], dict)
+            return {role: of_kind(need, str) for role, need in found.items()}
+
+    def need(self, role: str) -> str:
+        """The run that it was built on in one role. Raises ValueError if the file names none."""
+        with refusing(self.folder / "provenance.json", REMEDY):
+            return self.recorded_needs()[role]
 
     def needs(self) -> dict[str, str]:
         """The runs that its weights need, by role; without the start of training, which is part of the weights."""
-        return {role: need for role, need in self.provenance()["needs"].items() if role != "start"}
+        return {role: need for role, need in self.recorded_needs().items() if role != "start"}
 
     def experiment(self) -> Experiment:
         """The resolved configuration."""
@@ -163,8 +177,9 @@ def refuse_training(experiment: Experiment) -> None:
 
 
 def finished() -> list[Run]:
-    """Every finished run below the root, by path."""
-    return [Run(path.parent) for path in sorted(ROOT.rglob("summary.json"))]
+    """Every finished run below the root, by path. Other tools write to runs/, too: their folders are left out."""
+    folders = [path.parent for path in sorted(ROOT.rglob("summary.json"))]
+    return [Run(folder) for folder in folders if all((folder / name).is_file() for name in OURS)]
 
 
 def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], command: Sequence[str]) -> dict[str, Any]:
@@ -208,14 +223,3 @@ def _git_state(checkout: Path) -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    remedy = "remove the run folder, or make the run again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # a ValueError also where it is not UTF-8
-        raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} cannot be read (keys and values expected, found {content!r:.40}); {remedy}")
-    return content

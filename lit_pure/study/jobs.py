@@ -13,6 +13,7 @@ from lit_pure.baselines.table import BASELINES
 from lit_pure.config.compose import ConfigError
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of
+from lit_pure.files.reading import read_json
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 from lit_pure.study.plan import ENTROPY, ArmConfig, Method, StudyConfig
@@ -137,5 +138,5 @@ def _make_job(plan: StudyConfig, name: str, basis: _ArmBasis, pictures: Pictures
 
 def _weights_digest(run: Run) -> str:
     """The digest of a run's weights, as recorded with them."""
-    recorded = json.loads((run.weights / "config.json").read_text(encoding="utf-8")).get("sha256", {})
+    recorded = read_json(run.weights / "config.json", "make the run again or name another one").get("sha256", {})
     return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()[:12]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lit_pure.files.atomic import write_whole
+from lit_pure.files.reading import BROKEN
 from lit_pure.study.jobs import StudyJob
 
 FOLDER = "scores"
@@ -54,5 +55,5 @@ def read(job: StudyJob, out: Path) -> dict[str, Scored]:
         _, *lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         rows = list(csv.DictReader(lines, strict=True))
         return {row["image"]: Scored(row["crc32"], {key: float(row[key]) for key in job.metrics}) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except (*BROKEN, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as scores ({error}); delete it, and the job is repeated") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from lit_pure.files.reading import BROKEN
 from lit_pure.study import score_files
 from lit_pure.study.jobs import StudyJob
 from lit_pure.study.run_job import perform
@@ -99,7 +100,7 @@ def _read_partial(path: Path) -> dict[str, Scored]:
         try:
             note = json.loads(line)
             found[note["image"]] = Scored(note["crc32"], note["scores"])
-        except (ValueError, KeyError, TypeError):
+        except BROKEN:
             continue
     return found
 

@@ -36,7 +36,8 @@ def folder(tmp_path: Path) -> Path:
     """A working directory with two runs, one of them finished."""
     for name in ("demo/version_0", "demo/version_1"):
         (tmp_path / "runs" / name).mkdir(parents=True)
-    (tmp_path / "runs" / "demo" / "version_0" / "summary.json").write_text("{}")
+    for name in ("summary.json", "config.yaml", "provenance.json"):
+        (tmp_path / "runs" / "demo" / "version_0" / name).write_text("{}")
     return tmp_path
 
 

@@ -441,14 +441,28 @@ def test_an_interrupted_run_ends_with_status_130_and_one_line(
         ("needs.dem=", "needs.dem names no run; guidance mode full needs its labels"),
         ("needs.tokenizer=", "needs.tokenizer names no run"),
         ("vocabulary.path=nowhere.json", "vocabulary.path = nowhere.json: no such file"),
+        ("data.val.source=data/bsds500x", "no such folder; get it from https://www2"),
+        ("data.test.demo.source=nowhere", "data.test.demo.source = nowhere: no such folder; docs/data.md says where"),
+        ("data.test.demo.lq=nowhere data.test.demo.source=", "data.test.demo.lq = nowhere: no such folder"),
     ],
 )
 def test_a_missing_need_or_vocabulary_of_a_training_is_named_in_one_line(
     house: Path, capsys: pytest.CaptureFixture[str], change: str, words: str
 ) -> None:
-    assert main(["run", "demo", change]) == 2
+    assert main(["run", "demo", *change.split(" ")]) == 2
     said = capsys.readouterr().err
     assert words in said and len(said.splitlines()) == 1
+
+
+def test_what_lacks_a_base_or_its_photographs_says_what_would_run(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (house / "experiments" / "bare.yaml").write_text("seed: 1\n")
+    assert main(["run", "bare"]) == 2
+    assert "`base: pure/nano` in the file" in capsys.readouterr().err
+    assert main(["run", "ablations/guidance/none", "data.train.source=nowhere"]) == 2
+    assert capsys.readouterr().err.endswith("; to try it without a download: base=demo\n")
+    (house / "experiments" / "bare.yaml").unlink()
 
 
 def test_an_estimator_of_another_degradation_is_warned_of(house: Path, caplog: pytest.LogCaptureFixture) -> None:

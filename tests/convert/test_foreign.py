@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import save_torch_state_dict
 
-from lit_pure.convert.foreign import read_folder, read_pickle
+from lit_pure.convert.foreign import read_folder, read_pickle, tensors, unwrapped
 
 STATE = {f"layer.{i}": torch.full((100,), float(i)) for i in range(6)}
 
@@ -94,3 +94,27 @@ def test_a_file_or_folder_without_weights_is_named(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"pytorch_model\.bin contains no table of tensors \(found list\)"):
         read_folder(tmp_path, "")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "network.inner."])
+@pytest.mark.parametrize("table", ["", "params", "ema", "state_dict", "params_ema"])
+def test_a_checkpoint_as_training_scripts_save_it_is_read(prefix: str, table: str) -> None:
+    state = {"body.weight": torch.ones(1), "head.bias": torch.zeros(1)}
+    stored: dict[str, Any] = {f"{prefix}{name}": item for name, item in state.items()}
+    content = {table: stored, "epoch": 3} if table else stored
+    assert unwrapped(tensors(content, Path("x.pth"), ""), state) == state
+
+
+def test_names_that_are_looked_for_keep_their_first_part_and_wrappers_inside_go() -> None:
+    one, two = torch.ones(1), torch.zeros(1)
+    assert unwrapped({"body._orig_mod.0.w": one, "body.1.w": two}, ["body.0.w", "body.1.w"]) == {
+        "body.0.w": one,
+        "body.1.w": two,
+    }
+    assert unwrapped({"a": one}, ["b"]) == {"a": one}
+
+
+def test_a_checkpoint_without_a_network_says_what_is_there() -> None:
+    with pytest.raises(ValueError, match=r"found epoch, optimizer; looked below params, .*torch.save") as caught:
+        tensors({"epoch": 1, "optimizer": {}}, Path("x.pth"), "download it again")
+    assert "download" not in str(caught.value)

@@ -199,3 +199,21 @@ def test_families_that_need_hq_are_not_tested_without() -> None:
     for experiment in (TokenizerExperiment(data=data), DemExperiment(data=data)):
         assert len(problems(experiment)) == 1
         assert problems(experiment)[0].startswith("data.test.web.source is empty, and family")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("root/a.png", "looked for root/root/a.png: a path of the list continues source = 'root'"),
+        ("/a.png", r"looked for /a.png: a path that begins with \"/\" does not continue source"),
+        ("~/a.png", "~/a.png: ~ is not expanded"),
+        ("a.png, b.png", "a.png, b.png: it names two files; name one a line"),
+    ],
+)
+def test_a_list_with_a_wrong_root_says_where_it_looked(
+    line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=words):
+        find_photos(PhotosConfig(source="root", meta_info="list.txt"), SIZE)

@@ -24,6 +24,8 @@ def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             row = {"family": "pure", "train/loss_last": 1.5, "test/a/psnr": 20.0 + version, "test/a/bicubic_psnr": 22.5}
             row["test/a/realesrgan-x4plus_psnr"] = 21.5
             write_json(folder / "summary.json", row)
+            for name in runs.OURS:
+                (folder / name).touch()
     return tmp_path
 
 
@@ -47,6 +49,17 @@ def test_a_shipped_run_is_taken_where_no_own_run_is_finished(three: Path, monkey
     assert [run.label for run in runs.finished()] == ["demo/version_0", "demo/version_10"], "reports show own runs"
     with pytest.raises(MissingRun, match="make exp NAME=pure/nano$"):
         runs.require("pure/nano/shipped")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '{"test/a/psnr": 30.0}', "", "\x00"])
+@pytest.mark.parametrize("beside", [(), ("config.yaml",), ("provenance.json",)])
+def test_a_summary_of_another_tool_is_no_run(content: str, beside: tuple[str, ...], three: Path) -> None:
+    folder = three / "runs" / "yolo" / "version_0"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(content)
+    for name in beside:
+        (folder / name).touch()
+    assert {run.label for run in runs.finished()} == {"demo/version_0", "demo/version_10"}
 
 
 def test_a_missing_run_is_refused_with_the_command_that_makes_it(three: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from lit_pure.files.atomic import write_whole
 from lit_pure.files.names import nfc
 from lit_pure.files.outputs import identify
+from lit_pure.files.reading import BROKEN
 
 EMPTY = ("", ".", "..", "/")
 """Neither captions nor names of files."""
@@ -146,7 +147,7 @@ def _complete_lines(content: bytes) -> bytes:
         return content
     try:
         json.loads(last)
-    except ValueError:
+    except BROKEN:
         return content[:end] if last.startswith(_BEGINNING[: len(last)]) else content
     return content + b"\n"
 
@@ -185,7 +186,7 @@ def _entry(line: bytes, place: str) -> CaptionEntry:
         entry = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: not UTF-8 ({error.reason}); save the file in that encoding") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else error
         raise ValueError(f"{place}: not JSON ({reason}); {LAYOUT}") from error
     if not isinstance(entry, dict):

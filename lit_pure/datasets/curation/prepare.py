@@ -31,6 +31,7 @@ from lit_pure.datasets.curation.tally import (
     targets_of,
 )
 from lit_pure.files.atomic import partial_path, write_json, write_whole
+from lit_pure.files.reading import BROKEN
 
 RECORDS = ".prepare"
 """Folder of records in the output folder; hidden, so that it is never mistaken for data."""
@@ -206,7 +207,7 @@ class Preparation:
                 if (self.out / target).stat().st_size != here:
                     return None
                 known[target] = PlacedPicture(str(archive), size, whole and (whole[0], whole[1]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except BROKEN:
             return None
         return known if content["archive"] == identity else None
 

@@ -59,7 +59,7 @@ def _start_from_run(
     experiment: PureExperiment, start: Run, tokenizer: Run | None
 ) -> tuple[NextTokenBackbone, Vocabulary]:
     check_start(start, experiment)
-    theirs = start.provenance()["needs"].get("tokenizer")
+    theirs = start.recorded_needs().get("tokenizer")
     if tokenizer and theirs != tokenizer.label:
         log.warning(
             "%s was trained with the codes of %s, this experiment uses those of %s, which mean something else; "
@@ -128,7 +128,7 @@ def export(run: Run, state: dict[str, Tensor], out: Path) -> list[str]:
     experiment = run.experiment_as(PureExperiment)
     adapted = experiment.adapter.kind != "none"
     if adapted:
-        backbone, vocabulary = build_backbone(experiment, {"start": runs.require(run.provenance()["needs"]["start"])})
+        backbone, vocabulary = build_backbone(experiment, {"start": runs.require(run.need("start"))})
     else:
         vocabulary = Vocabulary.from_file(locate(experiment.vocabulary.path))
         with torch.device("meta"):

@@ -13,7 +13,7 @@ from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.family import Family, Said
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
-from lit_pure.families.pure.start_check import NO_TOKENIZER, check_start, require_start
+from lit_pure.families.pure.start_check import NO_BASE, NO_TOKENIZER, check_start, require_start
 from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -44,7 +44,7 @@ class Pure(Family):
         """Refuse what the training of a backbone lacks, and a start that does not fit."""
         assert isinstance(experiment, PureExperiment)
         if not experiment.needs.tokenizer:
-            raise ConfigError(NO_TOKENIZER)
+            raise ConfigError(NO_TOKENIZER + (NO_BASE if not experiment.base else ""))
         mode = experiment.sequence.guidance_mode
         if mode in PERCEIVES and not experiment.needs.dem:
             raise ConfigError(
@@ -110,7 +110,7 @@ class Pure(Family):
     def check_export(self, run: Run) -> None:
         """Adapters are merged into the weights of their start, which must be there."""
         if run.experiment_as(PureExperiment).adapter.kind != "none":
-            runs.require(run.provenance()["needs"]["start"])
+            runs.require(run.need("start"))
 
     def export(self, run: Run, state: "dict[str, Tensor]", out: Path) -> list[str]:
         from lit_pure.families.pure.build import export

@@ -30,7 +30,7 @@ def given_words(run: Run, lq_3hw: Tensor, hq_3HW: Tensor) -> Callable[[Tile], An
         lq_3hw: uint8.
         hq_3HW: uint8, with an integer multiple of the LQ size.
     """
-    experiment, estimator = run.experiment_as(PureExperiment), runs.require(run.provenance()["needs"]["dem"])
+    experiment, estimator = run.experiment_as(PureExperiment), runs.require(run.need("dem"))
     known = estimator.experiment().data
     dem = load_dem(estimator.weights)
     size, scale = experiment.data.size, hq_3HW.shape[-1] // lq_3hw.shape[-1]

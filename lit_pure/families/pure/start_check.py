@@ -9,10 +9,12 @@ from typing import Any
 
 from lit_pure.config.compose import ConfigError, locate
 from lit_pure.config.pure import BackboneConfig, PureExperiment
+from lit_pure.files.reading import BROKEN
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 NO_TOKENIZER = "needs.tokenizer names no run; a PURE experiment needs one, for example tokenizer/nano"
+NO_BASE = "; `base: pure/nano` in the file, or base=pure/nano, gives it all that a PURE experiment needs"
 FIXED = ("width", "layers", "heads", "ffn", "rope_theta", "norm_eps")
 """Knobs of a backbone that its weights depend on; other knobs concern training only and may differ."""
 
@@ -31,7 +33,7 @@ def require_start(name: str) -> Run:
             f"needs.start = {name}: {run.label} is a run of family {experiment.family}, which has no backbone; "
             "name a pure one"
         )
-    return require_start(run.provenance()["needs"]["weights"]) if experiment.needs.weights else run
+    return require_start(run.need("weights")) if experiment.needs.weights else run
 
 
 def check_start(run: Run, experiment: PureExperiment) -> None:
@@ -50,7 +52,7 @@ def _check_shapes(run: Run, wanted: BackboneConfig) -> None:
     try:
         known: dict[str, Any] = json.loads(path.read_bytes())["config"]
         found = {name: known[name] for name in FIXED}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         raise ConfigError(f"{path} cannot be read ({error}); name another run in needs.start") from error
     # A head either has a prior or has none; its value is learned. Older runs have no word for it.
     found["lq_prior"] = known.get("lq_prior", 0.0)
@@ -86,6 +88,6 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = json.loads(path.read_bytes())
         _ids(parsed)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         raise ConfigError(f"{path} cannot be read as a vocabulary ({error}); see lit-pure vocabulary") from error
     return parsed
