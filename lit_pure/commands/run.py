@@ -37,6 +37,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     """Train and test one experiment."""
     experiment = compose(arguments.experiment, arguments.overrides)
     check_needs(experiment)
+    _check_photographs(experiment)
     _run(experiment)
     return 0
 
@@ -87,20 +88,30 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
         raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
     if needs.weights:
         runs.require(needs.weights)
-        _check_photographs(experiment, {})
         return
     runs.refuse_training(experiment)
     if not before and experiment.trainer.resume not in (resume.AUTO, resume.NEVER):
         resume.check_named(experiment)
     family_of(experiment).check(experiment)
-    _check_photographs(experiment, {"train": experiment.data.train, "val": experiment.data.val})
     for need in (needs.tokenizer, needs.dem):
         if need and runs.newest_finished(need) is None:
             check_needs(compose(need), chain)
 
 
-def _check_photographs(experiment: Experiment, trained_on: dict[str, PhotosConfig]) -> None:
-    """Refuse folders that are missing, with how to get what was in them, and what runs without."""
+def _check_photographs(experiment: Experiment) -> None:
+    """Refuse folders that are missing, also those of runs that are made first.
+
+    Only where the run is made: a machine that submits to a cluster need not have them. `check_needs` comes before.
+    """
+    needs, data = experiment.needs, experiment.data
+    _check_folders(experiment, {} if needs.weights else {"train": data.train, "val": data.val})
+    for need in () if needs.weights else (needs.tokenizer, needs.dem):
+        if need and runs.newest_finished(need) is None:
+            _check_photographs(compose(need))
+
+
+def _check_folders(experiment: Experiment, trained_on: dict[str, PhotosConfig]) -> None:
+    """Raises ConfigError with how to get what is missing, and what runs without."""
     sets = trained_on | {f"test.{name}": photos for name, photos in experiment.data.test.items()}
     for key, photos in sets.items():
         for knob, folder in (("source", photos.source), ("lq", photos.lq)):

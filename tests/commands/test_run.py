@@ -14,6 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_pure.__main__ import main
+from lit_pure.commands import run
 from lit_pure.config.compose import PROJECT, compose, load
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.table import restorer_of
@@ -379,8 +380,9 @@ def test_training_skips_what_it_cannot_use_and_names_it(house: Path, tmp_path: P
 def test_a_run_on_nothing_usable_is_refused_and_leaves_no_summary(
     house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The trunk of its perceptual loss may be missing, which is said even earlier.
+    # The trunk of its perceptual loss may be missing, or its photographs, which is said even earlier.
     monkeypatch.setattr(Tokenizer, "check", lambda self, experiment: None)
+    monkeypatch.setattr(run, "_check_photographs", lambda experiment: None)
     (tmp_path / "words.png").write_text("not a picture")
     assert main(["run", "demo", f"data.train.source={tmp_path}", "data.train.names=[]"]) == 1
     assert "words.png" in capsys.readouterr().err
