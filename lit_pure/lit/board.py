@@ -23,7 +23,7 @@ FIGURES = ("test/", "train/loss_last")
 class Board(TensorBoardLogger):
     """Lightning's logger, without a chart of `epoch`."""
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:  # type: ignore[override]
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write all but the epoch."""
         super().log_metrics({key: value for key, value in metrics.items() if key != EPOCH}, step)
 
