@@ -44,7 +44,7 @@ class RunModule(LightningModule, ABC):
         self.shown = {}
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **__: Any) -> Never:  # type: ignore[override]
+    def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **__: Any) -> Never:
         """Raises ValueError that names what reads our checkpoints: they are folders, and settings are in the run's."""
         raise ValueError(
             f"{checkpoint_path}: a checkpoint of a run is a folder, and its settings are in the run's config.yaml; "

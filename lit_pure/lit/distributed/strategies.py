@@ -65,8 +65,11 @@ class FolderCheckpoints(Strategy):
             first, second = (distributed.new_group(backend="gloo", timeout=self.patience) for _ in range(2))
             self._groups = first, second
 
-    def _meet(self) -> distributed.Store | None:
-        """Wait for the others, unless they are connected already; Lightning would wait without a word."""
+    def _meet(self) -> object:
+        """Wait for the others, unless they are connected already; Lightning would wait without a word.
+
+        Returns what must be kept until they are connected.
+        """
         if not isinstance(self, Replicated | Sharded) or distributed.is_initialized():
             return None
         self.set_world_ranks()
