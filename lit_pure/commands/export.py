@@ -4,7 +4,7 @@ Knows flags, how a checkpoint is named, and what is printed.
 """
 
 import argparse
-import shutil
+import re
 from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings
@@ -12,6 +12,7 @@ from lit_pure.commands.paths import require_writable_folder
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of
+from lit_pure.files.atomic import write_json
 from lit_pure.runs import checkpoints
 from lit_pure.runs import folder as runs
 from lit_pure.runs.checkpoints import FOLDER, Checkpoint
@@ -33,13 +34,20 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         choices=DTYPES,
         help="export a finished run instead: its configuration, provenance, figures, and its weights in this dtype",
     )
+    command.add_argument(
+        "--blend",
+        type=_blend,
+        metavar="RUN=SHARE",
+        help="with --run: the mean with the weights of another run of the same sizes, of which it takes this share; "
+        "for example of one that was trained without an adversary",
+    )
     add_settings(command, "with --run: settings of sampling and restoring to export it with")
 
 
 DTYPES = ("float32", "float16", "bfloat16")
 """Numbers that a run's weights may be kept in."""
-PASSED_ON = ("provenance.json", "summary.json")
-"""What makes a folder a finished run, beside weights and configuration."""
+SUMMARY = "summary.json"
+"""What makes a folder a finished run."""
 
 
 def export_command(arguments: argparse.Namespace) -> int:
@@ -53,7 +61,9 @@ def export_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{COMMAND_LINE}: {out} exists already; name another folder")
     require_writable_folder("OUT", out)
     if arguments.run:
-        return _pass_on(runs.require(arguments.source), out, arguments.run, arguments.set)
+        return _pass_on(runs.require(arguments.source), out, arguments.run, arguments.set, arguments.blend)
+    if arguments.blend:
+        raise ConfigError(f"{COMMAND_LINE}: --blend goes with --run; it takes the mean of finished runs")
     if arguments.set:
         raise ConfigError(f"{COMMAND_LINE}: --set {arguments.set[0]} goes with --run; a checkpoint has no settings")
     run, checkpoint = _found(arguments.source)
@@ -66,17 +76,29 @@ def export_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pass_on(run: Run, out: Path, dtype: str, given: list[str]) -> int:
+def _blend(text: str) -> tuple[str, float]:
+    """The type of --blend: the name of a run, and a share between 0 and 1."""
+    name, _, share = text.rpartition("=")
+    if not (name and re.fullmatch(r"0?\.\d+", share) and 0 < float(share) < 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is no RUN=SHARE; give for example tokenizer/nano_photo=0.2")
+    return name, float(share)
+
+
+def _pass_on(run: Run, out: Path, dtype: str, given: list[str], blend: tuple[str, float] | None) -> int:
     """A finished run in few files, its weights rounded; the summary that makes it finished comes last."""
     settings = settings_of(run, given) if given else run.experiment()
+    other = runs.require(blend[0]) if blend else None
     import torch
 
     from lit_pure.models import weights
 
-    weights.save_rounded(run.weights, out / "weights", getattr(torch, dtype))
+    mixed = (other.weights, blend[1]) if other and blend else ()
+    weights.save_rounded(run.weights, out / "weights", getattr(torch, dtype), *mixed)
     save(settings, out / "config.yaml")
-    for name in PASSED_ON:
-        shutil.copyfile(run.folder / name, out / name)
+    made = run.provenance() | ({"blended": {"run": other.label, "share": blend[1]}} if other and blend else {})
+    write_json(out / "provenance.json", made)
+    # What was measured was not the mean.
+    write_json(out / SUMMARY, {key: value for key, value in run.summary().items() if not (other and "test/" in key)})
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     print(f"{out}: {run.label}, weights in {dtype}, {size:.1f} MB")
     return 0

@@ -49,12 +49,22 @@ def load_tokenizer(folder: Path) -> VQTokenizer:
     return load_frozen(lambda: VQTokenizer(config), read_state(folder), folder).float()
 
 
-def save_rounded(source: Path, out: Path, dtype: torch.dtype) -> None:
+def save_rounded(source: Path, out: Path, dtype: torch.dtype, other: Path | None = None, share: float = 0.0) -> None:
     """Copy a folder of weights, cast to `dtype`; float16 takes half the size of float32.
 
-    Raises ValueError where a number is too large for `dtype`, or reading or writing fails.
+    Args:
+        source: folder of the weights.
+        out: folder to write to.
+        dtype: of the floating-point numbers.
+        other: weights of the same sizes, to take the mean with (network interpolation, arXiv 1809.00219, section 3.4).
+        share: of the other ones, in [0, 1].
+
+    Raises:
+        ValueError: a number is too large for `dtype`, sizes differ, or reading or writing fails.
     """
     stored, state = _description(source), read_state(source)
+    if other is not None:
+        state = _blended(state, read_state(other), share, f"{other} and {source}")
     rounded = {name: item.to(dtype) if item.is_floating_point() else item for name, item in state.items()}
     if wrong := [name for name, item in rounded.items() if not item.isfinite().all()]:
         raise ValueError(f"{source}: {wrong[0]} has numbers too large for {dtype}; choose another dtype")
@@ -63,6 +73,19 @@ def save_rounded(source: Path, out: Path, dtype: torch.dtype) -> None:
     for name in beside:
         shutil.copyfile(source / name, out / name)
     save(out, stored["kind"], stored["config"], rounded, sorted(beside))
+
+
+def _blended(state: dict[str, Tensor], other: dict[str, Tensor], share: float, which: str) -> dict[str, Tensor]:
+    """The mean of two states in float32, `share` of the second one. Raises ValueError where they differ in size."""
+    sizes = [{name: tuple(item.shape) for name, item in one.items()} for one in (state, other)]
+    if differing := sorted(
+        name for name in sizes[0].keys() | sizes[1].keys() if sizes[0].get(name) != sizes[1].get(name)
+    ):
+        raise ValueError(f"{which} cannot be blended: {differing[0]} has another size; take runs of one architecture")
+    return {
+        name: torch.lerp(item.float(), other[name].float(), share) if item.is_floating_point() else item
+        for name, item in state.items()
+    }
 
 
 def verify(folder: Path) -> bool:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,29 @@ def test_export_writes_a_run_with_rounded_weights_and_the_settings_asked_for(hou
     changed = {line.partition(":")[0] for line in differences(source.experiment(), made.experiment())}
     assert changed == {"sampling.guidance", "restoring.overlap", "restoring.color_fix"}
     assert main(["export", "demo", str(tmp_path / "other"), "--run", "float16", "--set", "seed=3"]) == 2
+
+
+def test_export_takes_the_mean_with_another_run(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, other = runs.require("tokenizer/nano"), Run(Path("runs/tokenizer/other/version_0"))
+    shutil.copytree(source.folder, other.folder)
+    moved = weights.load_tokenizer(source.weights).state_dict()
+    tokenizer = weights.load_tokenizer(source.weights)
+    tokenizer.load_state_dict({name: item + 1 if item.is_floating_point() else item for name, item in moved.items()})
+    weights.save_tokenizer(other.weights, tokenizer)
+    command = ["export", "tokenizer/nano", str(tmp_path / "mean"), "--run", "float32", "--blend"]
+    assert main([*command, f"{other.label}=0.25"]) == 0
+    mean = Run(tmp_path / "mean")
+    for name, item in weights.load_tokenizer(mean.weights).state_dict().items():
+        torch.testing.assert_close(item, moved[name] + 0.25 * item.is_floating_point())
+    assert mean.provenance()["blended"]["share"] == 0.25
+    assert not any(key.startswith("test/") for key in mean.summary()), "what was measured was not the mean"
+    for wrong in ("demo=0.5", "tokenizer/nano=1.5", "tokenizer/nano"):
+        with suppress(SystemExit):
+            assert main(["export", "tokenizer/nano", str(tmp_path / "no"), "--run", "float32", "--blend", wrong]) == 1
+        assert not (tmp_path / "no" / "weights").exists()
+    assert "has another size" in capsys.readouterr().err
 
 
 def test_export_refuses_settings_without_the_run_flag(
