@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lit_pure.config.compose import compose, override
+from lit_pure.config.compose import compose, locate, override
 from lit_pure.config.data import PhotosConfig
 from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.config.experiment import Experiment
@@ -15,6 +15,7 @@ from lit_pure.config.pure import PureExperiment
 from lit_pure.convert import fetch
 from lit_pure.degradation.weights import load_dem
 from lit_pure.images.files import list_images
+from lit_pure.images.io import read_image
 from lit_pure.lit.data import DegradationPairs, DegradeAndScore, PhotoDataModule, Transform
 from lit_pure.lit.modules import build_module
 from lit_pure.lit.pure import ARModule
@@ -70,6 +71,17 @@ def test_the_shipped_tokenizer_has_the_psnr_of_its_card(shared: Path) -> None:
     use = CodeUse(tokenizer.config.codes)
     found = [outcome.scores["psnr"] for outcome in reconstruct_files(tokenizer, paths, [Scorer("psnr")], use, tile=512)]
     assert len(found) == 20 and sum(found) / 20 > 24
+
+
+def test_the_decoder_that_sees_the_photograph_has_the_codes_of_nano_and_begins_near_the_photograph() -> None:
+    nano, photo = (
+        weights.load_tokenizer(runs.require(f"tokenizer/{name}/shipped").weights) for name in ("nano", "nano_photo")
+    )
+    image_13HW = read_image(locate("data/photos/chelsea.png"))[None, :, :72, :112]
+    codes_1hw = nano.encode(image_13HW)
+    assert torch.equal(photo.encode(image_13HW), codes_1hw)
+    distances = [float((photo.decode(codes_1hw, image_13HW, share) - image_13HW).abs().mean()) for share in (0, 0.5, 1)]
+    assert distances == sorted(distances, reverse=True) and distances[2] < 0.06
 
 
 def test_the_shipped_backbone_predicts_codes_of_photographs_that_it_was_not_trained_on() -> None:

@@ -398,7 +398,7 @@ sys.exit(main(sys.argv[1:]))
         (["--pred", "nowhere"], ["nowhere: no such folder"]),
         (["--pred", "empty"], ["empty: no pictures in it"]),
         (["--pred", "."], ["no pictures in it, but 8 in ours; give that folder"]),
-        (["--pred", "ours", "--target", "suffixed"], ["ours: a.png", "suffixed: a_x4.png", "give --ignore-suffix _x4"]),
+        (["--pred", "ours", "--target", "suffixed"], ["ours: a.png", "suffixed: a_x4.png", "give --ignore-suffix=_x4"]),
         (["--pred", "ours", "--against", "empty"], ["empty: no pictures in it"]),
         (["--pred", "ours", "--against", "../sets/ours"], ["is --pred itself"]),
         (["--pred", "ours", "--metrics", "psnr"], ["psnr: true pictures are needed", "--target"]),

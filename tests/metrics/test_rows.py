@@ -44,7 +44,7 @@ def test_no_rows_are_a_table_with_its_columns(tmp_path: Path) -> None:
     [
         (None, "No such file"),
         ("", "column test_set is missing"),
-        ("test_set,method,image,psnr\na,b,c\n", "3 columns"),
+        ("test_set,method,image,psnr\na,b,c\n", "line 2 has 3 cells for 4 columns"),
         ("image,psnr\na,1\n", "column test_set is missing"),
         ("test_set,method,image,psnr\na,b,c,high\n", "high"),
         ('test_set,method,image\n"a,b,c\n', "unexpected end"),
