@@ -73,7 +73,7 @@ MADE = [(page, line) for page, line in called() if words(line)[:1] == ["make"]]
 
 def known(name: str) -> bool:
     """Whether there is such an experiment, variant of a sweep, folder of experiments, or one that a page adds."""
-    name = runs.experiment_of(name).removesuffix("/shipped")
+    name = runs.experiment_of(name.removeprefix("experiments/").removesuffix(".yaml")).removesuffix("/shipped")
     added = {path for text in TEXTS.values() for path in re.findall(r"Write `experiments/(\S+)\.yaml`", text)}
     return name in {*experiment_names(), *added} or (PROJECT / "experiments" / name).is_dir()
 

@@ -71,7 +71,8 @@ WORDS = (
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_odd_words_behind_a_command_are_refused(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # ".." is a folder without pictures
     for first in WORDS:
         for second in ((), ("nowhere", "--out", "nowhere/x"), ("--nosuch", first)):
             refusal([command, first, *second])
