@@ -18,8 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from lit_pure.config.experiment import ColorFix
-from lit_pure.images.colorfix import fix_colors
-from lit_pure.images.geometry import unpad
 from lit_pure.restoring.contract import (
     CellMap,
     Clock,
@@ -30,6 +28,7 @@ from lit_pure.restoring.contract import (
     TileWords,
     Words,
 )
+from lit_pure.restoring.rendering import fix_squares
 
 HEAD = struct.Struct("<QI")
 """Of a record: how many bytes follow, and their CRC-32."""
@@ -141,11 +140,8 @@ class Remembering(CodeRestorer):
         squares = self.draw_codes(enlarged_B3ss, names, nothing_Bhw, given=given, progress=progress)
         codes_Bhw = torch.stack([square.codes_hw.to(enlarged_B3ss.device) for square in squares])
         height, width = shown or (self.size, self.size)
-        # Cut first: what pads a small picture must have no say in its colours.
-        made_B3ll = unpad(self.render_codes(codes_Bhw, enlarged_B3ss), height, width)
-        fixed_B3ll = fix_colors(
-            made_B3ll, unpad(enlarged_B3ss, height, width), color_fix, self.restoring.wavelet_levels
-        )
+        made_B3ss = self.render_codes(codes_Bhw, enlarged_B3ss)
+        fixed_B3ll = fix_squares(made_B3ss, enlarged_B3ss, (height, width), color_fix, self.restoring)
         cells = -(-height // self.cell), -(-width // self.cell)
         return [
             Restoration(image_3ll, square.seconds, square.words, _shown_maps(square.maps, *cells), square.tokens)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_pure.config.experiment import ColorFix
+from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.images.colorfix import Moments, adain, fix_colors, wavelet_reach
 from lit_pure.images.geometry import enlarge_padded, enlarge_part, pad_to_square, unpad
 from lit_pure.images.io import to_bytes
@@ -56,6 +56,14 @@ def spans(length: int, grid: int, cell: int, context: int, reach: int, part: int
         first, last = max(0, start - reach), min(length, stop + reach)
         cells = slice(max(0, first // cell - context), min(grid, -(-last // cell) + context))
         yield Span(start, stop, first, last, cells)
+
+
+def fix_squares(
+    made_B3ss: Tensor, enlarged_B3ss: Tensor, shown: tuple[int, int], color_fix: ColorFix, restoring: RestoringConfig
+) -> Tensor:
+    """What is shown (height, width) [px] of squares, with its colours; what pads a picture has no say in them."""
+    made_B3ll, enlarged_B3ll = unpad(made_B3ss, *shown), unpad(enlarged_B3ss, *shown)
+    return fix_colors(made_B3ll, enlarged_B3ll, color_fix, restoring.wavelet_levels)
 
 
 class Rendering:
@@ -105,10 +113,8 @@ class Rendering:
         """A square with its colours; what lies beyond the photograph has no say in them."""
         size = self.restorer.size
         shown = min(size, self.height - tile.top), min(size, self.width - tile.left)
-        made_13PQ, source_13PQ = unpad(made_3ss[None], *shown), unpad(enlarged_3ss[None], *shown)
-        levels = self.restorer.restoring.wavelet_levels
-        fixed_3PQ = fix_colors(made_13PQ, source_13PQ, self.color_fix, levels)[0]
-        return pad_to_square(fixed_3PQ, size)
+        fixed_13PQ = fix_squares(made_3ss[None], enlarged_3ss[None], shown, self.color_fix, self.restorer.restoring)
+        return pad_to_square(fixed_13PQ[0], size)
 
     def _by_parts(self, codes_hw: Tensor, context: int) -> Tensor:
         """Parts of the picture of all codes."""

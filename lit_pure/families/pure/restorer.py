@@ -26,8 +26,6 @@ from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.weights import load_restorer, save_restorer
 from lit_pure.files.names import nfc
-from lit_pure.images.colorfix import fix_colors
-from lit_pure.images.geometry import unpad
 from lit_pure.images.tiles import Tile
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
@@ -44,6 +42,7 @@ from lit_pure.restoring.contract import (
     Words,
 )
 from lit_pure.restoring.photo import PhotoProgress, RestoredPhoto
+from lit_pure.restoring.rendering import fix_squares
 
 Given = AnswerWords | GivenCodes
 """What the model does not make itself for a square: its words, or its codes."""
@@ -147,10 +146,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
         made_B3ss = self.render_codes(decoded.codes_Bhw, enlarged_B3ss)
         if clock:
             clock("decode")
-        height, width = shown or (self.size, self.size)
-        # Cut first: what pads a small picture must have no say in its colours.
-        made_B3ll, enlarged_B3ll = unpad(made_B3ss, height, width), unpad(enlarged_B3ss, height, width)
-        fixed_B3ll = fix_colors(made_B3ll, enlarged_B3ll, color_fix, self.restoring.wavelet_levels)
+        fixed_B3ll = fix_squares(made_B3ss, enlarged_B3ss, shown or (self.size, self.size), color_fix, self.restoring)
         return [self._restoration(row, fixed_3ll, decoded) for row, fixed_3ll in enumerate(fixed_B3ll)]
 
     def draw_codes(
