@@ -106,6 +106,7 @@ class BySquares:
         progress: PhotoProgress | None = None,
         journal: Journal | None = None,
     ) -> RestoredPhoto:
-        remembers = journal is not None and isinstance(self.restorer, CodeRestorer)
-        restorer = Remembering(self.restorer, journal) if remembers else self.restorer
+        restorer = self.restorer
+        if journal is not None and isinstance(restorer, CodeRestorer):
+            restorer = Remembering(restorer, journal)
         return restore_photo(restorer, photo_3hw, name, scale, progress=progress)
