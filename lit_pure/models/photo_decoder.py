@@ -65,7 +65,10 @@ class PhotoDecoder(nn.Module):
             nn.Sequential(*(CellBlock(width) for _ in range(count)))
             for width, count in zip(channels, config.blocks, strict=True)
         )
-        self.enlarge = nn.ModuleList(_enlarge(before, width) for before, width in pairwise(channels))
+        self.enlarge = nn.ModuleList(
+            _enlarge(before, width, pixels=number == len(channels) - 1)
+            for number, (before, width) in enumerate(pairwise(channels), 1)
+        )
         self.last = nn.Conv2d(channels[-1], 3, 3, padding=1)
         self.detail = _silent(nn.Conv2d(channels[-1], 3, 3, padding=1))
         self.eyes = PhotoEncoder(downsample, config)
@@ -107,7 +110,8 @@ class PhotoDecoder(nn.Module):
             if number < len(seen):
                 beyond += Transformation.radius
                 seen[number] = beyond
-            beyond = -(-(beyond + 1) // 2) if number else beyond + 1  # the convolution before, after the enlargement
+            bilinear = number == len(self.levels) - 1  # it looks one cell further
+            beyond = -(-(beyond + 1 + bilinear) // 2) if number else beyond + 1  # the convolution, then the enlargement
         return max(beyond, -(-self.eyes.beyond(seen) // self.downsample))
 
 
@@ -148,9 +152,13 @@ class PhotoEncoder(nn.Module):
         return (cells + 1) * self.fold if wanted else 0
 
 
-def _enlarge(before: int, width: int) -> nn.Sequential:
-    """Nearest x2, then a convolution: sub-pixel convolutions take no more time, and leave a lattice."""
-    return nn.Sequential(nn.Upsample(scale_factor=2.0), nn.Conv2d(before, width, 3, padding=1))
+def _enlarge(before: int, width: int, pixels: bool) -> nn.Sequential:
+    """x2, then a convolution: sub-pixel convolutions take no more time, and leave a lattice.
+
+    Nearest cells have steps. Where they become single pixels these show as a lattice of 2 px: there it is bilinear.
+    """
+    mode = "bilinear" if pixels else "nearest"
+    return nn.Sequential(nn.Upsample(scale_factor=2.0, mode=mode), nn.Conv2d(before, width, 3, padding=1))
 
 
 def _silent(conv: nn.Conv2d) -> nn.Conv2d:

@@ -20,8 +20,8 @@ INTERRUPTED = 130
 """The same after Ctrl-C: 128 + SIGINT."""
 REQUEUE_SIGNAL = "SIGUSR1"
 """SLURM sends it before the time is up, if asked to (`--signal=USR1@300`): the job goes back into the queue."""
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", REQUEUE_SIGNAL) if hasattr(signal, name))
-"""The signals that ask a process to stop, whatever it does."""
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", REQUEUE_SIGNAL) if hasattr(signal, name))
+"""The signals that ask a process to stop, whatever it does; SIGHUP comes when its terminal is closed."""
 TRAINING_STOPS = (*STOP_SIGNALS, signal.SIGINT)
 """The signals after which a training saves; Ctrl-C ends everything else at once, as Python does."""
 
@@ -39,7 +39,7 @@ class Stopped(SystemExit):
 
 
 def exit_status(number: int) -> int:
-    """The exit status of a process that was stopped by this signal."""
+    """The exit status of a process that was stopped by this signal: 143 but for Ctrl-C."""
     return INTERRUPTED if number == signal.SIGINT else EXIT_STATUS
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C in the middle of a step."""
+"""SIGTERM, SIGHUP, SIGUSR1 and Ctrl-C in the middle of a step."""
 
 import stat
 from collections.abc import Callable
@@ -16,7 +16,12 @@ SAVED = "stopped by {} after step {}; saved; the same command resumes"
 
 @pytest.mark.parametrize(
     ("fault", "accumulate", "name", "status"),
-    [("term", 1, "SIGTERM", 143), ("term", 2, "SIGTERM", 143), ("interrupt", 1, "SIGINT", 130)],
+    [
+        ("term", 1, "SIGTERM", 143),
+        ("term", 2, "SIGTERM", 143),
+        ("interrupt", 1, "SIGINT", 130),
+        ("hangup", 1, "SIGHUP", 143),
+    ],
 )
 def test_a_signal_saves_the_step_under_way_and_the_same_command_goes_on(
     here: Settings, straight: Straight, fault: str, accumulate: int, name: str, status: int

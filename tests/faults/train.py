@@ -136,6 +136,11 @@ class Faults:
         os.kill(os.getpid(), signal.SIGINT)
         return loss
 
+    def hangup(self, module: "Small", loss: Tensor) -> Tensor:
+        """As the end of a terminal does."""
+        os.kill(os.getpid(), signal.SIGHUP)
+        return loss
+
     def interrupt_group(self, module: "Small", loss: Tensor) -> Tensor:
         """As a terminal does on Ctrl-C: this process, its workers, and processes that Lightning started."""
         subprocess.run(["kill", "-INT", "--", f"-{os.getpgid(0)}"], start_new_session=True, check=True)

@@ -11,7 +11,7 @@ from lit_pure.commands import run
 from lit_pure.runs.stop import Stopped, stop_at_once
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_a_command_that_is_stopped_says_so_and_ends_by_143(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

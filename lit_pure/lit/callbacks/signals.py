@@ -1,4 +1,4 @@
-"""Stops a training on SIGTERM, SIGUSR1 and Ctrl-C: it finishes its step, saves, and ends the process.
+"""Stops a training on SIGTERM, SIGHUP, SIGUSR1 and Ctrl-C: it finishes its step, saves, and ends the process.
 
 Knows signals and Lightning's hooks. Knows nothing of what is saved, or how.
 """
@@ -164,7 +164,7 @@ def leave_signals_to_the_main_process(worker: int) -> None:
     if parent is None or not hasattr(signal, "sigwaitinfo"):  # as on macOS: the workers end, and so does the training
         return
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGUSR1, signal.SIGINT):
+    for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     threading.Thread(target=_wait_for, args=(parent.pid,), daemon=True, name="signals").start()
