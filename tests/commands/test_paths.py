@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lit_pure.__main__ import main
 from lit_pure.commands.parsing import comma_list, print_table, say, whole_number
 from lit_pure.commands.paths import require_pictures, require_writable_files, require_writable_folder
 from lit_pure.config.compose import PROJECT, ConfigError
@@ -80,6 +81,29 @@ def test_two_flags_that_name_one_file_are_refused(here: Path) -> None:
 def test_an_output_file_that_is_a_source_is_refused(name: str, here: Path) -> None:
     with pytest.raises(ConfigError, match="--json: .* would replace photo"):
         require_writable_files({"--json": Path(name)}, [Path("photo"), Path("one")])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "mine", "--gpu-memory", "80", "--json", "experiments/mine.yaml"],
+        ["config", "mine", "--out", "experiments/mine.yaml"],
+        ["report", "demo", "--out", "runs/demo/version_0/summary.json"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_a_command_reads_outlives_it(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in (("experiments/mine.yaml", "base: demo\n"), ("runs/demo/version_0/summary.json", "{}")):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text(content)
+    target = Path(words[-1])
+    before = target.read_text()
+    assert main(words) == 2
+    assert f"would replace {target}" in capsys.readouterr().err
+    assert target.read_text() == before
 
 
 def test_output_paths_that_can_be_written_are_accepted(here: Path) -> None:
