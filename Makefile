@@ -11,7 +11,7 @@ LAUNCHER = here
 ## PHOTO     photograph to restore
 PHOTO =
 ## RUN       run whose model restores PHOTO
-RUN = pure/nano
+RUN = pure/nano_photo
 ## WORKERS   processes of a study, with one thread each
 WORKERS ?= 2
 ## FROM      folder with published weights, for `make weights` without a network

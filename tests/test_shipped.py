@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lit_pure.commands import restore
 from lit_pure.config.compose import compose, locate, override
 from lit_pure.config.data import PhotosConfig
 from lit_pure.config.dem import LEVELS, DemExperiment
@@ -51,17 +52,30 @@ def test_all_shipped_weights_together_are_small() -> None:
     assert sum(path.stat().st_size for path in files) <= 40e6
 
 
-def test_nano_is_shipped_with_all_that_it_stands_on_and_is_what_restores_and_starts_the_demo() -> None:
-    run = runs.require("pure/nano/shipped")
+@pytest.mark.parametrize(("name", "tokenizer"), [("nano", "nano"), ("nano_photo", "nano_photo")])
+def test_a_backbone_is_shipped_with_all_that_it_stands_on(name: str, tokenizer: str) -> None:
+    run = runs.require(f"pure/{name}/shipped")
     needs = run.needs()
-    assert needs == {"tokenizer": "tokenizer/nano/shipped", "dem": "dem/bsds500/shipped"}
+    assert needs == {"tokenizer": f"tokenizer/{tokenizer}/shipped", "dem": "dem/bsds500/shipped"}
     assert all(runs.require(need).shipped for need in needs.values())
-    sampled = fetch.list_needs(override(compose("pure/nano"), [f"needs.weights={run.label}"]))
-    assert {need.name: need.state for need in sampled} == dict.fromkeys([*needs.values(), run.label], "ok")
-    experiment, asked = run.experiment(), compose("pure/nano")
+    sampled = fetch.list_needs(override(compose(f"pure/{name}"), [f"needs.weights={run.label}"]))
+    assert {need.name.removesuffix("/shipped"): need.state for need in sampled} == {
+        label.removesuffix("/shipped"): "ok" for label in (*needs.values(), run.label)
+    }
+    experiment, asked = run.experiment(), compose(f"pure/{name}")
     assert isinstance(experiment, PureExperiment) and isinstance(asked, PureExperiment)
-    assert experiment.backbone == asked.backbone and experiment.data == asked.data
-    assert compose("demo").needs.start == run.label and compose("demo").needs.tokenizer == needs["tokenizer"]
+    assert experiment.backbone == asked.backbone
+    assert replace(experiment.data, num_workers=0) == asked.data, "workers change no draw"
+    assert experiment.sampling == asked.sampling
+    assert experiment.restoring == replace(asked.restoring, color_fix="wavelet")
+
+
+def test_the_demo_starts_from_nano_and_photographs_are_restored_by_the_one_that_sees_them() -> None:
+    demo = compose("demo").needs
+    assert demo.start == "pure/nano/shipped" and demo.tokenizer == runs.require(demo.start).needs()["tokenizer"]
+    experiment = runs.require(restore.RUN).experiment()
+    assert isinstance(experiment, PureExperiment)
+    assert experiment.restoring.fidelity == 1 and experiment.restoring.tiles == "continue"
 
 
 def test_the_shipped_tokenizer_has_the_psnr_of_its_card(shared: Path) -> None:
@@ -84,15 +98,17 @@ def test_the_decoder_that_sees_the_photograph_has_the_codes_of_nano_and_begins_n
     assert distances == sorted(distances, reverse=True) and distances[2] < 0.06
 
 
-def test_the_shipped_backbone_predicts_codes_of_photographs_that_it_was_not_trained_on() -> None:
+@pytest.mark.parametrize("name", ["nano", "nano_photo"])
+def test_a_shipped_backbone_predicts_codes_of_photographs_that_it_was_not_trained_on(name: str) -> None:
     """Cross entropy of codes on crops of scikit-image's photographs; guessing among 4,096 codes is 8.3 nats."""
-    run = runs.require("pure/nano/shipped")
+    run = runs.require(f"pure/{name}/shipped")
     experiment = run.experiment()
     assert isinstance(experiment, PureExperiment)
     needs = {name: runs.require(need) for name, need in run.needs().items()} | {"weights": run}
     module, transform = build_module(experiment, needs)
     assert isinstance(module, ARModule)
-    photos = PhotosConfig(source="skimage", names=["chelsea", "coffee"], crops=4)
+    captions = experiment.data.val.captions
+    photos = PhotosConfig(source="skimage", names=["chelsea", "coffee"], crops=4, captions=captions)
     [batch] = batches(experiment, photos, transform)
     with torch.no_grad():
         _, found_23B, _ = module._loss(batch, [False] * 8)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ MANY = 100
 AT_ONCE = 0.2
 """What takes less than this was drawn before [s]."""
 log = logging.getLogger(__name__)
-RUN = "pure/nano"
+RUN = "pure/nano_photo"
 """Whose weights restore where none are named."""
 
 

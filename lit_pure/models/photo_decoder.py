@@ -65,8 +65,9 @@ class PhotoDecoder(nn.Module):
             nn.Sequential(*(CellBlock(width) for _ in range(count)))
             for width, count in zip(channels, config.blocks, strict=True)
         )
+        # Sub-pixel convolutions instead take no more time, and leave a lattice.
         self.enlarge = nn.ModuleList(
-            _enlarge(before, width, pixels=number == len(channels) - 1)
+            nn.Sequential(Enlarge(number == len(channels) - 1), nn.Conv2d(before, width, 3, padding=1))
             for number, (before, width) in enumerate(pairwise(channels), 1)
         )
         self.last = nn.Conv2d(channels[-1], 3, 3, padding=1)
@@ -110,8 +111,10 @@ class PhotoDecoder(nn.Module):
             if number < len(seen):
                 beyond += Transformation.radius
                 seen[number] = beyond
-            bilinear = number == len(self.levels) - 1  # it looks one cell further
-            beyond = -(-(beyond + 1 + bilinear) // 2) if number else beyond + 1  # the convolution, then the enlargement
+            if number:  # the convolution, then the enlargement
+                beyond = -(-(beyond + 1 + self.enlarge[number - 1][0].looks) // 2)  # type: ignore[index]
+            else:
+                beyond += 1
         return max(beyond, -(-self.eyes.beyond(seen) // self.downsample))
 
 
@@ -152,13 +155,31 @@ class PhotoEncoder(nn.Module):
         return (cells + 1) * self.fold if wanted else 0
 
 
-def _enlarge(before: int, width: int, pixels: bool) -> nn.Sequential:
-    """x2, then a convolution: sub-pixel convolutions take no more time, and leave a lattice.
+class Enlarge(nn.Module):
+    """Twice as many cells a side: nearest, or, where they become pixels, between nearest and bilinear.
 
-    Nearest cells have steps. Where they become single pixels these show as a lattice of 2 px: there it is bilinear.
+    Nearest cells have steps, which show as a lattice of 2 px; bilinear ones have none, and no grain either. Figures are
+    in docs/notebook/pictures.md.
     """
-    mode = "bilinear" if pixels else "nearest"
-    return nn.Sequential(nn.Upsample(scale_factor=2.0, mode=mode), nn.Conv2d(before, width, 3, padding=1))
+
+    NEAREST = 2 / 3
+    """The share of nearest where cells become pixels."""
+
+    def __init__(self, to_pixels: bool) -> None:
+        super().__init__()
+        self.to_pixels = to_pixels
+
+    @property
+    def looks(self) -> int:
+        """How far a cell looks beyond the one that it comes from, in cells of the result."""
+        return int(self.to_pixels)
+
+    def forward(self, x_BChw: Tensor) -> Tensor:
+        nearest_BChw = F.interpolate(x_BChw, scale_factor=2.0)
+        if not self.to_pixels:
+            return nearest_BChw
+        bilinear_BChw = F.interpolate(x_BChw, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.NEAREST * nearest_BChw + (1 - self.NEAREST) * bilinear_BChw
 
 
 def _silent(conv: nn.Conv2d) -> nn.Conv2d:

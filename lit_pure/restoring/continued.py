@@ -6,15 +6,16 @@ Knows the grid of codes of a whole photograph, which square draws which of its c
 Two neighbours meet in the middle of their overlap. Up to there, the later one is given the codes of the earlier one;
 behind it, the earlier one's codes are dropped: next to the edge of its square a model cannot see what comes, and draws
 worse. So each cell is drawn by one square for the photograph. A square knows the cells of all squares above it and to
-its left. Squares on one diagonal know nothing of each other, and are drawn as one batch, whose size changes no code.
+its left. Squares on one diagonal know nothing of each other, and are drawn as one batch, whose size changes no code
+but by rounding.
 
 Shape legend: s side of the model's square [px], h w source [px] or cells.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -38,33 +39,93 @@ def continue_photo(
     given: Callable[[Tile], Any] | None = None,
 ) -> RestoredPhoto:
     """Restore one photograph of any size; arguments and errors are those of `tiled.restore_photo`."""
-    size, cell, restoring = restorer.size, restorer.cell, restorer.restoring
-    height, width = (side * scale for side in photo_3hw.shape[-2:])
-    rows, columns = (cell_cover(side, size, cell, restoring.overlap) for side in (height, width))
-    # Before anything is drawn: it may not fit into memory.
-    rendering = Rendering(restorer, photo_3hw, scale, rows, columns, color_fix)
-    grid = CodeGrid(rows, columns)
-    batches, words = list(diagonals(rows, columns, restoring.batch)), dict[int, TileWords]()
-    count = sum(map(len, batches))
-    if progress is not None:
-        progress.begin(height, width, count)
-    meter = PhotoMeter(sum(map(grid.share, chain(*batches))), restorer.expected_tokens, progress)
-    for tiles in batches:
-        squares = restorer.draw_codes(
-            torch.stack([enlarge_padded(photo_3hw, scale, tile.top, tile.left, size, size) for tile in tiles]),
-            [name if count == 1 else f"{name}/{tile.number}" for tile in tiles],
-            torch.stack([grid.known(tile) for tile in tiles]),
-            given=[given(tile) for tile in tiles] if given else None,
-            progress=meter.add_tokens,
-        )
-        meter.add_batch(squares, sum(map(grid.share, tiles)))
-        for tile, square in zip(tiles, squares, strict=True):
-            grid.add(tile, square)
-            words[tile.number] = _words(tile, square, height, width, size)
-    said = [words[number] for number in range(count)]
-    whole = said[0].words if count == 1 else restorer.words_of(said, height, width)
-    maps = grid.shown_maps(-(-height // cell), -(-width // cell))
-    return RestoredPhoto(rendering.finish(grid.codes_hw), whole, maps, meter.tokens, meter.seconds, said)
+    return continue_photos(restorer, [ContinuedPhoto(restorer, photo_3hw, name, scale, color_fix, progress, given)])[0]
+
+
+def continue_photos(restorer: CodeRestorer, photos: "Sequence[ContinuedPhoto]") -> list[RestoredPhoto]:
+    """Restore photographs together: what each can draw next is one batch, so that small ones fill it, too.
+
+    No picture changes by it but by rounding: sums over other batches may differ in their last bit. All photographs are
+    in memory, and either all of them have given words or none.
+    """
+    while open_ := [photo for photo in photos if photo.next_tiles]:
+        turns = [(photo, tile) for photo in open_ for tile in photo.next_tiles]
+        for start in range(0, len(turns), restorer.restoring.batch):
+            some = turns[start : start + restorer.restoring.batch]
+            told = [photo.given(tile) for photo, tile in some if photo.given]
+            squares = restorer.draw_codes(
+                torch.stack([photo.source_of(tile) for photo, tile in some]),
+                [photo.name_of(tile) for photo, tile in some],
+                torch.stack([photo.grid.known(tile) for photo, tile in some]),
+                given=told or None,
+                progress=photos[0].meter.add_tokens if len(photos) == 1 else None,
+            )
+            for photo, group in itertools.groupby(zip(some, squares, strict=True), lambda one: one[0][0]):
+                photo.take([(tile, square) for (_, tile), square in group])
+    return [photo.finish() for photo in photos]
+
+
+class ContinuedPhoto:
+    """One photograph under way: which squares are next, what they know already, and what is drawn so far."""
+
+    def __init__(
+        self,
+        restorer: CodeRestorer,
+        photo_3hw: Tensor,
+        name: str,
+        scale: int,
+        color_fix: ColorFix,
+        progress: PhotoProgress | None = None,
+        given: Callable[[Tile], Any] | None = None,
+    ) -> None:
+        """Arguments are those of `tiled.restore_photo`. Raises MemoryError."""
+        self.restorer, self.photo_3hw, self.name, self.scale, self.given = restorer, photo_3hw, name, scale, given
+        self.height, self.width = (side * scale for side in photo_3hw.shape[-2:])
+        size, restoring = restorer.size, restorer.restoring
+        rows, columns = (cell_cover(side, size, restorer.cell, restoring.overlap) for side in (self.height, self.width))
+        # Before anything is drawn: it may not fit into memory.
+        self.rendering = Rendering(restorer, photo_3hw, scale, rows, columns, color_fix)
+        self.grid = CodeGrid(rows, columns)
+        self._batches = list(diagonals(rows, columns, restoring.batch))
+        self._words = dict[int, TileWords]()
+        self._count = sum(map(len, self._batches))
+        if progress is not None:
+            progress.begin(self.height, self.width, self._count)
+        shares = sum(map(self.grid.share, itertools.chain(*self._batches)))
+        self.meter = PhotoMeter(shares, restorer.expected_tokens, progress)
+
+    @property
+    def next_tiles(self) -> list[Tile]:
+        """The squares that can be drawn now, in one batch; none where all are drawn."""
+        return self._batches[0] if self._batches else []
+
+    def source_of(self, tile: Tile) -> Tensor:
+        """The enlarged photograph (3, s, s) at a square."""
+        return enlarge_padded(self.photo_3hw, self.scale, tile.top, tile.left, self.restorer.size, self.restorer.size)
+
+    def name_of(self, tile: Tile) -> str:
+        """What decides the noise of a square."""
+        return self.name if self._count == 1 else f"{self.name}/{tile.number}"
+
+    def take(self, drawn: Sequence[tuple[Tile, CodeSquare]]) -> None:
+        """Put down squares, the next ones that are still missing."""
+        tiles = [tile for tile, _ in drawn]
+        self.meter.add_batch([square for _, square in drawn], sum(map(self.grid.share, tiles)))
+        for tile, square in drawn:
+            self.grid.add(tile, square)
+            self._words[tile.number] = _words(tile, square, self.height, self.width, self.restorer.size)
+        self._batches[0] = [tile for tile in self._batches[0] if tile not in tiles]
+        if not self._batches[0]:
+            del self._batches[0]
+
+    def finish(self) -> RestoredPhoto:
+        """The photograph, once all squares are drawn."""
+        said = [self._words[number] for number in range(self._count)]
+        whole = said[0].words if self._count == 1 else self.restorer.words_of(said, self.height, self.width)
+        cell = self.restorer.cell
+        maps = self.grid.shown_maps(-(-self.height // cell), -(-self.width // cell))
+        pixels_3HW = self.rendering.finish(self.grid.codes_hw)
+        return RestoredPhoto(pixels_3HW, whole, maps, self.meter.tokens, self.meter.seconds, said)
 
 
 def cell_cover(length: int, size: int, cell: int, overlap: float) -> Cover:
@@ -84,7 +145,7 @@ def kept_cells(cover: Cover) -> list[slice]:
     """
     meets = [
         after + -(-(before + cover.size - after) // (2 * cover.step)) * cover.step
-        for before, after in pairwise(cover.starts)
+        for before, after in itertools.pairwise(cover.starts)
     ]
     ends = zip(cover.starts, [0, *meets], [*meets, cover.length], strict=True)
     return [slice((begin - start) // cover.step, (end - start) // cover.step) for start, begin, end in ends]

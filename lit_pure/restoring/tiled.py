@@ -6,7 +6,7 @@ that continue their neighbours are `continued.py`'s. Knows no family.
 Shape legend: h w source [px].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from lit_pure.config.experiment import ColorFix
 from lit_pure.images.checks import require_picture
 from lit_pure.images.geometry import enlarge_padded
 from lit_pure.images.tiles import Cover, Tile, batches
-from lit_pure.restoring.continued import continue_photo
+from lit_pure.restoring.continued import ContinuedPhoto, continue_photo, continue_photos
 from lit_pure.restoring.contract import CodeRestorer, SquareRestorer
 from lit_pure.restoring.journal import Journal, Remembering
 from lit_pure.restoring.photo import PhotoBuilder, PhotoMeter, PhotoProgress, RestoredPhoto
@@ -83,6 +83,29 @@ def restore_photo(
     return builder.finish(meter, restorer.words_of)
 
 
+def restore_together(
+    restorer: SquareRestorer,
+    photos: Sequence[tuple[Tensor, str, int]],
+    given: Sequence[Callable[[Tile], Any] | None],
+) -> list[RestoredPhoto]:
+    """Restore photographs (picture, name, scale), which fit into memory, as `restore_photo` does but for rounding.
+
+    Squares that continue their neighbours share batches: one photograph alone has few that can be drawn at once.
+    Arguments and errors are those of `restore_photo`.
+    """
+    color_fix = restorer.restoring.color_fix
+    if restorer.restoring.tiles == "continue" and isinstance(restorer, CodeRestorer):
+        begun = [
+            ContinuedPhoto(restorer, photo_3hw.to(restorer.device), name, scale, color_fix, given=told)
+            for (photo_3hw, name, scale), told in zip(photos, given, strict=True)
+        ]
+        return continue_photos(restorer, begun)
+    return [
+        restore_photo(restorer, photo_3hw, name, scale, given=told)
+        for (photo_3hw, name, scale), told in zip(photos, given, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class BySquares:
     """A `PhotoRestorer` made of a restorer of squares."""
@@ -94,7 +117,7 @@ class BySquares:
         return self.restorer.scale
 
     def settings(self) -> dict[str, Any]:
-        """The restorer's own, and how squares become a photograph; a batch of another size changes no picture."""
+        """The restorer's own, and how squares become a photograph; a batch of another size only rounds otherwise."""
         return {"restoring": self.restorer.restoring.identity(), **self.restorer.settings()}
 
     def restore_photo(

@@ -13,7 +13,7 @@ from pathlib import Path
 from lit_pure.study import score_files
 from lit_pure.study.jobs import StudyJob
 from lit_pure.study.score_files import Scored
-from lit_pure.study.workers import Progress, score_pairs, worker_pool
+from lit_pure.study.workers import TOGETHER, Progress, score_pairs, worker_pool
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ def recheck_jobs(jobs: Sequence[StudyJob], out: Path, most: int, workers: int, p
     """
     with tempfile.TemporaryDirectory() as folder, worker_pool(workers) as pool:
         for job in jobs:
-            pairs = list(islice(job.pictures.pairs(Path(folder)), most or None))
+            groups = -(-most // TOGETHER) * TOGETHER or None  # pictures come out again in the groups they were made in
+            pairs = list(islice(job.pictures.pairs(Path(folder)), groups))
             made = dict[str, Scored]()
-            for name, scored in score_pairs(job, pairs, None, pool):
+            for name, scored in islice(score_pairs(job, pairs, None, pool), most or None):
                 made[name] = scored
                 progress(job, len(made))
             yield _compare(job, score_files.read(job, out), made)

@@ -96,4 +96,7 @@ def pictures_of(name: str, config: SetConfig, most: int = 0) -> Pictures:
 def _given_pairs(config: SetConfig) -> list[PicturePair]:
     """The pairs of two folders. Raises ValueError where a folder is missing, or no names match."""
     found = match([Path(config.lq), Path(config.hq)]).found
+    if missing := [name for name in config.names if name not in found]:
+        raise ValueError(f"{config.lq} has no {missing[0]}; correct `names`: they are file names without extension")
+    found = {name: found[name] for name in config.names or found}
     return [PicturePair(name, *files) for name, files in sorted(found.items())]

@@ -1,12 +1,13 @@
-"""Runs the jobs of a study, one picture at a time per process, and stores finished ones.
+"""Runs the jobs of a study, a few pictures at a time per process, and stores finished ones.
 
 Knows order, processes and files. Knows nothing of what is done with a picture (`run_job.py`).
 """
 
+import itertools
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,9 @@ PARTIAL = "partial"
 """Folder of unfinished jobs, one JSONL file each."""
 SHOWN = "shown"
 """Folder of pictures for pages, by job."""
+
+TOGETHER = 4
+"""Pictures that a process makes at once: squares of several ones fill a batch."""
 
 Pool = ProcessPoolExecutor | ThreadPoolExecutor
 Progress = Callable[[StudyJob, int], None]
@@ -71,7 +75,7 @@ def _run_job(job: StudyJob, out: Path, folder: Path, pool: Pool, progress: Progr
     found = {} if shown else _read_partial(notes)
     if found:
         progress(job, len(found))
-    for name, scored in score_pairs(job, [pair for pair in pairs if pair.name not in found], shown, pool):
+    for name, scored in score_pairs(job, pairs, shown, pool, set(found)):
         found[name] = scored
         with notes.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"image": name, **asdict(scored)}) + "\n")
@@ -81,13 +85,22 @@ def _run_job(job: StudyJob, out: Path, folder: Path, pool: Pool, progress: Progr
 
 
 def score_pairs(
-    job: StudyJob, pairs: Iterable[PicturePair], shown: Path | None, pool: Pool
+    job: StudyJob, pairs: Iterable[PicturePair], shown: Path | None, pool: Pool, done: Container[str] = ()
 ) -> Iterator[tuple[str, Scored]]:
-    """Names and scores of pairs, in order; closing this generator cancels the remaining pairs."""
-    waiting: list[tuple[str, Future[Scored]]] = [(pair.name, pool.submit(perform, job, pair, shown)) for pair in pairs]
+    """Names and scores of pairs, in order; closing this generator cancels the remaining pairs.
+
+    Pairs are made in groups. A group of which all names are done is left out, others are made whole: which squares
+    share a batch decides how sums are rounded, and a draw can hang on that.
+    """
+    waiting: list[tuple[list[PicturePair], Future[list[Scored]]]] = []
+    left = iter(pairs)
+    while some := list(itertools.islice(left, TOGETHER)):
+        if not all(pair.name in done for pair in some):
+            waiting.append((some, pool.submit(perform, job, some, shown)))
     try:
-        for name, future in waiting:
-            yield name, future.result()
+        for some, future in waiting:
+            for pair, scored in zip(some, future.result(), strict=True):
+                yield pair.name, scored
     finally:
         for _, future in waiting:
             future.cancel()

@@ -25,6 +25,7 @@ class Scribbler(CodeRestorer):
         self.restoring, self.context = restoring, context
         self.asked: dict[str, Tensor] = {}
         self.drew: dict[str, Tensor] = {}
+        self.told: dict[str, Any] = {}
         self.batches: list[list[str]] = []
         generator = torch.Generator().manual_seed(0)
         self.look_NC, self.mix, self.paint, self.help = (
@@ -36,6 +37,7 @@ class Scribbler(CodeRestorer):
         self, enlarged_B3ss: Tensor, names: Sequence[str], known_Bhw: Tensor, **how: Any
     ) -> list[CodeSquare]:
         self.batches.append(list(names))
+        self.told.update(zip(names, how.get("given") or [None] * len(names), strict=True))
         return [self._draw(name, known_hw) for name, known_hw in zip(names, known_Bhw, strict=True)]
 
     def _draw(self, name: str, known_hw: Tensor) -> CodeSquare:

@@ -10,7 +10,7 @@ from lit_pure.config.experiment import RestoringConfig
 from lit_pure.images.tiles import Cover
 from lit_pure.restoring.continued import cell_cover, kept_cells
 from lit_pure.restoring.photo import RestoredPhoto
-from lit_pure.restoring.tiled import restore_photo
+from lit_pure.restoring.tiled import restore_photo, restore_together
 from tests.families.pure.test_restorer import Progress
 from tests.restoring.codes import CELL, SIDE, Scribbler, photo
 
@@ -71,6 +71,26 @@ def test_no_result_depends_on_the_batch() -> None:
     assert one.drew.keys() == many.drew.keys() and max(map(len, many.batches)) > 1 == max(map(len, one.batches))
     assert all(torch.equal(one.drew[name], many.drew[name]) for name in one.drew)
     assert torch.equal(alone.pixels_3HW, together.pixels_3HW)
+
+
+def test_photographs_restored_together_are_those_restored_alone_in_fewer_batches() -> None:
+    photos = [(photo(*shape), f"photo {number}", 2) for number, shape in enumerate(SHAPES)]
+    restorer = Scribbler(RestoringConfig(tiles="continue", overlap=0.3, batch=4))
+    together = restore_together(restorer, photos, [None] * len(photos))
+    batches = [len(names) for names in restorer.batches]
+    alone = Scribbler(RestoringConfig(tiles="continue", overlap=0.3, batch=4))
+    for made, one in zip(together, (restore_photo(alone, *one) for one in photos), strict=True):
+        assert torch.equal(made.pixels_3HW, one.pixels_3HW)
+        assert torch.equal(made.maps["own"].values_hw, one.maps["own"].values_hw)
+        assert (made.words, made.tokens, made.seconds) == (one.words, one.tokens, one.seconds)
+    assert len(batches) < len(alone.batches) and max(batches) == 4 and sum(batches) == sum(map(len, alone.batches))
+
+
+def test_photographs_together_keep_their_own_given_words() -> None:
+    photos = [(photo(40, 33), f"photo {number}", 2) for number in range(2)]
+    restorer = Scribbler(RestoringConfig(tiles="continue", batch=8))
+    restore_together(restorer, photos, [lambda tile, number=number: (number, tile.number) for number in range(2)])
+    assert restorer.told and all(name == f"photo {one}/{tile}" for name, (one, tile) in restorer.told.items())
 
 
 def test_words_come_row_by_row_with_their_places() -> None:

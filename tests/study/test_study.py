@@ -157,11 +157,11 @@ def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatc
 
     real, seen = run_job.perform, []
 
-    def stopping(job, pair, shown):
-        seen.append((job.label, pair.name))
+    def stopping(job, pairs, shown):
+        seen.extend((job.label, pair.name) for pair in pairs)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return real(job, pair, shown)
+        return real(job, pairs, shown)
 
     arguments = [
         "study",
@@ -178,6 +178,7 @@ def test_what_was_done_of_a_job_stays_when_it_is_stopped(asked: Path, monkeypatc
         "mine",
     ]
     monkeypatch.setattr(workers, "perform", stopping)
+    monkeypatch.setattr(workers, "TOGETHER", 1)
     assert main(arguments) == 130
     assert [name for _, name in seen] == ["a", "b", "c"]
     assert main(arguments) == 0
