@@ -71,7 +71,8 @@ class Pictures:
         Raises ValueError naming a picture that cannot be used.
         """
         if self.recipe is None:
-            yield from _given_pairs(self.config)
+            wanted = set(self.sources)
+            yield from (pair for pair in _given_pairs(self.config) if pair.lq in wanted)
             return
         folder = work / FOLDER / f"{self.name}-{self.identity['digest']}"  # several sets may have one name
         for outcome in degrade_files(plan_pairs(self.sources, 1), folder, self.recipe):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import PhotoDecoderConfig, VQConfig
-from lit_pure.models.photo_decoder import PhotoDecoder, Transformation
+from lit_pure.models.photo_decoder import Enlarge, PhotoDecoder, Transformation
 from lit_pure.models.vq import VQTokenizer
 
 SMALL = PhotoDecoderConfig(channels=[16, 12, 8, 8], blocks=[1, 1, 0, 1], photo_channels=[8, 8], photo_blocks=1)
@@ -107,3 +107,13 @@ def test_starting_from_another_tokenizer_keeps_its_codes_and_trains_the_decoder_
     other = VQTokenizer(VQConfig(stem=4, channels=[32, 64], res_blocks=1, attention=False, z_channels=8, codes=20))
     with pytest.raises(ValueError, match="needs.start has another encoder"):
         new.start_from(other, keep_codes=True)
+
+
+def test_pixels_are_enlarged_between_nearest_and_bilinear_and_other_cells_by_nearest() -> None:
+    impulse = torch.zeros(1, 1, 5, 5)
+    impulse[..., 2, 2] = 1
+    box, tent = torch.zeros(10), torch.zeros(10)
+    box[4:6], tent[3:7] = 1, torch.tensor([0.25, 0.75, 0.75, 0.25])
+    nearest, bilinear = box[:, None] * box, tent[:, None] * tent
+    assert torch.equal(Enlarge(to_pixels=False)(impulse)[0, 0], nearest)
+    torch.testing.assert_close(Enlarge(to_pixels=True)(impulse)[0, 0], 2 / 3 * nearest + 1 / 3 * bilinear)
