@@ -209,11 +209,10 @@ class TestReadme:
         assert 5 <= len(re.findall(r'\w+\["', diagram)) <= 10
 
     def test_its_results_are_those_of_the_study(self) -> None:
-        arms = {"bicubic": "bicubic", "nano, as shipped": "kmax300", "nano, Top-1": "top1"}
-        arms["nano, the paper's dynamic top-k"] = "dynamic"
-        study = TEXTS["docs/studies/sampling.md"]
+        arms = {"bicubic": "bicubic", "nano, as shipped": "drawn_1", "its decoder alone": "lq_1"}
+        study = TEXTS["docs/studies/fidelity.md"]
         rows = [line.strip("| ").split(" | ") for line in TEXTS["README.md"].splitlines() if " .. " in line]
-        assert len(rows) == 7
+        assert len(rows) == 6
         for label, on, *cells in rows:
             table = study.split(f"**{on.removesuffix('/test')}, ")[1].split("\n\n")[1]
             [kept] = [line for line in table.splitlines() if line.startswith(f"| {arms[label]} |")]
