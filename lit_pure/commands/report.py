@@ -47,8 +47,9 @@ def report_command(arguments: argparse.Namespace) -> int:
 
     wanted = layout(arguments.layout) if arguments.layout else None
     chosen = [runs.require(name) for name in arguments.runs]
-    read = [file for run in chosen or runs.finished() for file in run.folder.iterdir()]
-    require_writable_files({"--out": arguments.out}, read)
+    if arguments.out is not None:
+        read = [file for run in chosen or runs.finished() for file in run.folder.iterdir()]
+        require_writable_files({"--out": arguments.out}, read)
     if wanted is None:
         return _overview(arguments, chosen or runs.finished())
     from lit_pure.report.assemble import assemble

@@ -29,19 +29,6 @@ from lit_pure.restoring.photo import PhotoMeter, PhotoProgress, RestoredPhoto
 from lit_pure.restoring.rendering import Rendering
 
 
-def continue_photo(
-    restorer: CodeRestorer,
-    photo_3hw: Tensor,
-    name: str,
-    scale: int,
-    color_fix: ColorFix,
-    progress: PhotoProgress | None = None,
-    given: Callable[[Tile], Any] | None = None,
-) -> RestoredPhoto:
-    """Restore one photograph of any size; arguments and errors are those of `tiled.restore_photo`."""
-    return continue_photos(restorer, [ContinuedPhoto(restorer, photo_3hw, name, scale, color_fix, progress, given)])[0]
-
-
 def continue_photos(restorer: CodeRestorer, photos: "Sequence[ContinuedPhoto]") -> list[RestoredPhoto]:
     """Restore photographs together: what each can draw next is one batch, so that small ones fill it, too.
 

@@ -17,7 +17,7 @@ from lit_pure.config.experiment import ColorFix
 from lit_pure.images.checks import require_picture
 from lit_pure.images.geometry import enlarge_padded
 from lit_pure.images.tiles import Cover, Tile, batches
-from lit_pure.restoring.continued import ContinuedPhoto, continue_photo, continue_photos
+from lit_pure.restoring.continued import ContinuedPhoto, continue_photos
 from lit_pure.restoring.contract import CodeRestorer, SquareRestorer
 from lit_pure.restoring.journal import Journal, Remembering
 from lit_pure.restoring.photo import PhotoBuilder, PhotoMeter, PhotoProgress, RestoredPhoto
@@ -63,7 +63,8 @@ def restore_photo(
             raise ValueError(
                 "restoring.tiles = continue needs codes to continue, and this model draws none: take blend"
             )
-        return continue_photo(restorer, photo_3hw, name, scale, color_fix, progress, given)
+        photo = ContinuedPhoto(restorer, photo_3hw, name, scale, color_fix, progress, given)
+        return continue_photos(restorer, [photo])[0]
     rows, columns = (Cover(side * scale, size, int(size * restoring.overlap)) for side in photo_3hw.shape[-2:])
     count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
     if progress is not None:
