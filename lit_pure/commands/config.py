@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add, say
 from lit_pure.commands.paths import require_writable_files
-from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose, locate, named_sets
+from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose, files_of, named_sets
 from lit_pure.config.experiment import Experiment
 from lit_pure.files.atomic import write_whole
 
@@ -25,8 +25,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def config_command(arguments: argparse.Namespace) -> int:
     """Print a resolved experiment as YAML that loads again, with the meaning and the range of each knob."""
-    named = str(arguments.experiment or "").removesuffix(".yaml")
-    require_writable_files({"--out": arguments.out}, [locate("experiments") / f"{named}.yaml"])
+    read = files_of(arguments.experiment, arguments.overrides) if arguments.out and arguments.experiment else []
+    require_writable_files({"--out": arguments.out}, read)
     text = _schema(arguments) if arguments.schema else _experiment(arguments)
     if arguments.out is None:
         say(text.rstrip())

@@ -8,7 +8,7 @@ from typing import Any
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, print_table
 from lit_pure.commands.paths import require_writable_files
-from lit_pure.config.compose import ConfigError, compose, locate
+from lit_pure.config.compose import ConfigError, compose, files_of
 from lit_pure.config.experiment import Experiment
 from lit_pure.families.table import family_of
 from lit_pure.planning.memory import CONTEXT, FRAGMENTATION, GB, PARTS, Memory
@@ -27,8 +27,8 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def plan_command(arguments: argparse.Namespace) -> int:
     """Show how much memory a training needs per GPU, by part, whether it fits, and what would fit otherwise."""
-    named = arguments.experiment.removesuffix(".yaml")
-    require_writable_files({"--json": arguments.json}, [locate("experiments") / f"{named}.yaml"])
+    read = files_of(arguments.experiment, arguments.overrides) if arguments.json else []
+    require_writable_files({"--json": arguments.json}, read)
     composed = compose(arguments.experiment, arguments.overrides)
     family = family_of(composed)
     experiment, measure = family.check_plan(composed), family.memory_setting

@@ -66,10 +66,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     values of a preset are directly below the file, or the command line, that names it: other keys there win.
     Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges.
     """
-    file, label, chosen = _variant(name, overrides)
-    launched = [_with_base(layer) for layer in (*(_parse_override(item) for item in overrides), *chosen)]
-    swap = next((layer.values["base"] for layer in reversed(launched) if "base" in layer.values), None)
-    layers = [*_lineage(file, swap), *launched]
+    file, label, launched, swap = _asked(name, overrides)
+    layers = [*_lineage(file, swap).values(), *launched]
     for layer in layers:
         layer.values.pop(library.SWEEP, None)
     root = _family(layers)
@@ -77,6 +75,12 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     experiment = merge(root, layers)
     experiment.name = f"{file.name}{label}"
     return checked(experiment, layers)
+
+
+def files_of(name: str, overrides: Sequence[str] = ()) -> list[Path]:
+    """The files that `compose` reads an experiment from: its own, and its bases. Raises ConfigError."""
+    file, _, _, swap = _asked(name, overrides)
+    return list(_lineage(file, swap))
 
 
 def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
@@ -162,7 +166,7 @@ def differences(found: Experiment, wanted: Experiment) -> list[str]:
 
 def named_sets(file: str) -> list[str]:
     """Names of the test sets that an experiment's file or one of its bases sets or leaves out. Raises ConfigError."""
-    layers = _lineage(library.require_file(file, ROOTS), None)
+    layers = list(_lineage(library.require_file(file, ROOTS), None).values())
     return [name for layer in fit(_family(layers), layers) for name in find(layer.values, TEST_SETS) or {}]
 
 
@@ -182,6 +186,14 @@ def _varied(key: str, value: Any, path: Path) -> tuple[str, str]:
         return found, found if text_of(Argument(found)) == found else json.dumps(found)
     plain = found if isinstance(found, list) and any(isinstance(item, str) for item in found) else resolved(value)
     return str(plain), text(plain)
+
+
+def _asked(name: str, overrides: Sequence[str]) -> tuple[ExperimentFile, str, list[Layer], str | None]:
+    """The file of an experiment, the label of its variant, what is set above files, and the base that is set there."""
+    file, label, chosen = _variant(name, overrides)
+    launched = [_with_base(layer) for layer in (*(_parse_override(item) for item in overrides), *chosen)]
+    swap = next((layer.values["base"] for layer in reversed(launched) if "base" in layer.values), None)
+    return file, label, launched, swap
 
 
 def _variant(name: str, overrides: Sequence[str]) -> tuple[ExperimentFile, str, list[Layer]]:
@@ -210,9 +222,9 @@ def _with_base(layer: Layer) -> Layer:
     return replace(layer, values={**layer.values, "base": base and library.require_file(base, ROOTS).name})
 
 
-def _lineage(file: ExperimentFile, swap: str | None) -> list[Layer]:
-    """The files from the root of the inheritance down to `file`."""
-    layers: list[Layer] = []
+def _lineage(file: ExperimentFile, swap: str | None) -> dict[Path, Layer]:
+    """The files from the root of the inheritance down to `file`, with what they set."""
+    layers: dict[Path, Layer] = {}
     seen: list[str] = []
     current: ExperimentFile | None = file
     while current:
@@ -225,10 +237,10 @@ def _lineage(file: ExperimentFile, swap: str | None) -> list[Layer]:
             layer.values["base"] = swap
         elif not current.complete:
             layer = _with_base(layer)
-        layers.append(layer)
+        layers[current.path] = layer
         base = layer.values.get("base")
         current = library.require_file(base, ROOTS) if base and not (current.complete and swap is None) else None
-    return layers[::-1]
+    return dict(reversed(layers.items()))
 
 
 def _parse_override(item: str, example: str = "trainer.max_steps=100") -> Layer:

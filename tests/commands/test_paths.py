@@ -87,18 +87,24 @@ def test_an_output_file_that_is_a_source_is_refused(name: str, here: Path) -> No
     "words",
     [
         ["plan", "mine", "--gpu-memory", "80", "--json", "experiments/mine.yaml"],
+        ["plan", "mine", "--gpu-memory", "80", "--json", "experiments/base.yaml"],
+        ["plan", "mine", "base=base", "--gpu-memory", "80", "--json", "experiments/base.yaml"],
         ["config", "mine", "--out", "experiments/mine.yaml"],
+        ["config", "mine", "--out", "experiments/base.yaml"],
+        ["config", "./experiments/mine.yaml", "--out", "experiments/mine.yaml"],
         ["report", "demo", "--out", "runs/demo/version_0/summary.json"],
     ],
-    ids=lambda words: words[0],
+    ids=" ".join,
 )
 def test_what_a_command_reads_outlives_it(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, content in (("experiments/mine.yaml", "base: demo\n"), ("runs/demo/version_0/summary.json", "{}")):
-        Path(name).parent.mkdir(parents=True)
-        Path(name).write_text(content)
+    Path("experiments").mkdir()
+    Path("experiments/base.yaml").write_text("base: demo\n")
+    Path("experiments/mine.yaml").write_text("base: base\n")
+    Path("runs/demo/version_0").mkdir(parents=True)
+    Path("runs/demo/version_0/summary.json").write_text("{}")
     target = Path(words[-1])
     before = target.read_text()
     assert main(words) == 2
