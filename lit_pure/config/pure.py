@@ -34,6 +34,8 @@ class BackboneConfig:
     """Initial embedding and head rows of image codes: `codebook` gives similar codes similar rows (not published)."""
     lq_prior: float = knob(0.0, low=0)
     """Weight, learned from here, of a code's cosine to the LQ picture's code in its logit; 0: none, as in PURE."""
+    lq_prior_follows: bool = False
+    """Whether that weight is a linear function of the hidden state, so that it follows what the model has perceived."""
     loss_chunk: int = knob(1024, low=1)
     """Label positions whose logits are in memory at one time."""
     z_loss: float = knob(0.0, low=0, high=1)

@@ -35,13 +35,22 @@ class Prior:
 class Head(nn.Linear):
     """From hidden states to logits, or directly to the loss, which never holds all logits.
 
-    Both ways go through the module's call, because FSDP gathers the parameters there. With a prior, `prior_1` times the
+    Both ways go through the module's call, because FSDP gathers the parameters there. With a prior, its weight times the
     cosine between a word's vector and the expected one is part of its logit.
     """
 
-    def __init__(self, width: int, words: int, prior: float = 0.0) -> None:
+    def __init__(self, width: int, words: int, prior: float = 0.0, follows: bool = False) -> None:
+        """`prior`: what its weight is at first; with `follows` it comes to depend on the hidden state."""
         super().__init__(width, words, bias=False)
         self.prior_1 = nn.Parameter(torch.full((1,), prior)) if prior else None
+        self.prior_slope_D = nn.Parameter(torch.zeros(width)) if prior and follows else None
+
+    def prior_weight(self, input: Tensor) -> Tensor:
+        """The prior's weight (..., 1) at hidden states (..., D)."""
+        assert self.prior_1 is not None
+        if self.prior_slope_D is None:
+            return self.prior_1.expand(*input.shape[:-1], 1)
+        return self.prior_1 + (input * self.prior_slope_D).sum(-1, keepdim=True)
 
     @overload
     def forward(self, input: Tensor) -> Tensor: ...
@@ -72,7 +81,7 @@ class Head(nn.Linear):
         if prior is None or self.prior_1 is None:
             return linear_cross_entropy(input, self.weight, labels_N, weight_N, chunk, z)
         # More channels: the expected vector beside the state, the words' vectors beside their rows.
-        wider = torch.cat([input, (self.prior_1 * prior.expected_NC).to(input.dtype)], dim=1)
+        wider = torch.cat([input, (self.prior_weight(input) * prior.expected_NC).to(input.dtype)], dim=1)
         rows = torch.cat([self.weight, prior.vectors_VC.to(self.weight.dtype)], dim=1)
         return linear_cross_entropy(wider, rows, labels_N, weight_N, chunk, z)
 
@@ -86,7 +95,7 @@ class NextTokenBackbone(nn.Module):
         self.embed = nn.Embedding(vocabulary_size, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
-        self.head = Head(config.width, vocabulary_size, config.lq_prior)
+        self.head = Head(config.width, vocabulary_size, config.lq_prior, config.lq_prior_follows)
         self.apply(_initialise)
 
     def forward(self, ids_BT: Tensor) -> Tensor:

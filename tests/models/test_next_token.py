@@ -158,19 +158,26 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(backbone(ids_BT), backbone(ids_BT))
 
 
-def test_a_prior_is_a_weighted_cosine_in_the_logits() -> None:
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_prior_is_a_weighted_cosine_in_the_logits(follows: bool) -> None:
     """The loss with a prior, and its gradient by autograd, from all logits at once."""
     torch.manual_seed(0)
-    head = Head(8, 20, prior=3.0)
+    head = Head(8, 20, prior=3.0, follows=follows)
+    slope_D = torch.zeros(8)
+    if head.prior_slope_D is not None:
+        assert not head.prior_slope_D.any(), "at first it follows nothing"
+        slope_D = head.prior_slope_D = torch.nn.Parameter(torch.randn(8))
     hidden_ND, labels_N, weight_N = torch.randn(6, 8), torch.randint(20, (6,)), torch.full((6,), 1 / 6)
     vectors_VC = torch.nn.functional.normalize(torch.randn(20, 4), dim=-1)
     vectors_VC[:5] = 0  # words that are no codes
     expected_NC = vectors_VC[torch.tensor([7, 9, 12, 0, 19, 7])]
-    logits_NV = hidden_ND @ head.weight.T + head.prior_1 * expected_NC @ vectors_VC.T
+    weight_N1 = head.prior_1 + hidden_ND @ slope_D[:, None]
+    logits_NV = hidden_ND @ head.weight.T + weight_N1 * (expected_NC @ vectors_VC.T)
     wanted = torch.nn.functional.cross_entropy(logits_NV, labels_N)
-    slopes = torch.autograd.grad(wanted, [head.prior_1, head.weight])
+    learned = [head.prior_1, head.weight, *([slope_D] if follows else [])]
+    slopes = torch.autograd.grad(wanted, learned)
     loss, _ = head(hidden_ND, labels_N, weight_N, 4, prior=Prior(expected_NC, vectors_VC))
-    found = torch.autograd.grad(loss, [head.prior_1, head.weight])
+    found = torch.autograd.grad(loss, learned)
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
     torch.testing.assert_close(found, slopes, rtol=1e-4, atol=1e-6)
-    assert "prior_1" not in Head(8, 20).state_dict(), "PURE's own head has none"
+    assert Head(8, 20).state_dict().keys() == {"weight"}, "PURE's own head has none"

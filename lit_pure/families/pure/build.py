@@ -71,6 +71,8 @@ def _start_from_run(
     if experiment.adapter.kind == "none":
         # Copies, since training writes into them, and loaded tensors are mapped to the file.
         state = {name: item.to(torch.float32, copy=True) for name, item in state.items()}
+    if experiment.backbone.lq_prior_follows and stored.head.prior_slope_D is None:
+        state["head.prior_slope_D"] = torch.zeros(stored.config.width, dtype=state["head.weight"].dtype)
     backbone = weights.load_frozen(
         lambda: NextTokenBackbone(experiment.backbone, vocabulary.size), state, start.weights
     )

@@ -58,6 +58,9 @@ def _check_shapes(run: Run, wanted: BackboneConfig) -> None:
     found["lq_prior"] = known.get("lq_prior", 0.0)
     differing = [name for name in FIXED if found[name] != getattr(wanted, name)]
     differing += ["lq_prior"] if bool(found["lq_prior"]) != bool(wanted.lq_prior) else []
+    # A weight that follows can start from one that does not, but not the other way round.
+    found["lq_prior_follows"] = known.get("lq_prior_follows", False)
+    differing += ["lq_prior_follows"] if found["lq_prior_follows"] and not wanted.lq_prior_follows else []
     if differing:
         shown = ", ".join(f"backbone.{name} {getattr(wanted, name)} (there {found[name]})" for name in differing)
         remedy = " ".join(f"backbone.{name}={found[name]}" for name in differing)

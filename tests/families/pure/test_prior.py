@@ -23,11 +23,14 @@ from tests.families.pure.test_restorer import VOCABULARY, texture
 SEES = PhotoDecoderConfig(channels=[8, 8, 8, 8], blocks=[1, 0, 0, 0], photo_channels=[8], photo_blocks=0)
 
 
-def make(weight: float, decoder: PhotoDecoderConfig | None = None) -> Restorer:
+def make(weight: float, decoder: PhotoDecoderConfig | None = None, follows: bool = False) -> Restorer:
     torch.manual_seed(0)
     vq = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=40)
     vq = replace(vq, decoder=decoder or PhotoDecoderConfig())
-    backbone = NextTokenBackbone(BackboneConfig(width=32, layers=1, heads=2, ffn=32, lq_prior=weight), VOCABULARY.size)
+    config = BackboneConfig(width=32, layers=1, heads=2, ffn=32, lq_prior=weight, lq_prior_follows=follows)
+    backbone = NextTokenBackbone(config, VOCABULARY.size)
+    if backbone.head.prior_slope_D is not None:
+        torch.nn.init.normal_(backbone.head.prior_slope_D)
     assembler = Assembler(VOCABULARY, "perception", 8, 20)
     frozen = VQTokenizer(vq).requires_grad_(False).eval()
     return Restorer(frozen, backbone.double().eval(), assembler, SamplingConfig(max_text=5), 64, 4)
@@ -50,9 +53,10 @@ def test_both_engines_draw_the_same_and_a_strong_prior_draws_the_lq_codes(guidan
     assert torch.equal(drawn[2], lq_Bhw) and not torch.equal(drawn[0], lq_Bhw)
 
 
-def test_sampling_adds_to_the_logits_what_training_adds() -> None:
+@pytest.mark.parametrize("follows", [False, True])
+def test_sampling_adds_to_the_logits_what_training_adds(follows: bool) -> None:
     """The logits of every cell, by one full pass over the sequence with the prior of the training."""
-    restorer = make(3.0)
+    restorer = make(3.0, follows=follows)
     lq_Bhw = restorer.tokenizer.encode(squares(1))
     restorer.sampling = SamplingConfig(guidance=1.0, max_text=5)
     from lit_pure.families.pure.sampling.decode import decode
@@ -73,7 +77,8 @@ def test_sampling_adds_to_the_logits_what_training_adds() -> None:
     is_code_S = own.vocabulary.id_codes_V[answer_S] >= 0
     assert restorer.prior is not None and backbone.head.prior_1 is not None
     prior = restorer.prior.expect([sample], is_code_S)
-    wanted_SV = backbone.head(hidden_SD) + backbone.head.prior_1 * (prior.expected_NC @ prior.vectors_VC.T)
+    weight_S1 = backbone.head.prior_weight(hidden_SD)
+    wanted_SV = backbone.head(hidden_SD) + weight_S1 * (prior.expected_NC @ prior.vectors_VC.T)
     assert found.logits_BhwN is not None
     codes = own.vocabulary.code_ids_N
     torch.testing.assert_close(found.logits_BhwN.flatten(0, 2), wanted_SV[is_code_S][:, codes], rtol=1e-4, atol=1e-5)

@@ -58,8 +58,9 @@ class ImagePasses:
         self.batch, self.device = len(images), conditional.length_B.device
         self.code_ids_N = grammar.code_ids_N.to(self.device)
         self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell
-        self.prior_1, self.expected = backbone.head.prior_1, expected
-        assert (self.prior_1 is None) == (expected is None), "a head with a prior needs to know what is expected"
+        self.expected = expected
+        known = expected is not None
+        assert (backbone.head.prior_1 is not None) == known, "a head with a prior needs to know what is expected"
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
         self._call = make_caller(conditional)
         self.caches = [conditional]
@@ -118,8 +119,9 @@ class ImagePasses:
             hidden_BPD = guided_BPD.to(self.head_ND.dtype)
         logits_BPN = F.linear(hidden_BPD, self.head_ND)
         logits_BPN = logits_BPN.to(_at_least_float32(logits_BPN))
-        if self.prior_1 is not None and self.expected is not None:
-            logits_BPN = logits_BPN + self.prior_1 * self.expected.cosines(cells_BP)
+        if self.expected is not None:
+            weight_BP1 = self.backbone.head.prior_weight(hidden_BPD)
+            logits_BPN = logits_BPN + weight_BP1 * self.expected.cosines(cells_BP)
         flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config)
         parts = tuple(part.view(self.batch, drawn) for part in flat)
         return (*parts, logits_BPN) if self.keep_logits else parts
