@@ -90,14 +90,14 @@ def published(name: str) -> BitTokenizerConfig:
 
 
 def nano() -> BitTokenizerConfig:
-    """Sizes that train on a CPU, 0.58 M parameters: f4, 530 tokens for a square of 128 px, at most 256 px."""
+    """Sizes that train on a CPU, 0.58 M parameters: f4, 530 tokens of 32 bits for a square of 128 px."""
     return BitTokenizerConfig(
         stem=4,
         width=64,
         multipliers=[1],
         res_blocks=1,
         bits=8,
-        patch=1,
+        patch=2,
         sides=[1, 2, 3, 4, 6, 8, 12, 16, 24, 32],
         scale_dropout=0.1,
         l1_weight=1.0,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lit_pure.config.bit_tokenizer import BitTokenizerConfig
 from lit_pure.models import bsq
 from lit_pure.models.autoencoder import make_decoder, make_encoder
-from lit_pure.models.scales import Grid, latent_grids, square_grids
+from lit_pure.models.scales import Grid, fitting_grids, latent_grids
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,19 @@ class BitTokenizer(nn.Module):
         return self.config.downsample
 
     def grids(self, height: int, width: int) -> list[Grid]:
-        """The schedule of a square picture [px], as grids of tokens; other ratios have a `scales.Template`.
+        """A schedule for a picture of any size that tokens divide [px], as grids of tokens.
 
-        Raises ValueError where the picture is no square, or the config has no such side.
+        That of the config where the picture is one of its squares; published ratios have a `scales.Template`.
+        Raises ValueError where tokens do not divide a side.
         """
-        pixels = self.config.token_pixels
-        if height != width or height % pixels or height // pixels not in self.config.sides:
-            squares = ", ".join(str(side * pixels) for side in self.config.sides)
-            raise ValueError(f"a picture of {height}x{width} px has no schedule; take a square of {squares} px")
-        return square_grids(self.config.sides, height // pixels)
+        return fitting_grids(self.config.sides, self._last(height, width))
 
     def latents(self, image_B3HW: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> features (B, D, h, w), with gradient.
 
         Raises ValueError where tokens do not divide a side.
         """
-        height, width = image_B3HW.shape[-2:]
-        pixels = self.config.token_pixels
-        if height % pixels or width % pixels:
-            raise ValueError(f"a picture of {height}x{width} px cannot be cut into tokens of {pixels} px; pad it")
+        self._last(*image_B3HW.shape[-2:])
         features_BDhw: Tensor = self.encoder(image_B3HW * 2 - 1)
         return features_BDhw
 
@@ -127,6 +121,12 @@ class BitTokenizer(nn.Module):
     def cells(self, grids: Sequence[Grid]) -> list[Grid]:
         """Grids of tokens -> those of latent cells."""
         return latent_grids(grids, self.config.patch)
+
+    def _last(self, height: int, width: int) -> Grid:
+        pixels = self.config.token_pixels
+        if height % pixels or width % pixels or not height or not width:
+            raise ValueError(f"a picture of {height}x{width} px cannot be cut into tokens of {pixels} px; pad it")
+        return height // pixels, width // pixels
 
     @property
     def _dtype(self) -> torch.dtype:

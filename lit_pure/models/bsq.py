@@ -12,6 +12,7 @@ patch of cells that is a token, n tokens of a scale (h w / p^2), L tokens of all
 K scales.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,12 +44,12 @@ def quantize(z_BDhw: Tensor) -> Tensor:
     z_BDhw = _exact(z_BDhw)
     unit_BDhw = F.normalize(z_BDhw, dim=1, eps=1e-12)
     # The difference is zero, so that the value is exactly that of `codes`; only its gradient counts.
-    return codes(z_BDhw > 0).to(z_BDhw.dtype) + (unit_BDhw - unit_BDhw.detach())
+    return codes(z_BDhw > 0, z_BDhw.dtype) + (unit_BDhw - unit_BDhw.detach())
 
 
-def codes(bits_BDhw: Tensor) -> Tensor:
-    """Bits along dimension 1, bool or 0 and 1 -> vectors of length 1, in float32."""
-    return (2 * bits_BDhw.float() - 1) / bits_BDhw.shape[1] ** 0.5
+def codes(bits_BDhw: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Bits along dimension 1, bool or 0 and 1 -> vectors of length 1."""
+    return (2 * bits_BDhw.to(dtype) - 1) / bits_BDhw.shape[1] ** 0.5
 
 
 def enlarge(code_BDhw: Tensor, last: Grid) -> Tensor:
@@ -56,7 +57,7 @@ def enlarge(code_BDhw: Tensor, last: Grid) -> Tensor:
     return _resized(code_BDhw, last, "trilinear")
 
 
-def reduce(sum_BDHW: Tensor, grid: Grid, resize: Resize = "trilinear") -> Tensor:
+def shrink(sum_BDHW: Tensor, grid: Grid, resize: Resize = "trilinear") -> Tensor:
     """A running sum on the grid of the next scale, (B, D, h, w)."""
     return _resized(sum_BDHW, grid, resize)
 
@@ -107,10 +108,10 @@ def encode_scales(
         found.residuals_BDhw.append(residual_BDhw)
         found.bits_BDhw.append(code_BDhw.detach() > 0)
         if len(prefix_BDhw) <= index < len(flips_BDhw):
-            code_BDhw = code_BDhw * (1 - 2 * flips_BDhw[index].to(code_BDhw.dtype))
+            code_BDhw = code_BDhw * (1 - 2 * flips_BDhw[index].to(code_BDhw))
             code_BDhw = code_BDhw if flips_keep_gradient else code_BDhw.detach()
         if kept_BK is not None:
-            code_BDhw = code_BDhw * kept_BK[:, index, None, None, None].to(code_BDhw.dtype)
+            code_BDhw = code_BDhw * kept_BK[:, index, None, None, None].to(code_BDhw)
         sum_BDHW = sum_BDHW + enlarge(code_BDhw, last)
         found.sums_BDHW.append(sum_BDHW)
     return found
@@ -118,7 +119,8 @@ def encode_scales(
 
 def decode_scales(bits_BDhw: Sequence[Tensor], last: Grid) -> Tensor:
     """The sum of the codes of all given scales on the last grid, (B, D, H, W); the decoder's input."""
-    return torch.stack([enlarge(codes(each_BDhw), last) for each_BDhw in bits_BDhw]).sum(0)
+    # One after the other, as when encoding: the result is the same in every bit.
+    return functools.reduce(torch.add, (enlarge(codes(each_BDhw), last) for each_BDhw in bits_BDhw))
 
 
 def inputs(sums_BDHW: Sequence[Tensor], grids: Sequence[Grid], patch: int, resize: Resize = "trilinear") -> Tensor:
@@ -134,7 +136,7 @@ def inputs(sums_BDHW: Sequence[Tensor], grids: Sequence[Grid], patch: int, resiz
         (B, L - n of scale 1, E).
     """
     pairs = zip(sums_BDHW, grids[1:], strict=False)
-    return torch.cat([patchify(reduce(sum_BDHW, grid, resize), patch) for sum_BDHW, grid in pairs], 1)
+    return torch.cat([patchify(shrink(sum_BDHW, grid, resize), patch) for sum_BDHW, grid in pairs], 1)
 
 
 def labels(bits_BDhw: Sequence[Tensor], patch: int) -> Tensor:

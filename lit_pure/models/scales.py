@@ -94,14 +94,16 @@ def cover(height: int, width: int, size: tuple[int, int]) -> tuple[Grid, Grid]:
     return resized, ((resized[0] - rows) // 2, (resized[1] - columns) // 2)
 
 
-def square_grids(sides: Sequence[int], last: int) -> list[Grid]:
-    """The schedule of a square that ends with side `last`: the sides up to it.
+def fitting_grids(sides: Sequence[int], last: Grid) -> list[Grid]:
+    """A schedule for any last grid: that of the square whose number of tokens is nearest, stretched to it.
 
-    Raises ValueError where `last` is none of the sides, which ascend.
+    Args:
+        sides: of squares, ascending. A square that ends with one of them has exactly the sides up to it.
+        last: rows and columns, at least 1.
     """
-    if last not in sides:
-        raise ValueError(f"no scale has a side of {last} tokens; squares may have {', '.join(map(str, sides))}")
-    return [(side, side) for side in sides if side <= last]
+    area = last[0] * last[1]
+    nearest = min(sides, key=lambda side: max(side**2 / area, area / side**2))
+    return stretched([(side, side) for side in sides if side <= nearest], last)
 
 
 def stretched(grids: Sequence[Grid], last: Grid) -> list[Grid]:
