@@ -1,7 +1,7 @@
 """The official layout of LlamaGen's tokenizer (`vq_ds8_c2i.pt`) <-> ours.
 
-Knows the names of its tensors, by walking the structure that `models/vq.py` builds. Knows nothing of where files come
-from.
+Knows the names of its tensors, by walking the structure that `models/autoencoder.py` builds. Knows nothing of where
+files come from.
 """
 
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ def write_llamagen(path: Path, tokenizer: VQTokenizer) -> None:
 
 
 def _encoder_names(config: VQConfig) -> list[str]:
-    """Their names for the layers of `make_encoder`, in its order."""
+    """Their names for the layers of `autoencoder.make_encoder`, in its order."""
     names, deepest = [NOTHING, "conv_in"], len(config.channels) - 1
     for level in range(len(config.channels)):
         names += _level(level, config.res_blocks, attention=level == deepest)
@@ -96,7 +96,7 @@ def _encoder_names(config: VQConfig) -> list[str]:
 
 
 def _decoder_names(config: VQConfig) -> list[str]:
-    """Their names for the layers of `make_decoder`, in its order."""
+    """Their names for the layers of `autoencoder.make_decoder`, in its order."""
     names = ["conv_in", *_MIDDLE]
     for level in range(len(config.channels)):
         names += _level(level, config.res_blocks + 1, attention=level == 0)

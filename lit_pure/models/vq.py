@@ -1,128 +1,31 @@
 """The visual tokenizer: LlamaGen's VQ model (arXiv 2406.06525), every size in the config.
 
 Knows pictures and codes: `(B, 3, H, W)` in [0, 1] <-> `(B, h, w)` integers. The network's own range [-1, 1] stays
-inside. Knows nothing of ids or sequences. The default config is LlamaGen's VQ-8. `stem > 1` first folds blocks of
-pixels into channels, because convolutions at full resolution make a small tokenizer slow. A decoder that sees the
-photograph is `photo_decoder.py`'s.
+inside. Knows nothing of ids or sequences. The default config is LlamaGen's VQ-8. The layers are `autoencoder.py`'s; a
+decoder that sees the photograph is `photo_decoder.py`'s.
 
 Shape legend: B batch, H W picture [px], h w grid of codes, D code length, N codes, C channels.
 """
-
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_pure.config.tokenizer import VQConfig
+from lit_pure.models.autoencoder import make_decoder, make_encoder
 from lit_pure.models.photo_decoder import PhotoDecoder
 
 
-class ResBlock(nn.Module):
-    """GroupNorm, swish and 3x3 convolution, twice, with a shortcut."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(32, channels_in, eps=1e-6)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm2 = nn.GroupNorm(32, channels_out, eps=1e-6)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
-        same = channels_in == channels_out
-        self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1)
-
-    def forward(self, x_BChw: Tensor) -> Tensor:
-        y_BChw = self.conv1(F.silu(self.norm1(x_BChw)))
-        y_BChw = self.conv2(F.silu(self.norm2(y_BChw)))
-        return self.shortcut(x_BChw) + y_BChw
+def _make_encoder(config: VQConfig) -> nn.Sequential:
+    return make_encoder(
+        config.stem, config.channels[0], config.channels, config.res_blocks, config.z_channels, config.attention
+    )
 
 
-class AttentionBlock(nn.Module):
-    """Single-head self-attention over all cells."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
-        self.q, self.k, self.v, self.out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
-
-    def forward(self, x_BChw: Tensor) -> Tensor:
-        y_BChw = self.norm(x_BChw)
-        q, k, v = (f(y_BChw).flatten(2).transpose(1, 2).unsqueeze(1) for f in (self.q, self.k, self.v))
-        mixed_BnC = F.scaled_dot_product_attention(q, k, v).squeeze(1)
-        return x_BChw + self.out(mixed_BnC.transpose(1, 2).reshape_as(x_BChw))
-
-
-class Downsample(nn.Module):
-    """Strided convolution; pads right and bottom only, as LlamaGen does."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x_BChw: Tensor) -> Tensor:
-        return self.conv(F.pad(x_BChw, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Nearest x2, then a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x_BChw: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x_BChw, scale_factor=2.0, mode="nearest"))
-
-
-def _level(channels_in: int, channels_out: int, blocks: int, attention: bool) -> list[nn.Module]:
-    """Residual blocks of one resolution, each followed by attention if asked."""
-    layers: list[nn.Module] = []
-    for index in range(blocks):
-        layers.append(ResBlock(channels_in if index == 0 else channels_out, channels_out))
-        if attention:
-            layers.append(AttentionBlock(channels_out))
-    return layers
-
-
-def _middle(channels: int, attention: bool) -> list[nn.Module]:
-    between: list[nn.Module] = [AttentionBlock(channels)] if attention else []
-    return [ResBlock(channels, channels), *between, ResBlock(channels, channels)]
-
-
-def _finish(channels_in: int, channels_out: int) -> list[nn.Module]:
-    return [
-        nn.GroupNorm(32, channels_in, eps=1e-6),
-        nn.SiLU(),
-        nn.Conv2d(channels_in, channels_out, 3, padding=1),
-    ]
-
-
-def make_encoder(config: VQConfig) -> nn.Sequential:
-    """(B, 3, H, W) in [-1, 1] -> (B, z_channels, H/f, W/f)."""
-    channels = config.channels
-    layers: list[nn.Module] = [nn.PixelUnshuffle(config.stem)]
-    layers.append(nn.Conv2d(3 * config.stem**2, channels[0], 3, padding=1))
-    for index, (before, width) in enumerate(pairwise([channels[0], *channels])):
-        deepest = index == len(channels) - 1
-        layers += _level(before, width, config.res_blocks, config.attention and deepest)
-        if not deepest:
-            layers.append(Downsample(width))
-    layers += [*_middle(channels[-1], config.attention), *_finish(channels[-1], config.z_channels)]
-    return nn.Sequential(*layers)
-
-
-def make_decoder(config: VQConfig) -> nn.Module:
-    """(B, z_channels, h, w) -> (B, 3, h f, w f), about [-1, 1]."""
+def _make_decoder(config: VQConfig) -> nn.Module:
     if config.decoder.channels:
         return PhotoDecoder(config.z_channels, config.downsample, config.decoder)
-    channels = config.channels[::-1]
-    layers: list[nn.Module] = [nn.Conv2d(config.z_channels, channels[0], 3, padding=1)]
-    layers += _middle(channels[0], config.attention)
-    for index, (before, width) in enumerate(pairwise([channels[0], *channels])):
-        layers += _level(before, width, config.res_blocks + 1, config.attention and index == 0)
-        if index < len(channels) - 1:
-            layers.append(Upsample(width))
-    layers += [*_finish(channels[-1], 3 * config.stem**2), nn.PixelShuffle(config.stem)]
-    return nn.Sequential(*layers)
+    return make_decoder(config.stem, config.channels, config.res_blocks + 1, config.z_channels, config.attention)
 
 
 class VQTokenizer(nn.Module):
@@ -131,7 +34,7 @@ class VQTokenizer(nn.Module):
     def __init__(self, config: VQConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.decoder = make_encoder(config), make_decoder(config)
+        self.encoder, self.decoder = _make_encoder(config), _make_decoder(config)
         self.to_code = nn.Conv2d(config.z_channels, config.code_dim, 1)
         self.from_code = nn.Conv2d(config.code_dim, config.z_channels, 1)
         self.codebook_ND = nn.Parameter(torch.randn(config.codes, config.code_dim))

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors with a config.json beside them.
 
 Knows how to read and write weights of any kind strictly, and how to verify that they are unchanged. Of the kinds that
-we publish it knows the tokenizer's; the estimator's is in `degradation/weights.py`, a family's own in its folder. Knows
+we publish it knows the tokenizers'; the estimator's is in `degradation/weights.py`, a family's own in its folder. Knows
 nothing of training. Reads no pickle.
 
 Large weights become several files with an index, as on Hugging Face. Reading maps the files into memory: the model
@@ -23,9 +23,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lit_pure.config.bit_tokenizer import BitTokenizerConfig
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.files.atomic import sha256, whole_file, write_json
 from lit_pure.files.reading import BROKEN, of_kind, read_json, refusing
+from lit_pure.models.bit_tokenizer import BitTokenizer
 from lit_pure.models.vq import VQTokenizer
 
 Config = TypeVar("Config")
@@ -47,6 +49,17 @@ def load_tokenizer(folder: Path) -> VQTokenizer:
     """Read a visual tokenizer, frozen, in float32. Raises ValueError naming folder and remedy."""
     config = read_config(folder, "tokenizer", VQConfig)
     return load_frozen(lambda: VQTokenizer(config), read_state(folder), folder).float()
+
+
+def save_bit_tokenizer(folder: Path, model: BitTokenizer) -> None:
+    """Write a bitwise tokenizer."""
+    save(folder, "bit_tokenizer", asdict(model.config), model.state_dict())
+
+
+def load_bit_tokenizer(folder: Path) -> BitTokenizer:
+    """Read a bitwise tokenizer, frozen, in float32. Raises ValueError naming folder and remedy."""
+    config = read_config(folder, "bit_tokenizer", BitTokenizerConfig)
+    return load_frozen(lambda: BitTokenizer(config), read_state(folder), folder).float()
 
 
 def save_rounded(source: Path, out: Path, dtype: torch.dtype, other: Path | None = None, share: float = 0.0) -> None:

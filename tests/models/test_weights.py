@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from lit_pure.config.bit_tokenizer import BitTokenizerConfig
 from lit_pure.config.dem import DemConfig
 from lit_pure.config.pure import BackboneConfig
 from lit_pure.config.tokenizer import VQConfig
@@ -23,6 +24,7 @@ from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
 from lit_pure.families.pure.sequence.vocabulary import Vocabulary
 from lit_pure.families.pure.weights import load_pure, save_pure
 from lit_pure.models import weights
+from lit_pure.models.bit_tokenizer import BitTokenizer
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.vq import VQTokenizer
 
@@ -34,10 +36,14 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_weights_of_all_three_kinds_are_saved_and_loaded(tmp_path: Path) -> None:
+def test_weights_of_all_kinds_are_saved_and_loaded(tmp_path: Path) -> None:
     tokenizer = VQTokenizer(VQ)
     weights.save_tokenizer(tmp_path / "t", tokenizer)
     assert same(weights.load_tokenizer(tmp_path / "t"), tokenizer)
+    bitwise = BitTokenizer(BitTokenizerConfig(width=32, multipliers=[1], res_blocks=1, bits=3, patch=1))
+    weights.save_bit_tokenizer(tmp_path / "b", bitwise)
+    again = weights.load_bit_tokenizer(tmp_path / "b")
+    assert same(again, bitwise) and again.config == bitwise.config
     dem = DegradationEstimator(DemConfig(features=[4], blocks=[1], downscales=[2]))
     dem.calibrate(torch.rand(9, 2))
     save_dem(tmp_path / "d", dem)
