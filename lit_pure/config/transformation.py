@@ -6,7 +6,7 @@ inference code). How many branches a network has follows from its lists. Imports
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lit_pure.config.knobs import Problem, knob
 
@@ -48,3 +48,18 @@ class TransformationConfig:
             yield "stem", "is empty; give at least one convolution"
         if self.layout == "raw" and self.predicts == "correction":
             yield "predicts", "= correction needs tokens that are positions; take layout: spatial"
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "published": {"layout": "raw"},
+    "spatial": {},
+    "nano": {"stem": [32, 48], "widths": [48, 64, 64, 96], "layers": [1, 2, 2, 2], "heads": [4, 4, 4, 4]},
+}
+"""What differs from the defaults in each size: NSARM-8B's network, ours of its widths, and ours for two cores."""
+
+
+def transformation_size(name: str) -> TransformationConfig:
+    """The configuration of one of `SIZES`. Raises ValueError for another name."""
+    if name not in SIZES:
+        raise ValueError(f"{name} is no size of the transformation network; choose one of {', '.join(SIZES)}")
+    return TransformationConfig(**SIZES[name])

@@ -5,13 +5,12 @@ Knows captions and features. Knows nothing of pictures, or of what is done with 
 small models that needs no weights. Both are frozen, and are not parts of a network: optimizers and checkpoints never
 see them.
 
-Shape legend: B captions, T tokens of the longest one, N tokens of all together, C channels.
+Shape legend: B captions, T tokens of the longest one, N tokens of all together, W channels.
 """
 
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from hashlib import shake_256
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lit_pure.config.text_encoder import TextEncoderConfig
+from lit_pure.models.packed_text import PackedText
 
 log = logging.getLogger(__name__)
 
@@ -29,22 +29,6 @@ WORD = re.compile(r"\w+|[^\w\s]")
 END = "</s>"
 """The last token of each caption, so that none has no token at all."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class PackedText:
-    """Features of several captions, one caption after the other, without padding."""
-
-    features_NC: Tensor
-    """float32, without gradient."""
-    lengths: tuple[int, ...]
-    """Tokens of each caption, the end token included; they sum to N."""
-
-    @property
-    def offsets(self) -> Tensor:
-        """Where each caption begins, and N: (B + 1,) int32 on the features' device, as attention kernels take it."""
-        lengths = torch.tensor([0, *self.lengths], device=self.features_NC.device)
-        return lengths.cumsum(0, dtype=torch.int32)
 
 
 class TextEncoder(Protocol):
@@ -56,8 +40,9 @@ class TextEncoder(Protocol):
         ...
 
     def __call__(self, captions: Sequence[str], device: torch.device) -> PackedText:
-        """Features of captions, at least one, on `device`. A caption's do not depend on the others, but for rounding.
+        """Features of captions, at least one, as float32 on `device`, without gradient.
 
+        A caption's do not depend on the others, but for rounding. The end token of a caption is one of its tokens.
         A caption of more than `max_tokens` is cut, and the first one that is cut is reported in the log.
         """
         ...
@@ -89,8 +74,8 @@ class T5Encoder:
         ids_BT = pad_sequence([torch.tensor(item, device=device) for item in ids], batch_first=True)
         mask_BT = torch.arange(ids_BT.shape[1], device=device) < lengths[:, None]
         with torch.autocast(device.type, enabled=False):
-            features_BTC = model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state
-        return PackedText(features_BTC[mask_BT].float(), tuple(len(item) for item in ids))
+            features_BTW = model(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state
+        return PackedText(features_BTW[mask_BT].float(), tuple(len(item) for item in ids))
 
     def _load(self) -> tuple[Any, Any]:
         """Tokenizer and frozen encoder."""
@@ -140,7 +125,7 @@ class HashedEncoder:
 
 
 def _hashed(name: str, width: int) -> Tensor:
-    """A vector (C,) of mean 0 and variance 1, made of the bytes of a hash."""
+    """A vector (W,) of mean 0 and variance 1, made of the bytes of a hash."""
     raw = torch.frombuffer(bytearray(shake_256(name.encode()).digest(width)), dtype=torch.uint8)
     return (raw.float() - 127.5) / ((256**2 - 1) / 12) ** 0.5
 
