@@ -42,12 +42,12 @@ class NextScaleConfig:
     gate: float = knob(0.0, low=0, high=1)
     """Added to the gates of attention and feed-forward at first: 0 as published; small models learn sooner from 1."""
     attention: Literal["sdpa", "flex"] = "sdpa"
-    """Training's self-attention: `sdpa` with a dense mask, or `flex` with a mask of blocks, which skips what no token
-    may see; for long sequences on CUDA."""
+    """Training's self-attention: `sdpa` with a dense mask, or `flex`, which skips blocks that no token may see, for
+    long sequences on CUDA; on CPUs, where it has no gradient, `sdpa` stands in for it."""
 
     def problems(self) -> Iterator[Problem]:
         if self.heads > 0 and self.width % (4 * self.heads):
-            yield "heads", f"{self.heads} heads do not cut width {self.width} into parts of 4 n channels (2-D positions)"
+            yield "heads", f"{self.heads} heads do not cut width {self.width} into multiples of 4, for 2-D positions"
         if self.pool_heads > 0 and self.width % self.pool_heads:
             yield "pool_heads", f"{self.pool_heads} heads do not cut width {self.width} into equal parts"
 

@@ -74,11 +74,20 @@ ZEROS = "zero_k_bias"
 """Buffers of zeros, one in each attention: dropped when reading, written as zeros."""
 MADE_ANEW = ("lvl_1L", "attn_bias_for_masking", "Infinity_visible_kvlen", "Infinity_invisible_qlen")
 """What training files have of masks: dropped."""
+SIZED = (
+    "word_embed.weight",
+    "lvl_embed.weight",
+    "cfg_uncond",
+    "text_proj_for_sos.ca.mat_q",
+    "block_chunks.0.module.0.sa.scale_mul_1H11",
+    "block_chunks.0.module.0.ffn.fc1.weight",
+)
+"""Tensors whose shapes tell all sizes but the number of blocks."""
 BLOCK = re.compile(r"block_chunks\.(\d+)\.module\.(\d+)\.(.+)")
 
 
 def key_table(config: NextScaleConfig, chunks: int = CHUNKS) -> dict[str, str]:
-    """Their names -> ours, for all tensors that hold something. Raises ValueError where `chunks` are of unequal size."""
+    """Their names -> ours, for all tensors but zeros. Raises ValueError where `chunks` are of unequal size."""
     if config.layers % chunks:
         raise ValueError(f"{config.layers} blocks do not make {chunks} chunks of equal size; give another number")
     table, each = dict(OUTER), config.layers // chunks
@@ -90,11 +99,9 @@ def key_table(config: NextScaleConfig, chunks: int = CHUNKS) -> dict[str, str]:
 
 def sizes_in(state: Mapping[str, Tensor], config: NextScaleConfig, source: Path, remedy: str) -> NextScaleConfig:
     """`config` with the sizes that the tensors have. Raises ValueError where one that tells them is missing."""
-    told = ("word_embed.weight", "lvl_embed.weight", "cfg_uncond", "text_proj_for_sos.ca.mat_q")
-    told += ("block_chunks.0.module.0.sa.scale_mul_1H11", "block_chunks.0.module.0.ffn.fc1.weight")
-    if missing := [name for name in told if name not in state]:
+    if missing := [name for name in SIZED if name not in state]:
         raise ValueError(f"{source} is no transformer of Infinity or NSARM: it lacks {missing[0]}; {remedy}")
-    embed, level, empty, query, scales, up = (state[name].shape for name in told)
+    embed, level, empty, query, scales, up = (state[name].shape for name in SIZED)
     blocks = {found.group(1, 2) for name in state if (found := BLOCK.fullmatch(name))}
     return replace(
         config,
@@ -110,9 +117,7 @@ def sizes_in(state: Mapping[str, Tensor], config: NextScaleConfig, source: Path,
     )
 
 
-def from_infinity(
-    state: Mapping[str, Tensor], config: NextScaleConfig, source: Path, remedy: str
-) -> dict[str, Tensor]:
+def from_infinity(state: Mapping[str, Tensor], config: NextScaleConfig, source: Path, remedy: str) -> dict[str, Tensor]:
     """Our state dict from theirs: the same numbers under our names. Raises ValueError naming what does not fit."""
     used = {name: item for name, item in state.items() if name not in MADE_ANEW and not name.endswith(ZEROS)}
     chunks = {found.group(1) for name in used if (found := BLOCK.fullmatch(name))}
@@ -145,7 +150,7 @@ def join_nsarm(transformer: Mapping[str, Tensor], network: Mapping[str, Tensor])
 
 
 def read_state(path: Path, remedy: str) -> dict[str, Tensor]:
-    """The tensors of a published file or folder, or of one that Infinity's training saves. Raises ValueError naming it."""
+    """The tensors of a published file or folder, or of one that Infinity's training saves. Raises ValueError."""
     if path.is_dir():
         return read_folder(path, remedy)
     content: Any = read_pickle(path, remedy)

@@ -36,7 +36,7 @@ def frame_coordinates(grids: Sequence[Grid], frame: Grid) -> Tensor:
     parts = []
     for grid in grids:
         rows, columns = (
-            torch.tensor([round(Fraction(index * whole, side)) for index in range(side)])
+            torch.tensor([round(Fraction(index * whole, side)) for index in range(side)], device="cpu")
             for side, whole in zip(grid, frame, strict=True)
         )
         parts.append(torch.cartesian_prod(rows, columns))

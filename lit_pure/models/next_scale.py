@@ -4,8 +4,8 @@ Knows how a sequence of scales is embedded, masked, trained in one pass, and fed
 values. Knows nothing of how bits become running sums, or of pictures. The design is Infinity's (arXiv 2412.04431),
 which NSARM (arXiv 2510.00820) continues; the sizes are in `config/next_scale.py`.
 
-Shape legend: B pictures, L tokens of all scales, M = L - 1 tokens without the first scale, Q new tokens, D width, b bits
-of a token.
+Shape legend: B pictures, L tokens of all scales, M = L - 1 tokens without the first scale, Q new tokens, D width, b
+bits of a token.
 """
 
 import math
@@ -82,8 +82,9 @@ class NextScaleTransformer(nn.Module):
         self._check(inputs_BMb, grids)
         caption = self.captions(text, dropped)
         shared = self._conditions(caption, grids, frame)
-        make_mask = flex_mask if self.config.attention == "flex" else dense_mask
-        shared = shared._replace(mask=make_mask(grids, inputs_BMb.device))
+        # On CPUs flex attention has no gradient.
+        flex = self.config.attention == "flex" and not (inputs_BMb.device.type == "cpu" and torch.is_grad_enabled())
+        shared = shared._replace(mask=(flex_mask if flex else dense_mask)(grids, inputs_BMb.device))
         x_BLD = self._tokens(caption, inputs_BMb, levels(grids, inputs_BMb.device), first=True)
         for block in self.blocks:
             x_BLD = block(x_BLD, shared)

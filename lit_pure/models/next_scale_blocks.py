@@ -11,7 +11,7 @@ channels, D width, F hidden channels.
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +60,8 @@ def attend(q_BHLd: Tensor, k_BHSd: Tensor, v_BHSd: Tensor, mask: Tensor | BlockM
 @cache
 def _flex(compiled: bool) -> Callable[..., Any]:
     """Flex attention holds all scores unless it is compiled; on CPUs it is for tests of short sequences."""
-    return torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
+    made: Any = torch.compile(flex_attention, dynamic=False) if compiled else flex_attention
+    return cast(Callable[..., Any], made)
 
 
 def drop_path(x_BLD: Tensor, share: float, training: bool) -> Tensor:
@@ -83,12 +84,13 @@ class CosineAttention(nn.Module):
 
     def forward(self, x_BLD: Tensor, angles: Angles, mix: Mix) -> Tensor:
         """`mix` decides what each token sees."""
-        q, k, v = self.qkv(x_BLD).chunk(3, dim=-1)
+        qkv = self.qkv(x_BLD)
+        q, k, v = qkv.chunk(3, dim=-1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in (q + self.q_bias, k, v + self.v_bias))
         scale_H1 = self.scale_H.float().clamp(max=math.log(LARGEST_SCALE)).exp()[:, None]
         q = rotate_pairs(F.normalize(q.float(), dim=-1) * scale_H1, angles)
         k = rotate_pairs(F.normalize(k.float(), dim=-1), angles)
-        mixed_BHLd = mix(*(part.transpose(1, 2).to(v.dtype) for part in (q, k, v)))
+        mixed_BHLd = mix(*(part.transpose(1, 2).to(qkv.dtype) for part in (q, k, v)))
         return self.out(mixed_BHLd.transpose(1, 2).flatten(2))
 
 

@@ -3,8 +3,8 @@
 Knows encoded captions and the learned caption that stands for none. Knows no text encoder. The design is Infinity's
 (arXiv 2412.04431).
 
-Shape legend: B pictures, N tokens of all captions, T tokens of the longest one, W channels of the text encoder, D width,
-H heads, d head channels.
+Shape legend: B pictures, N tokens of all captions, T tokens of the longest one, W channels of the text encoder, D
+width, H heads, d head channels.
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,8 @@ def scale_sizes(grids: Sequence[Grid]) -> list[int]:
 def levels(grids: tuple[Grid, ...], device: torch.device) -> Tensor:
     """The number of its scale (L,), from 0, of each token."""
     with torch.inference_mode(False):  # training uses them later
-        return torch.arange(len(grids)).repeat_interleave(torch.tensor(scale_sizes(grids))).to(device)
+        sizes = torch.tensor(scale_sizes(grids), device="cpu")
+        return torch.arange(len(grids), device="cpu").repeat_interleave(sizes).to(device)
 
 
 def sees(levels_Q: Tensor, levels_L: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ Shape legend: N blocks, B rows, H heads, S tokens of all scales, d head channels
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lit_pure.models.frame_rope import Grid, tokens_in
@@ -35,7 +34,7 @@ class ScaleState:
     """Their tokens."""
 
     def step(self, scales: int) -> "ScaleStep":
-        """The pass over the next `scales` scales, which `commit` closes. Raises ValueError where so many do not follow."""
+        """The pass over the next `scales` scales; `commit` closes it. Raises ValueError where so many do not follow."""
         if not 1 <= scales <= len(self.grids) - self.scale:
             raise ValueError(f"{scales} scales were asked for; {len(self.grids) - self.scale} are left")
         new = tokens_in(self.grids[self.scale : self.scale + scales])
@@ -71,13 +70,11 @@ class ScaleStep:
         """Store keys and values, then attend to all that each token may see."""
         keys_BHSd, values_BHSd = self.state.keys_NBHSd[layer], self.state.values_NBHSd[layer]
         keys_BHSd[:, :, self.place], values_BHSd[:, :, self.place] = k_BHQd, v_BHQd
-        seen = (store[:, :, : self.place.stop] for store in (keys_BHSd, values_BHSd))
-        return attend(q_BHQd.to(keys_BHSd.dtype), *seen, self.mask_QS)
+        seen = slice(self.place.stop)
+        return attend(q_BHQd.to(keys_BHSd.dtype), keys_BHSd[:, :, seen], values_BHSd[:, :, seen], self.mask_QS)
 
 
-def new_state(
-    grids: tuple[Grid, ...], caption: Caption, shared: Conditions, memories: list[TextMemory]
-) -> ScaleState:
+def new_state(grids: tuple[Grid, ...], caption: Caption, shared: Conditions, memories: list[TextMemory]) -> ScaleState:
     """An empty state whose rows are those of the captions, with room for all scales."""
     like = memories[0].keys_BHTd
     rows, heads, _, channels = like.shape
