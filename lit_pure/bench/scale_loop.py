@@ -59,7 +59,7 @@ def decode_by_loop(
         captions, drop = captions * 2, drop + [True] * pictures
     caption = transformer.captions(PackedText.of(captions), drop)
     cache = GrowingCache(len(transformer.blocks))
-    sum_BdHW = codes.begin(pictures, transformer.embed.weight)
+    sum_BdHW = codes.begin(pictures, transformer.embed.weight.device)
     bits: list[Tensor] = []
     logits: list[Tensor | None] = []
     for scale, grid in enumerate(grids):

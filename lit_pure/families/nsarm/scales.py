@@ -35,8 +35,8 @@ class ScaleCodes(Protocol):
     channels of a code, or those of a patch of 2x2 codes.
     """
 
-    def begin(self, pictures: int, like: Tensor) -> Tensor:
-        """The sum of no codes, on the device of `like`."""
+    def begin(self, pictures: int, device: torch.device) -> Tensor:
+        """The sum of no codes, in float32 whatever the dtype of the transformer."""
 
     def add(self, sum_BdHW: Tensor, bits_BNb: Tensor, scale: int) -> Tensor:
         """The sum with the codes of a scale (from 0), whose bits are 0 or 1."""
@@ -99,7 +99,7 @@ def decode_scales(
     sizes, pictures = scale_sizes(grids), len(text.lengths)
     check_known(known, pictures, sizes, transformer.config.bits)
     sampler = Sampler(transformer, text, grids, frame, config)
-    sum_BdHW = codes.begin(pictures, transformer.embed.weight)
+    sum_BdHW = codes.begin(pictures, transformer.embed.weight.device)
     waiting: list[Tensor] = []
     bits = [bits_BNb.bool() for bits_BNb in known]
     logits: list[Tensor | None] = [None] * len(known)

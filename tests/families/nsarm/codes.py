@@ -25,8 +25,8 @@ class SumOfCodes:
         self.grids = [(rows * patch, columns * patch) for rows, columns in grids]
         self.channels, self.patch, self.area = channels, patch, area
 
-    def begin(self, pictures: int, like: Tensor) -> Tensor:
-        return like.new_zeros(pictures, self.channels, *self.grids[-1])
+    def begin(self, pictures: int, device: torch.device) -> Tensor:
+        return torch.zeros(pictures, self.channels, *self.grids[-1], device=device)
 
     def add(self, sum_BdHW: Tensor, bits_BNb: Tensor, scale: int) -> Tensor:
         rows, columns = self.grids[scale]

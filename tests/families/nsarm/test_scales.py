@@ -111,6 +111,14 @@ def test_what_is_drawn_after_known_scales_does_not_depend_on_their_number() -> N
         assert all(torch.equal(one, other) for one, other in zip(whole, again, strict=True))
 
 
+def test_a_transformer_in_bfloat16_decodes_with_sums_in_float32() -> None:
+    args = (tiny().bfloat16(), CODES, captions(3), GRIDS, FRAME, SETTINGS["on the logits, by scale"])
+    known = [torch.ones(1, 1, TINY.bits)]
+    found = decode_scales(*args, BitNoise(0, [0], CPU), known, keep_logits=True)
+    assert found.sum_BdHW.dtype == torch.float32 and found.passes == 3
+    assert all(logits is None or logits.dtype == torch.float32 for logits in found.logits)
+
+
 def test_progress_counts_drawn_tokens() -> None:
     seen: list[int] = []
     known = [torch.ones(1, 1, TINY.bits)]
