@@ -13,6 +13,13 @@ import torch
 from torch import Tensor
 
 
+def fixed_uniform(key: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:
+    """Uniform numbers in [0, 1) that depend on non-negative integers alone."""
+    state = np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0]
+    generator = torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+    return torch.rand(*shape, generator=generator, device=device)
+
+
 class GumbelNoise:
     """Noise of the cells of several pictures, `width` columns wide, for `legal` tokens N in each cell."""
 
@@ -47,7 +54,5 @@ class GumbelNoise:
         self._rows = {key: self._rows[key] if key in self._rows else self._row_of(*key) for key in wanted}
 
     def _row_of(self, image: int, row: int) -> Tensor:
-        state = np.random.SeedSequence([self.seed, image, row]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator(self.device).manual_seed(int(state >> np.uint64(1)))
-        uniform_wN = torch.rand(self.width, self.legal, generator=generator, device=self.device)
+        uniform_wN = fixed_uniform((self.seed, image, row), (self.width, self.legal), self.device)
         return -(-uniform_wN.clamp_min(torch.finfo(torch.float32).tiny).log()).log()
