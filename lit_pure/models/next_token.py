@@ -81,7 +81,8 @@ class Head(nn.Linear):
         if prior is None or self.prior_1 is None:
             return linear_cross_entropy(input, self.weight, labels_N, weight_N, chunk, z)
         # More channels: the expected vector beside the state, the words' vectors beside their rows.
-        wider = torch.cat([input, (self.prior_weight(input) * prior.expected_NC).to(input.dtype)], dim=1)
+        expected_NC = (self.prior_weight(input) * prior.expected_NC).to(input.dtype)
+        wider = torch.cat([input, expected_NC], dim=1)
         rows = torch.cat([self.weight, prior.vectors_VC.to(self.weight.dtype)], dim=1)
         return linear_cross_entropy(wider, rows, labels_N, weight_N, chunk, z)
 
