@@ -35,8 +35,8 @@ class Prior:
 class Head(nn.Linear):
     """From hidden states to logits, or directly to the loss, which never holds all logits.
 
-    Both ways go through the module's call, because FSDP gathers the parameters there. With a prior, its weight times the
-    cosine between a word's vector and the expected one is part of its logit.
+    Both ways go through the module's call, because FSDP gathers the parameters there. With a prior, its weight times
+    the cosine between a word's vector and the expected one is part of its logit.
     """
 
     def __init__(self, width: int, words: int, prior: float = 0.0, follows: bool = False) -> None:

@@ -96,16 +96,16 @@ class PhotoDecoder(nn.Module):
             if number < len(seen):
                 x_BChw = self.transformations[number](x_BChw, seen[number], fidelity_B111)
             x_BChw = blocks(x_BChw)
-        made_B3HW: Tensor = self.last(x_BChw)
+        made_B3HW = sharpen(self.last(x_BChw))
         if not seen:
             return made_B3HW
         assert photo_B3HW is not None
-        return (1 - fidelity_B111) * made_B3HW + fidelity_B111 * (photo_B3HW + self.detail(x_BChw))
+        return (1 - fidelity_B111) * made_B3HW + fidelity_B111 * (photo_B3HW + sharpen(self.detail(x_BChw)))
 
     @property
     def context(self) -> int:
         """Cells around a part beyond which nothing changes its pixels."""
-        beyond, seen = 1, [0] * len(self.transformations)  # cells of a level beyond the part, from the last one back
+        beyond, seen = 2, [0] * len(self.transformations)  # cells of a level beyond the part, from the last one back
         for number in reversed(range(len(self.levels))):
             beyond += CellBlock.radius * len(self.levels[number])  # type: ignore[arg-type]
             if number < len(seen):
@@ -156,14 +156,10 @@ class PhotoEncoder(nn.Module):
 
 
 class Enlarge(nn.Module):
-    """Twice as many cells a side: nearest, or, where they become pixels, between nearest and bilinear.
+    """Twice as many cells a side: by nearest neighbours, or, where they become pixels, bilinearly.
 
-    Nearest cells have steps, which show as a lattice of 2 px; bilinear ones have none, and no grain either. Figures are
-    in docs/notebook/pictures.md.
+    Nearest cells have steps, which would show as a lattice of 2 px. Figures are in docs/notebook/pictures.md.
     """
-
-    NEAREST = 2 / 3
-    """The share of nearest where cells become pixels."""
 
     def __init__(self, to_pixels: bool) -> None:
         super().__init__()
@@ -175,11 +171,21 @@ class Enlarge(nn.Module):
         return int(self.to_pixels)
 
     def forward(self, x_BChw: Tensor) -> Tensor:
-        nearest_BChw = F.interpolate(x_BChw, scale_factor=2.0)
         if not self.to_pixels:
-            return nearest_BChw
-        bilinear_BChw = F.interpolate(x_BChw, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return self.NEAREST * nearest_BChw + (1 - self.NEAREST) * bilinear_BChw
+            return F.interpolate(x_BChw, scale_factor=2.0)
+        return F.interpolate(x_BChw, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+SHARPEN = 1.0
+"""How much of its finest detail a picture has once more: bilinear cells have too little of it."""
+
+
+def sharpen(image_B3HW: Tensor) -> Tensor:
+    """An unsharp mask: adds what a binomial filter of 3x3 px leaves out; the outermost pixels are repeated."""
+    padded_B3PQ = F.pad(image_B3HW, (1, 1, 1, 1), mode="replicate")
+    upright_B3HQ = (padded_B3PQ[..., :-2, :] + 2 * padded_B3PQ[..., 1:-1, :] + padded_B3PQ[..., 2:, :]) / 4
+    blurred_B3HW = (upright_B3HQ[..., :-2] + 2 * upright_B3HQ[..., 1:-1] + upright_B3HQ[..., 2:]) / 4
+    return image_B3HW + SHARPEN * (image_B3HW - blurred_B3HW)
 
 
 def _silent(conv: nn.Conv2d) -> nn.Conv2d:

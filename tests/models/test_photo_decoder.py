@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import PhotoDecoderConfig, VQConfig
-from lit_pure.models.photo_decoder import Enlarge, PhotoDecoder, Transformation
+from lit_pure.models.photo_decoder import SHARPEN, Enlarge, PhotoDecoder, Transformation, sharpen
 from lit_pure.models.vq import VQTokenizer
 
 SMALL = PhotoDecoderConfig(channels=[16, 12, 8, 8], blocks=[1, 1, 0, 1], photo_channels=[8, 8], photo_blocks=1)
@@ -109,11 +109,22 @@ def test_starting_from_another_tokenizer_keeps_its_codes_and_trains_the_decoder_
         new.start_from(other, keep_codes=True)
 
 
-def test_pixels_are_enlarged_between_nearest_and_bilinear_and_other_cells_by_nearest() -> None:
+def test_pixels_are_enlarged_bilinearly_and_other_cells_by_nearest() -> None:
     impulse = torch.zeros(1, 1, 5, 5)
     impulse[..., 2, 2] = 1
     box, tent = torch.zeros(10), torch.zeros(10)
     box[4:6], tent[3:7] = 1, torch.tensor([0.25, 0.75, 0.75, 0.25])
-    nearest, bilinear = box[:, None] * box, tent[:, None] * tent
-    assert torch.equal(Enlarge(to_pixels=False)(impulse)[0, 0], nearest)
-    torch.testing.assert_close(Enlarge(to_pixels=True)(impulse)[0, 0], 2 / 3 * nearest + 1 / 3 * bilinear)
+    assert torch.equal(Enlarge(to_pixels=False)(impulse)[0, 0], box[:, None] * box)
+    torch.testing.assert_close(Enlarge(to_pixels=True)(impulse)[0, 0], tent[:, None] * tent)
+
+
+def test_sharpening_leaves_slopes_and_doubles_the_finest_pattern() -> None:
+    """In closed form: the binomial filter keeps what is linear, and has no answer at the highest frequency."""
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(9.0), indexing="ij")
+    slope = (0.1 * rows + 0.02 * columns)[None, None]
+    checks = ((-1) ** (rows + columns))[None, None]
+    inside = (..., slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(sharpen(slope)[inside], slope[inside])
+    torch.testing.assert_close(sharpen(checks)[inside], (1 + SHARPEN) * checks[inside])
+    flat = torch.full((1, 3, 4, 4), 0.3)
+    torch.testing.assert_close(sharpen(flat), flat)
