@@ -17,11 +17,12 @@ from torch import Tensor
 
 from lit_pure.config.dem import Level
 from lit_pure.config.pure import PureExperiment
-from lit_pure.datasets.order import CONDITION_DRAW
+from lit_pure.datasets.order import CONDITION_DRAW, MISREAD_DRAW
 from lit_pure.degradation.weights import load_dem
 from lit_pure.families.pure.build import lq_side, new_restorer
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import IGNORE, Sample
+from lit_pure.families.pure.sequence.misread import Misreading
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
 from lit_pure.families.pure.weights import save_pure
 from lit_pure.images.geometry import resize
@@ -61,6 +62,7 @@ class ARModule(RestoringModule):
         super().__init__(config, restorer)
         self.backbone = restorer.backbone
         self.work = Work()
+        self._misread = self._misreading(restorer) if config.sequence.misread else None
         self._prepared, self._whole = False, ExitStack()
         self._validated_23 = torch.zeros(2, 3)
 
@@ -85,7 +87,7 @@ class ARModule(RestoringModule):
         """Cross entropy on the answer (paper equation 1)."""
         rngs = generators(self.config.seed, batch, CONDITION_DRAW)
         bare = [bool(rng.random() < self.config.sequence.condition_dropout) for rng in rngs]
-        loss, found_23B, present = self._loss(batch, bare)
+        loss, found_23B, present = self._loss(batch, bare, training=True)
         sums_3, counts_3 = sum_over_processes(found_23B.sum(-1))
         for name, mean, here in zip(KINDS, sums_3 / counts_3.clamp(min=1), present, strict=True):
             if here:
@@ -141,7 +143,11 @@ class ARModule(RestoringModule):
             )
         ]
 
-    def _loss(self, batch: Batch, bare: list[bool]) -> tuple[Tensor, Tensor, list[bool]]:
+    def _misreading(self, restorer: Restorer) -> Misreading:
+        vectors_NC = restorer.tokenizer.lookup(torch.arange(restorer.tokenizer.config.codes)).detach()
+        return Misreading(vectors_NC, restorer.assembler.vocabulary, self.config.sequence.misread)
+
+    def _loss(self, batch: Batch, bare: list[bool], training: bool = False) -> tuple[Tensor, Tensor, list[bool]]:
         """The loss of a batch, and what is logged of it.
 
         Returns:
@@ -151,6 +157,8 @@ class ARModule(RestoringModule):
         assembler, config = self.restorer.assembler, self.backbone.config
         samples = self.samples(batch)
         ids_BT, labels_BT = assembler.batch(samples, bare)
+        if training and self._misread is not None:
+            ids_BT = self._misread(ids_BT, labels_BT, generators(self.config.seed, batch, MISREAD_DRAW))
         # All that the host has to know of the batch, before the device is busy with it.
         rows_N, places_N = (labels_BT[:, 1:] != IGNORE).nonzero(as_tuple=True)
         labels_N = labels_BT[rows_N, places_N + 1]
