@@ -136,8 +136,8 @@ class SequenceConfig:
     condition_dropout: float = knob(0.0, low=0, high=1)
     """Share of training samples without condition, [start, h, w, codes ...]; guidance needs them (not in the paper)."""
     misread: float = knob(0.0, low=0, high=1)
-    """In training each sample draws its share of HQ codes that are read wrong, up to this, so that the model can live with
-    what it draws itself; labels stay true (not in the paper; NSARM does it with bits)."""
+    """In training each sample draws its share of HQ codes that are read wrong, up to this, so that the model can live
+    with what it draws itself; labels stay true (not in the paper; NSARM does it with bits)."""
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """HQ codes that the model reads wrong while it is trained, so that it can live with what it draws itself.
 
 A model that has only ever read true codes trusts its neighbours too much: in its own pictures one wrong code calls for
-the next. Labels stay true. NSARM (arXiv 2510.00820) does likewise with bits. Knows sequences and unit vectors, not losses.
+the next. Labels stay true. NSARM (arXiv 2510.00820) does likewise with bits. Knows sequences and unit vectors, no
+losses.
 
 Shape legend: B samples, T positions, N codes, K codes near one, V vocabulary.
 """
