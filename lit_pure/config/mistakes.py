@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lit_pure.config.layers import Layer, find, flat
+from lit_pure.config.layers import Layer, find, flat, nested
 from lit_pure.config.typed import Unfit, hints_of
 from lit_pure.files.reading import shown
 
@@ -79,9 +79,11 @@ def _default(root: type, key: str) -> str:
 
 def _culprit(root: type, layer: Layer) -> str:
     """The first key of a layer that cannot be merged by itself: OmegaConf does not always name it."""
+    merged = OmegaConf.structured(root)
     for key, value in flat(layer.values, ""):
+        above, _, last = key.rpartition(".")
         try:
-            OmegaConf.update(OmegaConf.structured(root), key, value)
+            merged = OmegaConf.unsafe_merge(merged, nested({last: value}, above))
         except OmegaConfBaseException:
             return key
     return next(iter(layer.values))

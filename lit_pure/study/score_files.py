@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lit_pure.files.atomic import write_whole
-from lit_pure.files.reading import BROKEN
+from lit_pure.files.reading import BROKEN, of_kind, parsed_object
 from lit_pure.study.jobs import StudyJob
 
 FOLDER = "scores"
@@ -57,3 +57,16 @@ def read(job: StudyJob, out: Path) -> dict[str, Scored]:
         return {row["image"]: Scored(row["crc32"], {key: float(row[key]) for key in job.metrics}) for row in rows}
     except (*BROKEN, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as scores ({error}); delete it, and the job is repeated") from error
+
+
+def read_unfinished(path: Path) -> dict[str, Scored]:
+    """The scores of an interrupted job, which has a line of JSON for each picture; damaged lines are ignored."""
+    found: dict[str, Scored] = {}
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            note = parsed_object(line.decode("utf-8"))
+            scores = {str(key): float(of_kind(score, int, float)) for key, score in note["scores"].items()}
+            found[of_kind(note["image"], str)] = Scored(of_kind(note["crc32"], str), scores)
+        except BROKEN:
+            continue
+    return found
