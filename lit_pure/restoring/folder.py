@@ -20,6 +20,7 @@ from lit_pure.files.outputs import ends_all, identify, require_nameable
 from lit_pure.images.files import RECORD
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
+from lit_pure.images.large import empty_picture
 from lit_pure.images.maps import dark_map, large_legend
 from lit_pure.restoring.contract import CellMap, TileWords
 from lit_pure.restoring.journal import Journal
@@ -125,8 +126,12 @@ def _restore(
     """Restore one photograph and write what is made of it; returns the text."""
     photo_3HW = _read_photo(path, max_size // scale if max_size else None)
     with _journal(out, name, made) as journal:
-        restored = restorer.restore_photo(photo_3HW, path.name, scale, progress=progress, journal=journal)
-        return _write(restored, out, name, made | {"from": made_from(path, out)})
+        return _write(  # which alone has the picture, and lets go of it
+            restorer.restore_photo(photo_3HW, path.name, scale, progress=progress, journal=journal),
+            out,
+            name,
+            made | {"from": made_from(path, out)},
+        )
 
 
 def _read_photo(path: Path, longest: int | None = None) -> torch.Tensor:
@@ -200,7 +205,7 @@ def _map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
     assert cells.highest is not None
     small_hw3 = to_bytes(dark_map(cells.values_hw, 0.0, cells.highest)).permute(1, 2, 0)
     legend_HW3 = large_legend(0.0, cells.highest, cells.unit, height).permute(1, 2, 0)
-    picture_HW3 = torch.empty(height, width + legend_HW3.shape[1], 3, dtype=torch.uint8)
+    picture_HW3 = torch.from_numpy(empty_picture(height, width + legend_HW3.shape[1]))
     picture_HW3[:, width:] = legend_HW3
     rows, columns = torch.arange(height) // cells.cell, torch.arange(width) // cells.cell
     # Enlarged in place, as bytes: a large photograph's map is not held twice.
