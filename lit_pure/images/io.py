@@ -19,6 +19,7 @@ from typing import IO
 
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from lit_pure.files.atomic import whole_file
@@ -99,12 +100,13 @@ def from_bytes(image: Tensor) -> Tensor:
     return image.to(torch.float32) / 255
 
 
-def write_png(path: Path, image_3HW: Tensor) -> None:
+def write_png(path: Path, image_3HW: Tensor, software: str = "") -> None:
     """Write one picture, whole or not at all: a reader never meets half a file.
 
     Args:
         path: in an existing folder; a file already there is replaced.
         image_3HW: RGB in [0, 1], or uint8 as `to_bytes` gives it.
+        software: what the file says of who wrote it; "": nothing.
 
     Raises:
         ValueError: the shape is not `(3, H, W)`, or a value is NaN or infinite.
@@ -117,9 +119,12 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
     try:
         with whole_file(path) as partial:
             if is_large(*pixels_HW3.shape[:2]):
-                write_strips(partial, pixels_HW3)
+                write_strips(partial, pixels_HW3, software)
             else:
-                Image.fromarray(pixels_HW3).save(partial, format="PNG")
+                said = PngInfo()
+                if software:
+                    said.add_text("Software", software)
+                Image.fromarray(pixels_HW3).save(partial, format="PNG", pnginfo=said)
     except OSError as error:
         remedy = "; free some space and repeat" if error.errno == errno.ENOSPC else ""
         raise OSError(error.errno, f"cannot write the picture: {error.strerror or error}{remedy}", str(path)) from error

@@ -47,13 +47,15 @@ def empty_picture(height: int, width: int) -> Bytes:
     return np.empty(shape, np.uint8)
 
 
-def write_strips(path: Path, picture_HW3: Bytes) -> None:
-    """Write a PNG of 8-bit RGB. Raises OSError."""
+def write_strips(path: Path, picture_HW3: Bytes, software: str = "") -> None:
+    """Write a PNG of 8-bit RGB that names the software that made it, if any, in Latin-1. Raises OSError."""
     height, width = picture_HW3.shape[:2]
     packer = zlib.compressobj(strategy=zlib.Z_FILTERED)
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         file.write(_chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)))
+        if software:
+            file.write(_chunk(b"tEXt", b"Software\0" + software.encode("latin-1")))
         for rows_nb in _filtered(picture_HW3):
             if packed := packer.compress(rows_nb.tobytes()):
                 file.write(_chunk(b"IDAT", packed))

@@ -17,7 +17,7 @@ import torch
 from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.files.atomic import require_writable, write_json
 from lit_pure.files.outputs import ends_all, identify, require_nameable
-from lit_pure.images.files import RECORD
+from lit_pure.images.files import MARK, RECORD
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
 from lit_pure.images.large import empty_picture
@@ -182,7 +182,7 @@ def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) 
     )  # never two large pictures in memory
     scaled = {key: cells for key, cells in restored.maps.items() if cells.highest is not None}
     for key, cells in scaled.items():
-        write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width))
+        write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width), MARK)
     content = {
         **restored.words,
         **{f"mean_{key}_{cells.unit}": float(cells.values_hw.mean()) for key, cells in scaled.items()},

@@ -15,6 +15,7 @@ from PIL import Image
 from lit_pure.config.experiment import RestoringConfig
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.files.atomic import require_writable
+from lit_pure.images import large
 from lit_pure.images.files import list_photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.maps import LEGEND
@@ -247,3 +248,20 @@ def test_a_picture_is_gone_before_its_map_is_drawn(
     monkeypatch.setattr(folder, "_map_picture", draw)
     list(restore_files(Watching(restorer), [photos / "a.png"], tmp_path / "out", Bars()))
     assert alive == [False], "two large pictures never share the memory"
+
+
+@pytest.mark.parametrize("least", [1, large.LARGE])
+def test_maps_are_known_without_their_records_and_pictures_count(
+    least: int, restorer: Restorer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "LARGE", least)
+    out = tmp_path / "out"
+    restore(restorer, list_photographs([photos]), out)
+    for record in out.glob("*.json"):
+        record.unlink()
+    write_png(out / "own_entropy.png", torch.zeros(3, 20, 24))
+    assert [path.name for path in list_photographs([out])] == ["a.png", "b.png", "own_entropy.png"]
+    (tmp_path / "maps").mkdir()
+    (out / "a_entropy.png").rename(tmp_path / "maps/a_entropy.png")
+    with pytest.raises(ValueError, match="no pictures"):
+        list_photographs([tmp_path / "maps"])
