@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser(argv)
     if list(argv).count("--") > 1:  # argparse takes the second one for a value, of another type
         asked.error("-- may be written once; what follows it is no option")
-    arguments = asked.parse_args(argv)
+    arguments, unknown = asked.parse_known_args(argv)
+    if unknown:  # said by the command, whose help has what may be given
+        OneLineParser(prog=f"lit-pure {arguments.command}").error(f"unrecognized arguments: {' '.join(unknown)}")
     _quiet_logs()
     command: Command = arguments.function
     try:
