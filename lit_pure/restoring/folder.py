@@ -52,6 +52,7 @@ def restore_files(
     scale: int | None = None,
     origin: str = "",
     again: bool = False,
+    replaces: bool = False,
     max_size: int | None = None,
 ) -> Iterator[RestoredFile]:
     """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
@@ -67,6 +68,7 @@ def restore_files(
         scale: factor by which each side is enlarged; None: the restorer's own.
         origin: name of the restorer's weights; pictures of other weights are restored again.
         again: whether to restore again what is restored already.
+        replaces: whether to replace pictures of other photographs, which `again` does, too.
         max_size: a photograph whose result would be longer [px] is made smaller first; None: none is.
 
     Raises:
@@ -74,7 +76,7 @@ def restore_files(
         OSError: `out` cannot be written to; finished pictures stay. One photograph whose files cannot be written, for
             example because its name is too long, raises nothing: see `RestoredFile.note`.
     """
-    names = plan_restorations(paths, out, again=again)
+    names = plan_restorations(paths, out, again=again or replaces)
     require_writable(out)
     scale = restorer.scale if scale is None else scale
     for path, name in zip(paths, names, strict=True):
