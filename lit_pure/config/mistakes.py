@@ -17,6 +17,9 @@ from lit_pure.config.layers import Layer, find, flat, nested
 from lit_pure.config.typed import Unfit, hints_of
 from lit_pure.files.reading import shown
 
+LONGEST = 160
+"""Of OmegaConf's words [characters]."""
+
 
 class ConfigError(ValueError):
     """A mistake in an experiment file or on the command line; the message has one or two lines, with the remedy."""
@@ -90,5 +93,6 @@ def _culprit(root: type, layer: Layer) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return str(error).splitlines()[0]
+    """The first line of an error's message, which may show a whole section: not more of it than can be read."""
+    line = str(error).splitlines()[0]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

@@ -146,3 +146,9 @@ def test_a_value_that_only_the_merge_refuses_is_found_behind_test_sets() -> None
     values = {"data": {"test": {"demo": {"source": "a"}}}, "trainer": {"strategy": [1]}}
     with pytest.raises(ConfigError, match=r"^file: trainer.strategy = \[1\]"):
         merge(PureExperiment, [Layer("file", values)])
+
+
+def test_a_whole_section_in_place_of_a_number_is_not_shown_whole() -> None:
+    with pytest.raises(ConfigError, match=r"^command line: seed: While dereferencing .* \.\.\.$") as refused:
+        compose("demo", ["seed=${data}"])
+    assert len(str(refused.value)) < 250
