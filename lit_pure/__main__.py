@@ -1,12 +1,11 @@
 """The command line: `lit-pure COMMAND`, or `python -m lit_pure COMMAND`.
 
 Knows the list of commands (each is a file in `commands/`), how errors are told, and exit codes: 0 done, 1 something
-failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by another signal. Torch is imported by the commands
-that need it, after everything that can be checked without it.
+failed, 2 a mistake in what was asked, 130 stopped by Ctrl-C, 143 by another signal, 141 nobody reads what is printed.
+Torch is imported by the commands that need it, after everything that can be checked without it.
 """
 
 import argparse
-import io
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from lit_pure import __version__
+from lit_pure.commands import output
 from lit_pure.commands.parsing import Command
 from lit_pure.config.compose import ConfigError, require_clone
 from lit_pure.files.sharing import shortage
@@ -82,17 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what TAB completes
         _complete()
-    _escape_unprintable()
+    output.prepare()
     asked = parser(argv)
     if list(argv).count("--") > 1:  # argparse takes the second one for a value, of another type
         asked.error("-- may be written once; what follows it is no option")
-    arguments = asked.parse_args(argv)
+    arguments, unknown = asked.parse_known_args(argv)
+    if unknown:  # said by the command, whose help has what may be given
+        OneLineParser(prog=f"lit-pure {arguments.command}").error(f"unrecognized arguments: {' '.join(unknown)}")
     _quiet_logs()
     command: Command = arguments.function
     try:
         require_clone()
         with stop_at_once():
-            return command(arguments)
+            status = command(arguments)
+            output.is_unread()  # else Python complains of the pipe as it ends
+            return status
     except Stopped as stopped:
         if stopped.message:
             print(stopped.message, file=sys.stderr)
@@ -101,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except (ValueError, OSError, ImportError) as error:
+        if isinstance(error, BrokenPipeError) and output.is_unread():
+            return output.UNREAD
         if arguments.traceback:
             raise
         print(f"error: {_told(error)}", file=sys.stderr)
@@ -122,13 +128,6 @@ def _complete() -> None:
         from lit_pure.commands.completion import answer
 
         answer(parser)
-
-
-def _escape_unprintable() -> None:
-    """Print what the terminal lacks, and names that are not UTF-8, as escapes: no file's name ends a command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _told(error: Exception) -> str:

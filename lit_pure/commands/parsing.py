@@ -6,6 +6,7 @@ Knows argparse. Knows nothing of what commands do.
 import argparse
 import inspect
 import sys
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 
 Command = Callable[[argparse.Namespace], int]
@@ -53,7 +54,11 @@ def say(words: str) -> None:
 
 
 def print_table(rows: Sequence[Sequence[str]], figures: Collection[int] = ()) -> None:
-    """Print columns as wide as their widest cell; those numbered in `figures` are aligned right, all others left."""
+    """Print columns as wide as their widest cell; those numbered in `figures` are aligned right, all others left.
+
+    Names of files may hold ends of lines and commands to the terminal, which become escapes.
+    """
+    rows = [[_visible(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
@@ -61,3 +66,10 @@ def print_table(rows: Sequence[Sequence[str]], figures: Collection[int] = ()) ->
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         say("  ".join(cells).rstrip())
+
+
+def _visible(cell: str) -> str:
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
+        for letter in cell
+    )

@@ -120,7 +120,8 @@ class DegradationConfig:
             if unknown := [shape for shape in shapes if shape not in KERNELS]:
                 yield f"kernel_list{suffix}", f"no such kernel: {', '.join(unknown)}; there are {', '.join(KERNELS)}"
             if len(shapes) != len(odds):
-                yield f"kernel_prob{suffix}", f"{len(odds)} probabilities for {len(shapes)} kernels; give one for each"
+                found = f"{len(odds)} probabilities for {len(shapes)} kernels in kernel_list{suffix}"
+                yield f"kernel_prob{suffix}", f"{found}; give one for each"
             if size % 2 == 0:
                 yield f"blur_kernel_size{suffix}", f"{size} is even; a kernel needs an odd size"
         modes = [*RESIZE_MODES, ANTIALIASED]

@@ -13,9 +13,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lit_pure.config.layers import Layer, find, flat
+from lit_pure.config.layers import Layer, find, flat, nested
 from lit_pure.config.typed import Unfit, hints_of
 from lit_pure.files.reading import shown
+
+LONGEST = 160
+"""Of OmegaConf's words [characters]."""
 
 
 class ConfigError(ValueError):
@@ -79,14 +82,17 @@ def _default(root: type, key: str) -> str:
 
 def _culprit(root: type, layer: Layer) -> str:
     """The first key of a layer that cannot be merged by itself: OmegaConf does not always name it."""
+    merged = OmegaConf.structured(root)
     for key, value in flat(layer.values, ""):
+        above, _, last = key.rpartition(".")
         try:
-            OmegaConf.update(OmegaConf.structured(root), key, value)
+            merged = OmegaConf.unsafe_merge(merged, nested({last: value}, above))
         except OmegaConfBaseException:
             return key
     return next(iter(layer.values))
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message."""
-    return str(error).splitlines()[0]
+    """The first line of an error's message, which may show a whole section: not more of it than can be read."""
+    line = str(error).splitlines()[0]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

@@ -48,7 +48,7 @@ def fitted(hint: Any, value: Any, key: str = "") -> Any:
         key: its dotted key, for errors.
 
     Raises:
-        Unfit: it is not decimal, or no list, or no section.
+        Unfit: it is not decimal, or no list of that length, or no section.
     """
     if _is_text(hint):
         return text_of(value)
@@ -56,7 +56,7 @@ def fitted(hint: Any, value: Any, key: str = "") -> Any:
     if is_dataclass(hint) or typing.get_origin(hint) is dict:
         return _section(hint, value, key)
     if typing.get_origin(hint) in (list, tuple):
-        return _elements(typing.get_args(hint), value, key)
+        return _elements(hint, value, key)
     if hint in _SCALARS and isinstance(value, str) and "${" not in value:
         return _SCALARS[hint](value, key)
     return resolved(value)
@@ -109,12 +109,14 @@ def _section(hint: Any, value: Any, key: str) -> Any:
     return {name: fitted(hints.get(name), found, f"{below}{name}") for name, found in value.items()}
 
 
-def _elements(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
+def _elements(hint: Any, value: Any, key: str) -> Any:
     if isinstance(value, str) and "${" in value:
         return str(value)
     if not isinstance(value, list | tuple):
         raise Unfit(key, value, "is no list; write [A, B]")
-    kind = kinds[0]
+    kind, *others = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and others[:1] != [...] and len(value) != 1 + len(others):
+        raise Unfit(key, value, f"is a list of {len(value)}; write {1 + len(others)} values")
     if not _is_text(kind):
         return [fitted(kind, element, key) for element in value]
     if odd := [element for element in value if not isinstance(element, str)]:

@@ -64,7 +64,7 @@ def read_shards(folder: Path) -> PhotoList:
                 continue
             size, text = (int(row["height"]), int(row["width"])), row.get("text")
             place = (int(row["bytes"]), size, int(row["start"]), (int(text[0]), int(text[1])) if text else None)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except BROKEN as error:
             raise ValueError(f"{folder / INDEX}: damaged ({error!r}); delete it, and it is rebuilt") from error
         found.append(Photo(name, path, *place))
     return PhotoList(found, skipped)
@@ -173,8 +173,8 @@ def _load_index(folder: Path, shards: dict[str, Path]) -> list[dict[str, Any]]:
     # Sizes alone do not identify shards: tars are rounded up to 10,240 bytes.
     path, states = folder / INDEX, {name: _shard_state(shard) for name, shard in shards.items()}
     stored = _read_index(path)
-    if stored.get("layout") == LAYOUT and stored.get("shards") == states:
-        rows: list[dict[str, Any]] = stored.get("photos", [])
+    rows: list[dict[str, Any]] = stored.get("photos", [])
+    if stored.get("layout") == LAYOUT and stored.get("shards") == states and isinstance(rows, list):
         return rows
     log.info("%s: indexing the photographs of %d shards, once", folder, len(shards))
     bar = tqdm(shards.values(), "indexing shards", unit="shard", delay=3, disable=None)

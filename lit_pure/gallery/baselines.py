@@ -54,7 +54,8 @@ def with_baselines(gallery: Gallery, names: Sequence[str], out: Path, progress: 
             folder = out / FOLDER / test_set / name
             sources = {shot.pictures[LQ]: shot for shot in own if LQ in shot.pictures}
             made: dict[str, Path] = {}
-            for outcome in restore_files(enlarger, list(sources), folder, lambda path: _Untold()):
+            # Another run's LQ pictures may have the same names; the folder is the gallery's own.
+            for outcome in restore_files(enlarger, list(sources), folder, lambda path: _Untold(), replaces=True):
                 if outcome.picture:
                     made[sources[outcome.source].image] = outcome.picture
                 else:

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, by their names. Knows nothing of their content, and imports no torch.
+"""Which files of a folder are pictures, by their names. Knows of their content only our own mark; imports no torch.
 
 One rule for all: the extension is that of a picture, the name is not hidden (a Mac puts `._a.png` beside `a.png`), and
 the file is no map that `lit-pure restore` wrote beside its picture.
@@ -22,6 +22,8 @@ EXTENSIONS = (
 """Extensions of photographs that Pillow reads, in lower or upper case."""
 MAP = "_entropy"
 """Ending of the maps that `lit-pure restore` writes beside its pictures; they are not photographs."""
+MARK = "lit-pure map"
+"""What a map says of itself, as a PNG's text of the keyword Software: its record may be gone."""
 RECORD = ".json"
 """Extension of what `lit-pure restore` writes beside each picture."""
 _NAMED = 5
@@ -45,10 +47,21 @@ def is_picture(name: str) -> bool:
 
 
 def is_map(path: Path) -> bool:
-    """Whether this is a map of `lit-pure restore`: its picture and the picture's record are beside it."""
+    """Whether this is a map of `lit-pure restore`: it says so, or its picture and the record of that are beside it."""
     owner = path.stem.removesuffix(MAP)
+    if not path.stem.endswith(MAP) or not owner:
+        return False
     beside = (path.with_name(f"{owner}{extension}") for extension in (".png", RECORD))
-    return path.stem.endswith(MAP) and bool(owner) and all(file.is_file() for file in beside)
+    return all(file.is_file() for file in beside) or _is_marked(path)
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a PNG has our mark, right behind its size."""
+    try:
+        with path.open("rb") as file:
+            return f"tEXtSoftware\0{MARK}".encode() in file.read(128)
+    except OSError:  # who reads the picture says so
+        return False
 
 
 def sort_files(paths: Iterable[Path]) -> FolderFiles:

@@ -19,10 +19,12 @@ from typing import IO
 
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from lit_pure.files.atomic import whole_file
 from lit_pure.images.decoding import HIGHEST, decode
+from lit_pure.images.large import is_large, write_strips
 from lit_pure.images.opening import opened, upright_size
 
 
@@ -98,12 +100,13 @@ def from_bytes(image: Tensor) -> Tensor:
     return image.to(torch.float32) / 255
 
 
-def write_png(path: Path, image_3HW: Tensor) -> None:
+def write_png(path: Path, image_3HW: Tensor, software: str = "") -> None:
     """Write one picture, whole or not at all: a reader never meets half a file.
 
     Args:
         path: in an existing folder; a file already there is replaced.
         image_3HW: RGB in [0, 1], or uint8 as `to_bytes` gives it.
+        software: what the file says of who wrote it; "": nothing.
 
     Raises:
         ValueError: the shape is not `(3, H, W)`, or a value is NaN or infinite.
@@ -112,10 +115,16 @@ def write_png(path: Path, image_3HW: Tensor) -> None:
     if image_3HW.ndim != 3 or image_3HW.shape[0] != 3:
         raise ValueError(f"{path}: expected an image (3, H, W), found {tuple(image_3HW.shape)}")
     pixels_3HW = image_3HW if image_3HW.dtype == torch.uint8 else to_bytes(image_3HW.detach())
-    picture = Image.fromarray(pixels_3HW.permute(1, 2, 0).contiguous().cpu().numpy())
+    pixels_HW3 = pixels_3HW.permute(1, 2, 0).contiguous().cpu().numpy()
     try:
         with whole_file(path) as partial:
-            picture.save(partial, format="PNG")
+            if is_large(*pixels_HW3.shape[:2]):
+                write_strips(partial, pixels_HW3, software)
+            else:
+                said = PngInfo()
+                if software:
+                    said.add_text("Software", software)
+                Image.fromarray(pixels_HW3).save(partial, format="PNG", pnginfo=said)
     except OSError as error:
         remedy = "; free some space and repeat" if error.errno == errno.ENOSPC else ""
         raise OSError(error.errno, f"cannot write the picture: {error.strerror or error}{remedy}", str(path)) from error

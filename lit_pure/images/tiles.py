@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lit_pure.images.io import to_bytes
+from lit_pure.images.large import empty_picture
 
 ROWS_AT_ONCE = 16
 """Rows of pixels rounded at once: rounding needs extra memory."""
@@ -125,8 +125,7 @@ class Canvas:
     def __init__(self, rows: Cover, columns: Cover) -> None:
         """Raises MemoryError where the picture does not fit into memory."""
         self.rows, self.columns = rows, columns
-        # By numpy: torch raises only a plain RuntimeError.
-        self._picture_HW3 = np.empty((rows.length, columns.length, 3), np.uint8)
+        self._picture_HW3 = empty_picture(rows.length, columns.length)
         self._strip_3lW = torch.zeros(3, rows.extent, columns.length)
         self._row = 0
 

@@ -5,6 +5,7 @@ of a run (`build.py`).
 """
 
 import csv
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_pure.config.experiment import EvaluationConfig, Experiment, RestoringExperiment
 from lit_pure.files.atomic import whole_file
+from lit_pure.files.reading import Damaged
 from lit_pure.lit.board import Board
 from lit_pure.lit.callbacks.checkpointing import Checkpointing
 from lit_pure.lit.callbacks.ema import EMA
@@ -32,9 +34,10 @@ from lit_pure.lit.callbacks.watchdog import Watchdog
 from lit_pure.lit.distributed.strategies import strategy_of
 from lit_pure.lit.run_module import RunModule
 from lit_pure.runs import checkpoints
+from lit_pure.runs.curves import CURVES, DAMAGED, read_curves
 from lit_pure.runs.resume import RunPoint
 
-CURVES = "metrics.csv"
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -111,18 +114,19 @@ def _loggers(point: RunPoint) -> list[Logger]:
 def _keep_curves(table: CSVLogger, point: RunPoint) -> None:
     """Keep the curves of a resumed run, whose file Lightning's logger removes."""
     path, aside = point.folder / CURVES, point.folder / f"{CURVES}.before"
-    if not aside.exists():  # else an earlier launch was killed below
-        if not path.exists():
-            return
-        os.replace(path, aside)
-    with aside.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        # A row that was cut short by a full disk has no step.
-        rows = [row for row in reader if (row.get("step") or "").isdigit() and int(row["step"]) < point.step]
-        names = list(reader.fieldnames or ["step"])
+    kept = aside if aside.exists() else path  # an earlier launch was killed below
+    if not kept.exists():
+        return
+    try:
+        names, rows = read_curves(kept, point.step)
+    except Damaged as damaged:
+        log.warning("%s", damaged)
+        os.replace(kept, point.folder / DAMAGED)
+        return
+    os.replace(kept, aside)
     writer = table.experiment  # it removes the file now
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerow(names)
-        csv.DictWriter(file, names, extrasaction="ignore").writerows(rows)
+        csv.DictWriter(file, names).writerows(rows)
     writer.metrics_keys = names
     aside.unlink()

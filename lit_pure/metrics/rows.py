@@ -5,7 +5,6 @@ nothing of how a score is computed or what it means. Imports pandas only to read
 """
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lit_pure.files.atomic import write_whole
 from lit_pure.files.names import nfc
+from lit_pure.files.tables import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +47,11 @@ def write_rows(path: Path, rows: Iterable[ScoreRow], metrics: Sequence[str]) -> 
     Raises:
         OSError: it cannot be written.
     """
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow([*KEYS, *metrics])
+    lines = [[*KEYS, *metrics]]
     for row in rows:
         cells = [repr(float(row.scores[key])) if key in row.scores else "" for key in metrics]
-        writer.writerow([row.test_set, row.method, row.image, *cells])
-    write_whole(path, lines.getvalue(), errors="surrogateescape")  # keeps names that are not UTF-8
+        lines.append([row.test_set, row.method, row.image, *cells])
+    write_whole(path, csv_text(lines), errors="surrogateescape")  # keeps names that are not UTF-8
 
 
 def read_rows(path: Path) -> "pd.DataFrame":

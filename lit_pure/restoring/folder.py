@@ -17,9 +17,10 @@ import torch
 from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.files.atomic import require_writable, write_json
 from lit_pure.files.outputs import ends_all, identify, require_nameable
-from lit_pure.images.files import RECORD
+from lit_pure.images.files import MARK, RECORD
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import BadImage, read_image, to_bytes, write_png
+from lit_pure.images.large import empty_picture
 from lit_pure.images.maps import dark_map, large_legend
 from lit_pure.restoring.contract import CellMap, TileWords
 from lit_pure.restoring.journal import Journal
@@ -51,6 +52,7 @@ def restore_files(
     scale: int | None = None,
     origin: str = "",
     again: bool = False,
+    replaces: bool = False,
     max_size: int | None = None,
 ) -> Iterator[RestoredFile]:
     """Restore each file to `out`: NAME.png, NAME.json, and NAME_MAP.png for each map with a fixed scale (entropy).
@@ -66,6 +68,7 @@ def restore_files(
         scale: factor by which each side is enlarged; None: the restorer's own.
         origin: name of the restorer's weights; pictures of other weights are restored again.
         again: whether to restore again what is restored already.
+        replaces: whether to replace pictures of other photographs, which `again` does, too.
         max_size: a photograph whose result would be longer [px] is made smaller first; None: none is.
 
     Raises:
@@ -73,7 +76,7 @@ def restore_files(
         OSError: `out` cannot be written to; finished pictures stay. One photograph whose files cannot be written, for
             example because its name is too long, raises nothing: see `RestoredFile.note`.
     """
-    names = plan_restorations(paths, out, again=again)
+    names = plan_restorations(paths, out, again=again or replaces)
     require_writable(out)
     scale = restorer.scale if scale is None else scale
     for path, name in zip(paths, names, strict=True):
@@ -125,8 +128,12 @@ def _restore(
     """Restore one photograph and write what is made of it; returns the text."""
     photo_3HW = _read_photo(path, max_size // scale if max_size else None)
     with _journal(out, name, made) as journal:
-        restored = restorer.restore_photo(photo_3HW, path.name, scale, progress=progress, journal=journal)
-        return _write(restored, out, name, made | {"from": made_from(path, out)})
+        return _write(  # which alone has the picture, and lets go of it
+            restorer.restore_photo(photo_3HW, path.name, scale, progress=progress, journal=journal),
+            out,
+            name,
+            made | {"from": made_from(path, out)},
+        )
 
 
 def _read_photo(path: Path, longest: int | None = None) -> torch.Tensor:
@@ -177,7 +184,7 @@ def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) 
     )  # never two large pictures in memory
     scaled = {key: cells for key, cells in restored.maps.items() if cells.highest is not None}
     for key, cells in scaled.items():
-        write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width))
+        write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width), MARK)
     content = {
         **restored.words,
         **{f"mean_{key}_{cells.unit}": float(cells.values_hw.mean()) for key, cells in scaled.items()},
@@ -200,7 +207,7 @@ def _map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
     assert cells.highest is not None
     small_hw3 = to_bytes(dark_map(cells.values_hw, 0.0, cells.highest)).permute(1, 2, 0)
     legend_HW3 = large_legend(0.0, cells.highest, cells.unit, height).permute(1, 2, 0)
-    picture_HW3 = torch.empty(height, width + legend_HW3.shape[1], 3, dtype=torch.uint8)
+    picture_HW3 = torch.from_numpy(empty_picture(height, width + legend_HW3.shape[1]))
     picture_HW3[:, width:] = legend_HW3
     rows, columns = torch.arange(height) // cells.cell, torch.arange(width) // cells.cell
     # Enlarged in place, as bytes: a large photograph's map is not held twice.

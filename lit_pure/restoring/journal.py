@@ -53,8 +53,11 @@ class Journal:
         if records[:1] != [self._about]:
             self._length = 0
             return
-        for record in records[1:]:
-            self.squares |= _unpacked(record)
+        try:
+            for record in records[1:]:
+                self.squares |= _unpacked(record)
+        except Exception:  # whole, but of another version
+            self.squares, self._length = {}, 0
 
     def add(self, squares: Mapping[str, CodeSquare]) -> None:
         """Put down a batch. Raises OSError where there is no room."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_pure.files.names import nfc
-from lit_pure.files.outputs import OutputClash, plan_names, require_apart, require_single
+from lit_pure.files.outputs import OutputClash, identify, plan_names, require_apart, require_single
 from lit_pure.files.reading import BROKEN
 from lit_pure.images.files import MAP, RECORD
 
@@ -96,7 +96,16 @@ def _require_own(path: Path, out: Path, name: str) -> None:
     if not (out / f"{name}{RECORD}").exists():
         raise OutputClash(f"{picture} exists without a record of lit-pure ({name}{RECORD}); {_REPLACE}")
     made = read_record(out, name).get("made")
-    source = made.get("from") if isinstance(made, Mapping) else None
+    made = made if isinstance(made, Mapping) else {}
+    source = made.get("from")
     other = out.resolve() / source if isinstance(source, str) else None
-    if other is not None and other.is_file() and not other.samefile(path):
+    if other is not None and other.is_file() and not other.samefile(path) and not _is_copy(path, made.get("source")):
         raise OutputClash(f"{picture} was made of {os.path.relpath(other)}, not of {path}; {_REPLACE}")
+
+
+def _is_copy(path: Path, source: Any) -> bool:
+    """Whether a photograph has the content of the one that a record names. Nobody loses a picture of it then."""
+    try:
+        return isinstance(source, Mapping) and all(source.get(key) == value for key, value in identify(path).items())
+    except OSError:  # who reads it says so
+        return False

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.images.colorfix import Moments, adain, fix_colors, wavelet_reach
 from lit_pure.images.geometry import enlarge_padded, enlarge_part, pad_to_square, unpad
 from lit_pure.images.io import to_bytes
+from lit_pure.images.large import empty_picture
 from lit_pure.images.tiles import Canvas, Cover, Tile, batches
 from lit_pure.restoring.contract import CodeRestorer
 
@@ -83,8 +83,7 @@ class Rendering:
         self.rows, self.columns = rows, columns
         self.height, self.width = (side * scale for side in photo_3hw.shape[-2:])
         self._canvas = Canvas(rows, columns) if restorer.context is None else None
-        # By numpy: torch raises only a plain RuntimeError.
-        self._picture_HW3 = np.empty((0 if self._canvas else self.height, self.width, 3), np.uint8)
+        self._picture_HW3 = empty_picture(0 if self._canvas else self.height, self.width)
 
     def finish(self, codes_hw: Tensor) -> Tensor:
         """The picture, uint8 (3, H, W), of all codes."""

@@ -34,7 +34,8 @@ def restore_photo(
 ) -> RestoredPhoto:
     """Restore one photograph of any size, enlarged `scale` times, by overlapping squares.
 
-    Memory is bounded by `restoring.batch` squares, one row of squares, and the result in 8 bits. A photograph that fits
+    Memory is bounded by `restoring.batch` squares and one row of squares; the result in 8 bits is in a temporary file
+    where it is large (`images/large.py`). A photograph that fits
     into one square draws the noise of `name`; of several squares, each draws its own.
 
     Args:

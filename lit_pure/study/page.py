@@ -110,7 +110,7 @@ def _pictures(
                 shown = shown_folder(job, folder)
                 assert shown is not None
                 columns[job.arm] = read_image(shown / f"{pair.name}.png")[None]
-                maps += [torch.load(file, weights_only=True)] if (file := shown / f"{pair.name}.pt").is_file() else []
+                maps += [_read_map(file)] if (file := shown / f"{pair.name}.pt").is_file() else []
             hq_13HW = read_image(pair.hq)[None]
             if any(job.method != "reconstruct" for job in made):  # a tokenizer is not shown any LQ picture
                 columns = {"LQ": resize(read_image(pair.lq)[None], *hq_13HW.shape[-2:]), **columns}
@@ -121,6 +121,18 @@ def _pictures(
             write_png(file, grid)
             lines.append(f"[![{pair.name}: {', '.join(columns)}]({file.name})]({file.name})")
     return lines
+
+
+def _read_map(path: Path) -> Tensor:
+    """The entropy of each cell (h, w). Raises ValueError where the file is damaged."""
+    try:
+        map_hw: Tensor = torch.load(path, weights_only=True)
+        if map_hw.ndim != 2:
+            raise ValueError("it is no map")
+    except Exception as error:  # a damaged pickle may raise any error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"{path} cannot be read ({reason}); delete {path.parent}, and it is made again") from error
+    return map_hw
 
 
 def _how(jobs: Sequence[StudyJob], sets: Mapping[str, Pictures]) -> list[str]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import torch
 
-from lit_pure.files.reading import BROKEN
 from lit_pure.study import score_files
 from lit_pure.study.jobs import StudyJob
 from lit_pure.study.run_job import perform
@@ -72,7 +71,7 @@ def _run_job(job: StudyJob, out: Path, folder: Path, pool: Pool, progress: Progr
     notes = folder / PARTIAL / f"{job.digest}.jsonl"
     notes.parent.mkdir(parents=True, exist_ok=True)
     shown = shown_folder(job, folder)
-    found = {} if shown else _read_partial(notes)
+    found = {} if shown else score_files.read_unfinished(notes)
     if found:
         progress(job, len(found))
     for name, scored in score_pairs(job, pairs, shown, pool, set(found)):
@@ -104,18 +103,6 @@ def score_pairs(
     finally:
         for _, future in waiting:
             future.cancel()
-
-
-def _read_partial(path: Path) -> dict[str, Scored]:
-    """The scores of an interrupted job; incomplete lines are ignored."""
-    found: dict[str, Scored] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            note = json.loads(line)
-            found[note["image"]] = Scored(note["crc32"], note["scores"])
-        except BROKEN:
-            continue
-    return found
 
 
 @contextmanager

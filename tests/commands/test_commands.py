@@ -39,3 +39,16 @@ def test_asking_for_the_version_imports_no_command() -> None:
         "sys.exit('lit_pure.commands.run' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["gallery", "demo", "--pred", "x"], ["config", "demo", "--nosuch"], ["votes", "a", "-q"]]
+)
+def test_an_unknown_flag_is_refused_with_the_help_of_its_command(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2 and told.startswith(f"lit-pure {words[0]}: unrecognized arguments: {words[2]}")
+    assert f"(see lit-pure {words[0]} --help)" in told and told.count("\n") == 1

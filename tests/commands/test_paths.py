@@ -163,6 +163,18 @@ def test_printed_tables_align_words_left_and_figures_right(capsys: pytest.Captur
     assert capsys.readouterr().out.splitlines() == ["name      n", "a       100  x", "longer    2"]
 
 
+def test_names_neither_end_a_line_of_a_table_nor_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([["photo", "n"], ["a\nb", "1"], ["\x1b[31mred\r", "2"], ["\u2028", "3"], ["größe 写", "4"]])
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "photo          n",
+        r"a\nb           1",
+        r"\x1b[31mred\r  2",
+        r"\u2028         3",
+        "größe 写        4",
+    ]
+
+
 def test_characters_that_a_terminal_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", terminal)

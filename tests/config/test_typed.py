@@ -8,6 +8,8 @@ import pytest
 
 from lit_pure.config.compose import ConfigError, compose, grid, load, save
 from lit_pure.config.data import PhotosConfig
+from lit_pure.config.layers import Layer
+from lit_pure.config.merge import merge
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.typed import Argument, Unfit, fitted
 from lit_pure.files.yaml12 import parse
@@ -126,3 +128,27 @@ def test_dotted_keys_of_a_file_are_those_of_the_command_line(tmp_path: Path, mon
         Path("x.yaml").write_text(f"base: demo\n{twice}")
         with pytest.raises(ConfigError, match="x.yaml: optim.* is set twice"):
             compose("x.yaml")
+
+
+@pytest.mark.parametrize("given", ["[]", "[1]", "[1, 2, 3]"])
+def test_a_list_of_another_length_is_refused_by_the_name_of_its_knob(given: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.degradation.jpeg_range = .* is a list of .; write 2 values"):
+        compose("demo", [f"data.degradation.jpeg_range={given}"])
+    save(compose("demo"), tmp_path / "config.yaml")
+    whole = (tmp_path / "config.yaml").read_text()
+    assert "poisson_scale_range2:\n    - 0.05\n    - 2.5\n" in whole
+    (tmp_path / "config.yaml").write_text(whole.partition("    - 2.5\n")[0])  # cut by a full disk
+    with pytest.raises(ConfigError, match=r"data.degradation.poisson_scale_range2 = \[0.05\]: is a list of 1"):
+        load(tmp_path / "config.yaml")
+
+
+def test_a_value_that_only_the_merge_refuses_is_found_behind_test_sets() -> None:
+    values = {"data": {"test": {"demo": {"source": "a"}}}, "trainer": {"strategy": [1]}}
+    with pytest.raises(ConfigError, match=r"^file: trainer.strategy = \[1\]"):
+        merge(PureExperiment, [Layer("file", values)])
+
+
+def test_a_whole_section_in_place_of_a_number_is_not_shown_whole() -> None:
+    with pytest.raises(ConfigError, match=r"^command line: seed: While dereferencing .* \.\.\.$") as refused:
+        compose("demo", ["seed=${data}"])
+    assert len(str(refused.value)) < 250

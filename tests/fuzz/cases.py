@@ -19,6 +19,8 @@ WRONG: tuple[Any, ...] = (None, True, -1, 10**30, 1.5, float("nan"), "", "x\u000
 """Values in place of others in JSON."""
 DEEP = 100_000
 """Nesting of which a recursive reader dies."""
+WAYS = 10, 3
+"""Of damaging a file: those that do not depend on it, and those that can be repeated anywhere in it."""
 MOST_LINES = 12
 """Of a message; one for each problem of an experiment."""
 

@@ -11,6 +11,7 @@ import pytest
 from lit_pure.__main__ import COMMANDS
 from lit_pure.config.families import FAMILIES
 from lit_pure.config.typed import hints_of
+from tests.fuzz import test_files
 from tests.fuzz.cases import ODD, refusal
 
 NAMES = {"pure": "demo", "tokenizer": "tokenizer/nano", "dem": "dem/nano"}
@@ -26,6 +27,9 @@ def knobs(kind: type, prefix: str = "") -> Iterator[str]:
             yield from knobs(typing.get_args(hint)[1], f"{prefix}{name}.demo.")
 
 
+KNOBS = {family: len(list(knobs(FAMILIES[family]))) for family in NAMES}
+
+
 def feed(family: str, values: int) -> tuple[int, int]:
     """How many values were fed and refused, of `values` odd ones for each knob."""
     draw = random.Random(0)
@@ -39,10 +43,14 @@ def feed(family: str, values: int) -> tuple[int, int]:
     return len(words), sum(map(bool, refused))
 
 
-@pytest.mark.parametrize(("family", "values"), [("pure", 2), ("tokenizer", 1)])
-def test_a_knob_refuses_what_it_cannot_have_by_name(family: str, values: int) -> None:
-    fed, refused = feed(family, values)
-    assert fed > 60 and refused > fed // 3
+VALUES = {"pure": 2, "tokenizer": 1}
+"""How many odd values each knob of a family gets."""
+
+
+@pytest.mark.parametrize("family", VALUES)
+def test_a_knob_refuses_what_it_cannot_have_by_name(family: str) -> None:
+    fed, refused = feed(family, VALUES[family])
+    assert fed == KNOBS[family] * VALUES[family] and refused > fed // 3
 
 
 @pytest.mark.slow
@@ -69,15 +77,26 @@ WORDS = (
 )
 
 
+BEHIND = ((), ("nowhere", "--out", "nowhere/x"), ("--nosuch", "again"))
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_odd_words_behind_a_command_are_refused(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")  # ".." is a folder without pictures
     for first in WORDS:
-        for second in ((), ("nowhere", "--out", "nowhere/x"), ("--nosuch", first)):
-            refusal([command, first, *second])
+        for more in BEHIND:
+            refusal([command, first, *(first if word == "again" else word for word in more)])
 
 
 @pytest.mark.parametrize("words", [[], ["nosuch"], ["--nosuch"], ["--traceback"], ["run"], [""]])
 def test_odd_words_in_place_of_a_command_are_refused(words: list[str]) -> None:
     assert refusal(words)
+
+
+PLANNED = sum(KNOBS[family] * VALUES[family] for family in VALUES) + len(COMMANDS) * len(WORDS) * len(BEHIND)
+"""Cases of this file but for the slow ones."""
+
+
+def test_the_suite_feeds_at_least_two_thousand_cases() -> None:
+    assert PLANNED + test_files.PLANNED >= 2_000

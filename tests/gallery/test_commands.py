@@ -44,6 +44,8 @@ def test_a_baseline_stands_beside_the_runs(house, capsys):
     write_rows(kept[0].with_name("scores.csv"), rows, ["psnr"])
     assert main(call) == 0
     assert [path.stat().st_mtime_ns for path in kept] == made, "none twice"
+    assert main([word.replace("warm", "cold") for word in call]) == 0, "another run's LQ pictures have the same names"
+    assert main(call) == 0
     assert "33.25" in (house / "page/index.html").read_text()
     assert main([*call, "--folder", "realesr-animevideov3=page/baselines/demo/realesr-animevideov3"]) == 2
     assert "--folder has this name, too" in capsys.readouterr().err

@@ -57,3 +57,14 @@ def test_a_file_that_holds_no_scores_is_named(tmp_path: Path, content: str | Non
     with pytest.raises(ValueError, match=reason) as told:
         read_rows(path)
     assert str(path) in str(told.value) and len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["a,b", 'a"b', "a\rb", "a\r\nb", "a\nb", "a\x85b", "a\u2028b", "\r", " a ", "a\x0bb", "nan", ""]
+)
+def test_scores_come_back_whatever_a_picture_is_called(tmp_path: Path, name: str) -> None:
+    rows = [ScoreRow("demo", name, name, {"psnr": 1.5}), ScoreRow("demo", "plain", "z", {"psnr": 2.5})]
+    write_rows(tmp_path / "scores.csv", rows, ["psnr"])
+    table = read_rows(tmp_path / "scores.csv")
+    assert list(table["image"]) == [name, "z"] and list(table["method"]) == [name, "plain"]
+    assert list(table["psnr"]) == [1.5, 2.5]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from PIL import Image
 from lit_pure.config.experiment import RestoringConfig
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.files.atomic import require_writable
+from lit_pure.images import large
 from lit_pure.images.files import list_photographs
 from lit_pure.images.io import read_image, to_bytes, write_png
 from lit_pure.images.maps import LEGEND
 from lit_pure.images.tiles import Canvas
+from lit_pure.restoring import folder
 from lit_pure.restoring.folder import RestoredFile, restore_files
+from lit_pure.restoring.photo import RestoredPhoto
 from lit_pure.restoring.tiled import BySquares
 from tests.families.pure.test_restorer import Echo, Progress, enlarged, make
 
@@ -223,3 +227,41 @@ def test_absent_files_and_empty_folders_are_named_before_anything_starts(tmp_pat
         list_photographs([tmp_path / "absent.png"])
     with pytest.raises(ValueError, match="no pictures"):
         list_photographs([tmp_path])
+
+
+def test_a_picture_is_gone_before_its_map_is_drawn(
+    restorer: Restorer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, alive = list[weakref.ref[torch.Tensor]](), list[bool]()
+
+    class Watching(BySquares):
+        def restore_photo(self, *given: Any, **named: Any) -> RestoredPhoto:
+            made = super().restore_photo(*given, **named)
+            pictures.append(weakref.ref(made.pixels_3HW))
+            return made
+
+    def draw(*given: Any) -> torch.Tensor:
+        alive.append(pictures[-1]() is not None)
+        return drawn(*given)
+
+    drawn = folder._map_picture
+    monkeypatch.setattr(folder, "_map_picture", draw)
+    list(restore_files(Watching(restorer), [photos / "a.png"], tmp_path / "out", Bars()))
+    assert alive == [False], "two large pictures never share the memory"
+
+
+@pytest.mark.parametrize("least", [1, large.LARGE])
+def test_maps_are_known_without_their_records_and_pictures_count(
+    least: int, restorer: Restorer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "LARGE", least)
+    out = tmp_path / "out"
+    restore(restorer, list_photographs([photos]), out)
+    for record in out.glob("*.json"):
+        record.unlink()
+    write_png(out / "own_entropy.png", torch.zeros(3, 20, 24))
+    assert [path.name for path in list_photographs([out])] == ["a.png", "b.png", "own_entropy.png"]
+    (tmp_path / "maps").mkdir()
+    (out / "a_entropy.png").rename(tmp_path / "maps/a_entropy.png")
+    with pytest.raises(ValueError, match="no pictures"):
+        list_photographs([tmp_path / "maps"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_pure.files.outputs import OutputClash
+from lit_pure.files.outputs import OutputClash, identify
 from lit_pure.restoring.outputs import made_from, plan_reconstructions, plan_restorations
 
 
@@ -56,6 +56,19 @@ def test_the_picture_of_another_photograph_is_kept(here: Path) -> None:
     assert plan("a/x.png", again=True) == plan("b/x.png") == ["x"]
     Path("b/x.png").unlink()
     assert plan("a/x.png") == ["x"], "the other photograph was renamed, or is gone"
+
+
+def test_a_copy_of_a_photograph_is_no_other_one(here: Path) -> None:
+    Path("a/x.png").write_bytes(b"same")
+    Path("b/x.png").write_bytes(b"same")
+    made_of("b/x.png")
+    record = json.loads(Path("out/x.json").read_text())
+    record["made"]["source"] = identify(Path("b/x.png"))
+    Path("out/x.json").write_text(json.dumps(record))
+    assert plan("a/x.png") == ["x"]
+    Path("a/x.png").write_bytes(b"other")
+    with pytest.raises(OutputClash, match="was made of b/x.png"):
+        plan("a/x.png")
 
 
 def test_a_picture_without_record_is_kept_and_one_with_an_old_or_damaged_record_is_ours(here: Path) -> None:

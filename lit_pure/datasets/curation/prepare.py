@@ -31,7 +31,7 @@ from lit_pure.datasets.curation.tally import (
     targets_of,
 )
 from lit_pure.files.atomic import partial_path, write_json, write_whole
-from lit_pure.files.reading import BROKEN
+from lit_pure.files.reading import BROKEN, of_kind
 
 RECORDS = ".prepare"
 """Folder of records in the output folder; hidden, so that it is never mistaken for data."""
@@ -203,13 +203,16 @@ class Preparation:
         known: dict[str, PlacedPicture] = {}
         try:
             content: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+            if content["archive"] != identity:
+                return None
             for target, (here, size, whole) in content["holds"].items():
                 if (self.out / target).stat().st_size != here:
                     return None
-                known[target] = PlacedPicture(str(archive), size, whole and (whole[0], whole[1]))
+                sides = whole and (of_kind(whole[0], int), of_kind(whole[1], int))
+                known[target] = PlacedPicture(str(archive), of_kind(size, int), sides or None)
         except BROKEN:
             return None
-        return known if content["archive"] == identity else None
+        return known
 
     def _take(self, member: SourceFile) -> str:
         """Put a file where it belongs; returns its path below the output folder, empty where it is not wanted."""

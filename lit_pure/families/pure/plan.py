@@ -4,7 +4,6 @@ Knows the length of a sequence as `sequence/assemble.py` builds it, and the voca
 (`planning/`); imports no torch.
 """
 
-import json
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
 from lit_pure.families.pure.start_check import NO_TOKENIZER
+from lit_pure.files.reading import parsed_object, refusing
 from lit_pure.planning.setting import Setting
 from lit_pure.runs import folder as runs
 
@@ -147,10 +147,11 @@ def setting_of(
 def stored_bytes(folder: Path) -> int | None:
     """Bytes per element of a run's weights, from the headers of its files; None if it has no such files."""
     for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        kinds = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
-        return 4 if "F32" in kinds else 2
+        with refusing(path, "make the run again or name another one"), path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = parsed_object(file.read(min(length, path.stat().st_size)).decode())
+            kinds = {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+            return 4 if "F32" in kinds else 2
     return None
 
 

@@ -19,6 +19,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from lit_pure.files.atomic import write_whole
+from lit_pure.files.reading import BROKEN
 from lit_pure.lit.distributed.processes import gather_objects
 from lit_pure.lit.distributed.strategies import FolderCheckpoints
 from lit_pure.runs import checkpoints
@@ -75,7 +76,7 @@ class SkipNonFinite(Callback):
         self._losses, self._names, self._decided = [], [], -1
         path = self.folder / FILE
         if trainer.is_global_zero and path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             write_whole(path, "".join(f"{line}\n" for line in lines if _before(line, trainer.global_step)))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -163,5 +164,5 @@ def _as_json(loss: float) -> float | str:
 def _before(line: str, step: int) -> bool:
     try:
         return bool(json.loads(line)["step"] < step)
-    except (ValueError, KeyError, TypeError):  # half a line, written to a full disk
+    except BROKEN:  # half a line, written to a full disk
         return False
