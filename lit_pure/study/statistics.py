@@ -15,7 +15,7 @@ Suffix: N pictures.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,10 +53,12 @@ class Statistic:
         Binomial Proportion, Statistical Science 16(2), 2001, section 4.3, which keeps 0 and 1 as its ends).
         """
         if self.unit != "pictures" or not parts_N.size:
-            return bootstrap_mean(parts_N, np.random.default_rng(SEED), bounds=self.bounds)
-        found, count = float(parts_N.sum()), parts_N.size
-        low, high = beta.interval(LEVEL, found + 0.5, count - found + 0.5)
-        return Interval(found / count, float(low) if found else 0.0, float(high) if found < count else 1.0, count)
+            found = bootstrap_mean(parts_N, np.random.default_rng(SEED))
+            # The parts may lie outside the range; unknown ends stay NaN.
+            return replace(found, low=max(found.low, self.bounds[0]), high=min(found.high, self.bounds[1]))
+        poor, count = float(parts_N.sum()), parts_N.size
+        low, high = beta.interval(LEVEL, poor + 0.5, count - poor + 0.5)
+        return Interval(poor / count, float(low) if poor else 0.0, float(high) if poor < count else 1.0, count)
 
 
 def statistics_of(metric: str, poor: Sequence[float] = ()) -> list[Statistic]:
