@@ -80,11 +80,11 @@ def beside_published(plan: StudyConfig, layout: Layout, scores: Scores, sets: Se
     made = _across if layout.shape == "across" else _below
     heads, columns, rows = made(plan, layout, published, scores, sets)
     title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
-    notes = ("Figures on different sets, or at different sizes, do not compare; within a set the best is bold.",)
+    notes = ["Figures on different sets, or at different sizes, do not compare; within a set the best is bold."]
     if published.aside == "variance" and layout.shape != "across":
-        notes = ("The second figure of a cell is the variance over pictures.", *notes)
+        notes.insert(0, "The second figure of a cell is the variance over pictures.")
     aside = (published.aside, ASIDES[published.aside])
-    return Table(title, heads, columns, mark_best([rows], list(columns.values())), notes, aside)
+    return Table(title, heads, columns, mark_best([rows], list(columns.values())), tuple(notes), aside)
 
 
 def _below(
