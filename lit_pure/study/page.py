@@ -18,12 +18,21 @@ from lit_pure.report.layouts import LAYOUTS
 from lit_pure.report.render import render
 from lit_pure.study import score_files
 from lit_pure.study.claims import Scores, judge_claims
+from lit_pure.study.curves import curves, write_curves
 from lit_pure.study.jobs import StudyJob, missing_runs
+from lit_pure.study.levels import level_results, level_tables
 from lit_pure.study.plan import ENTROPY, StudyConfig
 from lit_pure.study.score_files import Scored
 from lit_pure.study.sets import Pictures
 from lit_pure.study.tables import beside_published, claims_table, every_arm
 from lit_pure.study.workers import is_finished, shown_folder
+
+MEANING_OF_LEVELS = (
+    "Every level has the same photographs. The worst tenth is the mean of the tenth of the pictures that score worst; "
+    "a column such as `< 20` counts pictures. Each statistic is computed for one seed, and averaged over seeds. In "
+    "brackets: the 95 % interval, of counts Jeffreys', of all else that of the studentized bootstrap over pictures; "
+    "differences are paired."
+)
 
 
 def write_page(
@@ -65,7 +74,9 @@ def write_page(
     parts += ["## Claims", *_claims(plan, scores, counted)] if plan.claims else []
     if pictures := _pictures(name, plan, jobs, sets, out, folder):
         parts += ["## Pictures", "Each strip opens in its full size.", *pictures]
-    parts += ["## All scores", *_tables(plan, scores, counted)]
+    if plan.levels:
+        parts += ["## Along the levels", *_levels(name, plan, scores, out)]
+    parts += ["## All scores", *_tables(plan, scores, [on for on in counted if on not in plan.levels])]
     again = f"`{command}` makes this page again, and computes only what is missing."
     parts += ["## How it was made", again, _listed([*_how(jobs, sets), *plan.remarks])]
     path = out / f"{name}.md"
@@ -82,6 +93,19 @@ def _claims(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]
     source = [f"The claims are {plan.source}."] if plan.source else []
     found = judge_claims(plan.parsed_claims(), scores, sets)
     return [*source, render(claims_table(found), "md") if found else "No claim can be checked yet."]
+
+
+def _levels(name: str, plan: StudyConfig, scores: Scores, out: Path) -> list[str]:
+    """The curves, then the tables of each metric; writes the picture of the curves."""
+    results = {metric: found for metric in plan.metrics if (found := level_results(plan, scores, metric))}
+    if not results:
+        return ["There are no scores yet."]
+    file = out / f"{name}_levels.png"
+    write_curves(curves(results, plan.levels, list(plan.arms)), file)
+    listed = _listed([f"`{arm}`: {config.what}" for arm, config in plan.arms.items()])
+    shown = f"[![mean and worst tenth of each arm by level]({file.name})]({file.name})"
+    tables = [render(table, "md") for metric in results for table in level_tables(plan, scores, metric)]
+    return [MEANING_OF_LEVELS, listed, shown, *tables]
 
 
 def _tables(plan: StudyConfig, scores: Scores, sets: Sequence[str]) -> list[str]:

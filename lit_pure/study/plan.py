@@ -6,7 +6,7 @@ that mistakes are refused at once.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ _CLAIM = re.compile(
     r"(?P<metric>[\w+-]+): (?P<better>\w+) better than (?P<than>\w+)"
     r"(?: by (?P<by>-?\d+(?:\.\d+)?))?(?: on (?P<set>[\w-]+))?"
 )
+_POOR = re.compile(r"([\w+-]+) [<>] (-?\d+(?:\.\d+)?)")
 
 Method = Literal["restore", "reconstruct", BaselineName]
 """What an arm does with a picture: restore its LQ with a run, tokenize and decode its HQ with a run, or enlarge its LQ
@@ -124,12 +125,23 @@ class StudyConfig:
     """What the answers mean, and why a claim does not hold: written by hand once the figures exist."""
     remarks: list[str] = knob([])
     """What readers must know."""
+    levels: list[str] = knob([])
+    """Sets of the same photographs at degradations that grow: the page says how each arm holds up along them."""
+    poor: list[str] = knob([])
+    """Pictures to count at every level, for example "psnr < 20" and "niqe > 8"."""
 
     def problems(self) -> Iterator[Problem]:
         if unknown := [key for key in self.metrics if key not in METRICS and key not in ENTROPY]:
             yield "metrics", f"has no {unknown[0]}; there are {', '.join([*METRICS, *ENTROPY])}"
         if sets := [key for key in self.metrics if key in METRICS and METRICS[key].of_sets]:
             yield "metrics", f"{sets[0]} compares sets, not single pictures"
+        for text in self.poor:
+            key = text.partition(" ")[0]
+            if not _POOR.fullmatch(text) or key not in self.metrics or key not in METRICS:
+                yield "poor", f"{text!r}: write METRIC < NUMBER or METRIC > NUMBER, of {', '.join(self.metrics)}"
+            elif ("<" in text) != METRICS[key].higher_is_better:
+                yield "poor", f"{text!r}: these are the good pictures; turn it round"
+        yield from self._wrong_levels()
         for text in self.claims:
             found = _CLAIM.fullmatch(text)
             if found is None:
@@ -146,6 +158,19 @@ class StudyConfig:
                 yield f"arms.{name}.sets", f"has no {wrong[0]}; there are {', '.join(self.sets)}"
             if arm.needs_run and not (arm.run or self.run):
                 yield f"arms.{name}.run", "is empty, and so is the study's: name a run"
+
+    def poor_scores(self, metric: str) -> list[float]:
+        """The scores beyond which a picture is poor in a metric."""
+        return [float(found[2]) for text in self.poor if (found := _POOR.fullmatch(text)) and found[1] == metric]
+
+    def _wrong_levels(self) -> Iterator[Problem]:
+        if unknown := [name for name in self.levels if name not in self.sets]:
+            yield "levels", f"has no {unknown[0]}; there are {', '.join(self.sets)}"
+            return
+        for name in self.levels:
+            first, one = (self.sets[key] for key in (self.levels[0], name))
+            if replace(one, preset="") != replace(first, preset="") or one.lq or one.shown:
+                yield "levels", f"{self.levels[0]} and {name} differ in more than their presets, or are given or shown"
 
     def parsed_claims(self) -> list[Claim]:
         """The claims, parsed."""

@@ -10,7 +10,7 @@ from lit_pure.metrics.intervals import Interval
 from lit_pure.metrics.table import METRICS
 from lit_pure.report.assemble import keys
 from lit_pure.report.layouts import Layout
-from lit_pure.report.published import PublishedTable, load
+from lit_pure.report.published import ASIDES, PublishedTable, load
 from lit_pure.report.table import Cell, Table, TableRow, mark_best
 from lit_pure.study.claims import ClaimResult, Scores, mean, spread
 from lit_pure.study.plan import ENTROPY, Claim, StudyConfig
@@ -80,8 +80,11 @@ def beside_published(plan: StudyConfig, layout: Layout, scores: Scores, sets: Se
     made = _across if layout.shape == "across" else _below
     heads, columns, rows = made(plan, layout, published, scores, sets)
     title = f"{paper.name}, {published.place} (arXiv {paper.arxiv}): {published.title}"
-    notes = ("Figures on different sets, or at different sizes, do not compare; within a set the best is bold.",)
-    return Table(title, heads, columns, mark_best([rows], list(columns.values())), notes)
+    notes = ["Figures on different sets, or at different sizes, do not compare; within a set the best is bold."]
+    if published.aside == "variance" and layout.shape != "across":
+        notes.insert(0, "The second figure of a cell is the variance over pictures.")
+    aside = (published.aside, ASIDES[published.aside])
+    return Table(title, heads, columns, mark_best([rows], list(columns.values())), tuple(notes), aside)
 
 
 def _below(
@@ -92,7 +95,8 @@ def _below(
     metrics = list(keys(layout, published).values())
     for part, lines in published.sets.items():
         for row, figures in lines.items():
-            rows.append(TableRow((row, part), tuple(Cell(one.text) if one else Cell() for one in figures), part))
+            cells = tuple(Cell(one.text, one.aside) if one else Cell() for one in figures)
+            rows.append(TableRow((row, part), cells, part))
             for name in (name for name, arm in plan.arms.items() if arm.row == row):
                 for on in sets:
                     if seeds := scores.get((name, on)):

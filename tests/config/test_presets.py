@@ -275,3 +275,21 @@ def test_the_seesr_preset_draws_kernels_of_all_sizes_for_both_blurs_and_the_sinc
     for kernels in ([one.blur1 for one in drawn], [one.blur2 for one in drawn], [one.sinc for one in drawn]):
         assert {kernel.size for kernel in kernels if kernel != DELTA} == set(range(7, 22, 2))
     assert max(one.quality2 or 0 for one in drawn) > 99
+
+
+@pytest.mark.parametrize(("name", "factor"), [("realesrgan_strong", 1.5), ("realesrgan_extreme", 2.0)])
+def test_the_presets_beyond_realesrgan_stretch_its_worst_ends_and_degrade_each_draw_further(
+    name: str, factor: float
+) -> None:
+    before, beyond = asdict(degradation("realesrgan")), asdict(degradation(name))
+    stretched: dict[str, tuple[float, float]] = {}
+    for stage in ("", "2"):
+        for key in (f"blur_sigma{stage}", f"noise_range{stage}", f"poisson_scale_range{stage}"):
+            stretched[key] = (before[key][0], before[key][1] * factor)
+        for key in (f"resize_range{stage}", f"jpeg_range{stage}"):
+            stretched[key] = (pytest.approx(before[key][0] / factor), before[key][1])
+    assert beyond == before | stretched | {"preset": name}
+    for mild, harsh in zip(many("realesrgan"), many(name), strict=True):
+        assert harsh.resize1.factor <= mild.resize1.factor and harsh.noise1.strength >= mild.noise1.strength
+        assert harsh.quality1 <= mild.quality1 and harsh.quality2 <= mild.quality2
+        assert harsh.blur1.sigma_x >= mild.blur1.sigma_x and harsh.blur1.shape == mild.blur1.shape
