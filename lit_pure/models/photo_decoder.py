@@ -65,13 +65,17 @@ class PhotoDecoder(nn.Module):
             nn.Sequential(*(CellBlock(width) for _ in range(count)))
             for width, count in zip(channels, config.blocks, strict=True)
         )
+        to_pixels = 0.0 if config.sharpen else NEAREST
         # Sub-pixel convolutions instead take no more time, and leave a lattice.
         self.enlarge = nn.ModuleList(
-            nn.Sequential(Enlarge(number == len(channels) - 1), nn.Conv2d(before, width, 3, padding=1))
+            nn.Sequential(
+                Enlarge(to_pixels if number == len(channels) - 1 else 1.0), nn.Conv2d(before, width, 3, padding=1)
+            )
             for number, (before, width) in enumerate(pairwise(channels), 1)
         )
         self.last = nn.Conv2d(channels[-1], 3, 3, padding=1)
         self.detail = _silent(nn.Conv2d(channels[-1], 3, 3, padding=1))
+        self.sharpen = Sharpen(config.sharpen)
         self.eyes = PhotoEncoder(downsample, config)
         self.transformations = nn.ModuleList(
             Transformation(width, seen) for width, seen in zip(channels, config.photo_channels, strict=False)
@@ -96,16 +100,19 @@ class PhotoDecoder(nn.Module):
             if number < len(seen):
                 x_BChw = self.transformations[number](x_BChw, seen[number], fidelity_B111)
             x_BChw = blocks(x_BChw)
-        made_B3HW = sharpen(self.last(x_BChw))
+        made_B3HW: Tensor = self.sharpen(self.last(x_BChw))
         if not seen:
             return made_B3HW
         assert photo_B3HW is not None
-        return (1 - fidelity_B111) * made_B3HW + fidelity_B111 * (photo_B3HW + sharpen(self.detail(x_BChw)))
+        return (1 - fidelity_B111) * made_B3HW + fidelity_B111 * (photo_B3HW + self.sharpen(self.detail(x_BChw)))
 
     @property
     def context(self) -> int:
         """Cells around a part beyond which nothing changes its pixels."""
-        beyond, seen = 2, [0] * len(self.transformations)  # cells of a level beyond the part, from the last one back
+        beyond, seen = (
+            1 + bool(self.sharpen.amount),
+            [0] * len(self.transformations),
+        )  # cells of a level beyond the part, from the last one back
         for number in reversed(range(len(self.levels))):
             beyond += CellBlock.radius * len(self.levels[number])  # type: ignore[arg-type]
             if number < len(seen):
@@ -156,36 +163,48 @@ class PhotoEncoder(nn.Module):
 
 
 class Enlarge(nn.Module):
-    """Twice as many cells a side: by nearest neighbours, or, where they become pixels, bilinearly.
+    """Twice as many cells a side: a share of nearest neighbours, the rest bilinear.
 
-    Nearest cells have steps, which would show as a lattice of 2 px. Figures are in docs/notebook/pictures.md.
+    Nearest cells have steps, which show as a lattice of 2 px where cells become pixels; bilinear ones have none, and
+    too little of the finest detail. Figures are in docs/notebook/pictures.md.
     """
 
-    def __init__(self, to_pixels: bool) -> None:
+    def __init__(self, nearest: float = 1.0) -> None:
         super().__init__()
-        self.to_pixels = to_pixels
+        self.nearest = nearest
 
     @property
     def looks(self) -> int:
         """How far a cell looks beyond the one that it comes from, in cells of the result."""
-        return int(self.to_pixels)
+        return int(self.nearest < 1)
 
     def forward(self, x_BChw: Tensor) -> Tensor:
-        if not self.to_pixels:
+        if self.nearest == 1:
             return F.interpolate(x_BChw, scale_factor=2.0)
-        return F.interpolate(x_BChw, scale_factor=2.0, mode="bilinear", align_corners=False)
+        bilinear_BChw = F.interpolate(x_BChw, scale_factor=2.0, mode="bilinear", align_corners=False)
+        if not self.nearest:
+            return bilinear_BChw
+        return self.nearest * F.interpolate(x_BChw, scale_factor=2.0) + (1 - self.nearest) * bilinear_BChw
 
 
-SHARPEN = 1.0
-"""How much of its finest detail a picture has once more: bilinear cells have too little of it."""
+NEAREST = 2 / 3
+"""The share of nearest neighbours where cells become pixels, of a decoder that does not sharpen."""
 
 
-def sharpen(image_B3HW: Tensor) -> Tensor:
-    """An unsharp mask: adds what a binomial filter of 3x3 px leaves out; the outermost pixels are repeated."""
-    padded_B3PQ = F.pad(image_B3HW, (1, 1, 1, 1), mode="replicate")
-    upright_B3HQ = (padded_B3PQ[..., :-2, :] + 2 * padded_B3PQ[..., 1:-1, :] + padded_B3PQ[..., 2:, :]) / 4
-    blurred_B3HW = (upright_B3HQ[..., :-2] + 2 * upright_B3HQ[..., 1:-1] + upright_B3HQ[..., 2:]) / 4
-    return image_B3HW + SHARPEN * (image_B3HW - blurred_B3HW)
+class Sharpen(nn.Module):
+    """An unsharp mask: adds `amount` of what a binomial filter of 3x3 px leaves out; the outermost pixels repeat."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def forward(self, image_B3HW: Tensor) -> Tensor:
+        if not self.amount:
+            return image_B3HW
+        padded_B3PQ = F.pad(image_B3HW, (1, 1, 1, 1), mode="replicate")
+        upright_B3HQ = (padded_B3PQ[..., :-2, :] + 2 * padded_B3PQ[..., 1:-1, :] + padded_B3PQ[..., 2:, :]) / 4
+        blurred_B3HW = (upright_B3HQ[..., :-2] + 2 * upright_B3HQ[..., 1:-1] + upright_B3HQ[..., 2:]) / 4
+        return image_B3HW + self.amount * (image_B3HW - blurred_B3HW)
 
 
 def _silent(conv: nn.Conv2d) -> nn.Conv2d:

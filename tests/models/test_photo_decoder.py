@@ -1,21 +1,23 @@
 """The decoder that sees the photograph: what it looks at, how far, and that fidelity 0 is codes alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import PhotoDecoderConfig, VQConfig
-from lit_pure.models.photo_decoder import SHARPEN, Enlarge, PhotoDecoder, Transformation, sharpen
+from lit_pure.models.photo_decoder import Enlarge, PhotoDecoder, Sharpen, Transformation
 from lit_pure.models.vq import VQTokenizer
 
 SMALL = PhotoDecoderConfig(channels=[16, 12, 8, 8], blocks=[1, 1, 0, 1], photo_channels=[8, 8], photo_blocks=1)
 TOKENIZER = VQConfig(stem=4, channels=[32, 32], res_blocks=1, attention=False, z_channels=8, codes=20, decoder=SMALL)
 
 
-def decoder() -> PhotoDecoder:
+def decoder(sharpen: float = 0.0) -> PhotoDecoder:
     """With transformations that do something, in float64."""
     torch.manual_seed(0)
-    made = PhotoDecoder(8, 8, SMALL)
+    made = PhotoDecoder(8, 8, replace(SMALL, sharpen=sharpen))
     for part in made.modules():
         if isinstance(part, Transformation):
             torch.nn.init.normal_(part.out.weight, 0, 0.1)
@@ -46,8 +48,9 @@ def test_training_begins_between_codes_alone_and_the_photograph_itself() -> None
     torch.testing.assert_close(made(z, photo, torch.tensor([0.25])), 0.75 * made(z) + 0.25 * photo)
 
 
-def test_a_part_with_its_context_is_the_part_of_the_whole() -> None:
-    made, one = decoder(), torch.ones(1)
+@pytest.mark.parametrize("sharpen", [0.0, 1.0])
+def test_a_part_with_its_context_is_the_part_of_the_whole(sharpen: float) -> None:
+    made, one = decoder(sharpen), torch.ones(1)
     margin = made.context
     z, photo = inputs(2 * margin + 3, 2 * margin + 4)
     whole = made(z, photo, one)
@@ -60,8 +63,9 @@ def test_a_part_with_its_context_is_the_part_of_the_whole() -> None:
     torch.testing.assert_close(part[..., inner, inner], expected, rtol=0, atol=1e-12)
 
 
-def test_the_context_is_as_far_as_a_pixel_depends_on_anything() -> None:
-    made, one = decoder(), torch.ones(1)
+@pytest.mark.parametrize("sharpen", [0.0, 1.0])
+def test_the_context_is_as_far_as_a_pixel_depends_on_anything(sharpen: float) -> None:
+    made, one = decoder(sharpen), torch.ones(1)
     side = 2 * made.context + 3
     z, photo = (item.requires_grad_() for item in inputs(side, side))
     middle = side // 2 * 8
@@ -109,13 +113,20 @@ def test_starting_from_another_tokenizer_keeps_its_codes_and_trains_the_decoder_
         new.start_from(other, keep_codes=True)
 
 
-def test_pixels_are_enlarged_bilinearly_and_other_cells_by_nearest() -> None:
+def test_cells_are_enlarged_by_a_share_of_nearest_and_bilinear_ones() -> None:
     impulse = torch.zeros(1, 1, 5, 5)
     impulse[..., 2, 2] = 1
     box, tent = torch.zeros(10), torch.zeros(10)
     box[4:6], tent[3:7] = 1, torch.tensor([0.25, 0.75, 0.75, 0.25])
-    assert torch.equal(Enlarge(to_pixels=False)(impulse)[0, 0], box[:, None] * box)
-    torch.testing.assert_close(Enlarge(to_pixels=True)(impulse)[0, 0], tent[:, None] * tent)
+    nearest, bilinear = box[:, None] * box, tent[:, None] * tent
+    for share in (1.0, 2 / 3, 0.0):
+        torch.testing.assert_close(Enlarge(share)(impulse)[0, 0], share * nearest + (1 - share) * bilinear)
+
+
+@pytest.mark.parametrize(("sharpen", "last"), [(0.0, 2 / 3), (1.0, 0.0)])
+def test_a_decoder_that_sharpens_has_no_nearest_pixels(sharpen: float, last: float) -> None:
+    made = PhotoDecoder(8, 8, replace(TOKENIZER.decoder, sharpen=sharpen))
+    assert [each[0].nearest for each in made.enlarge] == [1.0, 1.0, last]  # type: ignore[index]
 
 
 def test_sharpening_leaves_slopes_and_doubles_the_finest_pattern() -> None:
@@ -124,7 +135,7 @@ def test_sharpening_leaves_slopes_and_doubles_the_finest_pattern() -> None:
     slope = (0.1 * rows + 0.02 * columns)[None, None]
     checks = ((-1) ** (rows + columns))[None, None]
     inside = (..., slice(1, -1), slice(1, -1))
-    torch.testing.assert_close(sharpen(slope)[inside], slope[inside])
-    torch.testing.assert_close(sharpen(checks)[inside], (1 + SHARPEN) * checks[inside])
+    torch.testing.assert_close(Sharpen(1.0)(slope)[inside], slope[inside])
+    torch.testing.assert_close(Sharpen(1.0)(checks)[inside], 2 * checks[inside])
     flat = torch.full((1, 3, 4, 4), 0.3)
-    torch.testing.assert_close(sharpen(flat), flat)
+    torch.testing.assert_close(Sharpen(0.7)(flat), flat)
