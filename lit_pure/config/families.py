@@ -4,6 +4,7 @@ The knobs are defined in the files beside this one: `experiment.py` (common to a
 file per family. What a family does with its knobs is in `lit_pure/families/`.
 """
 
+from lit_pure.config.bit_tokenizer import BitTokenizerExperiment
 from lit_pure.config.dem import DemExperiment
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import PureExperiment
@@ -13,5 +14,6 @@ FAMILIES: dict[str, type[Experiment]] = {
     "pure": PureExperiment,
     "tokenizer": TokenizerExperiment,
     "dem": DemExperiment,
+    "bit_tokenizer": BitTokenizerExperiment,
 }
 """The root dataclass of each family; `family:` in YAML selects one."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -68,6 +69,12 @@ def generators(seed: int, batch: Batch, purpose: int) -> list[np.random.Generato
     """One generator per sample of a batch, from (seed, epoch, index, purpose)."""
     keys = zip(batch["epoch"].tolist(), batch["index"].tolist(), strict=True)
     return [np.random.default_rng([seed, epoch, index, purpose]) for epoch, index in keys]
+
+
+def batch_generator(seed: int, batch: Batch, purpose: int) -> torch.Generator:
+    """One generator on the CPU for a whole batch: that of its first sample, from (seed, epoch, index, purpose)."""
+    key = generators(seed, batch, purpose)[0].integers(2**63)
+    return torch.Generator().manual_seed(int(key))
 
 
 class Identity:
