@@ -7,6 +7,7 @@ file per family. What a family does with its knobs is in `lit_pure/families/`.
 from lit_pure.config.bit_tokenizer import BitTokenizerExperiment
 from lit_pure.config.dem import DemExperiment
 from lit_pure.config.experiment import Experiment
+from lit_pure.config.nsarm import NSARMExperiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 
@@ -15,5 +16,6 @@ FAMILIES: dict[str, type[Experiment]] = {
     "tokenizer": TokenizerExperiment,
     "dem": DemExperiment,
     "bit_tokenizer": BitTokenizerExperiment,
+    "nsarm": NSARMExperiment,
 }
 """The root dataclass of each family; `family:` in YAML selects one."""

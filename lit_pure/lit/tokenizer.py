@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.images.geometry import resize
-from lit_pure.images.labels import FROM_LQ_CODES, GROUND_TRUTH, RECONSTRUCTED
+from lit_pure.images.labels import FROM_LQ_CODES
 from lit_pure.lit.adversary import Rebuilt
 from lit_pure.lit.autoencoder import AutoencoderModule, Losses, pixel_losses
 from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform
