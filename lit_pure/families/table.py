@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.dem import Dem
 from lit_pure.families.family import Family, weights_run
+from lit_pure.families.nsarm.family import NSARM
 from lit_pure.families.pure.family import Pure
 from lit_pure.families.tokenizer import BitTokenizer, Tokenizer
 from lit_pure.runs.folder import Run
@@ -23,6 +24,7 @@ FAMILIES: dict[str, Family] = {
     "tokenizer": Tokenizer(),
     "dem": Dem(),
     "bit_tokenizer": BitTokenizer(),
+    "nsarm": NSARM(),
 }
 
 

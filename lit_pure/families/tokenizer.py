@@ -16,7 +16,7 @@ from lit_pure.runs.folder import Run
 class Tokenizer(Family):
     """Pictures to codes and back."""
 
-    config = TokenizerExperiment
+    config: type[AutoencoderExperiment] = TokenizerExperiment
     module = "lit_pure.lit.tokenizer"
     method = RECONSTRUCTED
     changeable = ()

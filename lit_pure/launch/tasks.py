@@ -78,7 +78,7 @@ def find_finished(experiment: Experiment) -> Run | None:
 
 
 def missing_needs(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
-    """Tokenizers, DEMs and earlier stages to make first, each once and after its own needs; and the tasks, which name them."""
+    """What is to be made first, each once and after its own needs; and the tasks, which name it."""
     first: dict[str, Task] = {}
 
     def with_needs(task: Task) -> Task:
