@@ -9,10 +9,10 @@ from torch import Tensor
 from lit_pure.config.experiment import RestoringConfig
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.families.pure.restorer import Restorer
-from lit_pure.files.names import number_of
 from lit_pure.families.pure.sampling.decode import decode
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords
+from lit_pure.files.names import number_of
 from lit_pure.images.tiles import Tile
 from lit_pure.restoring.photo import RestoredPhoto
 from tests.families.pure.test_restorer import Progress, make, texture

@@ -19,9 +19,9 @@ from lit_pure.config.pure import BackboneConfig, SamplingConfig
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.datasets.sources import find_photos
 from lit_pure.families.pure.restorer import Restorer
-from lit_pure.files.names import number_of
 from lit_pure.families.pure.sequence.assemble import Assembler
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
+from lit_pure.files.names import number_of
 from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.images.tiles import Cover
 from lit_pure.models.next_token import NextTokenBackbone
