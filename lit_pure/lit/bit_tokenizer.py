@@ -9,13 +9,14 @@ Shape legend: B batch, H W picture [px], K scales.
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from lit_pure.config.bit_tokenizer import BitTokenizerExperiment
 from lit_pure.datasets.order import SCALE_DRAW
 from lit_pure.lit.adversary import Rebuilt
 from lit_pure.lit.autoencoder import AutoencoderModule, Losses, pixel_losses
-from lit_pure.lit.data import Batch, Identity, Transform, batch_generator
+from lit_pure.lit.data import Batch, Identity, Transform, torch_generators
 from lit_pure.lit.run_module import RunModule
 from lit_pure.models import weights
 from lit_pure.models.bit_tokenizer import BitTokenizer
@@ -61,8 +62,9 @@ class BitTokenizerModule(AutoencoderModule):
         config, hq_B3HW, kept_BK = self.config.bsq, batch["hq_B3HW"], None
         grids = self.tokenizer.grids(*hq_B3HW.shape[-2:])
         if training and config.scale_dropout:
-            generator = batch_generator(self.config.seed, batch, SCALE_DRAW)
-            kept_BK = draw_kept(len(hq_B3HW), len(grids), config.scale_dropout, generator).to(hq_B3HW.device)
+            rngs = torch_generators(self.config.seed, batch, SCALE_DRAW)
+            kept = [draw_kept(1, len(grids), config.scale_dropout, rng) for rng in rngs]
+            kept_BK = torch.cat(kept).to(hq_B3HW.device)
         image_B3HW, found = self.tokenizer(hq_B3HW, grids, kept_BK)
         rebuilt_B3HW = image_B3HW.float()
         parts = {**pixel_losses(rebuilt_B3HW, hq_B3HW), "commit": found.commit_loss}

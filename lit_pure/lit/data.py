@@ -71,10 +71,9 @@ def generators(seed: int, batch: Batch, purpose: int) -> list[np.random.Generato
     return [np.random.default_rng([seed, epoch, index, purpose]) for epoch, index in keys]
 
 
-def batch_generator(seed: int, batch: Batch, purpose: int) -> torch.Generator:
-    """One generator on the CPU for a whole batch: that of its first sample, from (seed, epoch, index, purpose)."""
-    key = generators(seed, batch, purpose)[0].integers(2**63)
-    return torch.Generator().manual_seed(int(key))
+def torch_generators(seed: int, batch: Batch, purpose: int) -> list[torch.Generator]:
+    """The same as torch's, on the CPU."""
+    return [torch.Generator().manual_seed(int(rng.integers(2**63))) for rng in generators(seed, batch, purpose)]
 
 
 class Identity:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -25,7 +26,7 @@ from lit_pure.images.labels import GROUND_TRUTH, PREFIX, RESTORED
 from lit_pure.lit.autoencoder import psnr
 from lit_pure.lit.callbacks.flops import transformer_training
 from lit_pure.lit.callbacks.protocols import Work
-from lit_pure.lit.data import Batch, DegradeAndScore, Transform, batch_generator, generators
+from lit_pure.lit.data import Batch, DegradeAndScore, Transform, generators, torch_generators
 from lit_pure.lit.distributed.sharding import full_state, gathered, prepare
 from lit_pure.lit.restoring import RestoringModule
 from lit_pure.lit.run_module import RunModule
@@ -139,14 +140,17 @@ class NSARMModule(RestoringModule):
         return Words(self.restorer.text(captions, batch["hq_B3HW"].device), dropped or ())
 
     def _flips(self, batch: Batch) -> list[Tensor]:
-        """Bits to flip; none where no transformer learns to repair them."""
-        config, (count, *_) = self.config.flips, batch["hq_B3HW"].shape
+        """Bits to flip; none where no transformer learns to repair them.
+
+        Each picture has probabilities of its own, so that they do not depend on the batch; Infinity's are the batch's.
+        """
+        config, bits = self.config.flips, self.restorer.tokenizer.config.bits
         if not config.strength or not self.config.trains_transformer:
             return []
         cells = self.restorer.schedule.cells[: config.scales or None]
-        generator = batch_generator(self.config.seed, batch, FLIP_DRAW)
-        drawn = draw_flips(cells, count, self.restorer.tokenizer.config.bits, config.strength, generator)
-        return [flip_BDhw.to(batch["hq_B3HW"].device) for flip_BDhw in drawn]
+        rngs = torch_generators(self.config.seed, batch, FLIP_DRAW)
+        drawn = [draw_flips(cells, 1, bits, config.strength, rng) for rng in rngs]
+        return [torch.cat(flips).to(batch["hq_B3HW"].device) for flips in zip(*drawn, strict=True)]
 
     def _enlarged(self, batch: Batch) -> Tensor:
         return resize(batch["lq_B3hw"], self.restorer.size, self.restorer.size)

@@ -9,7 +9,7 @@ from lit_pure.config.bit_tokenizer import BitTokenizerExperiment
 from lit_pure.datasets.order import SCALE_DRAW
 from lit_pure.lit.autoencoder import psnr
 from lit_pure.lit.bit_tokenizer import BitTokenizerModule
-from lit_pure.lit.data import batch_generator
+from lit_pure.lit.data import torch_generators
 from lit_pure.models.bsq import draw_kept
 from tests.families.nsarm.small import SIZES, batch
 
@@ -36,7 +36,7 @@ def test_the_loss_has_the_weights_of_the_config() -> None:
 def test_scales_are_left_out_in_training_alone_and_as_the_samples_say() -> None:
     made, hq = module(scale_dropout=0.5), batch()["hq_B3HW"]
     grids = made.tokenizer.grids(32, 32)
-    kept = draw_kept(2, len(grids), 0.5, batch_generator(0, batch(), SCALE_DRAW))
+    kept = torch.cat([draw_kept(1, len(grids), 0.5, rng) for rng in torch_generators(0, batch(), SCALE_DRAW)])
     found, *_ = made._losses(batch(), training=True)
     assert torch.equal(found.image_B3HW, made.tokenizer(hq, grids, kept)[0]) and not bool(kept.all())
     found, *_ = made._losses(batch(), training=False)
