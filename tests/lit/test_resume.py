@@ -53,6 +53,7 @@ def until_killed(step: int, command: list[str], by: int = signal.SIGKILL) -> Non
 
     def until(self: Seeding, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         if trainer.global_step == step:
+            trainer.strategy.settle_saving()  # type: ignore[attr-defined]  # what came before is on the disk
             os.kill(os.getpid(), by)
         started(self, trainer, module, batch, batch_idx)
 
@@ -132,10 +133,8 @@ def test_killed_twice_and_launched_again_it_is_the_uninterrupted_training(
     assert main([*training.command, *changes]) == 0
     assert set(Path("runs", training.name).glob("version_*")) == before | {folder}, "it went on in its folder"
     run = Run(folder)
-    resumed, every = [item["step"] for item in run.provenance()["continued"]], training.every
-    last = [step // every * every for step in training.killed]
-    # Steps may be so short that the newest checkpoint was not complete.
-    assert resumed == last if training is DEMO else resumed and set(resumed) <= {*last, last[0] - every}
+    resumed = [item["step"] for item in run.provenance()["continued"]]
+    assert resumed == [step // training.every * training.every for step in training.killed]
     same(run, whole)
 
 
