@@ -117,14 +117,18 @@ def test_what_is_not_there_is_refused_with_a_remedy(
         Path("a.png").unlink()
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "stage1", "stage2"])
-def test_two_processes_take_the_steps_of_one_with_twice_the_batch(chain: Run, house: Path, stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "strategy"), [("pretrain", "ddp"), ("stage1", "ddp"), ("stage2", "ddp"), ("stage2", "fsdp")]
+)
+def test_two_processes_take_the_steps_of_one_with_twice_the_batch(
+    chain: Run, house: Path, stage: str, strategy: str
+) -> None:
     name = f"{NAME}/{stage}"
     common = ["run", name, "trainer.max_steps=2", "trainer.accelerator=cpu", "optim.lr=1e-4", "optim.warmup=0"]
     common += ["trainer.resume=never", "flips.strength=0.2", "data.test=null", "trainer.val_every=2"]
     assert main([*common, "data.batch_size=4"]) == 0
     one = runs.require(name)
-    parallel = [*common, "data.batch_size=2", "trainer.devices=2", "trainer.strategy=ddp"]
+    parallel = [*common, "data.batch_size=2", "trainer.devices=2", f"trainer.strategy={strategy}"]
     statuses, said = forked(main, parallel, environments=ranks(2))
     assert statuses == [0, 0], said
     two = runs.require(name)
