@@ -56,7 +56,7 @@ def test_each_stage_was_made_once_and_the_last_one_tells_how_well_it_restores(ch
 
 def test_stage_2_begins_with_what_the_earlier_ones_left(chain: Run, house: Path) -> None:
     """A step at a rate of nothing leaves the weights of both as they were."""
-    assert main(["run", STAGES[3], "trainer.max_steps=1", "optim.lr=1e-12", "data.test=null"]) == 0
+    assert main(["run", STAGES[3], "trainer.max_steps=1", "optim.lr=1e-12", "data.test.demo=null"]) == 0
     found = weights(runs.require(STAGES[3]))
     for name in STAGES[1:3]:
         for key, value in weights(runs.require(name)).items():
@@ -125,7 +125,7 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(
 ) -> None:
     name = f"{NAME}/{stage}"
     common = ["run", name, "trainer.max_steps=2", "trainer.accelerator=cpu", "optim.lr=1e-4", "optim.warmup=0"]
-    common += ["trainer.resume=never", "flips.strength=0.2", "data.test=null", "trainer.val_every=2"]
+    common += ["trainer.resume=never", "flips.strength=0.2", "data.test.demo=null", "trainer.val_every=2"]
     assert main([*common, "data.batch_size=4"]) == 0
     one = runs.require(name)
     parallel = [*common, "data.batch_size=2", "trainer.devices=2", f"trainer.strategy={strategy}"]
