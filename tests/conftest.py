@@ -31,6 +31,13 @@ SMALL = {
     + "needs: {dem: dem/nano}\n"
     + "backbone: {width: 32, layers: 2, heads: 2, ffn: 48}\nsampling: {max_text: 12}\n"
     + "trainer: {max_steps: 6, val_every: 4, log_every: 1}\n",
+    "nsarm/nano/tokenizer": SMALL_DATA + "bsq: {width: 32}\ntrainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
+    "nsarm/nano/pretrain": SMALL_DATA
+    + "transformer: {width: 32, layers: 2, heads: 2, ffn: 48}\n"
+    + "transformation: {stem: [8], widths: [8, 8, 8], layers: [1, 1, 1], heads: [2, 2, 2]}\n"
+    + "trainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
+    "nsarm/nano/stage1": "data: {batch_size: 2}\ntrainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
+    "nsarm/nano/stage2": "trainer: {max_steps: 4, val_every: 2, log_every: 1}\n",
     "demo": SMALL_DATA
     + "needs: {tokenizer: tokenizer/nano, start: ''}\noptim: {lr: 2.0e-3}\n"
     + "trainer: {max_steps: 6, val_every: 4}\n",
@@ -95,7 +102,8 @@ def built_house(tmp_path_factory: pytest.TempPathFactory, few_shipped: Path) -> 
     house = tmp_path_factory.mktemp("house")
     shutil.copytree(ROOT / "experiments", house / "experiments")
     photos = house / "experiments" / "photos"
-    shutil.copy(photos / "skimage.yaml", photos / "bsds500.yaml")  # which not everybody has
+    for name in ("bsds500", "mixed"):  # which not everybody has
+        shutil.copy(photos / "skimage.yaml", photos / f"{name}.yaml")
     for name, changes in SMALL.items():
         real = house / "experiments" / f"{name}.yaml"
         real.rename(real.with_name(f"real_{real.name}"))

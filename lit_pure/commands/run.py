@@ -93,8 +93,8 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     if not before and experiment.trainer.resume not in (resume.AUTO, resume.NEVER):
         resume.check_named(experiment)
     family_of(experiment).check(experiment)
-    for need in (needs.tokenizer, needs.dem):
-        if need and runs.newest_finished(need) is None:
+    for need in needs.made_first().values():
+        if runs.newest_finished(need) is None:
             check_needs(compose(need), chain)
 
 
@@ -105,8 +105,8 @@ def _check_photographs(experiment: Experiment) -> None:
     """
     needs, data = experiment.needs, experiment.data
     _check_folders(experiment, {} if needs.weights else {"train": data.train, "val": data.val})
-    for need in () if needs.weights else (needs.tokenizer, needs.dem):
-        if need and runs.newest_finished(need) is None:
+    for need in needs.made_first().values():
+        if runs.newest_finished(need) is None:
             _check_photographs(compose(need))
 
 

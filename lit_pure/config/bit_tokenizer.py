@@ -1,14 +1,15 @@
-"""The knobs of the bitwise multi-scale tokenizer.
+"""The knobs of the bitwise multi-scale tokenizer and of its experiments.
 
 Knows names, types, defaults and legal ranges (`knob`), and the published sizes; the defaults are those of the tokenizer
 of NSARM and Infinity-8B. Imports no torch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.tokenizer import AutoencoderExperiment
 
 Resize = Literal["trilinear", "area"]
 """How the sum of codes is brought to the next scale's grid: point-sampled bilinear, or averaged."""
@@ -32,8 +33,6 @@ class BitTokenizerConfig:
     """Side of the block of latent cells that is one token."""
     sides: list[int] = knob([1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64], low=1)
     """Sides of the scales of a square [token], ascending; a picture ends with the one that it fills."""
-    resize: Resize = "trilinear"
-    """How the sum of codes becomes the transformer's next input; NSARM's own weights were evaluated with `area`."""
     scale_dropout: float = knob(0.0, low=0, high=1)
     """Share of scales that are left out in training, drawn for each picture and scale."""
     l1_weight: float = knob(0.0, low=0)
@@ -71,6 +70,21 @@ class BitTokenizerConfig:
             yield "width", f"makes levels of {bad} channels; they must be multiples of 32 or 24 to be normalised"
         if not self.sides or any(after <= before for before, after in zip(self.sides, self.sides[1:], strict=False)):
             yield "sides", f"= {self.sides} must ascend, and have one side at least"
+
+
+@dataclass
+class BitTokenizerExperiment(AutoencoderExperiment):
+    """Trains the bitwise tokenizer. Neither its losses nor its training are published; ours are the tokenizer's."""
+
+    family: str = "bit_tokenizer"
+    bsq: BitTokenizerConfig = field(default_factory=BitTokenizerConfig)
+    """Architecture, scales, and losses of pixels and codes."""
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        token = self.bsq.token_pixels
+        if self.data.size % token:
+            yield "data.size", f"= {self.data.size} is cut into no whole tokens of {token} px; take a multiple of them"
 
 
 PUBLISHED: dict[str, dict[str, Any]] = {

@@ -25,6 +25,10 @@ BaselineName = Literal["bicubic", "realesrgan-x4plus", "realesr-animevideov3", "
 """The rows of `baselines/table.py`."""
 
 
+STARTS = ("start", "transformer", "transformation")
+"""Roles of runs that a training continues: their weights became part of its own, which need them no more."""
+
+
 @dataclass
 class Needs:
     """Experiments whose finished runs this one needs; `name` takes the newest run, `name/version_3` that version."""
@@ -33,10 +37,19 @@ class Needs:
     """The run of the visual tokenizer; made first if it is missing."""
     dem: str = ""
     """The run of the degradation estimator; made first if it is missing."""
+    transformer: str = ""
+    """The run whose next-scale transformer is trained on; made first if it is missing."""
+    transformation: str = ""
+    """The run whose transformation network is trained on; made first if it is missing."""
     weights: str = ""
     """The run from whose backbone to sample; nothing is trained then."""
     start: str = ""
     """The run from whose backbone training starts; empty: fresh weights."""
+
+    def made_first(self) -> dict[str, str]:
+        """Those that are made first where they are missing, by role; none where nothing is trained."""
+        roles = () if self.weights else ("tokenizer", "dem", "transformer", "transformation")
+        return {role: need for role in roles if (need := getattr(self, role))}
 
 
 @dataclass

@@ -4,8 +4,10 @@ The knobs are defined in the files beside this one: `experiment.py` (common to a
 file per family. What a family does with its knobs is in `lit_pure/families/`.
 """
 
+from lit_pure.config.bit_tokenizer import BitTokenizerExperiment
 from lit_pure.config.dem import DemExperiment
 from lit_pure.config.experiment import Experiment
+from lit_pure.config.nsarm import NSARMExperiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 
@@ -13,5 +15,7 @@ FAMILIES: dict[str, type[Experiment]] = {
     "pure": PureExperiment,
     "tokenizer": TokenizerExperiment,
     "dem": DemExperiment,
+    "bit_tokenizer": BitTokenizerExperiment,
+    "nsarm": NSARMExperiment,
 }
 """The root dataclass of each family; `family:` in YAML selects one."""

@@ -53,7 +53,7 @@ class NextScaleConfig:
 
 
 SIZES: dict[str, dict[str, Any]] = {
-    "nano": {"width": 128, "layers": 4, "heads": 4, "ffn": 512, "bits": 8, "text_width": 64, "text_length": 16}
+    "nano": {"width": 128, "layers": 4, "heads": 4, "ffn": 512, "bits": 32, "text_width": 64, "text_length": 16}
     | {"pool_heads": 4, "drop_path": 0.0, "gate": 1.0},
     "layer12": {"width": 768, "layers": 12, "heads": 8, "ffn": 3072},
     "layer16": {"width": 1152, "layers": 16, "heads": 12, "ffn": 4608},

@@ -136,31 +136,16 @@ class PairsConfig:
 
 
 @dataclass
-class TokenizerExperiment(Experiment):
-    """Trains the visual tokenizer."""
+class AutoencoderExperiment(Experiment):
+    """What every experiment has that trains a visual tokenizer, whatever its codes are."""
 
-    family: str = "tokenizer"
-    vq: VQConfig = field(default_factory=VQConfig)
-    """Architecture, and losses of pixels and codes."""
-    keep_codes: bool = False
-    """Keep encoder and codebook of `needs.start`: only the decoder is trained, and a backbone's codes stay valid."""
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     """The perceptual loss."""
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     """The adversarial loss."""
-    pairs: PairsConfig = field(default_factory=PairsConfig)
-    """How the decoder learns to see the photograph."""
 
     def problems(self) -> Iterator[Problem]:
         yield from small_model_problems(self)
-        if self.keep_codes and not self.needs.start:
-            yield "keep_codes", "= true keeps the encoder of another run: name it in needs.start"
-        if self.keep_codes and self.vq.restart_every:
-            yield "vq.restart_every", "moves codes, which keep_codes keeps: set it to 0"
-        if self.vq.decoder.photo_channels and not self.pairs.share:
-            yield "pairs.share", "is 0, and vq.decoder.photo_channels is not empty: nothing would train what sees"
-        if self.pairs.share and not self.vq.decoder.photo_channels:
-            yield "pairs.share", "is above 0, and vq.decoder.photo_channels is empty: this decoder sees no photograph"
         if self.perceptual.features == "efficientnet" and self.data.size < 64:
             yield (
                 "data.size",
@@ -170,3 +155,27 @@ class TokenizerExperiment(Experiment):
             yield "adversarial.feature_weight", "> 0 judges the features of perceptual.features=efficientnet: set it"
         if self.adversarial.plays and self.trainer.accumulate > 1:
             yield "trainer.accumulate", "> 1 with an adversary: two optimizers step together; take a larger batch"
+
+
+@dataclass
+class TokenizerExperiment(AutoencoderExperiment):
+    """Trains the visual tokenizer."""
+
+    family: str = "tokenizer"
+    vq: VQConfig = field(default_factory=VQConfig)
+    """Architecture, and losses of pixels and codes."""
+    keep_codes: bool = False
+    """Keep encoder and codebook of `needs.start`: only the decoder is trained, and a backbone's codes stay valid."""
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    """How the decoder learns to see the photograph."""
+
+    def problems(self) -> Iterator[Problem]:
+        yield from super().problems()
+        if self.keep_codes and not self.needs.start:
+            yield "keep_codes", "= true keeps the encoder of another run: name it in needs.start"
+        if self.keep_codes and self.vq.restart_every:
+            yield "vq.restart_every", "moves codes, which keep_codes keeps: set it to 0"
+        if self.vq.decoder.photo_channels and not self.pairs.share:
+            yield "pairs.share", "is 0, and vq.decoder.photo_channels is not empty: nothing would train what sees"
+        if self.pairs.share and not self.vq.decoder.photo_channels:
+            yield "pairs.share", "is above 0, and vq.decoder.photo_channels is empty: this decoder sees no photograph"

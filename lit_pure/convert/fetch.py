@@ -65,7 +65,7 @@ def fetch(needs: Sequence[Need], folder: Path | None, command: Sequence[str]) ->
 def _direct_needs(experiment: Experiment) -> list[str]:
     """The runs that an experiment names; with `needs.weights`, everything else comes from that run."""
     needs = experiment.needs
-    return [needs.weights] if needs.weights else [name for name in (needs.tokenizer, needs.dem) if name]
+    return [needs.weights] if needs.weights else list(needs.made_first().values())
 
 
 def _collect_needs(name: str, found: dict[str, Need], before: tuple[str, ...]) -> None:

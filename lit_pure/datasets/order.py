@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 
 Key = tuple[int, int]
 """(epoch, index): what a sampler yields and a data set takes."""
-CROP_DRAW, DEGRADATION_DRAW, CONDITION_DRAW, PHOTO_DRAW, SHIFT_DRAW, MISREAD_DRAW = 0, 1, 2, 3, 4, 5
+CROP_DRAW, DEGRADATION_DRAW, CONDITION_DRAW, PHOTO_DRAW, SHIFT_DRAW, MISREAD_DRAW, SCALE_DRAW, FLIP_DRAW = range(8)
 """What a random draw is for: the last number of its seed [seed, epoch, index, purpose]."""
 
 

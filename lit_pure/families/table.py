@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.dem import Dem
 from lit_pure.families.family import Family, weights_run
+from lit_pure.families.nsarm.family import NSARM
 from lit_pure.families.pure.family import Pure
-from lit_pure.families.tokenizer import Tokenizer
+from lit_pure.families.tokenizer import BitTokenizer, Tokenizer
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
     from lit_pure.restoring.contract import SquareRestorer
 
-FAMILIES: dict[str, Family] = {"pure": Pure(), "tokenizer": Tokenizer(), "dem": Dem()}
+FAMILIES: dict[str, Family] = {
+    "pure": Pure(),
+    "tokenizer": Tokenizer(),
+    "dem": Dem(),
+    "bit_tokenizer": BitTokenizer(),
+    "nsarm": NSARM(),
+}
 
 
 def family_of(of: Experiment | Run) -> Family:

@@ -6,6 +6,7 @@ Knows nothing of what files contain.
 """
 
 import unicodedata
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from pathlib import Path
 def nfc(name: str) -> str:
     """The form in which names are compared; bytes that are not UTF-8 (surrogates) stay as they are."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def number_of(name: str) -> int:
+    """A number that names an image for the noise of its drawing: the same name gives the same noise everywhere.
+
+    Any name of a file will do, also one that is not UTF-8.
+    """
+    return zlib.crc32(nfc(name).encode("utf-8", "surrogateescape"))
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:

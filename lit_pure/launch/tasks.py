@@ -68,8 +68,8 @@ def members(name: str) -> list[str]:
 def find_finished(experiment: Experiment) -> Run | None:
     """The newest finished run with an experiment's name and settings, built on the runs that a new one would use."""
     # A sampling experiment takes everything else from the run whose weights it uses.
-    kinds = ("weights",) if experiment.needs.weights else ("tokenizer", "dem")
-    wanted = {kind: need for kind in kinds if (need := getattr(experiment.needs, kind))}
+    weights = experiment.needs.weights
+    wanted = {"weights": weights} if weights else experiment.needs.made_first()
     existing = {kind: run.label for kind, need in wanted.items() if (run := runs.newest_finished(need))}
     for run in reversed(runs.versions(experiment.name)):
         if run.finished and existing.keys() == wanted.keys() and _same(run, experiment, existing):
@@ -78,13 +78,12 @@ def find_finished(experiment: Experiment) -> Run | None:
 
 
 def missing_needs(tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
-    """Tokenizers and DEMs to make first, each once and after its own needs; and the tasks, which name them."""
+    """What is to be made first, each once and after its own needs; and the tasks, which name it."""
     first: dict[str, Task] = {}
 
     def with_needs(task: Task) -> Task:
         needs = task.experiment.needs
-        wanted = () if needs.weights else (needs.tokenizer, needs.dem)
-        missing = tuple(need for need in wanted if need and runs.newest_finished(need) is None)
+        missing = tuple(need for need in needs.made_first().values() if runs.newest_finished(need) is None)
         for need in missing:
             if need not in first:
                 needed = with_needs(Task(compose(need)))  # adds its own needs, which come before it

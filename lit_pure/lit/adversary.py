@@ -35,7 +35,8 @@ class Rebuilt:
     """What came of a batch."""
 
     image_B3HW: Tensor
-    codes_Bhw: Tensor
+    codes_Bhw: Tensor | None = None
+    """Where there is a codebook."""
     features: tuple[list[Tensor], list[Tensor]] | None = None
     """Of the rebuilt and of the true picture, where the perceptual loss compares EfficientNet's."""
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -68,6 +69,11 @@ def generators(seed: int, batch: Batch, purpose: int) -> list[np.random.Generato
     """One generator per sample of a batch, from (seed, epoch, index, purpose)."""
     keys = zip(batch["epoch"].tolist(), batch["index"].tolist(), strict=True)
     return [np.random.default_rng([seed, epoch, index, purpose]) for epoch, index in keys]
+
+
+def torch_generators(seed: int, batch: Batch, purpose: int) -> list[torch.Generator]:
+    """The same as torch's, on the CPU."""
+    return [torch.Generator().manual_seed(int(rng.integers(2**63))) for rng in generators(seed, batch, purpose)]
 
 
 class Identity:

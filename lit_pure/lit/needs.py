@@ -23,7 +23,7 @@ def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: 
     Args:
         experiment: its `needs` name them.
         command: the command line.
-        make: makes a missing run of tokenizer or DEM; weights are never made.
+        make: makes a missing run of tokenizer, DEM or earlier stage; weights are never made.
         pinned: labels of the runs that a resumed run has used so far; they are used again.
     """
     wanted = {name: need for name, need in asdict(experiment.needs).items() if need}
@@ -46,7 +46,7 @@ def provide(experiment: Experiment, command: Sequence[str], make: Make, pinned: 
 
 def _check_same_task(experiment: Experiment, trained: Run) -> None:
     """Raises ValueError if an experiment that samples changes what its weights were trained for."""
-    fixed = ("sequence.guidance_mode", "data.size", "data.degradation.scale")
+    fixed = ("sequence.guidance_mode", "stage", "data.size", "data.degradation.scale")
     changed = [line for line in differences(trained.experiment(), experiment) if line.startswith(fixed)]
     if changed:
         raise ValueError(f"{trained.label} was trained for something else ({'; '.join(changed)}); choose other weights")

@@ -6,6 +6,7 @@ trained.
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -26,15 +27,24 @@ def learning_rate(step: int, max_steps: int, config: OptimConfig) -> float:
     return config.min_lr + (config.lr - config.min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def configure(parameters: Iterable[nn.Parameter], config: OptimConfig, max_steps: int) -> OptimizerLRSchedulerConfig:
+def configure(
+    parameters: Iterable[nn.Parameter],
+    config: OptimConfig,
+    max_steps: int,
+    undecayed: Iterable[nn.Parameter] = (),
+) -> OptimizerLRSchedulerConfig:
     """AdamW and its schedule, which advances once per optimizer step, in Lightning's form.
 
-    Parameters without a gradient are left out. Raises ValueError if 8 bits are asked for, and torchao or a compiler is
-    missing.
+    Parameters without a gradient are left out. `undecayed` are those, among them, without weight decay. Raises
+    ValueError if 8 bits are asked for, and torchao or a compiler is missing.
     """
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     make = AdamW if config.states == "float32" else _adamw_8bit(trained)
-    optimizer = make(trained, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
+    free = {id(parameter) for parameter in undecayed}
+    groups: list[dict[str, Any]] = [{"params": [parameter for parameter in trained if id(parameter) not in free]}]
+    if rest := [parameter for parameter in trained if id(parameter) in free]:
+        groups.append({"params": rest, "weight_decay": 0.0})
+    optimizer = make(groups, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay)
     schedule = LambdaLR(optimizer, lambda step: learning_rate(step, max_steps, config) / config.lr)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -118,6 +118,14 @@ class BitTokenizer(nn.Module):
         found = self.quantize(image_B3HW, grids, kept_BK)
         return self.render(found.sum_BDhw), found
 
+    def start_from(self, other: "BitTokenizer") -> None:
+        """Take another tokenizer's weights. Raises ValueError where it has other sizes."""
+        own, theirs = self.state_dict(), other.state_dict()
+        differing = own.keys() ^ theirs.keys() | {n for n in own.keys() & theirs if own[n].shape != theirs[n].shape}
+        if differing:
+            raise ValueError(f"needs.start has another {min(differing)}; take its bsq sizes, or another start")
+        self.load_state_dict(theirs)
+
     def cells(self, grids: Sequence[Grid]) -> list[Grid]:
         """Grids of tokens -> those of latent cells."""
         return latent_grids(grids, self.config.patch)

@@ -80,6 +80,8 @@ class CaptionReader(nn.Module):
         if any(dropped):
             pairs = zip(tokens_NW.split(list(text.lengths)), dropped, strict=True)
             tokens_NW = torch.cat([self.empty_TW[: len(part)] if drop else part for part, drop in pairs])
+        elif torch.is_grad_enabled():
+            tokens_NW = tokens_NW + 0 * self.empty_TW.sum()  # several processes wait for each gradient, in every step
         tokens_NW = self.norm(tokens_NW)
         tokens_BTD, mask_B11T = pad(self.project(tokens_NW), text.lengths)
         return Caption(self.pool(tokens_NW, text.lengths), tokens_BTD, mask_B11T)

@@ -108,6 +108,10 @@ class NextTokenBackbone(nn.Module):
             x_BTD = block(x_BTD, angles)
         return self.norm(x_BTD)
 
+    def units(self) -> list[nn.Module]:
+        """The modules whose weights several processes share out, and gather together; each after what it contains."""
+        return [*self.blocks, self.embed, self.head, self]
+
     def logits(self, ids_BT: Tensor) -> Tensor:
         """Logits (B, T, V) of every position, for short sequences and tests; training gets its loss from the head."""
         return self.head(self(ids_BT))

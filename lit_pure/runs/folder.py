@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lit_pure.config.compose import PROJECT, ConfigError, compose, load
-from lit_pure.config.experiment import Experiment
+from lit_pure.config.experiment import STARTS, Experiment
 from lit_pure.files.reading import of_kind, read_json, refusing
 
 ROOT = Path("runs")
@@ -91,8 +91,8 @@ class Run:
             return self.recorded_needs()[role]
 
     def needs(self) -> dict[str, str]:
-        """The runs that its weights need, by role; without the start of training, which is part of the weights."""
-        return {role: need for role, need in self.recorded_needs().items() if role != "start"}
+        """The runs that its weights need, by role; without those that it continued, which are part of the weights."""
+        return {role: need for role, need in self.recorded_needs().items() if role not in STARTS}
 
     def experiment(self) -> Experiment:
         """The resolved configuration."""

@@ -6,7 +6,6 @@ Photographs of any size are `restoring/tiled.py`'s. Knows nothing of training, f
 Shape legend: B pictures, s side of the model's square [px], h w grid of codes or source [px], l what a tile shows [px].
 """
 
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords, Assembler
 from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.weights import load_restorer, save_restorer
-from lit_pure.files.names import nfc
+from lit_pure.files.names import number_of
 from lit_pure.images.tiles import Tile
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.precision import prepare
@@ -46,14 +45,6 @@ from lit_pure.restoring.rendering import fix_squares
 
 Given = AnswerWords | GivenCodes
 """What the model does not make itself for a square: its words, or its codes."""
-
-
-def image_number(name: str) -> int:
-    """A number that names an image for the sampling noise: the same name gives the same noise everywhere.
-
-    Any name of a file will do, also one that is not UTF-8.
-    """
-    return zlib.crc32(nfc(name).encode("utf-8", "surrogateescape"))
 
 
 class Restorer(CodeRestorer, ModelHubMixin):
@@ -208,7 +199,7 @@ class Restorer(CodeRestorer, ModelHubMixin):
             return undrawn(torch.stack([one.codes_hw for one in given if isinstance(one, GivenCodes)]))
         prompts = [self.assembler.prompt(codes_hw) for codes_hw in codes_Bhw]
         grammar = Grammar.of(self.assembler, *codes_Bhw.shape[1:])
-        numbers = [image_number(name) for name in names]
+        numbers = [number_of(name) for name in names]
         was_training = self.backbone.training
         self.backbone.eval()
         texts = [self.assembler.text(words) for words in given if isinstance(words, AnswerWords)] if given else None

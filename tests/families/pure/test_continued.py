@@ -8,10 +8,11 @@ from torch import Tensor
 
 from lit_pure.config.experiment import RestoringConfig
 from lit_pure.config.pure import SamplingConfig
-from lit_pure.families.pure.restorer import Restorer, image_number
+from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sampling.decode import decode
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sequence.assemble import AnswerWords
+from lit_pure.files.names import number_of
 from lit_pure.images.tiles import Tile
 from lit_pure.restoring.photo import RestoredPhoto
 from tests.families.pure.test_restorer import Progress, make, texture
@@ -72,7 +73,7 @@ def test_a_square_is_answered_around_the_codes_that_it_is_given() -> None:
     lq_Bhw = restorer.tokenizer.encode(squares_B3ss)
     grammar = Grammar.of(restorer.assembler, 8, 8)
     for row, name in enumerate("ab"):
-        prompts, numbers = [restorer.assembler.prompt(lq_Bhw[row])], [image_number(name)]
+        prompts, numbers = [restorer.assembler.prompt(lq_Bhw[row])], [number_of(name)]
         how = (restorer.backbone, prompts, grammar, restorer.sampling, numbers, lq_Bhw[row : row + 1])
         alone = decode(*how, known_Bhw=known_Bhw[row : row + 1])
         assert torch.equal(drawn[row].codes_hw, alone.codes_Bhw[0]) and drawn[row].tokens == alone.tokens

@@ -18,9 +18,10 @@ from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.config.pure import BackboneConfig, SamplingConfig
 from lit_pure.config.tokenizer import VQConfig
 from lit_pure.datasets.sources import find_photos
-from lit_pure.families.pure.restorer import Restorer, image_number
+from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import Assembler
 from lit_pure.families.pure.sequence.make_vocabulary import make_vocabulary
+from lit_pure.files.names import number_of
 from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.images.tiles import Cover
 from lit_pure.models.next_token import NextTokenBackbone
@@ -192,7 +193,7 @@ def test_the_name_decides_the_noise_and_dropout_is_off(restorer: Restorer) -> No
         first, again, other = (restorer.restore_photo(photo, name).pixels_3HW for name in ("a", "a", "b"))
         assert torch.equal(first, again) and not torch.equal(first, other)
     assert restorer.backbone.training, "left as it was"
-    assert image_number("a") == 0xE8B7BE43, "CRC-32, the same on every machine"
+    assert number_of("a") == 0xE8B7BE43, "CRC-32, the same on every machine"
 
 
 def test_tiles_draw_noise_of_their_own_whatever_the_batch() -> None:
@@ -299,5 +300,5 @@ def test_a_folder_that_is_no_restorer_is_named(restorer: Restorer, tmp_path: Pat
 
 
 def test_a_name_has_one_number_however_its_letters_are_composed_and_whatever_its_bytes() -> None:
-    assert image_number("caf\u00e9") == image_number("cafe\u0301") == zlib.crc32("caf\u00e9".encode())
-    assert image_number("caf\udce9") == zlib.crc32(b"caf\xe9")
+    assert number_of("caf\u00e9") == number_of("cafe\u0301") == zlib.crc32("caf\u00e9".encode())
+    assert number_of("caf\udce9") == zlib.crc32(b"caf\xe9")

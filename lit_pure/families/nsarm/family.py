@@ -1,0 +1,79 @@
+"""NSARM's answers to what the other rooms ask of a family.
+
+Knows which part of NSARM answers what. Imports no torch by itself: parts that compute are imported when they are asked.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.config.nsarm import NSARMExperiment
+from lit_pure.families.family import Family
+from lit_pure.families.nsarm.schedule import NO_TOKENIZER, check_fit, check_stage, tokenizer_config
+from lit_pure.runs import folder as runs
+from lit_pure.runs.folder import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lit_pure.families.nsarm.restorer import NSARMRestorer
+
+EARLIER = {"transformer": "pretrain", "transformation": "stage1"}
+"""Roles of `needs` and the stages that train such a network; stage 2 trains both."""
+
+
+class NSARM(Family):
+    """Next-scale autoregressive restoration, trained in three stages."""
+
+    config = NSARMExperiment
+    module = "lit_pure.lit.nsarm"
+    trained = "network"
+    changeable = ("sampling", "restoring", "prefix", "caption")
+    seed = "sampling.seed"
+    beside = ("tokenizer",)
+    maps = ("entropy",)
+
+    def check(self, experiment: Experiment) -> None:
+        """Refuse what the training of a stage lacks, and networks that do not fit each other."""
+        assert isinstance(experiment, NSARMExperiment)
+        needs = experiment.needs
+        if not needs.tokenizer:
+            raise ConfigError(NO_TOKENIZER)
+        check_fit(experiment, tokenizer_config(needs.tokenizer))
+        if needs.start:
+            self.start(needs.start)
+        if experiment.stage != "stage2":
+            return
+        for role, stage in EARLIER.items():
+            need, trains = getattr(needs, role), getattr(experiment, f"trains_{role}")
+            if need and not trains:
+                raise ConfigError(f"needs.{role} = {need}: prefix.source = lq has no such network; leave it empty")
+            if need:
+                check_stage(need, role, (stage, "stage2"))
+            elif trains and not needs.start:
+                raise ConfigError(f"needs.{role} names no run, and stage2 continues one: take a run of {stage}")
+
+    def start(self, name: str) -> Run:
+        """The run whose network is taken."""
+        check_stage(name, "start", ("pretrain", "stage1", "stage2"))
+        return runs.require(name)
+
+    def restorer(self, run: Run, settings: Experiment) -> "NSARMRestorer":
+        """The trained network with the tokenizer that it was trained with."""
+        from lit_pure.families.nsarm.build import trained_restorer
+        from lit_pure.models import weights
+
+        assert isinstance(settings, NSARMExperiment)
+        tokenizer = weights.load_bit_tokenizer(self.weights(run)["tokenizer"].weights)
+        return trained_restorer(settings, tokenizer, run)
+
+    def check_plan(self, experiment: Experiment) -> RestoringExperiment:
+        """Memory is not planned yet."""
+        what = f"{experiment.name} is of family {self.config.family}"
+        raise ConfigError(f"{what}, whose memory is not planned; plan is for the training of a backbone: pure/paper")
+
+    def export(self, run: Run, state: "dict[str, Tensor]", out: Path) -> list[str]:
+        from lit_pure.families.nsarm.build import export
+
+        return export(run, state, out)
