@@ -147,7 +147,7 @@ def test_what_a_layout_does_not_hold_is_refused(
         ("cut", "cannot be read"),
         ("missing", "1 missing: head.weight"),
         ("unknown", "1 unknown: extra"),
-        ("misshapen", "1 of another shape: map_transformer.feature_extractor.0.bias [7] instead of [6]"),
+        ("misshapen", "1 of another shape: feature_extractor.0.bias [7] instead of [6]"),
         ("empty", "it lacks word_embed.weight"),
     ],
 )
