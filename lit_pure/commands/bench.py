@@ -1,6 +1,7 @@
 """`bench`: speeds, measured side by side in one run, as ratios. Knows flags, and which figures a comparison has.
 
-`bench restore`, which compares with published figures, is in `bench_restore.py`, `bench train` in `bench_train.py`.
+`bench restore`, which compares with published figures, is in `bench_restore.py`, `bench train` in `bench_train.py`,
+decoding by scales in `bench_scales.py`.
 """
 
 import argparse
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lit_pure.commands import bench_restore, bench_train
+from lit_pure.commands import bench_restore, bench_scales, bench_train
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
 from lit_pure.commands.paths import find_photographs, require_pictures, require_writable_files
@@ -19,6 +20,7 @@ from lit_pure.runs import folder as runs
 PRESETS = ("tiny", "tiny-512", "7b")
 ENGINES = ("reference", "plain", "jacobi")
 WINDOWS = range(2, 257)
+WINDOW = 16
 LEAST_SIDE = 96
 """Of crops for `bench degrade`: basicsr mirrors no image of 10 px or fewer, and 0.15 of this may be left [px]."""
 
@@ -28,12 +30,19 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     words = "Measure speeds."
     what = commands.add_parser("bench", help=words, description=words).add_subparsers(required=True, metavar="WHAT")
     decode = add(what, "decode", decode_command)
-    decode.add_argument("--preset", choices=PRESETS, default="tiny", help="sizes of model and picture (default: tiny)")
-    decode.add_argument("--engines", type=comma_list, default=",".join(ENGINES), help="comma-separated (default: all)")
-    decode.add_argument("--batch", type=int, default=1, help="pictures at once, for plain and jacobi (default: 1)")
-    decode.add_argument("--window", type=int, default=16, help="window of jacobi (default: 16)")
+    decode.add_argument("--family", choices=DECODE, default="pure", help="whose decoding (default: pure)")
     decode.add_argument(
-        "--quantize", choices=("none", "int8", "fp8"), default="none", help="dtype of weights, for plain and jacobi"
+        "--preset",
+        choices=(*PRESETS, *bench_scales.PRESETS),
+        help=f"sizes of model and picture: {', '.join(PRESETS)} (default: tiny); of nsarm "
+        f"{', '.join(bench_scales.PRESETS)} (default: nano)",
+    )
+    decode.add_argument("--engines", type=comma_list, help="comma-separated (default: all of the family)")
+    decode.add_argument("--batch", type=int, default=1, help="pictures at once, but for reference (default: 1)")
+    decode.add_argument("--window", type=int, help=f"window of jacobi (default: {WINDOW})")
+    decode.add_argument("--quantize", choices=("none", "int8", "fp8"), help="dtype of weights, for plain and jacobi")
+    decode.add_argument(
+        "--rounds", type=int, help=f"of nsarm: rounds; the median counts (default: {bench_scales.ROUNDS})"
     )
     drafts = add(what, "drafts", drafts_command)
     drafts.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="low-quality photographs or folders")
@@ -53,34 +62,49 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def decode_command(arguments: argparse.Namespace) -> int:
-    """Compare three ways to decode with the same random weights: a plain transformers loop and our two engines."""
+    """Compare ways to decode with the same random weights: a plain loop and our engines."""
+    return DECODE[arguments.family](arguments)
+
+
+def _decode_tokens(arguments: argparse.Namespace) -> int:
+    """PURE's: a plain transformers loop and our two engines."""
     require_writable_files({"--json": arguments.json})
-    engines = arguments.engines
+    preset, engines = arguments.preset or PRESETS[0], arguments.engines or list(ENGINES)
+    window = WINDOW if arguments.window is None else arguments.window
+    if preset not in PRESETS:
+        raise ConfigError(f"--preset {preset} is not of family pure; choose from {', '.join(PRESETS)}")
     if unknown := sorted(set(engines) - set(ENGINES)):
         raise ConfigError(f"--engines: no such engine: {', '.join(unknown)}; there are {', '.join(ENGINES)}")
-    if arguments.batch < 1 or arguments.window not in WINDOWS:
-        raise ConfigError(f"--batch {arguments.batch} --window {arguments.window}: give 1 or more, and 2 to 256")
+    if arguments.rounds is not None:
+        raise ConfigError("--rounds is for --family nsarm; pure decodes once")
+    if arguments.batch < 1 or window not in WINDOWS:
+        raise ConfigError(f"--batch {arguments.batch} --window {window}: give 1 or more, and 2 to 256")
     where = chosen_device(arguments.threads)
-    if arguments.preset == "7b" and where.type != "cuda":
+    if preset == "7b" and where.type != "cuda":
         raise ConfigError("--preset 7b needs a CUDA device with 40 GB; on a CPU, use --preset tiny or tiny-512")
     from lit_pure.bench import decoding
     from lit_pure.config.pure import SamplingConfig
 
-    sampling = SamplingConfig(window=arguments.window, quantize=arguments.quantize)
-    contest = decoding.EngineBenchmark(decoding.PRESETS[arguments.preset], where, sampling, arguments.batch)
+    quantize = arguments.quantize or "none"
+    sampling = SamplingConfig(window=window, quantize=quantize)
+    contest = decoding.EngineBenchmark(decoding.PRESETS[preset], where, sampling, arguments.batch)
     rows = [vars(row) for row in contest.run(engines, progress)]
     show(rows)
-    report: dict[str, Any] = {"preset": arguments.preset, **where_measured(where), "rows": rows}
+    report: dict[str, Any] = {"preset": preset, **where_measured(where), "rows": rows}
     if where.type == "cuda":
         report["bandwidth"] = decoding.bandwidth(where)
         report["floor_seconds"] = floor = decoding.floor_seconds(contest, report["bandwidth"])
         print(f"bandwidth {report['bandwidth'] / 1e12:.2f} TB/s; just reading weights and cache takes {floor:.2f} s")
         # That time is one of unrounded weights and of one pass per code.
-        for row in rows if arguments.quantize == "none" else []:
+        for row in rows if quantize == "none" else []:
             if row["engine"] == "plain":
                 print(f"plain reaches {100 * floor / row['seconds']:.0f} % of that")
     write(arguments.json, report)
     return 0
+
+
+DECODE = {"pure": _decode_tokens, "nsarm": bench_scales.decode_command}
+"""What `bench decode` does for each family that decodes."""
 
 
 def drafts_command(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,10 @@ from lit_pure.runs import folder as runs
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "convert", convert_command)
-    words = "pure/... gives a Hugging Face folder, tokenizer/... LlamaGen's .pt, dem/... MM-RealSR's .pth"
+    words = (
+        "pure/... gives a Hugging Face folder, tokenizer/... LlamaGen's .pt, dem/... MM-RealSR's .pth, nsarm/... "
+        "a file like NSARM.pth, nsarm/.../tokenizer one like infinity_vae_*.pth"
+    )
     command.add_argument("run", help=f"for example pure/nano; {words}")
     command.add_argument("--out", type=Path, required=True, help="folder or file to write; must not exist yet")
     rows = (

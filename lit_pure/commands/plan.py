@@ -11,7 +11,7 @@ from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError, compose, files_of
 from lit_pure.config.experiment import Experiment
 from lit_pure.families.table import family_of
-from lit_pure.planning.memory import CONTEXT, FRAGMENTATION, GB, PARTS, Memory
+from lit_pure.planning.plan import CONTEXT, FRAGMENTATION, GB, PARTS, Plan
 from lit_pure.planning.remedies import Remedy, gpu_overrides, remedies
 
 
@@ -31,12 +31,12 @@ def plan_command(arguments: argparse.Namespace) -> int:
     require_writable_files({"--json": arguments.json}, read)
     composed = compose(arguments.experiment, arguments.overrides)
     family = family_of(composed)
-    experiment, measure = family.check_plan(composed), family.memory_setting
+    experiment, measure = family.check_plan(composed), family.memory
     gpus = _gpus(experiment, arguments.gpus)
     if not arguments.gpu_memory > 0:
         raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
     room = arguments.gpu_memory * GB
-    memory = Memory(measure(experiment, gpus))
+    memory = measure(experiment, gpus)
     fits = memory.peak <= room
     _show(experiment, memory)
     _tell(memory, arguments.gpu_memory)
@@ -62,14 +62,14 @@ def _gpus(experiment: Experiment, asked: int | None) -> int:
     return asked
 
 
-def _show(experiment: Experiment, memory: Memory) -> None:
+def _show(experiment: Experiment, memory: Plan) -> None:
     """Parts down, moments across."""
     setting = memory.setting
-    how = "a shard of the backbone on each" if setting.sharded else "the whole backbone on each"
+    how = f"a shard of the {setting.trained} on each" if setting.sharded else f"the whole {setting.trained} on each"
     print(f"{experiment.name}: {_gpus_in_words(setting.gpus)}, {how}; GB per GPU")
     print(
         f"a micro-batch of {setting.batch} samples of at most {setting.length:,} tokens, {setting.labels:,} of them "
-        f"trained on; {setting.vocabulary:,} ids"
+        f"trained on; {setting.vocabulary:,} {setting.outputs}"
     )
     for note in setting.notes:
         print(note)
@@ -83,15 +83,15 @@ def _show(experiment: Experiment, memory: Memory) -> None:
     rows.append(["total", *(_gb(memory.total(name)) for name in names)])
     print_table(rows, range(1, len(names) + 1))
     print(
-        f"loss and head at {setting.length:,} trained positions and {setting.vocabulary:,} ids, in float32: "
-        f"{_gb(memory.loss_and_head)} GB besides the head's weights and their gradient"
+        f"loss and head at {setting.length:,} trained positions and {setting.vocabulary:,} {setting.outputs}, "
+        f"in float32: {_gb(memory.loss_and_head)} GB besides the head's weights and their gradient"
     )
     print(
         f"reserve: {CONTEXT / GB:g} GB for CUDA and its libraries, {FRAGMENTATION:.0%} of all tensors for fragmentation"
     )
 
 
-def _tell(memory: Memory, gpu_memory: float) -> None:
+def _tell(memory: Plan, gpu_memory: float) -> None:
     setting, room = memory.setting, gpu_memory * GB
     fits = "fits" if memory.training <= room else "does not fit"
     height = memory.peak_moment(decodes=False)
@@ -123,7 +123,7 @@ def _gb(count: float) -> str:
     return f"{count / GB:.2f}" if count < 10 * GB else f"{count / GB:.1f}"
 
 
-def _report(experiment: Experiment, memory: Memory, room: float, found: Sequence[Remedy]) -> dict[str, Any]:
+def _report(experiment: Experiment, memory: Plan, room: float, found: Sequence[Remedy]) -> dict[str, Any]:
     """All figures in bytes."""
     setting = memory.setting
     return {

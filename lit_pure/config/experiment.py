@@ -56,10 +56,11 @@ class Needs:
 class SourceConfig:
     """A published checkpoint: `lit-pure weights` makes a finished run of it, nothing is trained."""
 
-    layout: Literal["", "chameleon", "llamagen", "deresnet"] = ""
-    """Format of the checkpoint: PURE's Hugging Face folder, LlamaGen's .pt, MM-RealSR's .pth; empty: no checkpoint."""
+    layout: Literal["", "chameleon", "llamagen", "deresnet", "infinity", "infinity_vae", "nsarm"] = ""
+    """Format of the checkpoint: PURE's Hugging Face folder, LlamaGen's .pt, MM-RealSR's .pth, Infinity's transformer,
+    its tokenizer, NSARM.pth; empty: no checkpoint."""
     repo: str = ""
-    """Its repository, owner/name, on the Hugging Face hub; for deresnet on GitHub."""
+    """Its repository, owner/name, on the Hugging Face hub; for deresnet and nsarm on GitHub."""
     revision: str = "main"
     """Branch, tag or commit of the repository; the tag of a release on GitHub."""
     files: list[str] = knob([])

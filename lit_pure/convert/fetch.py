@@ -28,6 +28,8 @@ PATTERN_CHARACTERS = frozenset("*?[")
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 RELEASES = {"deresnet": "https://github.com"}
 """Layouts whose files are not on the Hugging Face hub but in a release of their repository -> its site."""
+BY_HAND = {"nsarm": "https://github.com"}
+"""Layouts whose files nobody can download without a browser: their repository says where they are -> its site."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,7 @@ def _import(need: Need, folder: Path | None, command: Sequence[str]) -> Run:
     """A finished run of a published checkpoint; a damaged one is repaired in place, since other runs need it."""
     experiment, source = need.experiment, need.experiment.source
     below = {role: runs.require(name) for role, name in asdict(experiment.needs).items() if name}
-    find = _download_release if source.layout in RELEASES else _download_from_hub
-    files = _find_in_folder(source, folder) if folder else find(source)
+    files = _find_in_folder(source, folder) if folder else _download(source)
     run = need.run or _next_run(experiment.name)
     log.info("importing %s from %s into %s", need.name, files.folder, run.folder)
     _refuse_small_disk(run.folder, sum(path.stat().st_size for path in files.paths), f"importing {need.name}")
@@ -139,9 +140,23 @@ def _write_records(
     write_json(run.folder / "provenance.json", row)
 
 
+def _download(source: SourceConfig) -> Files:
+    """Download the checkpoint from where its layout is published. Raises ValueError with the remedy."""
+    if source.layout in BY_HAND:
+        wanted = ", ".join(source.files)
+        raise ValueError(
+            f"{wanted} is on drives that need a browser; {_page(source)} names them. Download it, join its parts if "
+            f"there are any (cat PART... > {wanted}), and give its folder: --from FOLDER"
+        )
+    return _download_release(source) if source.layout in RELEASES else _download_from_hub(source)
+
+
 def _find_in_folder(source: SourceConfig, folder: Path) -> Files:
-    """The checkpoint in a folder, or in its sub-folder named like the repository. Raises ValueError if files lack."""
-    folders = [folder, folder / source.repo.rpartition("/")[2]]
+    """The checkpoint in a folder, or in its sub-folder named like the repository, or like that of the files in it.
+
+    Raises ValueError if files lack.
+    """
+    folders = [folder, folder / source.repo.rpartition("/")[2], folder / Path(source.files[0]).parent]
     vocabulary = next((path for place in folders if (path := place / Path(source.vocabulary).name).is_file()), None)
     for place in folders:
         paths = _without_duplicates(
@@ -234,4 +249,6 @@ def _refuse_small_disk(folder: Path, size: int, what: str) -> None:
 def _page(source: SourceConfig) -> str:
     if source.layout in RELEASES:
         return f"{RELEASES[source.layout]}/{source.repo}/releases/tag/{source.revision}"
+    if source.layout in BY_HAND:
+        return f"{BY_HAND[source.layout]}/{source.repo}"
     return f"https://huggingface.co/{source.repo}"

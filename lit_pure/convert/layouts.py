@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lit_pure.config.bit_tokenizer import BitTokenizerExperiment
 from lit_pure.config.dem import DemExperiment
 from lit_pure.config.experiment import Experiment
+from lit_pure.config.nsarm import NSARMExperiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.runs.folder import Run
@@ -114,10 +116,57 @@ def _write_chameleon(out: Path, run: Run, norm_rows: int) -> None:
     write_chameleon(out, *load_pure(run.weights), norm_rows)
 
 
+def _read_infinity_vae(
+    experiment: BitTokenizerExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+) -> dict[str, Any]:
+    from lit_pure.convert.infinity_vae import read_infinity_vae
+    from lit_pure.models import weights
+
+    tokenizer = read_infinity_vae(files.paths[0], experiment.bsq, remedy)
+    weights.save_bit_tokenizer(run.weights, tokenizer)
+    return {"parameters": sum(item.numel() for item in tokenizer.parameters())}
+
+
+def _write_infinity_vae(out: Path, run: Run, norm_rows: int) -> None:
+    from lit_pure.convert.infinity_vae import write_infinity_vae
+    from lit_pure.models import weights
+
+    write_infinity_vae(out, weights.load_bit_tokenizer(run.weights))
+
+
+def _read_nsarm(
+    experiment: NSARMExperiment, files: Files, run: Run, below: Mapping[str, Run], remedy: str
+) -> dict[str, Any]:
+    """Of either layout; the file has the transformation network in `nsarm` alone."""
+    from lit_pure.convert.nsarm import read_nsarm
+    from lit_pure.families.nsarm.network import save_network
+    from lit_pure.families.nsarm.schedule import NO_TOKENIZER
+
+    if "tokenizer" not in below:
+        raise ValueError(NO_TOKENIZER)
+    tokenizer = below["tokenizer"]
+    path = files.paths[0] if len(files.paths) == 1 else files.folder
+    network = read_nsarm(path, experiment, tokenizer.experiment_as(BitTokenizerExperiment).bsq, tokenizer.label, remedy)
+    save_network(run.weights, network)
+    assert network.config.transformer is not None
+    experiment.transformer = network.config.transformer
+    return {"parameters": sum(item.numel() for item in network.parameters())}
+
+
+def _write_nsarm(out: Path, run: Run, norm_rows: int) -> None:
+    from lit_pure.convert.nsarm import write_nsarm
+    from lit_pure.families.nsarm.network import load_network
+
+    write_nsarm(out, load_network(run.weights))
+
+
 LAYOUTS = {
     "chameleon": WeightsLayout(PureExperiment, _read_chameleon, _write_chameleon),
     "llamagen": WeightsLayout(TokenizerExperiment, _read_llamagen, _write_llamagen),
     "deresnet": WeightsLayout(DemExperiment, _read_deresnet, _write_deresnet),
+    "infinity_vae": WeightsLayout(BitTokenizerExperiment, _read_infinity_vae, _write_infinity_vae),
+    "infinity": WeightsLayout(NSARMExperiment, _read_nsarm, _write_nsarm),
+    "nsarm": WeightsLayout(NSARMExperiment, _read_nsarm, _write_nsarm),
 }
 """All layouts, by the name in `source.layout`."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lit_pure.images.tiles import Tile
-    from lit_pure.planning.setting import Setting
+    from lit_pure.planning.plan import Plan
     from lit_pure.restoring.contract import SquareRestorer
 
 Said = Mapping[str, str]
@@ -117,8 +117,8 @@ class Family:
         what = f"{experiment.name} is of family {self.config.family}"
         raise ConfigError(f"{what}; plan is for the training of a backbone, for example pure/paper")
 
-    def memory_setting(self, experiment: RestoringExperiment, gpus: int) -> "Setting":
-        """All that the memory of a training depends on; `needs` are looked up as a run would. Raises ConfigError."""
+    def memory(self, experiment: RestoringExperiment, gpus: int) -> "Plan":
+        """The memory of a training's process; `needs` are looked up as a run would. Raises ConfigError."""
         raise NotImplementedError
 
     def check_export(self, run: Run) -> None:

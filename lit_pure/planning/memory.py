@@ -1,38 +1,19 @@
-"""The memory of one process, by part, at each moment of a training at which it may reach its peak.
+"""The memory of one process that trains a next-token backbone, by part, at each moment of its peaks.
 
 Knows which parts exist at which moment. `weights.py`, `blocks.py`, `head.py` and `pictures.py` know what each part
-takes; `remedies.py` knows which settings would take less.
-
-Assumptions: CUDA's context, libraries and communication buffers take `CONTEXT`, and fragmentation wastes a share of
-`FRAGMENTATION` of all tensors. 1 GB is 10^9 bytes; a device has at least as many GB as its name says. What
-`trainer.compile` saves is not counted.
+takes, `plan.py` what is made of the parts; `remedies.py` knows which settings would take less.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from lit_pure.planning import blocks, head, pictures, weights
+from lit_pure.planning.plan import Plan
 from lit_pure.planning.setting import FLOAT32, Setting
-
-GB = 1e9
-CONTEXT = 1.5 * GB
-"""CUDA's context with loaded kernels, work spaces of cuBLAS and cuDNN, buffers of NCCL."""
-FRAGMENTATION = 0.05
-"""Of all tensors."""
-MOST = 4096
-"""Samples in the largest micro-batch that is tried."""
-
-DECODING = ("validation", "test")
-"""Moments at which pictures are decoded; the size of the micro-batch does not matter then."""
-PARTS = (
-    "parameters", "gradients", "AdamW's moments", "moving average", "tokenizer and estimator", "gathered pieces",
-    "activations", "a block's passes", "loss and head", "AdamW's step", "pictures on the way", "decoding", "reserve",
-)  # fmt: skip
-"""All parts, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Plan):
     """The memory of a process with this setting [bytes]."""
 
     setting: Setting
@@ -53,31 +34,6 @@ class Memory:
         }
         return {name: parts for name, parts in moments.items() if parts}
 
-    def peak_moment(self, decodes: bool) -> str:
-        """The moment that takes the most, of those that decode pictures or of the others; "" if there is none."""
-        found = [name for name in self.moments if (name in DECODING) == decodes]
-        return max(found, key=lambda name: self.total(name)) if found else ""
-
-    def total(self, moment: str) -> float:
-        """What a device needs at a moment; 0 at ""."""
-        parts = self.moments.get(moment)
-        return sum(parts.values()) + self.reserve(moment) if parts else 0.0
-
-    @property
-    def training(self) -> float:
-        """Peak of a training step."""
-        return self.total(self.peak_moment(decodes=False))
-
-    @property
-    def decoding(self) -> float:
-        """Peak of decoding, in validation or test."""
-        return self.total(self.peak_moment(decodes=True))
-
-    @property
-    def peak(self) -> float:
-        """What a device needs."""
-        return max(self.training, self.decoding)
-
     @property
     def loss_and_head(self) -> float:
         """Loss and head of one sample in float32, without the head's weights, their gradient, and the hidden states.
@@ -86,22 +42,6 @@ class Memory:
         """
         config, setting = self.setting.backbone, self.setting
         return head.logits_and_gradients(setting.length, setting.vocabulary, config.width, config.loss_chunk)
-
-    def reserve(self, moment: str) -> float:
-        """What is needed besides tensors at a moment."""
-        return CONTEXT + FRAGMENTATION * sum(self.moments[moment].values())
-
-    def largest_batch(self, room: float, most: int = MOST) -> int:
-        """The largest micro-batch, at most `most`, whose steps fit into `room` bytes; 0 if not even one sample fits."""
-
-        def fits(batch: int) -> bool:
-            return Memory(replace(self.setting, batch=batch)).training <= room
-
-        low, high = 0, most
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle - 1)
-        return low
 
     @cached_property
     def _permanent(self) -> dict[str, float]:

@@ -5,12 +5,11 @@ Knows which settings take less memory, and their overrides. Knows no formula.
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 
 from lit_pure.config.experiment import RestoringExperiment
-from lit_pure.planning.memory import Memory
-from lit_pure.planning.setting import Setting
+from lit_pure.planning.plan import Plan
 
 PER_MACHINE = 8
 """GPUs per machine, if more than one machine is needed."""
@@ -22,8 +21,8 @@ SMALLER = 256
 
 EIGHT_BITS = "optim.states=8bit"
 
-Measure = Callable[[RestoringExperiment, int], Setting]
-"""The setting of an experiment on so many GPUs."""
+Measure = Callable[[RestoringExperiment, int], Plan]
+"""The memory of an experiment on so many GPUs."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class _Change:
 
 def remedies(experiment: RestoringExperiment, gpus: int, room: float, measure: Measure) -> list[Remedy]:
     """What to try with `room` bytes per GPU: single settings, all of them, smaller tiles, adapters, more GPUs."""
-    cheap = list(_cheap(experiment, gpus, Memory(measure(experiment, gpus)).decoding > room))
+    cheap = list(_cheap(experiment, gpus, measure(experiment, gpus).decoding > room))
     tried = [_remedy(experiment, change, gpus, room, measure) for change in _changes(experiment, gpus, cheap)]
     return [*tried, *_more_gpus(experiment, gpus, room, measure, cheap)]
 
@@ -108,14 +107,14 @@ def _all_overrides(cheap: Sequence[_Change]) -> list[str]:
 def _remedy(experiment: RestoringExperiment, change: _Change, gpus: int, room: float, measure: Measure) -> Remedy:
     changed = _with(experiment, change.overrides)
     asked = experiment.data.batch_size
-    memory = Memory(measure(changed, gpus))
+    memory = measure(changed, gpus)
     fitting = memory.largest_batch(room, asked) if memory.decoding <= room else 0
     # A divisor, so that accumulation keeps the size of a step.
     batch = next((size for size in range(max(1, fitting), 0, -1) if asked % size == 0), 1)
     smaller = (
         () if batch == asked else (f"data.batch_size={batch}", f"trainer.accumulate={_accumulate(changed, batch)}")
     )
-    reached = Memory(replace(memory.setting, batch=batch))
+    reached = memory.with_batch(batch)
     return Remedy(change.words, (*change.overrides, *smaller), memory.peak, fitting, reached.peak)
 
 

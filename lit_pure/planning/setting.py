@@ -4,7 +4,8 @@ Knows precisions, how autocast and FSDP change them, and how torch's kernels for
 no tensor (`blocks.py`, `weights.py`, `head.py`, `pictures.py`) and no sum (`memory.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from lit_pure.config.dem import DemConfig
 from lit_pure.config.pure import AdapterConfig, BackboneConfig, SamplingConfig
@@ -57,6 +58,15 @@ class ItemSizes:
         return FLOAT32 if self.cast and kernels.norms_cast else self.product
 
 
+def item_sizes(precision: str, narrow: bool) -> ItemSizes:
+    """Bytes per element under `trainer.precision`; `narrow`: with autocast, the stream is of 2 bytes."""
+    if precision == "32-true":
+        return ItemSizes(4, 4, 4, head=4, cast=False)
+    if precision == "bf16-true":
+        return ItemSizes(2, 2, 2, head=2, cast=False)
+    return ItemSizes(4, 2, 2 if narrow else 4, head=2 if precision == "bf16-mixed" else 4, cast=True)
+
+
 @dataclass(frozen=True)
 class Setting:
     """Everything that the memory of one training process depends on."""
@@ -99,6 +109,9 @@ class Setting:
     notes: tuple[str, ...] = ()
     """Assumptions that had to be made, in sentences."""
 
+    outputs: ClassVar[str] = "ids"
+    trained: ClassVar[str] = "backbone"
+
     @property
     def positions(self) -> int:
         """Positions of a micro-batch whose samples all have the greatest length."""
@@ -127,15 +140,11 @@ class Setting:
     @property
     def itemsizes(self) -> ItemSizes:
         """Bytes per element under this setting."""
-        precision = self.trainer.precision
-        if precision == "32-true":
-            return ItemSizes(4, 4, 4, head=self.frozen if self.adapted else 4, cast=False)
-        if precision == "bf16-true":
-            return ItemSizes(2, 2, 2, head=2, cast=False)
-        bfloat16 = precision == "bf16-mixed"
         # The stream has the dtype of the embedding: the one that FSDP gathers, or that of frozen weights.
-        narrow = (self.sharded and bfloat16) or (self.adapted and self.frozen == 2)
-        return ItemSizes(4, 2, 2 if narrow else 4, head=2 if bfloat16 else 4, cast=True)
+        precision = self.trainer.precision
+        gathered = self.sharded and precision == "bf16-mixed"
+        found = item_sizes(precision, gathered or (self.adapted and self.frozen == 2))
+        return replace(found, head=self.frozen) if self.adapted and precision == "32-true" else found
 
     @property
     def copies_head(self) -> bool:

@@ -6,6 +6,7 @@ torchao's 8-bit AdamW. Knows shapes of tensors and how they are sharded. Knows n
 
 from collections import Counter
 from math import ceil, prod
+from typing import Protocol
 
 from lit_pure.planning.blocks import matrix_shapes
 from lit_pure.planning.setting import FLOAT32, Setting
@@ -62,7 +63,17 @@ def numel(tensors: Tensors) -> int:
     return sum(prod(shape) * times for shape, times in tensors.items())
 
 
-def shard_numel(setting: Setting, shape: Shape) -> int:
+class Sharing(Protocol):
+    """How tensors are shared out."""
+
+    @property
+    def gpus(self) -> int: ...
+
+    @property
+    def sharded(self) -> bool: ...
+
+
+def shard_numel(setting: Sharing, shape: Shape) -> int:
     """Elements of a tensor in one process: FSDP distributes rows as evenly as possible."""
     rows, *rest = shape
     return ceil(rows / setting.gpus) * prod(rest) if setting.sharded else prod(shape)

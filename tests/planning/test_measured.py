@@ -38,7 +38,8 @@ from lit_pure.models.losses import linear_cross_entropy
 from lit_pure.models.next_token import NextTokenBackbone
 from lit_pure.models.vq import VQTokenizer
 from lit_pure.planning import blocks, head, pictures, weights
-from lit_pure.planning.memory import DECODING, Memory
+from lit_pure.planning.memory import Memory
+from lit_pure.planning.plan import DECODING
 from lit_pure.planning.setting import CPU, CUDA, Setting
 
 NANO = BackboneConfig(width=192, layers=2, heads=4, ffn=512, dropout=0.0, loss_chunk=256)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lit_pure.families.nsarm.restorer import NSARMRestorer
+    from lit_pure.planning.plan import Plan
 
 EARLIER = {"transformer": "pretrain", "transformation": "stage1"}
 """Roles of `needs` and the stages that train such a network; stage 2 trains both."""
@@ -68,10 +69,19 @@ class NSARM(Family):
         tokenizer = weights.load_bit_tokenizer(self.weights(run)["tokenizer"].weights)
         return trained_restorer(settings, tokenizer, run)
 
-    def check_plan(self, experiment: Experiment) -> RestoringExperiment:
-        """Memory is not planned yet."""
-        what = f"{experiment.name} is of family {self.config.family}"
-        raise ConfigError(f"{what}, whose memory is not planned; plan is for the training of a backbone: pure/paper")
+    def check_plan(self, experiment: Experiment) -> NSARMExperiment:
+        """What only samples is not trained."""
+        assert isinstance(experiment, NSARMExperiment)
+        if experiment.needs.weights:
+            raise ConfigError(f"{experiment.name} only samples; plan is for a training, for example nsarm/8b/stage2")
+        return experiment
+
+    def memory(self, experiment: RestoringExperiment, gpus: int) -> "Plan":
+        from lit_pure.families.nsarm.plan import measure
+        from lit_pure.planning.scale_memory import ScaleMemory
+
+        assert isinstance(experiment, NSARMExperiment)
+        return ScaleMemory(measure(experiment, gpus))
 
     def export(self, run: Run, state: "dict[str, Tensor]", out: Path) -> list[str]:
         from lit_pure.families.nsarm.build import export

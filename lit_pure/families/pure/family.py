@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lit_pure.families.pure.restorer import Restorer
     from lit_pure.families.pure.sequence.assemble import AnswerWords
     from lit_pure.images.tiles import Tile
-    from lit_pure.planning.setting import Setting
+    from lit_pure.planning.plan import Plan
 
 
 class Pure(Family):
@@ -101,11 +101,12 @@ class Pure(Family):
             raise ConfigError(f"{experiment.name} only samples; {what}")
         return experiment
 
-    def memory_setting(self, experiment: RestoringExperiment, gpus: int) -> "Setting":
+    def memory(self, experiment: RestoringExperiment, gpus: int) -> "Plan":
         from lit_pure.families.pure.plan import measure
+        from lit_pure.planning.memory import Memory
 
         assert isinstance(experiment, PureExperiment)
-        return measure(experiment, gpus)
+        return Memory(measure(experiment, gpus))
 
     def check_export(self, run: Run) -> None:
         """Adapters are merged into the weights of their start, which must be there."""

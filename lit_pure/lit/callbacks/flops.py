@@ -45,7 +45,11 @@ def peak_of(trainer: Trainer) -> float:
     dtype = _DTYPES.get(str(trainer.precision).partition("-")[0])
     if dtype is None:
         return 0.0
-    device = trainer.strategy.root_device
+    return device_peak(trainer.strategy.root_device, dtype)
+
+
+def device_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of one device in a dtype, mostly from Lightning's table; 0 if unknown, as of a CPU."""
     if device.type == "cuda" and dtype.itemsize == 2 and "H200" in torch.cuda.get_device_name(device):
         return _H200
     return float(get_available_flops(device, dtype) or 0)
