@@ -85,7 +85,7 @@ def _decode_tokens(arguments: argparse.Namespace) -> int:
     from lit_pure.bench import decoding
     from lit_pure.config.pure import SamplingConfig
 
-    quantize = arguments.quantize or "none"
+    quantize: Any = arguments.quantize or "none"
     sampling = SamplingConfig(window=window, quantize=quantize)
     contest = decoding.EngineBenchmark(decoding.PRESETS[preset], where, sampling, arguments.batch)
     rows = [vars(row) for row in contest.run(engines, progress)]
