@@ -160,7 +160,8 @@ def conditions(config: NextScaleConfig, length: int, dtype: torch.dtype) -> Cond
 
 @pytest.mark.parametrize("how", ["none", "block", "selective"])
 def test_a_step_takes_what_was_planned(how: str) -> None:
-    """Pre-training of nano in float32, without tokenizer and pictures."""
+    """Pre-training of nano in float32, without tokenizer and pictures. Planned is up to 20 % more where activations are
+    computed again: all gradients are counted at each moment."""
     wanted = setting("nsarm/nano/pretrain", f"trainer.activation_checkpointing={how}", "data.batch_size=4")
     moments = ScaleMemory(wanted).moments
     planned = max(
@@ -168,7 +169,7 @@ def test_a_step_takes_what_was_planned(how: str) -> None:
         for name, parts in moments.items()
         if name not in (*DECODING, "pictures")
     )
-    assert planned == pytest.approx(measured(wanted), rel=0.15)
+    assert 0.85 < planned / measured(wanted) < 1.25
 
 
 def measured(wanted: ScaleSetting) -> int:
