@@ -4,10 +4,12 @@ Knows which settings take less memory, and their overrides. Knows no formula.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from operator import attrgetter
 
+from lit_pure.config.compose import ConfigError
 from lit_pure.config.experiment import RestoringExperiment
 from lit_pure.planning.plan import Plan
 
@@ -50,7 +52,10 @@ class _Change:
 def remedies(experiment: RestoringExperiment, gpus: int, room: float, measure: Measure) -> list[Remedy]:
     """What to try with `room` bytes per GPU: single settings, all of them, smaller tiles, adapters, more GPUs."""
     cheap = list(_cheap(experiment, gpus, measure(experiment, gpus).decoding > room))
-    tried = [_remedy(experiment, change, gpus, room, measure) for change in _changes(experiment, gpus, cheap)]
+    tried = []
+    for change in _changes(experiment, gpus, cheap):
+        with suppress(ConfigError):  # settings that do not fit each other, such as smaller tiles and NSARM's branches
+            tried.append(_remedy(experiment, change, gpus, room, measure))
     return [*tried, *_more_gpus(experiment, gpus, room, measure, cheap)]
 
 

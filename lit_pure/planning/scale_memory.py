@@ -34,14 +34,14 @@ def saved_by_block(setting: ScaleSetting, config: NextScaleConfig) -> float:
     product, norm = sizes.product, FLOAT32 if sizes.cast else sizes.stream
     # Three norms keep their input; the modulated two also their output, and the projections its copy or successor.
     norms = 3 * norm + 2 * norm + 3 * product
-    # Queries and keys in float32 before and after normalisation, queries also scaled; then what attention reads.
-    cosines = 5 * FLOAT32 + 2 * product + (0 if product < FLOAT32 else 2 * product)
+    # Queries and keys in float32 before normalisation, queries also after it, and what attention reads. If nothing is
+    # cast, keys keep the storage that they share with queries and values.
+    cosines = 3 * FLOAT32 + 2 * product + (0 if product < FLOAT32 else 2 * product)
     attention = cosines + 2 * product  # values, output
     caption = 2 * product  # queries, output
     gated = 2 * product
-    dropped = 2 * (product if sizes.stream == product else FLOAT32) if config.drop_path else 0
     heads = 2 * FLOAT32 * config.heads * 2  # normalisers of attention, and lengths of queries and keys
-    return float(width * (norms + attention + caption + gated + dropped) + 2 * product * config.ffn + heads)
+    return float(width * (norms + attention + caption + gated) + 2 * product * config.ffn + heads)
 
 
 def mask_bytes(setting: ScaleSetting, config: NextScaleConfig) -> float:
