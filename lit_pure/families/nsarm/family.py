@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from lit_pure.families.nsarm.restorer import NSARMRestorer
     from lit_pure.planning.plan import Plan
 
-EARLIER = {"transformer": "pretrain", "transformation": "stage1"}
-"""Roles of `needs` and the stages that train such a network; stage 2 trains both."""
-
 
 class NSARM(Family):
     """Next-scale autoregressive restoration, trained in three stages."""
@@ -46,8 +43,10 @@ class NSARM(Family):
             self.start(needs.start)
         if experiment.stage != "stage2":
             return
-        for role, stage in EARLIER.items():
-            need, trains = getattr(needs, role), getattr(experiment, f"trains_{role}")
+        for role, stage, need, trains in (
+            ("transformer", "pretrain", needs.transformer, experiment.trains_transformer),
+            ("transformation", "stage1", needs.transformation, experiment.trains_transformation),
+        ):
             if need and not trains:
                 raise ConfigError(f"needs.{role} = {need}: prefix.source = lq has no such network; leave it empty")
             if need:
