@@ -3,6 +3,7 @@
 Knows how both are noticed. Knows nothing of what is printed.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -38,7 +39,9 @@ def prepare() -> None:
         if not isinstance(stream, io.TextIOWrapper):
             continue
         stream.reconfigure(errors="backslashreplace")
-        if stream.isatty() and not isinstance(getattr(stream.buffer, "raw", None), Terminal):
+        if not stream.isatty() or isinstance(getattr(stream.buffer, "raw", None), Terminal):
+            continue
+        with contextlib.suppress(io.UnsupportedOperation):  # no file at all, as in tests
             stream.flush()
             lasting = io.BufferedWriter(Terminal(stream.fileno(), "w", closefd=False))
             setattr(sys, name, io.TextIOWrapper(lasting, stream.encoding, "backslashreplace", line_buffering=True))

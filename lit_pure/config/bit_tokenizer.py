@@ -83,7 +83,7 @@ class BitTokenizerExperiment(AutoencoderExperiment):
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
         token = self.bsq.token_pixels
-        if self.data.size % token:
+        if token > 0 and self.data.size % token:
             yield "data.size", f"= {self.data.size} is cut into no whole tokens of {token} px; take a multiple of them"
 
 

@@ -60,7 +60,10 @@ def folder(tmp_path: Path) -> Path:
         ("lit-pure config demo sampling.top_k=", {"dynamic", "fixed"}),
         ("lit-pure config demo trainer.compile=t", {"true"}),
         ("lit-pure config demo optim.lr=", {"0.0002"}),
-        ("lit-pure config demo base=pure/n", {"pure/nano", "pure/nano_long", "pure/nano_photo"}),
+        (
+            "lit-pure config demo base=pure/n",
+            {f"pure/{name}" for name in ("nano", "nano_long", "nano_photo", "nano_photo_long")},
+        ),
         ("lit-pure config demo needs.start=de", {"demo", "demo/version_0", "dem/bsds500", "dem/bsds500/shipped"}),
         ("lit-pure gallery demo", {"demo", "demo/version_0"}),
         ("lit-pure bench restore --run demo/", {"demo/version_0"}),

@@ -54,7 +54,7 @@ def test_the_schema_finds_no_mistake_in_the_config_of_a_run(name: str, tmp_path:
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("base: demo\nsampling: {guidnce: 1}", "sampling", "'guidnce' was unexpected"),
+        ("base: demo\nsampling: {guidnce: 1}", "sampling", "{'guidnce': 1} is not valid under any"),
         ("base: demo\nsamplin: {guidance: 1}", "", "'samplin' was unexpected"),
         ("base: demo\ndata: {test: {demo: {crop: 1}}}", "data.test.demo", "is not valid under any"),
         ("base: demo\ndata: {test: {a b: {crops: 1}}}", "data.test", "'a b' does not match"),
@@ -71,10 +71,10 @@ def test_the_schema_finds_no_mistake_in_the_config_of_a_run(name: str, tmp_path:
         ("base: demo\noptim: {betas: [0.9]}", "optim.betas", "[0.9] is too short"),
         ("base: demo\noptim: {betas: [0.9, 1]}", "optim.betas.1", "1 is greater than the maximum of 0.99999"),
         ("base: demo\noptim: {betas: 0.9}", "optim.betas", "0.9 is not of type 'array'"),
-        ("base: demo\nsampling: {top_k: maybe}", "sampling.top_k", "'maybe' is not valid under any"),
+        ("base: demo\nsampling: {top_k: maybe}", "sampling", "{'top_k': 'maybe'} is not valid under any"),
         ("base: demo\nevaluation: {metrics: [psnr, lpipz]}", "evaluation.metrics.1", "'lpipz' is not valid under any"),
         ("base: demo\ndata: {train: {names: rocket}}", "data.train.names", "'rocket' does not match"),
-        ("family: other", "family", "'other' is not one of ['pure', 'tokenizer', 'dem']"),
+        ("family: other", "family", "'other' is not one of ['pure', 'tokenizer', 'dem', "),
         ("family: dem\nvq: {codes: 512}", "", "'vq' is not one of"),
         ("family: tokenizer\nsampling: {k: 1}", "", "'sampling' is not one of"),
         ("vq: {codes: 512}", "", "'vq' is not one of"),
@@ -121,7 +121,9 @@ def test_the_schema_knows_each_bound_that_compose_knows(family: str, bound: str)
     assert wrong and {line.split()[2] for line in str(refused.value).splitlines()} >= wrong.keys()
     text = OmegaConf.to_yaml(OmegaConf.from_dotlist([f"{key}={value}" for key, value in wrong.items()]))
     found = mistakes(f"family: {family}\n{text}")
-    assert {re.sub(r"\.\d+$", "", place) for place in found} == wrong.keys()
+    places = {re.sub(r"\.\d+$", "", place) for place in found}
+    # Of a section that several families have, the section itself is named, too.
+    assert {place for place in places if not any(other.startswith(f"{place}.") for other in places)} == wrong.keys()
 
 
 def _outside(node: Any, bound: str, prefix: str) -> Iterator[tuple[str, Any]]:

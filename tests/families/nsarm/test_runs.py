@@ -106,7 +106,6 @@ def test_what_is_not_there_is_refused_with_a_remedy(
     chain: Run, house: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command, words in {
-        "plan nsarm/nano --gpu-memory 80": "whose memory is not planned",
         f"restore a.png --run {STAGES[0]}": "restores nothing",
         "restore a.png --run nsarm/nano --set transformer.layers=3": "only sampling and restoring and prefix and",
         "restore a.png --run nsarm/nano --set restoring.tiles=continue": "take blend",
