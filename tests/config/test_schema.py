@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 from omegaconf import OmegaConf
 
 from lit_pure.config.compose import PROJECT, ConfigError, compose, override, save
@@ -26,10 +28,19 @@ def mistakes(text: str, among: dict[str, Any] | None = None) -> dict[str, str]:
     """Dotted place -> what a reader of the schema finds wrong there; the text is read as `compose` reads it."""
     validator = Draft202012Validator(among or json.loads(SCHEMA.read_text()))
     found: dict[str, str] = {}
-    for error in validator.iter_errors(OmegaConf.to_container(OmegaConf.create(text), resolve=False)):
+    for error in _innermost(validator.iter_errors(OmegaConf.to_container(OmegaConf.create(text), resolve=False))):
         place = ".".join(map(str, error.absolute_path))
         found[place] = f"{found.get(place, '')}\n{error.message}"
     return found
+
+
+def _innermost(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
+    """As editors do: of a section that several families have, the mistake in the family that comes nearest to it."""
+    for error in errors:
+        yield error
+        if error.validator == "anyOf" and error.absolute_path and isinstance(error.instance, dict):
+            branches = [list(group) for _, group in groupby(error.context, key=lambda one: one.schema_path[0])]
+            yield from _innermost(min(branches, key=len))
 
 
 def test_the_committed_schema_is_the_one_that_the_knobs_give() -> None:
@@ -54,7 +65,7 @@ def test_the_schema_finds_no_mistake_in_the_config_of_a_run(name: str, tmp_path:
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
-        ("base: demo\nsampling: {guidnce: 1}", "sampling", "{'guidnce': 1} is not valid under any"),
+        ("base: demo\nsampling: {guidnce: 1}", "sampling", "'guidnce' was unexpected"),
         ("base: demo\nsamplin: {guidance: 1}", "", "'samplin' was unexpected"),
         ("base: demo\ndata: {test: {demo: {crop: 1}}}", "data.test.demo", "is not valid under any"),
         ("base: demo\ndata: {test: {a b: {crops: 1}}}", "data.test", "'a b' does not match"),
@@ -71,7 +82,7 @@ def test_the_schema_finds_no_mistake_in_the_config_of_a_run(name: str, tmp_path:
         ("base: demo\noptim: {betas: [0.9]}", "optim.betas", "[0.9] is too short"),
         ("base: demo\noptim: {betas: [0.9, 1]}", "optim.betas.1", "1 is greater than the maximum of 0.99999"),
         ("base: demo\noptim: {betas: 0.9}", "optim.betas", "0.9 is not of type 'array'"),
-        ("base: demo\nsampling: {top_k: maybe}", "sampling", "{'top_k': 'maybe'} is not valid under any"),
+        ("base: demo\nsampling: {top_k: maybe}", "sampling.top_k", "'maybe' is not valid under any"),
         ("base: demo\nevaluation: {metrics: [psnr, lpipz]}", "evaluation.metrics.1", "'lpipz' is not valid under any"),
         ("base: demo\ndata: {train: {names: rocket}}", "data.train.names", "'rocket' does not match"),
         ("family: other", "family", "'other' is not one of ['pure', 'tokenizer', 'dem', "),

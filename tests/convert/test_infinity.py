@@ -19,7 +19,7 @@ from lit_pure.convert.infinity import (
 )
 from lit_pure.models.next_scale import NextScaleTransformer, decays
 from tests.families.nsarm.codes import FRAME, GRIDS, TINY, captions, tiny
-from tests.nsarm_golden import golden
+from tests.golden import golden
 
 SOURCE, REMEDY = Path("infinity.pth"), "get it again"
 Shapes = dict[str, tuple[int, ...]]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,6 +15,7 @@ from lit_pure.convert.infinity_vae import (
     write_infinity_vae,
 )
 from lit_pure.models.bit_tokenizer import BitTokenizer
+from tests.golden import golden
 
 SMALL = BitTokenizerConfig(width=24, multipliers=[1, 2], res_blocks=1, bits=3, patch=1)
 Shape = tuple[int, ...]
@@ -66,18 +66,15 @@ def test_the_default_tokenizer_is_the_described_one() -> None:
 
 
 @pytest.mark.parametrize(("name", "length"), [("d14", 226), ("d32", 270)])
-def test_keys_and_shapes_are_the_published_ones(name: str, length: int, shared: Path) -> None:
-    path = shared.parent / "oracles" / "nsarm" / "j_keys.npz"
-    if not path.is_file():
-        pytest.skip("no golden values here")
-    with np.load(path) as stored:
-        keys, sizes = stored[f"vae_{name}/keys"].tolist(), stored[f"vae_{name}/shapes"].tolist()
+def test_keys_and_shapes_are_the_published_ones(name: str, length: int) -> None:
+    stored = golden("j_keys")
+    keys, sizes = stored[f"vae_{name}/keys"].tolist(), stored[f"vae_{name}/shapes"].tolist()
     known = {key: tuple(int(side) for side in size.split("x")) for key, size in zip(keys, sizes, strict=True)}
     assert written(name) == known and len(known) == length
     with torch.device("meta"):
         given = {key: torch.empty(size) for key, size in known.items()}
         ours = BitTokenizer(published(name)).state_dict()
-    assert from_infinity_vae(given, published(name), path, "").keys() == ours.keys()
+    assert from_infinity_vae(given, published(name), Path("golden"), "").keys() == ours.keys()
 
 
 def test_a_written_file_is_read_as_the_same_tokenizer(tmp_path: Path) -> None:

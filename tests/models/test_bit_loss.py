@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from lit_pure.models.bit_loss import bit_loss, bit_scores, token_weights
-from tests.nsarm_golden import golden, grids_of, tensor
+from tests.golden import golden, grids_of, tensor
 
 GRIDS = [(1, 1), (2, 3), (4, 6)]
 

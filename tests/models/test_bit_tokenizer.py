@@ -11,7 +11,7 @@ from lit_pure.models import bsq
 from lit_pure.models.autoencoder import group_norm
 from lit_pure.models.bit_tokenizer import BitTokenizer
 from lit_pure.models.scales import tokens
-from tests.models.golden import golden
+from tests.golden import numbers
 
 TINY = BitTokenizerConfig(stem=2, width=32, multipliers=[1, 1], res_blocks=1, bits=5, patch=2, sides=[1, 2, 4])
 TOLERANCE = 3e-4
@@ -67,9 +67,9 @@ def test_norms_have_24_groups_where_32_do_not_divide(channels: int, groups: int)
     assert group_norm(channels).num_groups == groups
 
 
-def test_the_autoencoder_is_the_published_one(shared: Path) -> None:
+def test_the_autoencoder_is_the_published_one() -> None:
     config = BitTokenizerConfig(width=32, multipliers=[2, 1, 1], res_blocks=1, bits=6, patch=1)
-    halves = [golden(shared, f"f_vae_f4_ch32_{half}") for half in ("encoder", "decoder")]
+    halves = [numbers(f"f_vae_f4_ch32_{half}") for half in ("encoder", "decoder")]
     weights = {name[2:]: item for half in halves for name, item in half.items() if name.startswith("w/")}
     model = BitTokenizer(config)
     model.load_state_dict(from_infinity_vae(weights, config, Path("golden"), ""))

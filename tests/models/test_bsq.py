@@ -1,7 +1,6 @@
 """Binary spherical quantisation: golden values of the published code, closed forms, and finite differences."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from lit_pure.models import bsq
 from lit_pure.models.scales import Grid, latent_grids, spans, tokens
-from tests.models.golden import golden, grids
+from tests.golden import grids_of, numbers
 
 GRIDS: list[Grid] = [(1, 1), (2, 2), (4, 6), (8, 12)]
 TOLERANCE = 5e-6
@@ -55,8 +54,8 @@ def test_the_gradient_of_a_code_is_that_of_the_normalised_vector() -> None:
     torch.testing.assert_close(found.flatten(), wanted.detach(), rtol=1e-6, atol=1e-8)
 
 
-def test_edges_of_the_quantiser(shared: Path) -> None:
-    known = golden(shared, "a_bsq_edge")
+def test_edges_of_the_quantiser() -> None:
+    known = numbers("a_bsq_edge")
     z_ND = known["z"].requires_grad_()
     code_ND = bsq.quantize(z_ND)
     close(code_ND, known["code"])
@@ -67,10 +66,10 @@ def test_edges_of_the_quantiser(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "patch"), [("a_bsq_d14_patch_r1.0", 2), ("a_bsq_d32_r1.5", 1)])
-def test_scales_are_encoded_as_published(name: str, patch: int, shared: Path) -> None:
-    known = golden(shared, name)
-    cells = grids(known["vae_schedule"])
-    assert cells == latent_grids(grids(known["scale_schedule"]), patch)
+def test_scales_are_encoded_as_published(name: str, patch: int) -> None:
+    known = numbers(name)
+    cells = grids_of(known["vae_schedule"])
+    assert cells == latent_grids(grids_of(known["scale_schedule"]), patch)
     found = bsq.encode_scales(known["F"], cells)
     for scale in (1, 2, 3):
         close(found.residuals_BDhw[scale - 1], known[f"residual_{scale}"])
@@ -85,9 +84,9 @@ def test_scales_are_encoded_as_published(name: str, patch: int, shared: Path) ->
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_self_correction_is_as_published(keep: bool, shared: Path) -> None:
-    known = golden(shared, "b_bsc_d14_patch_r1.0_all")
-    cells = grids(known["vae_schedule"])
+def test_self_correction_is_as_published(keep: bool) -> None:
+    known = numbers("b_bsc_d14_patch_r1.0_all")
+    cells = grids_of(known["vae_schedule"])
     flips = [last_of(known[f"flips_{scale}"]) for scale in range(1, int(known["n_flipped_scales"]) + 1)]
     found = bsq.encode_scales(known["F"], cells, flips_BDhw=flips, flips_keep_gradient=keep)
     assert torch.equal(bsq.labels(found.bits_BDhw, 2), known["labels"].bool())
@@ -95,9 +94,9 @@ def test_self_correction_is_as_published(keep: bool, shared: Path) -> None:
     close(found.sums_BDHW[-1], known["Fhat_final"])
 
 
-def test_labels_and_inputs_after_a_prefix_are_as_published(shared: Path) -> None:
-    known = golden(shared, "b_stage2_relabel")
-    schedule, cells = grids(known["schedule"]), grids(known["vae_schedule"])
+def test_labels_and_inputs_after_a_prefix_are_as_published() -> None:
+    known = numbers("b_stage2_relabel")
+    schedule, cells = grids_of(known["schedule"]), grids_of(known["vae_schedule"])
     clean = bsq.encode_scales(known["F"], cells)
     assert torch.equal(bsq.labels(clean.bits_BDhw, 2), known["labels_clean"].bool())
     for scale, residual_BDhw in enumerate(clean.residuals_BDhw[:7], 1):

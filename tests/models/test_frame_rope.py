@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lit_pure.models.frame_rope import cached_angles, frame_angles, frame_coordinates, rotate_pairs, tokens_in
-from tests.nsarm_golden import golden, grids_of, tensor
+from tests.golden import golden, grids_of, tensor
 
 
 def test_rows_lie_at_their_place_on_the_frame_with_halves_to_even() -> None:

@@ -15,7 +15,8 @@ from lit_pure.models.next_scale_blocks import Conditions, ScaleBlock, attend, dr
 from lit_pure.models.packed_text import PackedText
 from lit_pure.models.scale_masks import dense_mask, flex_mask, levels
 from tests.families.nsarm.codes import FRAME, GRIDS, TINY, captions, tiny
-from tests.nsarm_golden import RATIOS, golden, grids_of, published_transformer, tensor
+from tests.golden import golden, grids_of, tensor
+from tests.models.published import RATIOS, published_transformer
 
 CPU = torch.device("cpu")
 TOKENS = 31

@@ -1,7 +1,5 @@
 """Schedules: the published sums of tokens, pixels and grids, and what other schedules follow from."""
 
-from pathlib import Path
-
 import pytest
 
 from lit_pure.models.scales import (
@@ -16,7 +14,7 @@ from lit_pure.models.scales import (
     stretched,
     tokens,
 )
-from tests.models.golden import golden, grids
+from tests.golden import grids_of, numbers
 
 TOKENS = {
     1.0: (521, 2521, 6425, 10521),
@@ -50,12 +48,12 @@ def test_there_are_fifteen_templates_and_square_pictures_have_the_published_side
         TEMPLATES[1.0].schedule("2M")
 
 
-def test_templates_are_the_published_ones(shared: Path) -> None:
-    known = golden(shared, "c_rope_and_schedules")
+def test_templates_are_the_published_ones() -> None:
+    known = numbers("c_rope_and_schedules")
     assert list(TEMPLATES) == known["templates"].tolist()
     assert list(BUDGETS.values()) == known["n_scales"].tolist()
     for ratio, template in TEMPLATES.items():
-        assert list(template.grids) == grids(known[f"grid_{ratio}"])
+        assert list(template.grids) == grids_of(known[f"grid_{ratio}"])
         for budget in BUDGETS:
             assert list(template.size(budget)) == known[f"pixels_{ratio}_{budget}"].tolist()
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from lit_pure.bench.scale_loop import sort_and_sample
 from lit_pure.families.nsarm.bits import BitNoise, draw_bits, guide, probability_of_one
-from tests.nsarm_golden import golden, tensor
+from tests.golden import golden, tensor
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,8 @@ from lit_pure.families.nsarm.bits import BitNoise
 from lit_pure.families.nsarm.scales import ScaleCodes, decode_scales, guided_layer
 from lit_pure.models.packed_text import PackedText
 from tests.families.nsarm.codes import FRAME, GRIDS, TINY, SumOfCodes, captions, tiny
-from tests.nsarm_golden import RATIOS, golden, grids_of, published_transformer, tensor
+from tests.golden import golden, grids_of, tensor
+from tests.models.published import RATIOS, published_transformer
 
 CPU = torch.device("cpu")
 CODES: ScaleCodes = SumOfCodes(GRIDS, TINY.bits)
