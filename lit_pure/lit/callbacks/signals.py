@@ -91,6 +91,9 @@ class StopOnSignal(Callback):
         self._stop_listening()
 
     def _stop(self, trainer: Trainer, number: signal.Signals) -> None:
+        # Lightning logs a step after this hook, which does not return.
+        trainer._logger_connector.on_batch_end()
+        trainer._logger_connector.update_train_step_metrics()
         self.checkpointing.save_now(trainer)
         if number.name == REQUEUE_SIGNAL and trainer.is_global_zero:
             requeue()
