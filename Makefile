@@ -32,7 +32,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup exp sweep study weights board report notebooks restore bench docs check test clean
+.PHONY: help setup exp sweep study weights board report notebooks restore bench gpu docs check test clean
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
@@ -96,6 +96,9 @@ bench: $(INSTALLED) ## compare speeds: decoding with transformers, degradation w
 	@"$(PY)" -m lit_pure bench decode --preset tiny --threads 1 --json bench_decode.json
 	@"$(PY)" -m lit_pure bench degrade --threads 2 --json bench_degrade.json
 	@"$(PY)" -m lit_pure bench train --preset nano --threads 1 --json bench_train.json
+
+gpu: $(INSTALLED) ## on a machine with a GPU: tests of real kernels, then speeds, in nine minutes; figures in bench_gpu/
+	@"$(PY)" -m lit_pure bench gpu
 
 docs: $(INSTALLED) ## build the documentation, site/index.html; a warning fails, and nothing is fetched
 	@NO_MKDOCS_2_WARNING=1 "$(PY)" -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml

@@ -58,6 +58,12 @@ LONGEST = (
 """Files that take longest come first, so that no core waits for another one at the end."""
 
 
+def pytest_configure() -> None:
+    """Hear a closed terminal even under nohup, which has all that it starts ignore SIGHUP: tests send it."""
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order of files; that within a file stays."""
     items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))

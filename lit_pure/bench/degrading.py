@@ -1,4 +1,4 @@
-"""`bench degrade`: images per second of our degradation and of the one composed of basicsr's functions.
+"""`bench degrade`: images per second of our degradation, beside the one composed of basicsr's functions or alone.
 
 Knows photographs and the two pipelines, and lets them take turns so that both meet the same load of the machine.
 Prints nothing.
@@ -76,6 +76,43 @@ def compare(
                 report(1)
             times.append((seconds[0], seconds[1]))
         yield _result(size, batch, batches, times[1:])
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """How fast ours is on a device."""
+
+    size: int
+    """Side of the HQ crops [px]."""
+    batch: int
+    images_per_second: float
+    """In the median round."""
+
+
+def ours_alone(
+    source: str,
+    sizes: Sequence[tuple[int, int]],
+    rounds: int,
+    batches: int,
+    progress: Callable[[str, int], Progress],
+    device: torch.device,
+) -> Iterator[DeviceResult]:
+    """One result per size, on a device, whose batches lie there already; other arguments are those of `compare`."""
+    config = DegradationConfig()
+    for size, batch in sizes:
+        crops = Crops(PhotosConfig(source=source), size, seed=0, training=True)
+        report = progress(f"{size} x {size}, batch {batch}", (rounds + 1) * batches)
+        times: list[float] = []
+        for number in range(rounds + 1):
+            seconds = 0.0
+            for turn in range(batches):
+                seed = number * batches + turn
+                hq_B3HW = _batch(crops, seed, batch).to(device)
+                rngs = [np.random.default_rng([seed, index]) for index in range(batch)]
+                seconds += _seconds(lambda hq, rngs: degrade(hq, config, rngs)[0].sum().item(), hq_B3HW, rngs)
+                report(1)
+            times.append(seconds)
+        yield DeviceResult(size, batch, batch * batches / statistics.median(times[1:]))
 
 
 def _result(size: int, batch: int, batches: int, times: Sequence[tuple[float, float]]) -> SizeResult:

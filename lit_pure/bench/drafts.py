@@ -14,7 +14,7 @@ from torch import Tensor
 from lit_pure.config.pure import SamplingConfig
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sampling.passes import Progress
-from lit_pure.images.geometry import resize
+from lit_pure.images.geometry import resizer
 from lit_pure.images.io import read_image
 
 DRAFTS: tuple[Literal["lq", "left", "random"], ...] = ("lq", "left", "random")
@@ -41,7 +41,8 @@ def compare(
 ) -> Iterator[DraftResult]:
     """One result for the plain engine, then one per first draft and window."""
     size = restorer.size
-    squares = [resize(middle(path, size // restorer.scale)[None], size, size) for path in paths]
+    by = resizer(restorer.restoring.round_source)
+    squares = [by(middle(path, size // restorer.scale)[None], size, size) for path in paths]
     sampling = restorer.sampling
     settings = [replace(sampling, engine="plain")]
     settings += [

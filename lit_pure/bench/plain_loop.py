@@ -68,7 +68,8 @@ class PlainLoop:
         """Cross entropy on the answer."""
         assembler, dropped = self.module.restorer.assembler, self.config.sequence.condition_dropout
         bare = [bool(rng.random() < dropped) for rng in generators(self.config.seed, batch, CONDITION_DRAW)]
-        ids_BT, labels_BT = assembler.batch(self.module.samples(batch), bare)
+        sequences = assembler.batch(self.module.samples(batch), bare)
+        ids_BT, labels_BT = (each.to(self.device, non_blocking=True) for each in sequences)
         hidden_BTD = self.backbone(ids_BT[:, :-1])
         keep_BT = labels_BT[:, 1:] != IGNORE
         labels_N = labels_BT[:, 1:][keep_BT]

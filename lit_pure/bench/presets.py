@@ -10,7 +10,7 @@ from lit_pure.config.compose import ConfigError, compose_as, override
 from lit_pure.config.data import DataConfig
 from lit_pure.config.experiment import EvaluationConfig
 from lit_pure.config.pure import BackboneConfig, PureExperiment
-from lit_pure.config.training import TrainerConfig
+from lit_pure.config.training import OptimConfig, TrainerConfig
 
 NANO = "nano"
 LARGE = {
@@ -49,6 +49,8 @@ def _large(backbone: BackboneConfig, preset: str) -> PureExperiment:
         backbone=backbone,
         data=DataConfig(batch_size=1),
         evaluation=EvaluationConfig(metrics=["psnr"]),
+        # Random ids teach nothing. At the paper's rate the loss of a few steps explodes, and with it what a GPU rounds.
+        optim=OptimConfig(lr=1e-6),
         trainer=TrainerConfig(precision="bf16-mixed"),
     )
 

@@ -24,7 +24,7 @@ from lit_pure.bench.memory import Peak
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.datasets.sources import find_photos
 from lit_pure.images.files import list_images
-from lit_pure.images.geometry import resize
+from lit_pure.images.geometry import resizer
 from lit_pure.images.io import to_bytes
 from lit_pure.restoring.contract import LAST_STAGE, Progress, SquareRestorer
 
@@ -133,7 +133,8 @@ def restored(
 ) -> tuple[Timing, Tensor]:
     """Restore one square as `SquareRestorer.restore` does, stage by stage; seconds, and pixels (3, s, s) in 8 bits."""
     laps = _Laps(restorer.device)
-    enlarged_13ss = resize(lq_3hw[None].to(restorer.device), restorer.size, restorer.size)
+    by = resizer(restorer.restoring.round_source)
+    enlarged_13ss = by(lq_3hw[None].to(restorer.device), restorer.size, restorer.size)
     color_fix = restorer.restoring.color_fix
     [made] = restorer.restore_squares(enlarged_13ss, [name], color_fix=color_fix, progress=progress, clock=laps)
     pixels_3ss = to_bytes(made.image_3HW).cpu()

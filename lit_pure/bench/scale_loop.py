@@ -66,7 +66,8 @@ def decode_by_loop(
         if scale == 0:
             x_RND = (caption.vector_BD + transformer.start_D)[:, None]
         else:
-            x_RND = transformer.embed(codes.inputs(sum_BdHW, scale).repeat(1 + guided, 1, 1))
+            inputs_BNb = codes.inputs(sum_BdHW, scale).to(transformer.embed.weight.dtype)
+            x_RND = transformer.embed(inputs_BNb.repeat(1 + guided, 1, 1))
         x_RND = x_RND + transformer.level.weight[scale]
         angles = frame_angles(
             frame_coordinates([grid], frame).to(x_RND.device),

@@ -101,7 +101,7 @@ class CodesModule(ARModule):
 
     def samples(self, batch: Any) -> list[Sample]:
         """Samples with small degradations, and all with the same caption."""
-        pairs = zip(batch["lq_codes_Bhw"], batch["hq_codes_Bhw"], strict=True)
+        pairs = zip(batch["lq_codes_Bhw"].cpu(), batch["hq_codes_Bhw"].cpu(), strict=True)
         return [Sample(lq_codes_hw, hq_codes_hw, "small", "small", CAPTION) for lq_codes_hw, hq_codes_hw in pairs]
 
 

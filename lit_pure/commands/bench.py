@@ -1,7 +1,7 @@
 """`bench`: speeds, measured side by side in one run, as ratios. Knows flags, and which figures a comparison has.
 
 `bench restore`, which compares with published figures, is in `bench_restore.py`, `bench train` in `bench_train.py`,
-decoding by scales in `bench_scales.py`.
+decoding by scales in `bench_scales.py`, all that a GPU shows in `bench_gpu.py`.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lit_pure.commands import bench_restore, bench_scales, bench_train
+from lit_pure.commands import bench_gpu, bench_restore, bench_scales, bench_train
 from lit_pure.commands.figures import chosen_device, progress, show, where_measured, write
 from lit_pure.commands.parsing import Subparsers, add, comma_list
 from lit_pure.commands.paths import find_photographs, require_pictures, require_writable_files
@@ -51,10 +51,12 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     degrade = add(what, "degrade", degrade_command)
     degrade.add_argument("--sizes", default="512x4,128x16", help="side of crops x batch (default: 512x4,128x16)")
     degrade.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs (default: those in scikit-image)")
+    degrade.add_argument("--ours", action="store_true", help="only ours, on the GPU if there is one: images a second")
     degrade.add_argument("--rounds", type=int, default=5, help="rounds; the median counts (default: 5)")
     degrade.add_argument("--batches", type=int, default=5, help="batches in a round (default: 5)")
     restore = bench_restore.arguments(what)
     train = bench_train.arguments(what)
+    bench_gpu.arguments(what)
     for command in (decode, drafts, degrade, restore, train):
         command.add_argument("--threads", type=int, default=0, help="threads on a CPU (default: torch's choice)")
     for command in (decode, drafts, degrade, train):
@@ -130,7 +132,7 @@ def drafts_command(arguments: argparse.Namespace) -> int:
 
 
 def degrade_command(arguments: argparse.Namespace) -> int:
-    """Compare our degradation with the published one, built from basicsr's functions, on a CPU."""
+    """Compare our degradation with the published one, built from basicsr's functions, on a CPU; or time ours alone."""
     sizes = _sizes(arguments.sizes)
     if min(arguments.rounds, arguments.batches) < 1:
         raise ConfigError(f"--rounds {arguments.rounds} --batches {arguments.batches}: give 1 or more of each")
@@ -140,16 +142,17 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     require_pictures("--photos", arguments.photos)
     import torch
 
-    from lit_pure.bench.degrading import compare
+    from lit_pure.bench.degrading import compare, ours_alone
 
+    where = chosen_device(arguments.threads) if arguments.ours else torch.device("cpu")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     source = str(arguments.photos or "skimage")
-    bar = partial(progress, unit=" batches")
-    rows = [vars(row) for row in compare(source, sizes, arguments.rounds, arguments.batches, bar)]
+    asked = source, sizes, arguments.rounds, arguments.batches, partial(progress, unit=" batches")
+    rows = [vars(row) for row in (ours_alone(*asked, where) if arguments.ours else compare(*asked))]
     show(rows)
-    where = where_measured(torch.device("cpu"))
-    report = {"photos": source, "rounds": arguments.rounds, "batches": arguments.batches, **where, "rows": rows}
+    report = {"photos": source, "rounds": arguments.rounds, "batches": arguments.batches}
+    report |= {**where_measured(where), "rows": rows}
     write(arguments.json, report)
     return 0
 

@@ -25,6 +25,8 @@ TIMED = (
     "Timed: from an LQ square in memory to restored pixels in memory, one square at a time, until the device is done.\n"
     "Not timed: loading weights, reading and writing files, and the first restoration, which warms up."
 )
+MANY = 5
+"""Sides of the model's square that a side of the photograph has, where cores are compared."""
 COUNTED = "The paper does not say what its seconds include. Its 7080 M are the backbone; the tokenizer has 70 M more."
 
 
@@ -37,6 +39,11 @@ def arguments(what: "Subparsers[argparse.ArgumentParser]") -> argparse.ArgumentP
     )
     command.add_argument(
         "--repeat", type=int, default=5, metavar="N", help="repetitions; the median counts (default: 5)"
+    )
+    command.add_argument(
+        "--beside",
+        action="store_true",
+        help="a photograph of many squares instead: on one core, on all, and on all beside a busy process",
     )
     add_settings(
         command, "settings of sampling and restoring, for example sampling.engine=jacobi sampling.dtype=bfloat16"
@@ -56,9 +63,14 @@ def restore_command(arguments: argparse.Namespace) -> int:
     Of each photograph the middle, as large as the model's square, is restored by itself, with the run's settings and
     the colour fix of `lit-pure restore`. The figures are written to complexity.json in the run's folder, where
     `lit-pure report` finds them.
+
+    With --beside, a photograph five squares high and wide is restored on one core, on all cores, and on all while
+    another process is busy; the median of --repeat rounds counts, and only --json keeps the figures.
     """
     _check(arguments)
     run = runs.require(arguments.run)
+    if arguments.beside:
+        return _compare_cores(run, arguments)
     target = _target(run, arguments.json)
     settings = settings_of(run, arguments.set)
     device = chosen_device(arguments.threads)
@@ -73,6 +85,25 @@ def restore_command(arguments: argparse.Namespace) -> int:
     _show(run, cost, where["device"])
     changed = {"settings": arguments.set} if arguments.set else {}
     write(target, {"run": run.label, **cost.record(), **where, **changed})
+    return 0
+
+
+def _compare_cores(run: Run, arguments: argparse.Namespace) -> int:
+    settings = settings_of(run, arguments.set)
+    from lit_pure.bench.restoring import squares
+    from lit_pure.bench.sharing import WAYS, compare
+    from lit_pure.families.table import restorer_of
+
+    side = MANY * settings.data.size // settings.data.degradation.scale
+    [(name, photo_3hw)] = squares(str(arguments.photos or SKIMAGE), side, 1)
+    told = progress("restoring", arguments.repeat * len(WAYS))
+    found = compare(restorer_of(run, settings), photo_3hw, arguments.repeat, lambda way: told(1))
+    print(f"{run.label}: {side}x{side} px of {name} on {found.cores} cores, the same pixels each way")
+    rows = [["", "seconds", "of one core's time"]]
+    rows += [[way, f"{found.seconds[way]:.1f}", f"{ratio:.2f}"] for way, ratio in found.ratios.items()]
+    print_table(rows, figures=(1, 2))
+    if arguments.json:
+        write(arguments.json, {"run": run.label, **found.record()})
     return 0
 
 

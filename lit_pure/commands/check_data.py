@@ -1,7 +1,6 @@
 """`check-data`: reads every picture of a folder completely. Knows flags and what is printed."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from lit_pure.commands.parsing import Subparsers, add, say
 from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
 from lit_pure.files.atomic import write_json, write_whole
+from lit_pure.files.processes import usable_cores
 
 if TYPE_CHECKING:
     from lit_pure.datasets.curation.check import CheckReport, Finding
@@ -34,7 +34,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def check_data_command(arguments: argparse.Namespace) -> int:
     """Read every picture of a folder and report those that are damaged, too small, duplicate or unpaired."""
-    workers = arguments.workers if arguments.workers is not None else os.cpu_count() or 1
+    workers = arguments.workers if arguments.workers is not None else usable_cores()
     _refuse(arguments, workers)
     from tqdm import tqdm
 

@@ -8,11 +8,12 @@ from typing import Any
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, print_table
 from lit_pure.commands.paths import require_writable_files
-from lit_pure.config.compose import ConfigError, compose, files_of
+from lit_pure.config.compose import ConfigError, compose, files_of, override
 from lit_pure.config.experiment import Experiment
 from lit_pure.families.table import family_of
 from lit_pure.planning.plan import CONTEXT, FRAGMENTATION, GB, PARTS, Plan
 from lit_pure.planning.remedies import Remedy, gpu_overrides, remedies
+from lit_pure.planning.restoring import savings
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -22,19 +23,25 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example data.batch_size=2")
     command.add_argument("--gpus", type=int, metavar="N", help="GPUs on all machines (default: devices x num_nodes)")
     command.add_argument("--gpu-memory", type=float, required=True, metavar="GB", help="memory of one GPU [10^9 bytes]")
+    command.add_argument("--restore", action="store_true", help="what restoring photographs needs, instead of training")
     command.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
 
 
 def plan_command(arguments: argparse.Namespace) -> int:
-    """Show how much memory a training needs per GPU, by part, whether it fits, and what would fit otherwise."""
+    """Show how much memory a training needs per GPU, by part, whether it fits, and what would fit otherwise.
+
+    With --restore: the same for restoring photographs with the experiment's weights.
+    """
     read = files_of(arguments.experiment, arguments.overrides) if arguments.json else []
     require_writable_files({"--json": arguments.json}, read)
+    if not arguments.gpu_memory > 0:
+        raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
     composed = compose(arguments.experiment, arguments.overrides)
+    if arguments.restore:
+        return _plan_restoring(composed, arguments)
     family = family_of(composed)
     experiment, measure = family.check_plan(composed), family.memory
     gpus = _gpus(experiment, arguments.gpus)
-    if not arguments.gpu_memory > 0:
-        raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
     room = arguments.gpu_memory * GB
     memory = measure(experiment, gpus)
     fits = memory.peak <= room
@@ -47,6 +54,35 @@ def plan_command(arguments: argparse.Namespace) -> int:
     if (typed := gpu_overrides(experiment, gpus)) and experiment.trainer.devices != "auto":
         print(f"for {_gpus_in_words(gpus)}, also type: {' '.join(typed)}")
     write(arguments.json, _report(experiment, memory, room, found))
+    return 0 if fits else 1
+
+
+def _plan_restoring(experiment: Experiment, arguments: argparse.Namespace) -> int:
+    measure = family_of(experiment).restoring_memory
+    memory, room = measure(experiment), arguments.gpu_memory * GB
+    fits = memory.peak <= room
+    setting = memory.setting
+    print(f"{experiment.name}: restores {memory.squares} squares of {setting.size} px at a time; GB on one GPU")
+    for note in setting.notes:
+        print(note)
+    moments = memory.moments
+    parts = dict.fromkeys(part for found in moments.values() for part in found)
+    rows = [["", *moments]]
+    rows += [[part, *(_gb(found[part]) if part in found else "" for found in moments.values())] for part in parts]
+    rows.append(["total, with reserve", *(_gb(memory.total(name)) for name in moments)])
+    print_table(rows, range(1, len(moments) + 1))
+    verdict = "fits" if fits else "does not fit"
+    print(f"{verdict}: {_gb(memory.peak)} of {arguments.gpu_memory:g} GB, the peak in: {memory.peak_moment}")
+    found = [] if fits else list(savings(lambda changes: measure(override(experiment, changes)), room))
+    if found:
+        print("\nwhat takes less (type it behind the experiment's name, or restore with --set):")
+        rows = [["change", "GB then", "fits", "type"]]
+        for one in found:
+            rows.append([one.words, _gb(one.peak), "yes" if one.peak <= room else "no", " ".join(one.overrides)])
+        print_table(rows, (1,))
+    figures = {"moments": moments, "peak": memory.peak, "savings": [vars(one) for one in found]}
+    head = {"experiment": experiment.name, "gpu_memory": room, "fits": fits, "squares": memory.squares}
+    write(arguments.json, head | figures)
     return 0 if fits else 1
 
 

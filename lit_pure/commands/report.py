@@ -29,9 +29,17 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "of the experiments that belong there",
     )
     command.add_argument(
+        "--methods",
+        action="store_true",
+        help="a row per method on each test set, baselines included: means with 95 %% intervals over pictures, and "
+        "seconds where `lit-pure bench restore` measured them",
+    )
+    command.add_argument(
         "--format", choices=FORMATS, default="terminal", help="format of the table (default: terminal)"
     )
-    command.add_argument("--test-set", metavar="NAME", default="", help="with --layout: only this test set")
+    command.add_argument(
+        "--test-set", metavar="NAME", default="", help="with --layout or --methods: only this test set"
+    )
     command.add_argument(
         "--intervals", action="store_true", help="with --layout: also show 95 %% intervals of our figures"
     )
@@ -50,6 +58,12 @@ def report_command(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         read = [file for run in chosen or runs.finished() for file in run.folder.iterdir()]
         require_writable_files({"--out": arguments.out}, read)
+    if arguments.methods:
+        from lit_pure.report.methods import methods_table
+
+        table = methods_table(chosen or runs.finished(), arguments.test_set)
+        _show(arguments.out, render(table, arguments.format, ansi=arguments.out is None and _marks()))
+        return 0
     if wanted is None:
         return _overview(arguments, chosen or runs.finished())
     from lit_pure.report.assemble import assemble
@@ -64,7 +78,9 @@ def report_command(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for flags that do not fit together."""
-    if not arguments.layout and (arguments.test_set or arguments.intervals):
+    if arguments.methods and (arguments.layout or arguments.intervals):
+        raise ConfigError("--methods has a layout of its own, with intervals; leave --layout and --intervals out")
+    if not (arguments.layout or arguments.methods) and (arguments.test_set or arguments.intervals):
         flag = "--test-set" if arguments.test_set else "--intervals"
         raise ConfigError(f"{flag} belongs to --layout; name a layout, or list them with --layout {LIST}")
     require_writable_files({"--out": arguments.out})

@@ -79,6 +79,7 @@ def restore_command(arguments: argparse.Namespace) -> int:
     paths = find_planned(arguments)
     from lit_pure.families.table import restorer_of
     from lit_pure.files.atomic import require_writable
+    from lit_pure.restoring.shared import shared
     from lit_pure.restoring.tiled import BySquares
 
     require_writable(arguments.out)
@@ -87,7 +88,8 @@ def restore_command(arguments: argparse.Namespace) -> int:
     origin = f"{run.label}, {run.provenance().get('started', '')}"
     _warn_of_scale(run.label, restorer.scale, arguments.scale)
     todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again, "max_size": arguments.max_size}
-    return restore_all(BySquares(restorer), paths, arguments.out, "tokens", **todo)
+    with shared(restorer) as restorer:
+        return restore_all(BySquares(restorer), paths, arguments.out, "tokens", **todo)
 
 
 def _warn_of_scale(label: str, learned: int, asked: int | None) -> None:
@@ -130,7 +132,7 @@ def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, u
         for outcome in restore_files(restorer, paths, out, progress, **options):
             outcomes.append(outcome)
             with bar.external_write_mode(file=sys.stdout):
-                print(f"{outcome.picture}: {outcome.note}" if outcome.picture else outcome.note)
+                print(": ".join(str(part) for part in (outcome.picture, outcome.note) if part))
     return _conclude(outcomes, out)
 
 

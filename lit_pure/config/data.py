@@ -6,7 +6,7 @@ Knows names, types, defaults and legal ranges (`knob`). Imports no torch.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lit_pure.config.knobs import Problem, identity, knob
 
@@ -152,8 +152,8 @@ class PhotosConfig:
     crops: int = knob(1, low=1)
     """Random crops per photograph and epoch; fixed crops per photograph in validation and test sets."""
     captions: str = "pixels"
-    """`pixels` describes the crop; `tags` names what the photograph shows, and the crop's light; `shards` reads KEY.txt
-    beside a picture; else a JSONL file of image and caption."""
+    """`pixels` describes the crop; `tags` names what the photograph shows, and the crop's light; `none` says nothing,
+    for models without words; `shards` reads KEY.txt beside a picture; else a JSONL file of image and caption."""
 
     def problems(self) -> Iterator[Problem]:
         if not (self.source or self.meta_info or self.lq):
@@ -183,6 +183,9 @@ class DataConfig:
     """Crops per batch in validation and test."""
     num_workers: int = knob(0, low=0, high=256)
     """Processes that decode photographs; 0: the training process does it."""
+    degrade_in: Literal["device", "workers"] = "device"
+    """Where LQ pictures are made. A GPU degrades one small picture after another, and waits for each: there, many
+    `workers` make them sooner. On a CPU the pixels are the same; a GPU draws its noise with a generator of its own."""
     degradation: DegradationConfig = field(default_factory=DegradationConfig)
     """How LQ images are made."""
 

@@ -65,5 +65,7 @@ class DemExperiment(Experiment):
         for key, ever in (("blur_prob", second_blur), ("noise_prob", process.second_order_prob)):
             if not getattr(process, key) and not ever:
                 yield f"data.degradation.{key}", "= 0.0, and the second stage adds none: there is nothing to estimate"
+        if self.data.degrade_in == "workers":
+            yield "data.degrade_in", "= workers makes no pairs of degradations, which this training needs; take device"
         if self.trainer.precision == "bf16-true":
             yield "trainer.precision", "= bf16-true is too coarse for scores whose order counts; take bf16-mixed"

@@ -100,7 +100,7 @@ class Experiment:
     """Length, devices, precision."""
 
 
-YOUNGER = ("wavelet_levels", "fidelity", "tiles")
+YOUNGER = ("wavelet_levels", "fidelity", "tiles", "round_source")
 """Knobs of `RestoringConfig` for which records of older pictures, and scores of studies, have no word."""
 
 
@@ -114,17 +114,22 @@ class RestoringConfig:
     """Levels of `color_fix: wavelet`; fewer take finer detail from the source, and not its colours alone (paper: 5)."""
     fidelity: float = knob(0.0, low=0, high=1)
     """How much the decoder takes from the enlarged source, if it can see it; 0: codes alone, as in PURE."""
+    round_source: bool = False
+    """Enlarge the source in 8 bits, as Pillow and so PURE's published code does; some per cent of LQ codes differ."""
     overlap: float = knob(0.125, low=0, high=0.5)
     """Least overlap of neighbouring squares of a photograph [share of the square's side]."""
     batch: int = knob(8, low=1)
     """Squares of a photograph restored at once; it changes the memory, not the result."""
+    workers: int = knob(0, low=0)
+    """Processes that share the squares of a photograph on a CPU, one thread each; 0: one per core, 1: none. No result
+    depends on it."""
     tiles: Literal["blend", "continue"] = "blend"
     """How squares of a photograph meet: `blend` restores each for itself and blends their pixels; `continue` gives each
     the codes of its neighbours where they overlap, and renders all codes as one picture. Only for families of codes."""
 
     def identity(self) -> dict[str, Any]:
         """All that a picture depends on."""
-        return identity(self, YOUNGER, ["batch"])
+        return identity(self, YOUNGER, ["batch", "workers"])
 
 
 @dataclass

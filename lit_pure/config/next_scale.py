@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.knobs import Problem, identity, knob
 
 
 @dataclass
@@ -86,6 +86,10 @@ class ScaleSamplingConfig:
     """A bit whose likelier value has at least this probability takes it."""
     seed: int = knob(0, low=0)
     """Seed of the noise, which is fixed per (seed, image, scale, bit)."""
+
+    def identity(self) -> dict[str, Any]:
+        """All that a picture depends on."""
+        return identity(self)
 
     def problems(self) -> Iterator[Problem]:
         for name in ("tau", "guidance"):

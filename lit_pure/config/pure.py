@@ -5,7 +5,7 @@ number. Imports no torch.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from lit_pure.config.experiment import RestoringConfig, RestoringExperiment
@@ -40,10 +40,17 @@ class BackboneConfig:
     """Label positions whose logits are in memory at one time."""
     z_loss: float = knob(0.0, low=0, high=1)
     """Weight of the squared log-normaliser of the logits, which prevents drift (Lumina-mGPT: 1e-5)."""
+    attention: Literal["auto", "sdpa", "flash", "varlen"] = "auto"
+    """What computes attention: PyTorch's SDPA, flash-attn, or PyTorch's `varlen_attn`; `auto` takes `flash` where that
+    is installed and fits, else `sdpa`. A choice of speed: results differ by rounding, and weights do not keep it."""
 
     def problems(self) -> Iterator[Problem]:
         if self.heads > 0 and self.width % (2 * self.heads):
             yield "heads", f"{self.heads} heads do not cut width {self.width} into even parts"
+
+
+PLAIN: dict[str, Any] = {"engine": "plain", "window": 16, "drafts": "lq"}
+"""What records of results say of the engine where it makes no difference."""
 
 
 @dataclass
@@ -80,14 +87,17 @@ class SamplingConfig:
     """Whose codes the picture has: those that the backbone draws, or the LQ picture's own, for the decoder alone."""
     drafts: Literal["lq", "left", "random"] = "lq"
     """First guess of a code for `jacobi`: the LQ picture's code of the cell, that of the left cell, or any code."""
+    prior: float = knob(0.0, low=0, high=100)
+    """Added to the learned weight of `backbone.lq_prior`: the higher, the closer a picture stays to its source."""
 
     def problems(self) -> Iterator[Problem]:
         if self.k_min > self.k_max:
             yield "k_min", f"{self.k_min} is above k_max {self.k_max}"
 
     def identity(self) -> dict[str, Any]:
-        """All that a picture depends on."""
-        return identity(self, ["codes"])
+        """All that a picture depends on. In float32 that is no engine: each draws the tokens of the plain one."""
+        same = replace(self, **PLAIN) if self.dtype == "float32" else self
+        return identity(same, ["codes", "prior"])
 
 
 Projection = Literal["q", "k", "v", "out", "gate", "up", "down"]
@@ -179,6 +189,11 @@ class PureExperiment(RestoringExperiment):
 
     def problems(self) -> Iterator[Problem]:
         yield from super().problems()
+        if self.sampling.prior and not self.backbone.lq_prior and not self.needs.weights:
+            yield (
+                "sampling.prior",
+                "adds to the weight of backbone.lq_prior, which is 0: set that above 0, or this to 0",
+            )
         kind = self.adapter.kind
         if kind == "none" or self.needs.weights:  # sampling trains nothing
             return

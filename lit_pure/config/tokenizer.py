@@ -133,6 +133,9 @@ class PairsConfig:
     lq_codes: float = knob(0.5, low=0, high=1)
     """Mean share of cells, in these, whose code is the LQ picture's instead of the true one; each picture draws its
     own share."""
+    misread: float = knob(0.0, low=0, high=1)
+    """Largest share of cells, in these, whose code is then one of those most like it, as drawn ones are; each picture
+    draws its own share up to this."""
 
 
 @dataclass
@@ -173,6 +176,8 @@ class TokenizerExperiment(AutoencoderExperiment):
         yield from super().problems()
         if self.keep_codes and not self.needs.start:
             yield "keep_codes", "= true keeps the encoder of another run: name it in needs.start"
+        if self.pairs.misread and not self.keep_codes:
+            yield "pairs.misread", "> 0 takes codes like the right ones, which must not move: set keep_codes=true"
         if self.keep_codes and self.vq.restart_every:
             yield "vq.restart_every", "moves codes, which keep_codes keeps: set it to 0"
         if self.vq.decoder.photo_channels and not self.pairs.share:

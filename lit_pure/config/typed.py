@@ -118,6 +118,8 @@ def _elements(hint: Any, value: Any, key: str) -> Any:
     if typing.get_origin(hint) is tuple and others[:1] != [...] and len(value) != 1 + len(others):
         raise Unfit(key, value, f"is a list of {len(value)}; write {1 + len(others)} values")
     if not _is_text(kind):
+        if kind in _SCALARS and (nested := [element for element in value if isinstance(element, list | tuple | dict)]):
+            raise Unfit(key, nested[0], "is no number; write [A, B], without further brackets")
         return [fitted(kind, element, key) for element in value]
     if odd := [element for element in value if not isinstance(element, str)]:
         raise Unfit(key, odd[0], f"is no text; {LISTS}")

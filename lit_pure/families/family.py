@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lit_pure.images.tiles import Tile
     from lit_pure.planning.plan import Plan
+    from lit_pure.planning.restoring import RestoringMemory
     from lit_pure.restoring.contract import SquareRestorer
 
 Said = Mapping[str, str]
@@ -38,6 +39,8 @@ class Family:
     """What the LightningModule calls the network that it trains; empty: its checkpoints cannot be exported."""
     changeable: tuple[str, ...] = ("restoring",)
     """Sections of the settings that may differ from the run's when it restores; all else is in the weights."""
+    faster: tuple[str, ...] = ()
+    """Other knobs that may differ then: they change how fast it restores, and results by no more than rounding."""
     seed = ""
     """The knob that all draws of a restoration come from; empty where nothing is drawn."""
     beside: tuple[str, ...] = ()
@@ -120,6 +123,11 @@ class Family:
     def memory(self, experiment: RestoringExperiment, gpus: int) -> "Plan":
         """The memory of a training's process; `needs` are looked up as a run would. Raises ConfigError."""
         raise NotImplementedError
+
+    def restoring_memory(self, experiment: Experiment) -> "RestoringMemory":
+        """The memory of a process that restores. Raises ConfigError for families where it cannot be planned."""
+        what = f"{experiment.name} is of family {self.config.family}"
+        raise ConfigError(f"{what}; plan --restore is for a backbone that draws codes, for example pure/official")
 
     def check_export(self, run: Run) -> None:
         """Raise ValueError where the checkpoints of a run cannot be exported."""

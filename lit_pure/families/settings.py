@@ -16,10 +16,11 @@ FIX: ColorFix = "wavelet"
 
 def settings_of(run: Run, given: Sequence[str]) -> RestoringExperiment:
     """The run's experiment as it restores for people, with settings KEY=VALUE laid over it. Raises ConfigError."""
-    experiment, changeable = require_restoring(run), family_of(run).changeable
+    experiment, family = require_restoring(run), family_of(run)
+    changeable = family.changeable
     settings = override(experiment, [f"restoring.color_fix={FIX}", *given])
     assert isinstance(settings, RestoringExperiment)
-    allowed = tuple(f"{section}." for section in changeable)
+    allowed = (*(f"{section}." for section in changeable), *(f"{knob}:" for knob in family.faster))
     if fixed := [line for line in differences(experiment, settings) if not line.startswith(allowed)]:
         raise ConfigError(
             f"{COMMAND_LINE}: {fixed[0]}: the weights of {run.label} are made for the former; "

@@ -7,6 +7,7 @@ Suffixes: B images, 3 RGB, H height, W width, h and w those of the picture befor
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,10 +42,39 @@ def resize(image_B3HW: Tensor, height: int, width: int) -> Tensor:
     return enlarged.clamp(0, 1)
 
 
+def resize_rounded(image_B3HW: Tensor, height: int, width: int) -> Tensor:
+    """As `resize`, of pixels with 8 bits as Pillow does it: rounded after columns and after rows, in integers.
+
+    At whole ratios at most a few levels in a thousand are another than Pillow's, and then by one. torch has this
+    arithmetic on the CPU, so pictures of another device go there and back.
+    """
+    levels_B3HW = (image_B3HW.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    if levels_B3HW.shape[-2:] != (height, width):
+        levels_B3HW = levels_B3HW.contiguous(memory_format=torch.channels_last)
+        levels_B3HW = F.interpolate(levels_B3HW, (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return levels_B3HW.contiguous().to(image_B3HW.device, image_B3HW.dtype) / 255
+
+
 def enlarge(image_3hw: Tensor, scale: int) -> Tensor:
     """The picture enlarged `scale` times by `resize`."""
     height, width = image_3hw.shape[-2:]
     return resize(image_3hw[None], height * scale, width * scale)[0]
+
+
+def enlarge_rounded(image_3hw: Tensor, scale: int) -> Tensor:
+    """The picture enlarged `scale` times by `resize_rounded`."""
+    height, width = image_3hw.shape[-2:]
+    return resize_rounded(image_3hw[None], height * scale, width * scale)[0]
+
+
+def resizer(rounded: bool) -> Callable[[Tensor, int, int], Tensor]:
+    """`resize_rounded` or `resize`."""
+    return resize_rounded if rounded else resize
+
+
+def enlarger(rounded: bool) -> Enlarge:
+    """`enlarge_rounded` or `enlarge`."""
+    return enlarge_rounded if rounded else enlarge
 
 
 def enlarge_part(
@@ -110,9 +140,11 @@ def pad_to(image_3HW: Tensor, height: int, width: int) -> Tensor:
     return F.pad(image_3HW[None], (0, width - found[1], 0, height - found[0]), mode="replicate")[0]
 
 
-def enlarge_padded(image_3hw: Tensor, scale: int, top: int, left: int, height: int, width: int) -> Tensor:
+def enlarge_padded(
+    image_3hw: Tensor, scale: int, top: int, left: int, height: int, width: int, by: Enlarge = enlarge
+) -> Tensor:
     """`(3, height, width)`: as `enlarge_part`; the picture's last row and column fill what lies beyond its end."""
-    return pad_to(enlarge_part(image_3hw, scale, top, left, height, width), height, width)
+    return pad_to(enlarge_part(image_3hw, scale, top, left, height, width, by), height, width)
 
 
 def unpad(image_3HW: Tensor, height: int, width: int) -> Tensor:

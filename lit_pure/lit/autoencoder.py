@@ -123,9 +123,8 @@ class AutoencoderModule(RunModule):
             return loss, features
         with torch.autocast(self.device.type, enabled=False):
             if isinstance(distance, FeatureDistance):
-                top, left = _draw_shift(self.config.seed, batch) if training else (0, 0)
-                shifted = [image_B3HW[..., top:, left:] for image_B3HW in (rebuilt_B3HW, true_B3HW)]
-                features = distance.network.features(shifted[0]), distance.features(shifted[1])
+                seen = _draw_part(self.config.seed, batch) if training else (..., slice(None), slice(None))
+                features = distance.network.features(rebuilt_B3HW[seen]), distance.features(true_B3HW[seen])
                 parts["perceptual"] = distance.between(*features)
             else:
                 parts["perceptual"] = distance(rebuilt_B3HW, true_B3HW)
@@ -176,8 +175,11 @@ SHIFT = 8
 """Up to how far pictures are shifted before a network with strides sees them [px]: unshifted, it leaves its lattice."""
 
 
-def _draw_shift(seed: int, batch: Batch) -> tuple[int, int]:
-    """Rows and columns to cut off at the top and at the left, the same for all pictures of a batch."""
-    rng = generators(seed, batch, SHIFT_DRAW)[0]
-    top, left = rng.integers(0, SHIFT, 2).tolist()
-    return top, left
+def _draw_part(seed: int, batch: Batch) -> tuple[Any, slice, slice]:
+    """Rows and columns that the network sees, the same of all pictures of a batch.
+
+    Always as many of them: a GPU's library plans each convolution anew for each new size, which takes seconds.
+    """
+    height, width = batch["hq_B3HW"].shape[-2:]
+    top, left = generators(seed, batch, SHIFT_DRAW)[0].integers(0, SHIFT, 2).tolist()
+    return ..., slice(top, top + height - SHIFT + 1), slice(left, left + width - SHIFT + 1)

@@ -58,6 +58,7 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
         identity = files.identity(scores.metrics) if scores else {}
         made = make_trainer(experiment, module, point, resume.provenance(point, facts))
         trainer, folder = made.trainer, Run(point.folder)
+        made.provenance.facts |= module.computing(trainer.strategy.root_device)
         if trainer.is_global_zero:
             # Before the trainer would: a failure while it sets up is explained, too.
             made.provenance.write(folder.folder)

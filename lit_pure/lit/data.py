@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, default_collate
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.config.dem import Level
@@ -25,7 +25,7 @@ from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
 from lit_pure.files import sharing
-from lit_pure.images.io import from_bytes
+from lit_pure.images.io import from_bytes, to_bytes
 from lit_pure.lit.callbacks.signals import leave_signals_to_the_main_process
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,21 @@ def generators(seed: int, batch: Batch, purpose: int) -> list[np.random.Generato
 def torch_generators(seed: int, batch: Batch, purpose: int) -> list[torch.Generator]:
     """The same as torch's, on the CPU."""
     return [torch.Generator().manual_seed(int(rng.integers(2**63))) for rng in generators(seed, batch, purpose)]
+
+
+class DegradedInWorkers:
+    """Collates items whose LQ pictures are made at once, by the worker, with the draws that the device would take."""
+
+    def __init__(self, config: DegradationConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = default_collate(items)
+        if "lq_3hw" not in batch:
+            rngs = generators(self.seed, batch, DEGRADATION_DRAW)  # type: ignore[arg-type]
+            lq_B3hw, _ = degrade(from_bytes(batch["hq_3HW"]), self.config, rngs)
+            batch["lq_3hw"] = to_bytes(lq_B3hw)
+        return batch
 
 
 class Identity:
@@ -263,10 +278,16 @@ class PhotoDataModule(LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             prefetch_factor=PREFETCH if workers else None,
+            collate_fn=self._collate(),
             worker_init_fn=_start_worker,
             multiprocessing_context=FORK if workers else None,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
+
+    def _collate(self) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+        if self.config.degrade_in == "workers" and isinstance(self.transform, DegradeAndScore):
+            return DegradedInWorkers(self.config.degradation, self.seed)
+        return default_collate
 
     def _note_unreadable(self, joined: Sequence[str]) -> None:
         """Log each photograph that could not be decoded, once."""

@@ -21,7 +21,7 @@ from lit_pure.families.nsarm.build import new_restorer
 from lit_pure.families.nsarm.learning import Learner, Values, Words
 from lit_pure.families.nsarm.network import NSARMNetwork, save_network
 from lit_pure.families.nsarm.restorer import NSARMRestorer
-from lit_pure.images.geometry import resize
+from lit_pure.images.geometry import resizer
 from lit_pure.images.labels import GROUND_TRUTH, PREFIX, RESTORED
 from lit_pure.lit.autoencoder import psnr
 from lit_pure.lit.callbacks.flops import transformer_training
@@ -153,7 +153,8 @@ class NSARMModule(RestoringModule):
         return [torch.cat(flips).to(batch["hq_B3HW"].device) for flips in zip(*drawn, strict=True)]
 
     def _enlarged(self, batch: Batch) -> Tensor:
-        return resize(batch["lq_B3hw"], self.restorer.size, self.restorer.size)
+        by = resizer(self.config.restoring.round_source)
+        return by(batch["lq_B3hw"], self.restorer.size, self.restorer.size)
 
     def _work(self, count: int) -> Work:
         """What a step over so many pictures takes of the transformer; tokenizer and prefix are not counted."""

@@ -25,7 +25,7 @@ from lit_pure.families.pure.sequence.assemble import IGNORE, Sample
 from lit_pure.families.pure.sequence.misread import Misreading
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
 from lit_pure.families.pure.weights import save_pure
-from lit_pure.images.geometry import resize
+from lit_pure.images.geometry import resizer
 from lit_pure.images.labels import DEM_DEGRADATION, SOURCE_CAPTION
 from lit_pure.lit.callbacks.flops import transformer_training
 from lit_pure.lit.callbacks.protocols import Work
@@ -40,6 +40,9 @@ from lit_pure.runs.folder import Run
 
 KINDS = ("loss", "loss_text", "loss_image")
 """What is logged: mean cross entropies of all answer tokens, of words, and of image codes."""
+
+DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16, "bf16-true": torch.bfloat16}
+"""What a training computes in where that differs from the dtype of its weights."""
 
 
 def build(experiment: PureExperiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
@@ -126,15 +129,23 @@ class ARModule(RestoringModule):
         if writes:
             save_pure(folder, self.backbone, self.restorer.assembler.vocabulary, state)
 
+    def computing(self, device: torch.device) -> dict[str, str]:
+        """What computes attention, of a training in its precision."""
+        dtype = self.backbone.embed.weight.dtype
+        if not self.config.needs.weights:
+            dtype = DTYPES.get(self.config.trainer.precision, dtype)
+        return {"attention": self.backbone.attention(device, dtype).name}
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
         return configure(self.backbone.parameters(), self.config.optim, self.config.trainer.max_steps)
 
     def samples(self, batch: Batch) -> list[Sample]:
-        """What the sequences of a batch are made from: both pictures encoded at HQ size, labels, captions."""
+        """What sequences are made from: codes of both pictures at HQ size, on the host; labels, captions."""
         hq_B3HW, lq_B3hw = batch["hq_B3HW"], batch["lq_B3hw"]
-        enlarged_B3HW = resize(lq_B3hw, *hq_B3HW.shape[-2:])
-        lq_codes_Bhw, hq_codes_Bhw = self.restorer.tokenizer.encode(torch.cat([enlarged_B3HW, hq_B3HW])).chunk(2)
+        enlarged_B3HW = resizer(self.config.restoring.round_source)(lq_B3hw, *hq_B3HW.shape[-2:])
+        codes_2Bhw = self.restorer.tokenizer.encode(torch.cat([enlarged_B3HW, hq_B3HW]))
+        lq_codes_Bhw, hq_codes_Bhw = codes_2Bhw.cpu().chunk(2)
         labels: Sequence[tuple[Level | None, Level | None]] = batch.get("labels") or [(None, None)] * len(hq_B3HW)
         return [
             Sample(lq_codes_hw, hq_codes_hw, blur, noise, caption)
@@ -156,20 +167,22 @@ class ARModule(RestoringModule):
         """
         assembler, config = self.restorer.assembler, self.backbone.config
         samples = self.samples(batch)
+        # Sequences are made by the host: a GPU would take one small call after another, and wait for many of them.
         ids_BT, labels_BT = assembler.batch(samples, bare)
         if training and self._misread is not None:
             ids_BT = self._misread(ids_BT, labels_BT, generators(self.config.seed, batch, MISREAD_DRAW))
-        # All that the host has to know of the batch, before the device is busy with it.
         rows_N, places_N = (labels_BT[:, 1:] != IGNORE).nonzero(as_tuple=True)
         labels_N = labels_BT[rows_N, places_N + 1]
-        text_N = assembler.vocabulary.text_V.to(labels_N.device)[labels_N]
-        image_N = assembler.vocabulary.id_codes_V.to(labels_N.device)[labels_N] >= 0
+        text_N, image_N = assembler.vocabulary.text_V[labels_N], assembler.vocabulary.id_codes_V[labels_N] >= 0
         kinds_3N = torch.stack([torch.ones_like(text_N), text_N, image_N])
         present = [True, *kinds_3N[1:].any(1).tolist()]
         # Filler within a row is read like words; only what follows the last label is padding.
         lengths_B = rows_N.new_zeros(len(bare)).scatter_reduce(0, rows_N, places_N + 2, "amax")
         read_B = lengths_B.clamp(max=ids_BT.shape[1] - 1)
         self.work = self._work(read_B.tolist(), len(labels_N))
+        ids_BT, rows_N, places_N, labels_N, image_N, kinds_3N = (
+            each.to(self.device, non_blocking=True) for each in (ids_BT, rows_N, places_N, labels_N, image_N, kinds_3N)
+        )
         weight_N = (world_size() / sum_over_processes(kinds_3N[0].sum())).expand(len(labels_N))
         hidden_ND = self.backbone(ids_BT[:, :-1])[rows_N, places_N]
         prior = self.restorer.prior.expect(samples, image_N) if self.restorer.prior else None

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Never
 
+import torch
 from lightning import Callback, LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
@@ -67,6 +68,10 @@ class RunModule(LightningModule, ABC):
     def picture_callbacks(self, sets: list[str], keep: int) -> list[Callback]:
         """What shows its pictures while it runs, of these test sets; of each set the first `keep`."""
         return [ImageGrid(sets, keep)]
+
+    def computing(self, device: torch.device) -> dict[str, str]:
+        """What its choices of kernels come to on a device, for provenance. Raises ValueError for one it cannot have."""
+        return {}
 
     def summary_row(self) -> dict[str, Any]:
         """What the summary says of how it was scored, beside what the figures depend on."""

@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.tokenizer import TokenizerExperiment
+from lit_pure.datasets.order import MISREAD_DRAW
 from lit_pure.images.geometry import resize
 from lit_pure.images.labels import FROM_LQ_CODES
 from lit_pure.lit.adversary import Rebuilt
 from lit_pure.lit.autoencoder import AutoencoderModule, Losses, pixel_losses
-from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform
+from lit_pure.lit.data import Batch, DegradeAndScore, Identity, Transform, generators
 from lit_pure.lit.photo_pairs import draw_pairs
 from lit_pure.lit.run_module import RunModule
 from lit_pure.models import weights
+from lit_pure.models.near_codes import NearCodes
 from lit_pure.models.vq import VQTokenizer
 from lit_pure.runs.folder import Run
 
@@ -53,6 +55,7 @@ class TokenizerModule(AutoencoderModule):
         if start is not None:
             self.tokenizer.start_from(start, config.keep_codes)
         self._seen_B3HW = torch.empty(0)
+        self._near: NearCodes | None = None
         # Part of checkpoints: which codes restart depends on it. The same on all processes.
         self.register_buffer("uses_N", torch.zeros(config.vq.codes, dtype=torch.long))
 
@@ -99,8 +102,11 @@ class TokenizerModule(AutoencoderModule):
             photo_B3HW = resize(batch["lq_B3hw"], *hq_B3HW.shape[-2:])
             pairs = draw_pairs(self.config, batch, codes_Bhw.shape[1:])
             with torch.no_grad():
-                lq_BhwD = self.tokenizer.lookup(self.tokenizer.nearest(self.tokenizer.latents(photo_B3HW)))
-            latents_BhwD = torch.where(pairs.from_lq_Bhw[..., None], lq_BhwD, latents_BhwD)
+                lq_codes_Bhw = self.tokenizer.nearest(self.tokenizer.latents(photo_B3HW))
+                given_Bhw = torch.where(pairs.from_lq_Bhw, lq_codes_Bhw, codes_Bhw)
+                read_Bhw = self._misread(given_Bhw, pairs.seen_B, batch)
+                changed_Bhw, read_BhwD = pairs.from_lq_Bhw | (read_Bhw != given_Bhw), self.tokenizer.lookup(read_Bhw)
+            latents_BhwD = torch.where(changed_Bhw[..., None], read_BhwD, latents_BhwD)
             rebuilt_B3HW = self.tokenizer.render(latents_BhwD, photo_B3HW, pairs.fidelity_B).float()
         else:
             rebuilt_B3HW = self.tokenizer.render(latents_BhwD).float()
@@ -110,6 +116,17 @@ class TokenizerModule(AutoencoderModule):
             loss = loss + codebook_loss + config.commit_weight * commit_loss
         loss, features = self._add_perceptual(rebuilt_B3HW, batch, training, loss, parts)
         return Rebuilt(rebuilt_B3HW, codes_Bhw, features), loss, parts
+
+    def _misread(self, codes_Bhw: Tensor, seen_B: Tensor, batch: Batch) -> Tensor:
+        """The codes, some of them read as codes like them where the photograph is seen."""
+        if not (most := self.config.pairs.misread):
+            return codes_Bhw
+        if self._near is None:  # codes are kept
+            self._near = NearCodes(self.tokenizer.lookup(torch.arange(self.config.vq.codes, device=codes_Bhw.device)))
+        rngs = generators(self.config.seed, batch, MISREAD_DRAW)
+        wrong_Bhw, which_Bhw = self._near.draw(tuple(codes_Bhw.shape[1:]), most, rngs)
+        wrong_Bhw = wrong_Bhw.to(codes_Bhw.device) & seen_B[:, None, None]
+        return torch.where(wrong_Bhw, self._near.like(codes_Bhw, which_Bhw), codes_Bhw)
 
     def _restart_sometimes(self, steps: int) -> None:
         """`steps`: finished ones."""

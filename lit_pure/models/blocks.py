@@ -1,8 +1,8 @@
 """The parts of a decoder-only transformer: rotary positions, attention, gated feed-forward.
 
-Knows tensors and positions. Knows nothing of tokens, losses or sampling, or how a cache stores keys and values. The
-design is Chameleon's (arXiv 2405.09818): RMSNorm before each part, LayerNorm on queries and keys per head before the
-rotation, SwiGLU, no biases in projections.
+Knows tensors and positions. Knows nothing of tokens, losses or sampling, how a cache stores keys and values, or which
+kernel computes attention. The design is Chameleon's (arXiv 2405.09818): RMSNorm before each part, LayerNorm on queries
+and keys per head before the rotation, SwiGLU, no biases in projections.
 
 Shape legend: B rows, T positions, H heads, d head channels, D width.
 """
@@ -14,17 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_pure.config.pure import BackboneConfig
+from lit_pure.models.attention import SDPA, AttentionBackend
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Attention proper: q, k, v (B, T, H, d) of new positions -> mixed values (B, T, H, d)."""
 Angles = tuple[Tensor, Tensor]
 """Cosines and sines (B, T, 1, d) of positions."""
-
-
-def attend_causally(q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
-    """Each position sees itself and all positions before it."""
-    q, k, v = (part.transpose(1, 2) for part in (q_BTHd, k_BTHd, v_BTHd))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
 
 
 def rotary(positions_BT: Tensor, head_channels: int, theta: float) -> Angles:
@@ -77,6 +72,8 @@ class Block(nn.Module):
         self.attention_norm, self.ffn_norm = (nn.RMSNorm(config.width, eps=config.norm_eps) for _ in range(2))
         self.attention, self.ffn = Attention(config), FeedForward(config)
         self.dropout = config.dropout
+        self.backend: AttentionBackend = SDPA
+        """Computes causal attention."""
         self.train_forward: TrainForward = Block.compute
         """Runs `compute` where gradients are needed; training may replace it by a compiled or checkpointed version."""
 
@@ -84,11 +81,11 @@ class Block(nn.Module):
         """`mix` decides what each position sees; without it, attention is causal."""
         if mix is None and torch.is_grad_enabled():
             return self.train_forward(self, x_BTD, angles)
-        return self.compute(x_BTD, angles, mix or attend_causally)
+        return self.compute(x_BTD, angles, mix)
 
-    def compute(self, x_BTD: Tensor, angles: Angles, mix: Mix = attend_causally) -> Tensor:
+    def compute(self, x_BTD: Tensor, angles: Angles, mix: Mix | None = None) -> Tensor:
         """The block's computation."""
-        mixed = self.attention(self.attention_norm(x_BTD), angles, mix)
+        mixed = self.attention(self.attention_norm(x_BTD), angles, mix or self.backend.attend_causally)
         x_BTD = x_BTD + F.dropout(mixed, self.dropout, self.training)
         return x_BTD + F.dropout(self.ffn(self.ffn_norm(x_BTD)), self.dropout, self.training)
 

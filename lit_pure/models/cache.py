@@ -1,17 +1,17 @@
-"""The KV cache: stored keys and values, and attention over them.
+"""The KV cache: stored keys and values, and what one step writes and reads.
 
-Knows rows of different length in one storage, and how new queries attend to them. Knows nothing of projections or
-tokens, or what the rows mean. A batch may use several caches (conditional and unconditional rows). Each cache is read
-up to its own longest row, so short rows do not pay for long ones.
+Knows rows of different length in one storage. Knows nothing of projections or tokens, what the rows mean, or how
+attention is computed (`models/attention.py`). A batch may use several caches (conditional and unconditional rows). Each
+cache is read up to its own longest row, so short rows do not pay for long ones.
 
 Shape legend: L layers, B rows of this cache, T new positions, S capacity, H heads, d head channels.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lit_pure.config.pure import BackboneConfig
@@ -39,12 +39,18 @@ class KVCache:
         room = -(-capacity // pad_multiple) * pad_multiple
         shape = (config.layers, rows, config.heads, room, config.width // config.heads)
         length_B = torch.zeros(rows, dtype=torch.long, device=like.device)
-        return cls(like.new_zeros(shape), like.new_zeros(shape), length_B, pad_multiple=pad_multiple)
+        keys, values = (_storage(shape, like, config.attention == "varlen") for _ in range(2))
+        return cls(keys, values, length_B, pad_multiple=pad_multiple)
 
     @property
     def capacity(self) -> int:
         """Positions that fit in a row."""
         return self.keys_LBHSd.shape[-2]
+
+    @cached_property
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Views (B, H, S, d) of each layer's keys and values."""
+        return list(zip(self.keys_LBHSd.unbind(), self.values_LBHSd.unbind(), strict=True))
 
     def next_positions(self, steps: int) -> Tensor:
         """Positions (B, T) of the next ids of each row, clamped: a full row must not write past its end."""
@@ -55,9 +61,13 @@ class KVCache:
         """Stored positions that are read when `steps` ids follow."""
         return min(-(-(self.max_length + steps) // self.pad_multiple) * self.pad_multiple, self.capacity)
 
-    def shape_key(self, steps: int) -> tuple[int, bool]:
+    def has_room(self, steps: int) -> bool:
+        """Whether `steps` ids are sure to fit behind every row."""
+        return self.max_length + steps <= self.capacity
+
+    def shape_key(self, steps: int) -> tuple[int, bool, bool]:
         """All that decides, besides tensors, which operations run for `steps` ids."""
-        return self.read_length(steps), self.max_length == 0
+        return self.read_length(steps), self.max_length == 0, self.has_room(steps)
 
     def mask(self, positions_BT: Tensor) -> Tensor | None:
         """Attention mask (B, 1, T, S), True where a new position may look; None where no mask is needed."""
@@ -69,12 +79,10 @@ class KVCache:
 
     def begin_step(self, steps: int) -> "CacheStep":
         """What all layers share for the next `steps` ids of each row."""
-        positions_BT = self.next_positions(steps)
         # If the host knows the position, a slice is enough to write to it.
         known = self.uniform and self.pad_multiple == 1
         place = slice(self.max_length, self.max_length + steps) if known else None
-        rows_B1 = torch.arange(len(positions_BT), device=positions_BT.device)[:, None]
-        return CacheStep(self, positions_BT, rows_B1, place, self.read_length(steps), self.mask(positions_BT))
+        return CacheStep(self, steps, place, self.read_length(steps))
 
     def commit(self, counts: Tensor | int, most: int) -> None:
         """Keep the first `counts` of the ids that were just fed, in each row; later steps overwrite the rest.
@@ -94,34 +102,83 @@ class KVCache:
         """An empty cache of the same model with the same number of rows and `capacity` positions."""
         room = -(-capacity // self.pad_multiple) * self.pad_multiple
         layers, rows, heads, _, channels = self.keys_LBHSd.shape
-        keys, values = (self.keys_LBHSd.new_zeros(layers, rows, heads, room, channels) for _ in range(2))
+        packed = self.keys_LBHSd.stride(2) < self.keys_LBHSd.stride(3)
+        shape = (layers, rows, heads, room, channels)
+        keys, values = (_storage(shape, self.keys_LBHSd, packed) for _ in range(2))
         return KVCache(keys, values, torch.zeros_like(self.length_B), pad_multiple=self.pad_multiple)
 
 
 @dataclass(frozen=True)
 class CacheStep:
-    """One step of a cache: where new keys and values are written, and what new queries see."""
+    """One step of a cache: where new keys and values are written, and what new queries may see.
+
+    What only some backends of attention need is computed when the first layer asks for it, once for all layers.
+    """
 
     cache: KVCache
-    positions_BT: Tensor
-    rows_B1: Tensor
+    steps: int
+    """New positions T of each row."""
     place: slice | None
+    """Where the new positions are, if the host knows it for all rows."""
     stop: int
-    mask_B1TS: Tensor | None
+    """Stored positions that are read, new ones included."""
 
-    def attend(self, layer: int, q_BTHd: Tensor, k_BTHd: Tensor, v_BTHd: Tensor) -> Tensor:
-        """Store keys and values, then attend to all that each query may see; (B, T, H, d)."""
-        keys_BHSd, values_BHSd = self.cache.keys_LBHSd[layer], self.cache.values_LBHSd[layer]
-        # Under autocast, norms give float32 and projections bfloat16; the cache has the weights' dtype.
-        q_BHTd, k_BHTd, v_BHTd = (part.transpose(1, 2).to(keys_BHSd.dtype) for part in (q_BTHd, k_BTHd, v_BTHd))
-        for store_BHSd, new_BHTd in ((keys_BHSd, k_BHTd), (values_BHSd, v_BHTd)):
+    @property
+    def first(self) -> bool:
+        """Whether nothing precedes the new positions in any row."""
+        return self.cache.max_length == 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of stored keys and values."""
+        return self.cache.keys_LBHSd.dtype
+
+    @property
+    def has_room(self) -> bool:
+        """Whether all new positions are sure to lie within their rows."""
+        return self.cache.has_room(self.steps)
+
+    @cached_property
+    def positions_BT(self) -> Tensor:
+        """`KVCache.next_positions`; asked for before the rows grow."""
+        return self.cache.next_positions(self.steps)
+
+    @cached_property
+    def mask_B1TS(self) -> Tensor | None:
+        """`KVCache.mask` of the new positions."""
+        return self.cache.mask(self.positions_BT)
+
+    @cached_property
+    def before_B(self) -> Tensor:
+        """Positions that were stored before in each row, int32."""
+        return self.cache.length_B.to(torch.int32)
+
+    @cached_property
+    def after_B(self) -> Tensor:
+        """Positions of each row with the new ones, int32."""
+        return self.before_B + self.steps
+
+    def store(self, layer: int, k_BTHd: Tensor, v_BTHd: Tensor) -> None:
+        """Write keys and values of the new positions."""
+        for stored_BHSd, new_BTHd in zip(self.cache.layers[layer], (k_BTHd, v_BTHd), strict=True):
             if self.place is not None:
-                store_BHSd[:, :, self.place] = new_BHTd
+                stored_BHSd.narrow(2, self.place.start, self.steps).copy_(new_BTHd.transpose(1, 2))
             else:
-                store_BHSd.transpose(1, 2)[self.rows_B1, self.positions_BT] = new_BHTd.transpose(1, 2)
-        if self.cache.max_length == 0:  # nothing precedes the new positions: no mask, and half of the work
-            mixed_BHTd = F.scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, is_causal=True)
-        else:
-            seen = (keys_BHSd[:, :, : self.stop], values_BHSd[:, :, : self.stop])
-            mixed_BHTd = F.scaled_dot_product_attention(q_BHTd, *seen, attn_mask=self.mask_B1TS)
-        return mixed_BHTd.transpose(1, 2)
+                stored_BHSd.transpose(1, 2)[self._rows_B1, self.positions_BT] = new_BTHd
+
+    def seen(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Views (B, H, S, d) of the keys and values that are read, up to `stop`."""
+        keys_BHSd, values_BHSd = self.cache.layers[layer]
+        return keys_BHSd.narrow(2, 0, self.stop), values_BHSd.narrow(2, 0, self.stop)
+
+    @cached_property
+    def _rows_B1(self) -> Tensor:
+        return torch.arange(len(self.positions_BT), device=self.positions_BT.device)[:, None]
+
+
+def _storage(shape: tuple[int, ...], like: Tensor, packed: bool) -> Tensor:
+    """Zeros (L, B, H, S, d); packed, the heads of a position lie together, so that rows follow one another as one."""
+    if not packed:
+        return like.new_zeros(shape)
+    layers, rows, heads, room, channels = shape
+    return like.new_zeros(layers, rows, room, heads, channels).transpose(2, 3)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_pure.config.pure import BackboneConfig
+from lit_pure.models.attention import AttentionBackend, choose, computing_dtype
 from lit_pure.models.blocks import Block, rotary
 from lit_pure.models.cache import KVCache
 from lit_pure.models.losses import linear_cross_entropy
@@ -97,14 +98,29 @@ class NextTokenBackbone(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
         self.head = Head(config.width, vocabulary_size, config.lq_prior, config.lq_prior_follows)
+        self._backends: dict[tuple[str, torch.device, torch.dtype], AttentionBackend] = {}
         self.apply(_initialise)
 
+    def attention(self, device: torch.device, dtype: torch.dtype) -> AttentionBackend:
+        """What computes attention there, as `attention.choose` says, with its errors."""
+        key = (self.config.attention, device, dtype)
+        if key not in self._backends:
+            self._backends[key] = choose(*key, self._head_channels)
+        return self._backends[key]
+
     def forward(self, ids_BT: Tensor) -> Tensor:
-        """Hidden states (B, T, D) after the last norm, under causal attention; for training."""
+        """Hidden states (B, T, D) after the last norm, under causal attention; for training.
+
+        Raises ValueError where `config.attention` names a kernel that cannot be had here.
+        """
         positions_1T = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
         angles = rotary(positions_1T, self._head_channels, self.config.rope_theta)
         x_BTD = self.embed(ids_BT)
+        backend = self.attention(x_BTD.device, computing_dtype(x_BTD))
         for block in self.blocks:
+            assert isinstance(block, Block)
+            if block.backend is not backend:  # a compiled block depends on it
+                block.backend = backend
             x_BTD = block(x_BTD, angles)
         return self.norm(x_BTD)
 
@@ -121,16 +137,19 @@ class NextTokenBackbone(nn.Module):
 
         The rows of the caches, one after the other, are the rows of `ids_RT`. Keys and values are stored, but a row
         grows only when `KVCache.commit` says how many of the ids it keeps. So feeding twice changes nothing.
+
+        Raises ValueError where `config.attention` names a kernel that cannot be had for these caches.
         """
+        backend = self.attention(caches[0].keys_LBHSd.device, caches[0].keys_LBHSd.dtype)
         steps = [cache.begin_step(ids_RT.shape[1]) for cache in caches]
-        sizes = [len(step.positions_BT) for step in steps]
+        sizes = [len(cache.length_B) for cache in caches]
         angles = rotary(torch.cat([step.positions_BT for step in steps]), self._head_channels, self.config.rope_theta)
         x_RTD = self.embed(ids_RT)
         for layer, block in enumerate(self.blocks):
 
             def mix(q: Tensor, k: Tensor, v: Tensor, layer: int = layer) -> Tensor:
                 parts = zip(steps, *(part.split(sizes) for part in (q, k, v)), strict=True)
-                return torch.cat([step.attend(layer, *part) for step, *part in parts])
+                return torch.cat([backend.attend_to_cache(step, layer, *part) for step, *part in parts])
 
             x_RTD = block(x_RTD, angles, mix)
         return self.norm(x_RTD)

@@ -11,7 +11,7 @@ Shape legend: B captions, T tokens of the longest one, N tokens of all together,
 import logging
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import shake_256
 from typing import Any, Protocol
 
@@ -28,6 +28,8 @@ WORD = re.compile(r"\w+|[^\w\s]")
 """A token of the stand-in: a word, or one mark."""
 END = "</s>"
 """The last token of each caption, so that none has no token at all."""
+REMEMBERED = 2**14
+"""Vectors of the stand-in that stay in memory: of width 64, 4 MB."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -124,6 +126,7 @@ class HashedEncoder:
         return PackedText(torch.stack(rows).to(device), tuple(len(words) for words in cut))
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _hashed(name: str, width: int) -> Tensor:
     """A vector (W,) of mean 0 and variance 1, made of the bytes of a hash."""
     raw = torch.frombuffer(bytearray(shake_256(name.encode()).digest(width)), dtype=torch.uint8)

@@ -40,7 +40,12 @@ def scoring(setting: Setting) -> float:
 
 def encoding(setting: Setting) -> float:
     """The tokenizer on LQ and HQ of a micro-batch [bytes]: its widest residual block, or similarities to all codes."""
-    vq, pictures = setting.vq, 2 * setting.batch
+    return coding(setting, 2 * setting.batch)
+
+
+def coding(setting: Setting, pictures: int) -> float:
+    """The tokenizer on so many pictures, one way or the other [bytes]; its decoder has the same widths."""
+    vq = setting.vq
     side, highest = setting.size // vq.stem, 0
     for before, width in pairwise([vq.channels[0], *vq.channels]):
         # Input, first convolution, its norm, swish or second convolution, and the work space of the latter.
@@ -61,13 +66,22 @@ def decoding(setting: Setting, pictures: int, number: int) -> float:
     """KV caches, prompts and code rows while `pictures` pictures are decoded [bytes], at `number` bytes per element."""
     if not pictures:
         return 0.0
+    rows = float(setting.vq.codes * setting.backbone.width * number)
+    return caches(setting, pictures, number) + prefill(setting, pictures, number) + rows
+
+
+def caches(setting: Setting, pictures: int, number: int) -> float:
+    """Keys and values of both branches [bytes]."""
     config, sampling = setting.backbone, setting.sampling
     lengths = [setting.prompt + sampling.max_text + LOOK_EVERY + setting.image + sampling.window]
     lengths += [setting.image + sampling.window] if sampling.guidance != 1 else []
-    caches = pictures * sum(lengths) * 2 * config.layers * config.width * number
-    # A block on all prompts: stream, queries, keys, values and attention output, or the feed-forward part.
-    prefill = pictures * setting.prompt * (3 * config.ffn + 3 * config.width) * number
-    return float(caches + prefill + setting.vq.codes * config.width * number)
+    return float(pictures * sum(lengths) * 2 * config.layers * config.width * number)
+
+
+def prefill(setting: Setting, pictures: int, number: int) -> float:
+    """A block on all prompts [bytes]: stream, queries, keys, values and mixed values, or the feed-forward part."""
+    config = setting.backbone
+    return float(pictures * setting.prompt * (3 * config.ffn + 3 * config.width) * number)
 
 
 def tokenizer_weights(config: VQConfig) -> int:

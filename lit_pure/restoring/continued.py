@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix
-from lit_pure.images.geometry import enlarge_padded
+from lit_pure.images.geometry import enlarge_padded, enlarger
 from lit_pure.images.tiles import Cover, Tile, diagonals
 from lit_pure.restoring.contract import CellMap, CodeRestorer, CodeSquare, TileWords
 from lit_pure.restoring.photo import PhotoMeter, PhotoProgress, RestoredPhoto
@@ -88,7 +88,8 @@ class ContinuedPhoto:
 
     def source_of(self, tile: Tile) -> Tensor:
         """The enlarged photograph (3, s, s) at a square."""
-        return enlarge_padded(self.photo_3hw, self.scale, tile.top, tile.left, self.restorer.size, self.restorer.size)
+        by, size = enlarger(self.restorer.restoring.round_source), self.restorer.size
+        return enlarge_padded(self.photo_3hw, self.scale, tile.top, tile.left, size, size, by)
 
     def name_of(self, tile: Tile) -> str:
         """What decides the noise of a square."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.images.checks import require_batch, require_one_each
-from lit_pure.images.geometry import resize
+from lit_pure.images.geometry import resizer
 
 Words = Mapping[str, str | None]
 """What a model wrote, by name, for example `caption`; None where its text cannot be parsed."""
@@ -163,7 +163,7 @@ class SquareRestorer(Protocol):
         """
         require_batch(lq_B3hw, "LQ pictures")
         require_one_each(names, lq_B3hw, "name")
-        enlarged_B3ss = resize(lq_B3hw, self.size, self.size)
+        enlarged_B3ss = resizer(self.restoring.round_source)(lq_B3hw, self.size, self.size)
         return self.restore_squares(enlarged_B3ss, names, color_fix=self.restoring.color_fix, progress=progress)
 
 

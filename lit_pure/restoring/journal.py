@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix
 from lit_pure.restoring.contract import (
@@ -25,10 +25,9 @@ from lit_pure.restoring.contract import (
     CodeSquare,
     Progress,
     Restoration,
-    TileWords,
-    Words,
 )
 from lit_pure.restoring.rendering import fix_squares
+from lit_pure.restoring.wrapped import WrappedCodes
 
 HEAD = struct.Struct("<QI")
 """Of a record: how many bytes follow, and their CRC-32."""
@@ -75,36 +74,12 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-class Remembering(CodeRestorer):
+class Remembering(WrappedCodes):
     """A restorer that draws only what its journal lacks, and puts down what it draws."""
 
     def __init__(self, restorer: CodeRestorer, journal: Journal) -> None:
-        self.restorer, self.journal = restorer, journal
-        self.size, self.scale, self.restoring = restorer.size, restorer.scale, restorer.restoring
-
-    @property
-    def cell(self) -> int:
-        return self.restorer.cell
-
-    @property
-    def context(self) -> int | None:
-        return self.restorer.context
-
-    @property
-    def expected_tokens(self) -> int:
-        return self.restorer.expected_tokens
-
-    def parts(self) -> Mapping[str, nn.Module]:
-        return self.restorer.parts()
-
-    def settings(self) -> dict[str, Any]:
-        return self.restorer.settings()
-
-    def words_of(self, tiles: Sequence[TileWords], height: int, width: int) -> Words:
-        return self.restorer.words_of(tiles, height, width)
-
-    def render_codes(self, codes_Bhw: Tensor, enlarged_B3HW: Tensor) -> Tensor:
-        return self.restorer.render_codes(codes_Bhw, enlarged_B3HW)
+        super().__init__(restorer)
+        self.journal = journal
 
     def draw_codes(
         self,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix, RestoringConfig
 from lit_pure.images.colorfix import Moments, adain, fix_colors, wavelet_reach
-from lit_pure.images.geometry import enlarge_padded, enlarge_part, pad_to_square, unpad
+from lit_pure.images.geometry import Enlarge, enlarge_padded, enlarge_part, enlarger, pad_to_square, unpad
 from lit_pure.images.io import to_bytes
 from lit_pure.images.large import empty_picture
 from lit_pure.images.tiles import Canvas, Cover, Tile, batches
@@ -101,7 +101,7 @@ class Rendering:
             corners = [(tile.top // cell, tile.left // cell) for tile in tiles]
             codes_Bhw = torch.stack([codes_hw[top : top + side, left : left + side] for top, left in corners])
             enlarged_B3ss = torch.stack(
-                [enlarge_padded(self.photo_3hw, self.scale, tile.top, tile.left, size, size) for tile in tiles]
+                [enlarge_padded(self.photo_3hw, self.scale, one.top, one.left, size, size, self._by) for one in tiles]
             )
             made_B3ss = self._render(codes_Bhw, enlarged_B3ss)
             for tile, made_3ss, enlarged_3ss in zip(tiles, made_B3ss, enlarged_B3ss, strict=True):
@@ -148,15 +148,19 @@ class Rendering:
         """The rendered pixels (1, 3, P, Q) from first to last of both sides."""
         cell, part_hw = self.restorer.cell, codes_hw[row.cells, column.cells]
         top, left = row.cells.start * cell, column.cells.start * cell
-        sides = [side * cell for side in part_hw.shape]
-        source_3PQ = enlarge_padded(self.photo_3hw, self.scale, top, left, *sides)
+        height, width = (side * cell for side in part_hw.shape)
+        source_3PQ = enlarge_padded(self.photo_3hw, self.scale, top, left, height, width, self._by)
         made_13PQ = self._render(part_hw[None], source_3PQ[None])
         return made_13PQ[..., row.first - top : row.last - top, column.first - left : column.last - left]
 
     def _source_of(self, row: Span, column: Span) -> Tensor:
         """The enlarged source (1, 3, P, Q) from first to last of both sides."""
         sides = row.last - row.first, column.last - column.first
-        return enlarge_part(self.photo_3hw, self.scale, row.first, column.first, *sides)[None]
+        return enlarge_part(self.photo_3hw, self.scale, row.first, column.first, *sides, by=self._by)[None]
+
+    @property
+    def _by(self) -> Enlarge:
+        return enlarger(self.restorer.restoring.round_source)
 
     def _render(self, codes_Bhw: Tensor, enlarged_B3PQ: Tensor) -> Tensor:
         return self.restorer.render_codes(codes_Bhw.to(enlarged_B3PQ.device), enlarged_B3PQ)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lit_pure.config.experiment import ColorFix
 from lit_pure.images.checks import require_picture
-from lit_pure.images.geometry import enlarge_padded
+from lit_pure.images.geometry import enlarge_padded, enlarger
 from lit_pure.images.tiles import Cover, Tile, batches
 from lit_pure.restoring.continued import ContinuedPhoto, continue_photos
 from lit_pure.restoring.contract import CodeRestorer, SquareRestorer
@@ -70,10 +70,11 @@ def restore_photo(
     count, shown = len(rows.starts) * len(columns.starts), (rows.extent, columns.extent)
     if progress is not None:
         progress.begin(rows.length, columns.length, count)
+    by = enlarger(restoring.round_source)
     builder, meter = PhotoBuilder(rows, columns), PhotoMeter(count, restorer.expected_tokens, progress)
     for tiles in batches(rows, columns, restoring.batch):
         batch = restorer.restore_squares(
-            torch.stack([enlarge_padded(photo_3hw, scale, tile.top, tile.left, size, size) for tile in tiles]),
+            torch.stack([enlarge_padded(photo_3hw, scale, tile.top, tile.left, size, size, by) for tile in tiles]),
             [name if count == 1 else f"{name}/{tile.number}" for tile in tiles],
             color_fix=color_fix,
             shown=shown,

@@ -29,7 +29,7 @@ ELSEWHERE = {
     *(f"trainer.{name}" for name in ("activation_checkpointing", "accumulate", "peak_flops", "resume")),
     *(f"trainer.{name}" for name in ("log_every", "val_every", "save_every", "keep_last", "keep_best", "max_skipped")),
     *(f"data.{name}" for name in ("batch_size", "eval_batch_size", "num_workers")),
-    "backbone.loss_chunk",
+    *("backbone.loss_chunk", "backbone.attention"),
 }
 """Settings of where and how a training runs, not of what is learned: a resumed run may change them."""
 

@@ -137,6 +137,9 @@ def _make_job(plan: StudyConfig, name: str, basis: _ArmBasis, pictures: Pictures
 
 
 def _weights_digest(run: Run) -> str:
-    """The digest of a run's weights, as recorded with them."""
-    recorded = read_json(run.weights / "config.json", "make the run again or name another one").get("sha256", {})
+    """The digest of a run's weights, as recorded with them; sharpening changes pictures without a weight."""
+    content = read_json(run.weights / "config.json", "make the run again or name another one")
+    recorded = content.get("sha256", {})
+    if sharpen := content.get("config", {}).get("decoder", {}).get("sharpen"):
+        recorded = {**recorded, "sharpen": sharpen}
     return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()[:12]

@@ -76,7 +76,8 @@ def write_page(
         parts += ["## Pictures", "Each strip opens in its full size.", *pictures]
     if plan.levels:
         parts += ["## Along the levels", *_levels(name, plan, scores, out)]
-    parts += ["## All scores", *_tables(plan, scores, [on for on in counted if on not in plan.levels])]
+    if counted:
+        parts += ["## All scores", *_tables(plan, scores, [on for on in counted if on not in plan.levels])]
     again = f"`{command}` makes this page again, and computes only what is missing."
     parts += ["## How it was made", again, _listed([*_how(jobs, sets), *plan.remarks])]
     path = out / f"{name}.md"

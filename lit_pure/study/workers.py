@@ -5,8 +5,6 @@ Knows order, processes and files. Knows nothing of what is done with a picture (
 
 import itertools
 import json
-import multiprocessing
-import signal
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from lit_pure.files.processes import one_thread_each
 from lit_pure.study import score_files
 from lit_pure.study.jobs import StudyJob
 from lit_pure.study.run_job import perform
@@ -116,17 +115,5 @@ def worker_pool(workers: int) -> Iterator[Pool]:
         finally:
             torch.set_num_threads(before)
         return
-    start = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
-    with ProcessPoolExecutor(workers, start, initializer=_start_worker) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():  # else leaving waits for the pictures under way
-                worker.terminate()
-            raise
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the first process ends this one
+    with one_thread_each(workers) as pool:
+        yield pool

@@ -87,6 +87,13 @@ def test_bench_decode_of_nsarm_writes_json(
     assert "ratio_of_processor_time" in capsys.readouterr().out
 
 
+def test_both_ways_decode_with_weights_in_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the preset 2b has them, which needs a GPU; sums of codes stay in float32."""
+    monkeypatch.setitem(scale_decoding.SCALE_PRESETS, "nano", replace(SMALL, dtype=torch.bfloat16))
+    assert main(["bench", "decode", "--family", "nsarm", "--rounds", "1", "--json", str(tmp_path / "o.json")]) == 0
+    assert [row["engine"] for row in json.loads((tmp_path / "o.json").read_text())["rows"]] == ["loop", "merged"]
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [

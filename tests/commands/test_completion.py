@@ -50,7 +50,8 @@ def folder(tmp_path: Path) -> Path:
         ("lit-pure run ", set(experiment_names())),
         (
             "lit-pure run tokenizer/",
-            {f"tokenizer/{name}" for name in ("nano", "nano_photo", "nano_photo_long", "official", "paper")},
+            {f"tokenizer/nano{more}" for more in ("", "_photo", "_photo_gpu", "_photo_long")}
+            | {"tokenizer/official", "tokenizer/paper"},
         ),
         ("lit-pure sweep sweeps/codes/", {"sweeps/codes/codes=512"}),
         ("lit-pure run demo sampling.k", {"sampling.k=", "sampling.k_min=", "sampling.k_max="}),
@@ -62,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
         ("lit-pure config demo optim.lr=", {"0.0002"}),
         (
             "lit-pure config demo base=pure/n",
-            {f"pure/{name}" for name in ("nano", "nano_long", "nano_photo", "nano_photo_long")},
+            {f"pure/{name}" for name in ("nano", "nano_long", "nano_photo", "nano_photo_gpu", "nano_photo_long")},
         ),
         ("lit-pure config demo needs.start=de", {"demo", "demo/version_0", "dem/bsds500", "dem/bsds500/shipped"}),
         ("lit-pure gallery demo", {"demo", "demo/version_0"}),

@@ -22,6 +22,7 @@ class Knobs:
     text: str = ""
     word: Literal["on", "off", "1"] = "on"
     names: list[str] = field(default_factory=list)
+    wholes: list[int] = field(default_factory=list)
     whole: int = 0
     real: float = 0.0
     truth: bool = False
@@ -83,6 +84,9 @@ def test_a_knob_takes_what_its_type_says(given: dict[str, Any], taken: dict[str,
         ("names", "{a: b}", "is no list"),
         ("names", "[[a]]", "is no text"),
         ("names", "[a #b]", "in quotes"),
+        ("wholes", "[[1]]", "is no number"),
+        ("wholes", "[1, {a: 1}]", "without further brackets"),
+        ("pair", "[0, [1]]", "is no number"),
         ("sets", "3", "keys of its own"),
     ],
 )

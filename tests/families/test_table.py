@@ -37,6 +37,14 @@ def test_every_composable_family_is_in_the_table_with_its_own_dataclass() -> Non
 
 
 @pytest.mark.parametrize("name", table.FAMILIES)
+def test_what_may_change_when_a_run_restores_tells_what_pictures_depend_on(name: str) -> None:
+    """Studies and records of restored photographs ask each section."""
+    settings = table.FAMILIES[name].config()
+    for section in table.FAMILIES[name].changeable:
+        assert getattr(settings, section).identity(), section
+
+
+@pytest.mark.parametrize("name", table.FAMILIES)
 def test_the_module_named_in_the_table_builds_that_family(name: str) -> None:
     build = import_module(table.FAMILIES[name].module).build
     assert build.__annotations__["experiment"] is table.FAMILIES[name].config

@@ -20,6 +20,7 @@ def refused(capsys: pytest.CaptureFixture[str], *settings: str) -> str:
     [
         (["keep_codes=true", "vq.restart_every=0"], "keep_codes = true keeps the encoder of another run"),
         (["keep_codes=true", "needs.start=tokenizer/nano/shipped"], "vq.restart_every moves codes, which keep_codes"),
+        (["pairs.misread=0.5"], "pairs.misread > 0 takes codes like the right ones, which must not move"),
         (["perceptual.features=efficientnet", "data.size=32"], "data.size = 32 leaves nothing to see"),
         (["adversarial.feature_weight=1"], "adversarial.feature_weight > 0 judges the features of perceptual.features"),
         (["pairs.share=0.5"], "pairs.share is above 0, and vq.decoder.photo_channels is empty"),

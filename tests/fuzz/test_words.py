@@ -14,7 +14,13 @@ from lit_pure.config.typed import hints_of
 from tests.fuzz import test_files
 from tests.fuzz.cases import ODD, refusal
 
-NAMES = {"pure": "demo", "tokenizer": "tokenizer/nano", "dem": "dem/nano"}
+NAMES = {
+    "pure": "demo",
+    "tokenizer": "tokenizer/nano",
+    "dem": "dem/nano",
+    "nsarm": "nsarm/nano",
+    "bit_tokenizer": "nsarm/nano/tokenizer",
+}
 
 
 def knobs(kind: type, prefix: str = "") -> Iterator[str]:
@@ -43,7 +49,7 @@ def feed(family: str, values: int) -> tuple[int, int]:
     return len(words), sum(map(bool, refused))
 
 
-VALUES = {"pure": 2, "tokenizer": 1}
+VALUES = {"pure": 2, "tokenizer": 1, "nsarm": 1, "bit_tokenizer": 1}
 """How many odd values each knob of a family gets."""
 
 

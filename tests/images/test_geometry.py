@@ -1,9 +1,11 @@
 """Sizes are as requested, values stay in range, padding is undone."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from lit_pure.images.geometry import enlarge_part, pad_to_square, resize, unpad
+from lit_pure.images.geometry import enlarge_part, enlarge_rounded, pad_to_square, resize, resize_rounded, unpad
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -71,3 +73,22 @@ def test_resize_is_torch_s_bicubic_with_antialias() -> None:
     lq_B3hw = torch.rand(2, 3, 16, 16)
     expected = torch.nn.functional.interpolate(lq_B3hw, (64, 64), mode="bicubic", antialias=True).clamp(0, 1)
     assert torch.equal(resize(lq_B3hw, 64, 64), expected)
+
+
+@pytest.mark.parametrize("size", [(44, 64), (88, 128), (11, 16)])
+def test_with_8_bits_pictures_are_resized_as_pillow_does(size: tuple[int, int]) -> None:
+    levels = torch.randint(256, (22, 32, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    expected = np.asarray(Image.fromarray(levels.numpy()).resize(size[::-1], Image.Resampling.BICUBIC))
+    photo = levels.permute(2, 0, 1)[None].float() / 255
+    rounded, exact = (
+        np.abs((by(photo, *size)[0].permute(1, 2, 0) * 255).round().numpy() - expected)
+        for by in (resize_rounded, resize)
+    )
+    assert rounded.max() <= 1 and (rounded > 0).mean() < 0.001, "torch keeps fewer digits of its weights"
+    assert (exact > 0).mean() > 0.05, "or no other arithmetic would be needed"
+
+
+def test_a_part_with_8_bits_is_that_part_of_the_whole() -> None:
+    photo = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(2))
+    whole = enlarge_rounded(photo, 4)
+    assert torch.equal(enlarge_part(photo, 4, 13, 22, 40, 50, enlarge_rounded), whole[:, 13:53, 22:72])

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lit_pure.__main__ import main
+from lit_pure.lit.autoencoder import _draw_part
 from lit_pure.lit.tokenizer import TokenizerModule
 from lit_pure.runs.folder import Run
 from tests.forks import forked, ranks
@@ -128,3 +129,15 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(house: Path) -
 def test_gradients_are_not_accumulated_with_two_players(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SPECTRAL, "trainer.accumulate=2"]) == 2
     assert "trainer.accumulate > 1 with an adversary" in capsys.readouterr().err
+
+
+def test_a_network_with_strides_sees_shifted_parts_that_are_all_of_one_size() -> None:
+    """All shifts of 0 to 7 px occur; a GPU's library would plan its convolutions anew for each size."""
+    hq_B3HW, found = torch.rand(1, 3, 40, 48), set()
+    for index in range(400):
+        rows, columns = _draw_part(3, {"hq_B3HW": hq_B3HW, "epoch": torch.tensor([0]), "index": torch.tensor([index])})[
+            1:
+        ]
+        assert hq_B3HW[..., rows, columns].shape == (1, 3, 33, 41)
+        found.add((rows.start, columns.start))
+    assert found == {(top, left) for top in range(8) for left in range(8)}

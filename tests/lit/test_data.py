@@ -1,6 +1,7 @@
 """The data module: the same (seed, epoch, index) gives the same LQ however it is batched, dealt out or resumed."""
 
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_a_sample_is_the_same_in_any_batch_and_with_any_workers(
     photos: PhotosConfig, reference: Seen, batch_size: int, workers: int
 ) -> None:
     assert trained_on(module(photos, batch_size, workers)) == reference
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_is_the_same_whoever_degrades_it(photos: PhotosConfig, reference: Seen, workers: int) -> None:
+    data = module(photos, 4, workers)
+    data.config.degrade_in = "workers"
+    (raw,) = islice(data.train_dataloader(), 1)
+    assert raw["lq_3hw"].dtype == torch.uint8 and raw["lq_3hw"].shape == (4, 3, 16, 16)
+    assert trained_on(data) == reference
 
 
 def test_a_sample_is_the_same_without_shuffling(photos: PhotosConfig, reference: Seen) -> None:
@@ -250,6 +260,19 @@ def test_given_lq_is_used_as_it_is_and_labelled(photos: PhotosConfig, tmp_path: 
     assert torch.equal(batch["lq_B3hw"][1], whole[:, 2:34, 4:36])
     assert isinstance(data.transform, DegradeAndScore) and data.transform.dem is not None
     assert batch["labels"] == data.transform.dem.labels(data.transform.dem(batch["lq_B3hw"]))
+
+
+def test_workers_leave_given_lq_and_other_transforms_alone(photos: PhotosConfig, tmp_path: Path) -> None:
+    for transform in (DegradeAndScore(DegradationConfig(), None), DegradationPairs(DegradationConfig())):
+        data = module(photos, batch_size=3)
+        data.transform, data.config.degrade_in = transform, "workers"
+        assert ("lq_3hw" in next(iter(data.val_dataloader()))) == isinstance(transform, DegradeAndScore)
+    shutil.copytree(photos.source, tmp_path / "lq")
+    given = {"real": PhotosConfig(source=photos.source, lq=str(tmp_path / "lq"))}
+    config = DataConfig(size=64, train=photos, val=photos, test=given, degrade_in="workers")
+    data = PhotoDataModule(config, 5, DegradeAndScore(DegradationConfig(), None), trains=False)
+    batch = next(iter(data.test_dataloader()[0]))
+    assert torch.equal(batch["lq_3hw"], batch["hq_3HW"])
 
 
 def test_only_training_crops_are_random(photos: PhotosConfig) -> None:

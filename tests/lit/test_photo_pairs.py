@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,22 @@ import torch
 from safetensors.torch import load_file
 
 from lit_pure.__main__ import main
-from lit_pure.config.tokenizer import PairsConfig, TokenizerExperiment
+from lit_pure.config.tokenizer import PairsConfig, TokenizerExperiment, VQConfig
 from lit_pure.lit.data import Batch
 from lit_pure.lit.photo_pairs import draw_pairs
+from lit_pure.lit.tokenizer import TokenizerModule
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 COUNT, GRID = 2000, torch.Size((6, 6))
+SMALL: dict[str, Any] = {
+    "stem": 4,
+    "channels": [32, 32],
+    "res_blocks": 1,
+    "attention": False,
+    "z_channels": 8,
+    "codes": 50,
+}
 
 
 def batch(first: int, count: int) -> Batch:
@@ -38,6 +48,7 @@ def test_shares_are_those_of_the_knobs() -> None:
     assert abs(shares.mean() - 0.3) < 5 * shares.std() / len(shares) ** 0.5
     assert np.quantile(shares, 0.9) > 0.7 and np.quantile(shares, 0.1) < 0.05, "each picture draws its own share"
     assert not drawn.from_lq_Bhw[~seen].any(), "where nothing is seen, codes are all there is"
+    assert torch.equal(drawn.seen_B, seen)
 
 
 @pytest.mark.parametrize(("lq_codes", "mean"), [(0.0, 0.0), (1.0, 1.0)])
@@ -54,6 +65,17 @@ def test_a_sample_s_draws_do_not_depend_on_its_batch() -> None:
     assert torch.equal(whole.from_lq_Bhw[4:7], part.from_lq_Bhw)
 
 
+@pytest.mark.parametrize(("share", "misread"), [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
+def test_codes_are_read_wrong_only_where_the_photograph_is_seen(share: float, misread: float) -> None:
+    config = TokenizerExperiment(pairs=PairsConfig(share=share, misread=misread), vq=VQConfig(**SMALL))
+    module = TokenizerModule(config)
+    codes_Bhw = torch.randint(50, (40, 6, 6), generator=torch.Generator().manual_seed(0))
+    pairs = draw_pairs(config, batch(0, 40), GRID)
+    read_Bhw = module._misread(codes_Bhw, pairs.seen_B, batch(0, 40))
+    changed = (read_Bhw != codes_Bhw).float().mean().item()
+    assert 0.3 < changed < 0.7 if share and misread else changed == 0
+
+
 @pytest.fixture
 def trained(house: Path) -> Iterator[tuple[Run, Run]]:
     """The house's tokenizer, and one that goes on from it with another decoder."""
@@ -61,7 +83,13 @@ def trained(house: Path) -> Iterator[tuple[Run, Run]]:
     assert start is not None
     command = ["run", "tokenizer/nano", f"needs.start={start.label}", "keep_codes=true", "vq.restart_every=0"]
     command += ["vq.decoder.channels=[8,8,8,8]", "vq.decoder.blocks=[1,0,0,0]", "vq.decoder.photo_channels=[8]"]
-    command += ["pairs.share=0.7", "adversarial.weight=0.01", "adversarial.channels=4", "optim.lr=1e-2"]
+    command += [
+        "pairs.share=0.7",
+        "pairs.misread=1.0",
+        "adversarial.weight=0.01",
+        "adversarial.channels=4",
+        "optim.lr=1e-2",
+    ]
     assert main([*command, "trainer.resume=never"]) == 0
     made = runs.newest_finished("tokenizer/nano")
     assert made is not None and made.label != start.label

@@ -48,6 +48,15 @@ def batch() -> Batch:
     }
 
 
+def test_provenance_says_what_computes_attention_and_refuses_what_cannot() -> None:
+    made = module()
+    assert made.computing(torch.device("cpu")) == {"attention": "sdpa"}
+    assert made.restorer.computing()["attention"] == "sdpa"
+    made.backbone.config.attention = "flash"
+    with pytest.raises(ValueError, match=r"backbone\.attention = flash: .* CUDA device, not cpu"):
+        made.computing(torch.device("cpu"))
+
+
 @torch.no_grad()
 def test_the_loss_is_the_mean_cross_entropy_of_all_answer_tokens() -> None:
     made = module()

@@ -99,9 +99,10 @@ def curves(run: Run) -> list[dict[str, str]]:
 
 
 def scalars(run: Run, tag: str) -> list[tuple[int, float]]:
+    """By step: TensorBoard reads files by second and process, and a test launches twice within one second."""
     events = EventAccumulator(str(run.folder))
     events.Reload()
-    return [(event.step, event.value) for event in events.Scalars(tag)]
+    return sorted((event.step, event.value) for event in events.Scalars(tag))
 
 
 def same(run: Run, straight: Run) -> None:

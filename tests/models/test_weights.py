@@ -56,6 +56,15 @@ def test_weights_of_all_kinds_are_saved_and_loaded(tmp_path: Path) -> None:
     assert not read.training and not any(item.requires_grad for item in read.parameters())
 
 
+def test_weights_say_nothing_of_what_computes_attention(tmp_path: Path) -> None:
+    """Older versions read them, and so does a machine that lacks the kernel of the training."""
+    backbone, vocabulary = tiny_pure()
+    backbone.config.attention = "flash"
+    save_pure(tmp_path, backbone, vocabulary)
+    assert "attention" not in json.loads((tmp_path / "config.json").read_text())["config"]
+    assert load_pure(tmp_path)[0].config.attention == "auto"
+
+
 def test_saved_weights_may_be_read_by_others(tmp_path: Path) -> None:
     weights.save_tokenizer(tmp_path, VQTokenizer(VQ))
     assert (tmp_path / "model.safetensors").stat().st_mode & stat.S_IROTH

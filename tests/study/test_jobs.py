@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lit_pure.config.compose import PROJECT
-from lit_pure.study.jobs import StudyJob, jobs_of
+from lit_pure.runs.folder import Run
+from lit_pure.study.jobs import StudyJob, _weights_digest, jobs_of
 from lit_pure.study.plan import ArmConfig, SetConfig, StudyConfig
 from lit_pure.study.sets import Pictures, pictures_of
 
@@ -32,6 +33,21 @@ def test_scores_older_than_a_knob_are_those_of_its_default(monkeypatch: pytest.M
     assert published.identity["restoring"].keys() == keys
     fewer = job(monkeypatch, ["restoring.wavelet_levels=3"])
     assert fewer != published and fewer.identity["restoring"]["wavelet_levels"] == 3
+
+
+def test_sharpening_is_another_job_though_the_weights_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of the same file of weights; their `config.json` has the knob that no weight knows."""
+    digests = []
+    for sharpen in (None, 0.0, 2.0):
+        folder = tmp_path / str(sharpen) / "weights"
+        folder.mkdir(parents=True)
+        decoder = {} if sharpen is None else {"sharpen": sharpen}
+        content = {"sha256": {"model.safetensors": "0"}, "config": {"decoder": decoder}}
+        (folder / "config.json").write_text(json.dumps(content))
+        digests.append(_weights_digest(Run(folder.parent)))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_pictures_of_a_kept_study_are_still_the_same_set() -> None:

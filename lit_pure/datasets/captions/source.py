@@ -22,6 +22,8 @@ from lit_pure.images.files import is_picture
 
 COMPUTED = ("pixels", "tags")
 """Sources that look at HQ pictures."""
+NONE = "none"
+"""No words, for models that read none: to describe a crop takes longer than to cut it."""
 
 
 class CaptionSource(Protocol):
@@ -35,14 +37,26 @@ class CaptionSource(Protocol):
 
 
 def caption_source(captions: str) -> CaptionSource:
-    """The source for `pixels` or `tags`, which look at pictures; any other text is the path of a JSONL file.
+    """The source for `pixels` or `tags`, which look at pictures, or `none`; any other text is the path of a JSONL file.
 
     Raises:
         ValueError: the file is missing or malformed, or the network of `tags` is not installed.
     """
+    if captions == NONE:
+        return Silence()
     if captions not in COMPUTED:
         return Sidecar(Path(captions))
     return Pixels() if captions == "pixels" else Tags()
+
+
+class Silence:
+    """Empty captions."""
+
+    def __call__(self, path: Path, hq_3HW: Tensor, photo_3HW: Tensor) -> str:
+        return ""
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        return []
 
 
 class Pixels:

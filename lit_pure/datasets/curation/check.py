@@ -4,7 +4,6 @@ Knows files, duplicates, pairs and the list that training takes. Knows nothing o
 are read in separate processes, so that a decoder that crashes costs one file, not the whole check.
 """
 
-import signal
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from lit_pure.datasets.curation.examine import Examination, examine
 from lit_pure.files.names import nfc
+from lit_pure.files.processes import start_worker
 from lit_pure.files.sharing import keep_sockets_short
 from lit_pure.images.files import EXTENSIONS, files_below, sort_files
 
@@ -154,14 +154,7 @@ def _reader_pool(workers: int) -> ProcessPoolExecutor:
     keep_sockets_short()
     context = get_context("forkserver")
     context.set_forkserver_preload([examine.__module__])
-    return ProcessPoolExecutor(workers, context, _start_worker)
-
-
-def _start_worker() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process reports it to the user
+    return ProcessPoolExecutor(workers, context, start_worker)
 
 
 def _examine_alone(path: Path, examine: Examine) -> Examination:

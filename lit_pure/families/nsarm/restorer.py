@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -83,7 +83,7 @@ class NSARMRestorer(SquareRestorer):
     def settings(self) -> dict[str, Any]:
         sections = {"prefix": self._prefix_identity}
         if self.network.transformer:
-            sections |= {"sampling": asdict(self.sampling), "caption": self.caption.identity()}
+            sections |= {"sampling": self.sampling.identity(), "caption": self.caption.identity()}
         return sections
 
     def computing(self) -> dict[str, str]:
@@ -139,7 +139,7 @@ class NSARMRestorer(SquareRestorer):
         """What the transformer reads of LQ pictures of which nobody says anything."""
         if self.caption.lq == "fixed":
             return [self.caption.text] * len(enlarged_B3ss)
-        return [describe(to_bytes(image_3ss).cpu()) for image_3ss in enlarged_B3ss]
+        return [describe(image_3ss) for image_3ss in to_bytes(enlarged_B3ss).cpu()]
 
     @torch.no_grad()
     def prefix_alone(self, residuals_BDhw: Sequence[Tensor]) -> Tensor:

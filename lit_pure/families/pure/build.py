@@ -97,8 +97,9 @@ def new_restorer(experiment: PureExperiment, needs: Mapping[str, Run]) -> Restor
 
 
 def trained_restorer(experiment: PureExperiment, tokenizer: VQTokenizer, run: Run) -> Restorer:
-    """The restorer with a finished run's backbone, in the dtype that `sampling` sets."""
+    """The restorer with a finished run's backbone, in the dtype of `sampling` and with the experiment's attention."""
     backbone, vocabulary = load_pure(run.weights)
+    backbone.config.attention = experiment.backbone.attention
     prepare(backbone, experiment.sampling)
     return _make_restorer(experiment, tokenizer, backbone, vocabulary)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lit_pure.families.pure.sequence.assemble import AnswerWords
     from lit_pure.images.tiles import Tile
     from lit_pure.planning.plan import Plan
+    from lit_pure.planning.restoring import RestoringMemory
 
 
 class Pure(Family):
@@ -35,6 +36,7 @@ class Pure(Family):
     module = "lit_pure.lit.pure"
     trained = "backbone"
     changeable = ("sampling", "restoring")
+    faster = ("backbone.attention",)
     seed = "sampling.seed"
     beside = ("tokenizer",)
     maps = ("entropy", "k")
@@ -107,6 +109,12 @@ class Pure(Family):
 
         assert isinstance(experiment, PureExperiment)
         return Memory(measure(experiment, gpus))
+
+    def restoring_memory(self, experiment: Experiment) -> "RestoringMemory":
+        from lit_pure.families.pure.plan import measure_restoring
+
+        assert isinstance(experiment, PureExperiment)
+        return measure_restoring(experiment)
 
     def check_export(self, run: Run) -> None:
         """Adapters are merged into the weights of their start, which must be there."""

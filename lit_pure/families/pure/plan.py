@@ -18,6 +18,7 @@ from lit_pure.families.pure.sequence.layout import image_length
 from lit_pure.families.pure.sequence.template import INSTRUCTIONS, PERCEIVES, UNDERSTANDS, degradation_sentence
 from lit_pure.families.pure.start_check import NO_TOKENIZER
 from lit_pure.files.reading import parsed_object, refusing
+from lit_pure.planning.restoring import RestoringMemory
 from lit_pure.planning.setting import Setting
 from lit_pure.runs import folder as runs
 
@@ -82,6 +83,16 @@ def measure(experiment: PureExperiment, gpus: int) -> Setting:
     setting = setting_of(experiment, tokenizer, dem, _vocabulary(path, tokenizer.vq.codes), gpus, frozen or 2)
     assumed = f"{path} is missing: words are counted as in the published vocabulary"
     return setting if path.is_file() else replace(setting, notes=(assumed,))
+
+
+def measure_restoring(experiment: PureExperiment) -> RestoringMemory:
+    """What restoring with an experiment's run depends on; `needs` as for `measure`, with its errors.
+
+    Weights that are not here yet are taken to be stored in 2 bytes, as published ones are.
+    """
+    run = runs.newest_finished(experiment.needs.weights or experiment.name)
+    stored = stored_bytes(run.weights) if run else None
+    return RestoringMemory(measure(experiment, 1), experiment.restoring.batch, stored or 2)
 
 
 @cache

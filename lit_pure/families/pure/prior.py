@@ -46,7 +46,7 @@ class LQPrior:
         lq_codes_M = torch.cat([sample.lq_codes_hw.flatten() for sample in samples])
         vectors_VC = self._vectors(image_N.device)
         expected_NC = vectors_VC.new_zeros(len(image_N), vectors_VC.shape[1])
-        expected_NC[image_N] = self.tokenizer.lookup(lq_codes_M)
+        expected_NC[image_N] = self.tokenizer.lookup(lq_codes_M.to(image_N.device))
         return Prior(expected_NC, vectors_VC)
 
     def of_cells(self, lq_codes_BM: Tensor) -> ExpectedCodes:

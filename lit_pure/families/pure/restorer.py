@@ -73,6 +73,11 @@ class Restorer(CodeRestorer, ModelHubMixin):
         self.tokenizer, self.backbone, self.assembler = tokenizer, backbone, assembler
         self.sampling, self.size, self.scale = sampling, size, scale
         self.prior = LQPrior(tokenizer, assembler.vocabulary) if backbone.config.lq_prior else None
+        if sampling.prior and not self.prior:
+            raise ValueError(
+                f"sampling.prior = {sampling.prior} adds to the weight of the backbone's prior, and this backbone has "
+                "none: set it to 0, or train with backbone.lq_prior above 0, as pure/nano_photo does"
+            )
         self.restoring = restoring or RestoringConfig()
         if self.restoring.fidelity and not tokenizer.sees_photo:
             raise ValueError(
@@ -98,11 +103,17 @@ class Restorer(CodeRestorer, ModelHubMixin):
         return self.tokenizer.context
 
     def settings(self) -> dict[str, Any]:
-        return {"sampling": self.sampling.identity()}
+        sharpen = self.tokenizer.config.decoder.sharpen
+        return {"sampling": self.sampling.identity(), **({"sharpen": sharpen} if sharpen else {})}
 
     def computing(self) -> dict[str, str]:
-        dtype = str(self.backbone.head.weight.dtype).removeprefix("torch.")
-        return {"engine": self.sampling.engine, "dtype": dtype, "quantize": self.sampling.quantize}
+        weight = self.backbone.head.weight
+        return {
+            "engine": self.sampling.engine,
+            "dtype": str(weight.dtype).removeprefix("torch."),
+            "quantize": self.sampling.quantize,
+            "attention": self.backbone.attention(weight.device, weight.dtype).name,
+        }
 
     def restore_squares(
         self,

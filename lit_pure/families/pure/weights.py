@@ -27,12 +27,15 @@ def save_pure(
 ) -> None:
     """Write a PURE backbone, adapters merged into it, and its vocabulary.
 
+    What computes its attention is a matter of the machine that it runs on, and is not written.
+
     `state` is the backbone's state dict where that had to be gathered from several processes; `largest` is what a file
     may have [bytes].
     """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary.save(folder / "vocabulary.json")
-    save(folder, "pure", asdict(backbone.config), merged_state_dict(backbone, state), ["vocabulary.json"], largest)
+    config = {name: value for name, value in asdict(backbone.config).items() if name != "attention"}
+    save(folder, "pure", config, merged_state_dict(backbone, state), ["vocabulary.json"], largest)
 
 
 def load_pure(folder: Path) -> tuple[NextTokenBackbone, Vocabulary]:

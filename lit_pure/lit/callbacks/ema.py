@@ -85,9 +85,10 @@ class EMA(Callback):
             return
         self._averaged += 1
         share = (1 - self.decay) / (1 - self.decay**self._averaged)
-        averages = self.shards()
-        for name, item in self._trained().items():
-            _local(averages[name]).lerp_(_local(item), share)
+        averages, trained = self.shards(), self._trained()
+        if trained:  # in one go: a GPU waits longer for each call than it takes for a small tensor
+            shards = [_local(averages[name]) for name in trained]
+            torch._foreach_lerp_(shards, [_local(item) for item in trained.values()], share)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate the average."""

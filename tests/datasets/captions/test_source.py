@@ -90,5 +90,7 @@ def test_no_photograph_has_the_caption_of_another(
 
 def test_captions_come_from_pixels_or_from_a_file_that_must_exist(tmp_path: Path) -> None:
     assert isinstance(caption_source("pixels"), Pixels)
+    silent = caption_source("none")
+    assert silent(Path("a.png"), torch.empty(0), torch.empty(0)) == "" and not silent.missing(["a.png"])
     with pytest.raises(ValueError, match=r"absent.jsonl: cannot read captions \(No such file"):
         caption_source(str(tmp_path / "absent.jsonl"))

@@ -45,7 +45,7 @@ def test_without_a_transformer_the_prefix_is_all_of_the_picture() -> None:
     torch.testing.assert_close(made.prefix_alone(made.prefix(enlarged)), wanted)
 
 
-@pytest.mark.parametrize("sides", [(8, 8), (5, 8), (13, 21)])
+@pytest.mark.parametrize("sides", [(8, 8), (5, 8), (13, 21), (1, 1), (2, 60), (61, 3)])
 def test_photographs_of_any_size_are_restored_with_a_map(sides: tuple[int, int]) -> None:
     made = restorer("stage=stage2")
     photo = torch.rand(3, *sides, generator=torch.Generator().manual_seed(0))
@@ -71,6 +71,16 @@ def test_captions_are_given_or_fixed_or_described() -> None:
     told = made.restore_squares(enlarged, ["a", "b"], color_fix="none", given=["A cat.", "A dog."])
     assert [one.words for one in told] == [{"caption": "A cat."}, {"caption": "A dog."}]
     assert "text" not in made.settings()["caption"] and fixed.settings()["caption"]["text"] == "Nice."
+
+
+def test_a_caption_of_two_thousand_words_counts_as_far_as_the_text_reaches() -> None:
+    made, enlarged = restorer("stage=stage2"), resize(LQ, 32, 32)
+    words = [f"word{number}" for number in range(2000)]
+    long, cut, short = (" ".join(words[:count]) for count in (2000, 6, 5))
+    found = [made.restore_squares(enlarged, "ab", color_fix="none", given=[one] * 2) for one in (long, cut)]
+    assert torch.equal(found[0][0].image_3HW, found[1][0].image_3HW)
+    counts = [made.text([one], torch.device("cpu")).lengths for one in (long, short)]
+    assert counts == [(6,), (6,)], "the end counts"
 
 
 def test_bits_become_sums_and_inputs_as_in_training() -> None:

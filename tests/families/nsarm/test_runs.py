@@ -1,7 +1,9 @@
 """A chain of small runs, from nothing by way of `needs`; and all that the house does with a family works on them."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from lit_pure.__main__ import main
 from lit_pure.families.table import restorer_of
 from lit_pure.images.io import read_bytes, write_png
 from lit_pure.lit.modules import load_module
+from lit_pure.lit.nsarm import NSARMModule
 from lit_pure.runs import checkpoints
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -135,3 +138,23 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(
     differences = [(item - weights(one)[key]).abs().flatten() for key, item in weights(two).items()]
     # Adam's first steps follow the sign of a gradient: where it is zero but for rounding, both signs are right.
     assert float(torch.cat(differences).quantile(0.9)) < 2e-5, "a step moves a number by 1e-4"
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "stage1", "stage2"])
+def test_a_step_that_is_not_finite_is_left_out_and_told(
+    chain: Run, house: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    trained, weights_before = NSARMModule.training_step, []
+
+    def poisoned(self: NSARMModule, batch, batch_idx):  # type: ignore[no-untyped-def]
+        weights_before.append([item.detach().clone() for item in self.parameters()])
+        loss = trained(self, batch, batch_idx)
+        return loss * float("nan") if self.global_step == 1 else loss
+
+    monkeypatch.setattr(NSARMModule, "training_step", poisoned)
+    settings = ["trainer.max_steps=4", "trainer.val_every=4", "trainer.resume=never", "data.test.demo=null"]
+    assert main(["run", f"{NAME}/{stage}", *settings]) == 0
+    moved = [not all(map(torch.equal, one, other)) for one, other in pairwise(weights_before)]
+    assert moved == [True, False, True], "before the steps 0 to 3: the second one moved nothing"
+    lines = (runs.require(f"{NAME}/{stage}").folder / "skipped_steps.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1]

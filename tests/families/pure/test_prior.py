@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.experiment import RestoringConfig
-from lit_pure.config.pure import BackboneConfig, SamplingConfig
+from lit_pure.config.pure import BackboneConfig, PureExperiment, SamplingConfig
 from lit_pure.config.tokenizer import PhotoDecoderConfig, VQConfig
 from lit_pure.families.pure.given_codes import GivenCodes, given_codes
 from lit_pure.families.pure.prior import LQPrior
@@ -83,6 +83,25 @@ def test_sampling_adds_to_the_logits_what_training_adds(follows: bool) -> None:
     codes = own.vocabulary.code_ids_N
     torch.testing.assert_close(found.logits_BhwN.flatten(0, 2), wanted_SV[is_code_S][:, codes], rtol=1e-4, atol=1e-5)
     assert len(ids_BT[0]) > 0
+
+
+@pytest.mark.parametrize("engine", ["plain", "jacobi"])
+def test_the_knob_of_sampling_adds_to_the_learned_weight(engine: str) -> None:
+    drawn = []
+    for weight, more in ((5.0, 0.0), (2.0, 3.0), (2.0, 0.0)):
+        restorer = make(weight)
+        restorer.sampling = SamplingConfig(max_text=5, engine=engine, prior=more)  # type: ignore[arg-type]
+        drawn.append(restorer.answer(restorer.tokenizer.encode(squares(2)), ["a", "b"]).codes_Bhw)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_the_knob_of_sampling_needs_a_prior() -> None:
+    restorer = make(0.0)
+    with pytest.raises(ValueError, match=r"sampling.prior = 3 adds to the weight of the backbone's prior"):
+        Restorer(restorer.tokenizer, restorer.backbone, restorer.assembler, SamplingConfig(prior=3), 64, 4)
+    found = dict(PureExperiment(sampling=SamplingConfig(prior=3)).problems())
+    assert "backbone.lq_prior" in found["sampling.prior"]
+    assert "sampling.prior" not in SamplingConfig().identity() and SamplingConfig(prior=3).identity()["prior"] == 3
 
 
 def test_what_is_expected_of_a_label_is_the_lq_code_of_its_cell() -> None:

@@ -20,7 +20,8 @@ from lit_pure.families.pure.sampling import jacobi, plain
 from lit_pure.families.pure.sampling.grammar import Grammar
 from lit_pure.families.pure.sampling.passes import DrawnCodes, ImagePasses, Progress
 from lit_pure.models.cache import KVCache
-from lit_pure.models.next_token import NextTokenBackbone
+from lit_pure.models.fused import Reader, reader_of
+from lit_pure.models.next_token import Head, NextTokenBackbone
 
 CHECK_EVERY = 8
 """Words between two checks whether all texts have ended: each check waits for the device."""
@@ -88,12 +89,13 @@ def decode(
     most = max(config.max_text + CHECK_EVERY, len(grammar.filler))
     room = max(map(len, prompts)) + most + grammar.image_length + config.window
     cache = KVCache.empty(backbone.config, batch, room, backbone.head.weight)
-    written = write_text(backbone, prompts, grammar, config, cache, progress, silent=texts is not None)
+    reader = reader_of(backbone)
+    written = write_text(reader, backbone.head, prompts, grammar, config, cache, progress, silent=texts is not None)
     text = written if texts is None else list(texts)
-    feed_filler(backbone, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
+    feed_filler(reader, [len(grammar.filler) - len(ids) for ids in text], grammar, cache)
     text_seconds = time.perf_counter() - began  # the device is done: the host has read the lengths of the rows
     expected = prior.of_cells(lq_codes_Bhw.flatten(1)) if prior else None
-    passes = ImagePasses(backbone, grammar, config, cache, images, keep_logits, expected)
+    passes = ImagePasses(reader, backbone.head, grammar, config, cache, images, keep_logits, expected)
     known_BC = None if known_Bhw is None else known_Bhw.flatten(1).cpu().long()
     if config.engine == "jacobi":
         drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress, known_BC)
@@ -131,7 +133,8 @@ def _with_known(drawn: DrawnCodes, known_BC: Tensor) -> DrawnCodes:
 
 
 def write_text(
-    backbone: NextTokenBackbone,
+    reader: Reader,
+    head: Head,
     prompts: Sequence[Tensor],
     grammar: Grammar,
     config: SamplingConfig,
@@ -142,7 +145,7 @@ def write_text(
     """Greedy text of each row up to the start of the image, none if `silent`. The cache then holds prompt and text."""
     batch, longest = len(prompts), max(map(len, prompts))
     lengths_B = torch.tensor([len(prompt) for prompt in prompts], device=cache.length_B.device)
-    hidden_BTD = backbone.feed(pad_sequence(list(prompts), batch_first=True), [cache])
+    hidden_BTD = reader.feed(pad_sequence(list(prompts), batch_first=True), [cache])
     cache.commit(lengths_B, longest)
     if silent or not grammar.has_text:
         cache.sync_lengths()
@@ -154,11 +157,11 @@ def write_text(
     counts_B, reported = torch.zeros_like(lengths_B), 0
     most = min(config.max_text, len(grammar.filler) or config.max_text)
     while len(words) < most:
-        words_B = backbone.head(hidden_BD).masked_fill(illegal_V, -torch.inf).argmax(-1)
+        words_B = head(hidden_BD).masked_fill(illegal_V, -torch.inf).argmax(-1)
         unfinished_B = unfinished_B & (words_B != grammar.image_start)
         words.append(words_B)
         counts_B = counts_B + unfinished_B
-        hidden_BD = backbone.feed(words_B[:, None], [cache])[:, 0]
+        hidden_BD = reader.feed(words_B[:, None], [cache])[:, 0]
         cache.commit(unfinished_B.long(), 1)
         if len(words) % CHECK_EVERY == 0 or len(words) == most:
             counted, unfinished = int(counts_B.sum()), bool(unfinished_B.any())
@@ -172,12 +175,12 @@ def write_text(
     return [row[:count] for row, count in rows]
 
 
-def feed_filler(backbone: NextTokenBackbone, missing: Sequence[int], grammar: Grammar, cache: KVCache) -> None:
+def feed_filler(reader: Reader, missing: Sequence[int], grammar: Grammar, cache: KVCache) -> None:
     """Feed each row as many filler tokens as its text is `missing`, if any."""
     most = max(missing)
     if most < 1:
         return
     counts_B = cache.length_B.new_tensor(missing).clamp(min=0)
-    backbone.feed(cache.length_B.new_tensor([grammar.filler[:most]] * len(missing)), [cache])
+    reader.feed(cache.length_B.new_tensor([grammar.filler[:most]] * len(missing)), [cache])
     cache.commit(counts_B, most)
     cache.sync_lengths()

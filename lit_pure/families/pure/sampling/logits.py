@@ -51,13 +51,33 @@ def keep_top_k(logits_BN: Tensor, k_B: Tensor, most: int) -> Tensor:
     return logits_BN.masked_fill(logits_BN < threshold_B1, -torch.inf)
 
 
-def draw(logits_BN: Tensor, noise_BN: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor, Tensor]:
+def draw(
+    logits_BN: Tensor, noise_BN: Tensor, config: SamplingConfig, may_look: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
     """Token, entropy [nats] and k of each row, from guided logits over legal tokens and Gumbel noise.
 
     argmax(logits / T + Gumbel noise) has exactly the softmax's distribution (Gumbel-max), and is a fixed function of
     the logits once the noise is fixed. With k = 1 it is the argmax.
+
+    Where the host `may_look` at results for nothing, the same tokens come from a count (`_found_by_count`).
     """
     entropy_B = entropy(logits_BN)
     k_B, most = choose_k(entropy_B, config)
+    if may_look and most > 1:
+        return _found_by_count(logits_BN, noise_BN, k_B, most, config.temperature), entropy_B, k_B
     kept_BN = keep_top_k(logits_BN, k_B, most)
     return (kept_BN / config.temperature + noise_BN).argmax(-1), entropy_B, k_B
+
+
+def _found_by_count(logits_BN: Tensor, noise_BN: Tensor, k_B: Tensor, most: int, temperature: float) -> Tensor:
+    """The token (B,) without looking for the k largest: most of the time the winner among all is one of them.
+
+    It is one exactly where fewer than k logits are larger than its own; only the other rows need the k largest.
+    """
+    token_B = (logits_BN / temperature + noise_BN).argmax(-1)
+    larger_B = (logits_BN > logits_BN.gather(-1, token_B[:, None])).sum(-1)
+    outside_B = larger_B >= k_B
+    if outside_B.any():
+        kept_BN = keep_top_k(logits_BN[outside_B], k_B[outside_B], most)
+        token_B[outside_B] = (kept_BN / temperature + noise_BN[outside_B]).argmax(-1)
+    return token_B

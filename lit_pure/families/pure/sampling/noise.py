@@ -47,12 +47,16 @@ class GumbelNoise:
         places = [(image, *divmod(cell, self.width)) for image, cell in zip(self.images, cells, strict=True)]
         wanted = {(image, row) for image, row, _ in places}
         self._keep(wanted)
-        return torch.stack([self._rows[image, row][column : column + 1] for image, row, column in places])
+        parts = [self._rows[image, row][column : column + 1] for image, row, column in places]
+        return torch.stack(parts) if len(parts) > 1 else parts[0][None]  # a view
 
     def _keep(self, wanted: set[tuple[int, int]]) -> None:
         """Hold the rows (image, row) that are wanted, and no others."""
+        if wanted == self._rows.keys():
+            return
         self._rows = {key: self._rows[key] if key in self._rows else self._row_of(*key) for key in wanted}
 
     def _row_of(self, image: int, row: int) -> Tensor:
         uniform_wN = fixed_uniform((self.seed, image, row), (self.width, self.legal), self.device)
-        return -(-uniform_wN.clamp_min(torch.finfo(torch.float32).tiny).log()).log()
+        uniform_wN.clamp_min_(torch.finfo(torch.float32).tiny)
+        return uniform_wN.log_().neg_().log_().neg_()  # in place: on a CPU new memory costs more than the logarithms

@@ -22,10 +22,15 @@ from lit_pure.families.pure.sampling.graphs import PAD_MULTIPLE, Graphs, call_ea
 from lit_pure.families.pure.sampling.logits import draw, guide
 from lit_pure.families.pure.sampling.noise import GumbelNoise
 from lit_pure.models.cache import KVCache
-from lit_pure.models.next_token import NextTokenBackbone
+from lit_pure.models.fused import Reader
+from lit_pure.models.next_token import Head
 
 Progress = Callable[[int], None]
 """Called with the number of new tokens."""
+
+
+FEW_ROWS = 2
+"""Up to so many rows a product with a transposed matrix is faster on a CPU: two to five times, measured."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class ImagePasses:
 
     def __init__(
         self,
-        backbone: NextTokenBackbone,
+        reader: Reader,
+        head: Head,
         grammar: Grammar,
         config: SamplingConfig,
         conditional: KVCache,
@@ -54,13 +60,13 @@ class ImagePasses:
         expected: ExpectedCodes | None = None,
     ) -> None:
         """`images`: a non-negative number for each image, which selects its noise; `expected`: for a head's prior."""
-        self.backbone, self.grammar, self.config, self.keep_logits = backbone, grammar, config, keep_logits
+        self.reader, self.head, self.grammar, self.config, self.keep_logits = reader, head, grammar, config, keep_logits
         self.batch, self.device = len(images), conditional.length_B.device
         self.code_ids_N = grammar.code_ids_N.to(self.device)
-        self.head_ND = backbone.head.weight[self.code_ids_N]  # only codes are legal in a cell
+        self.head_ND = _laid_out(head.weight[self.code_ids_N], self._rows)  # only codes are legal in a cell
         self.expected = expected
         known = expected is not None
-        assert (backbone.head.prior_1 is not None) == known, "a head with a prior needs to know what is expected"
+        assert (head.prior_1 is not None) == known, "a head with a prior needs to know what is expected"
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
         self._call = make_caller(conditional)
         self.caches = [conditional]
@@ -89,7 +95,7 @@ class ImagePasses:
     def feed(self, ids_BT: Tensor) -> None:
         """Feed ids that nothing is drawn after to the rows of every image, and keep them."""
         self.count += 1
-        self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
+        self.reader.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
         self.commit(ids_BT.shape[1], ids_BT.shape[1])
 
     def commit(self, counts: Tensor | int, most: int) -> None:
@@ -102,11 +108,16 @@ class ImagePasses:
         for cache, before in zip(self.caches, self._before, strict=True):
             cache.sync_lengths([length + count for length, count in zip(before, kept, strict=True)])
 
+    @property
+    def _rows(self) -> int:
+        """Rows that the head multiplies at once."""
+        return self.batch * (self.config.window if self.config.engine == "jacobi" else 1)
+
     def _draw(
         self, ids_BT: Tensor, noise_BPN: Tensor, cells_BP: Tensor, last_B1: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         drawn = noise_BPN.shape[1]
-        hidden_RTD = self.backbone.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
+        hidden_RTD = self.reader.feed(ids_BT.repeat(len(self.caches), 1), self.caches)
         hidden_BPD = hidden_RTD[:, -drawn:]  # of all rows R
         if last_B1 is not None:
             last_R1 = last_B1.repeat(len(self.caches), 1)
@@ -120,9 +131,9 @@ class ImagePasses:
         logits_BPN = F.linear(hidden_BPD, self.head_ND)
         logits_BPN = logits_BPN.to(_at_least_float32(logits_BPN))
         if self.expected is not None:
-            weight_BP1 = self.backbone.head.prior_weight(hidden_BPD)
+            weight_BP1 = self.head.prior_weight(hidden_BPD) + self.config.prior
             logits_BPN = logits_BPN + weight_BP1 * self.expected.cosines(cells_BP)
-        flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config)
+        flat = draw(logits_BPN.flatten(0, 1), noise_BPN.flatten(0, 1), self.config, may_look(self.device))
         parts = tuple(part.view(self.batch, drawn) for part in flat)
         return (*parts, logits_BPN) if self.keep_logits else parts
 
@@ -136,6 +147,17 @@ def make_caller(cache: KVCache) -> Callable[..., tuple[Tensor, ...]]:
         return call_eager
     cache.pad_multiple = PAD_MULTIPLE
     return Graphs()
+
+
+def may_look(device: torch.device) -> bool:
+    """Whether the host may look at a result in the middle of a pass: elsewhere it would wait for the device."""
+    return device.type == "cpu"
+
+
+def _laid_out(head_ND: Tensor, rows: int) -> Tensor:
+    """The same matrix, stored in the order in which a CPU reads it: for few rows the columns lie together."""
+    few = head_ND.device.type == "cpu" and rows <= FEW_ROWS
+    return head_ND.T.contiguous().T if few else head_ND
 
 
 def _at_least_float32(part: Tensor) -> torch.dtype:

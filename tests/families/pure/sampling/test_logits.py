@@ -68,3 +68,16 @@ def test_entropy_is_taken_before_temperature_and_top_k() -> None:
     logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
     for config in (SamplingConfig(temperature=0.1), SamplingConfig(top_k="fixed", k=1)):
         assert torch.allclose(draw(logits, torch.zeros(4, 100), config)[1], entropy(logits))
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 300])
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
+def test_tokens_found_by_a_count_are_those_found_by_the_k_largest(k: int, spread: float) -> None:
+    """Also where logits are equal, and where most winners among all tokens are none of the k largest."""
+    generator = torch.Generator().manual_seed(k)
+    logits = (spread * torch.randn(500, 300, generator=generator)).round(decimals=1)
+    logits[:, 200:] = logits[:, :100]
+    noise = -(-torch.rand(500, 300, generator=generator).log()).log()
+    for config in (SamplingConfig(top_k="fixed", k=k, temperature=0.7), SamplingConfig(k_max=k, mu=3.0)):
+        right, found = (draw(logits, noise, config, may_look) for may_look in (False, True))
+        assert all(torch.equal(one, other) for one, other in zip(found, right, strict=True))

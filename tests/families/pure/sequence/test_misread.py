@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from lit_pure.families.pure.sequence.assemble import IGNORE, Assembler, Sample
-from lit_pure.families.pure.sequence.misread import NEAR, Misreading
+from lit_pure.families.pure.sequence.misread import Misreading
+from lit_pure.models.near_codes import NEAR
 from tests.families.pure.test_restorer import VOCABULARY
 
 CODES = VOCABULARY.codes
