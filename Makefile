@@ -24,6 +24,8 @@ SCALE =
 MAX =
 ## RUNS      folder of runs for board and notebooks
 RUNS = runs
+## ARGS      arguments of `lit-pure report`
+ARGS =
 ## PORT      port of TensorBoard on this machine
 PORT ?= 6006
 ## PYTHON    Python 3.11 or newer for the environment
@@ -81,8 +83,8 @@ weights: $(INSTALLED) ## list, download, check and import the weights that the e
 board: $(INSTALLED) ## show RUNS in TensorBoard on localhost, port PORT
 	@"$(PY)" -m tensorboard.main --logdir "$(RUNS)" --host localhost --port "$(PORT)"
 
-report: $(INSTALLED) ## compare finished runs in tables
-	@"$(PY)" -m lit_pure report
+report: $(INSTALLED) ## compare finished runs in tables, with ARGS: ARGS="demo --format md"
+	@set -f; "$(PY)" -m lit_pure report $(ARGS)
 
 notebooks: $(INSTALLED) ## execute notebooks/ on finished runs (on the demo if none exist), with copies in RUNS/notebooks
 	@test -n "$$(find "$(RUNS)" -name summary.json 2>/dev/null | head -n 1)" || "$(PY)" -m lit_pure run demo

@@ -9,7 +9,7 @@ from pathlib import Path
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
-from lit_pure.report.render import FORMATS, notes, render
+from lit_pure.report.render import FORMATS, Format, notes, render
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -29,17 +29,9 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         "of the experiments that belong there",
     )
     command.add_argument(
-        "--methods",
-        action="store_true",
-        help="a row per method on each test set, baselines included: means with 95 %% intervals over pictures, and "
-        "seconds where `lit-pure bench restore` measured them",
-    )
-    command.add_argument(
         "--format", choices=FORMATS, default="terminal", help="format of the table (default: terminal)"
     )
-    command.add_argument(
-        "--test-set", metavar="NAME", default="", help="with --layout or --methods: only this test set"
-    )
+    command.add_argument("--test-set", metavar="NAME", default="", help="only this test set")
     command.add_argument(
         "--intervals", action="store_true", help="with --layout: also show 95 %% intervals of our figures"
     )
@@ -47,7 +39,12 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def report_command(arguments: argparse.Namespace) -> int:
-    """Compare finished runs in a table; with --layout in a paper's layout, beside its figures."""
+    """Compare finished runs: how each was trained, and how it does on test sets.
+
+    A row per run has figures with 95 % intervals over pictures and what differs between the runs' settings, beside
+    baselines that a run measured; below it stands the difference to the first run, picture by picture. With --layout,
+    runs stand in a paper's layout beside its figures. CSV has one row per run, for other programs.
+    """
     _check(arguments)
     if arguments.layout == LIST:
         return _list()
@@ -58,12 +55,6 @@ def report_command(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         read = [file for run in chosen or runs.finished() for file in run.folder.iterdir()]
         require_writable_files({"--out": arguments.out}, read)
-    if arguments.methods:
-        from lit_pure.report.methods import methods_table
-
-        table = methods_table(chosen or runs.finished(), arguments.test_set)
-        _show(arguments.out, render(table, arguments.format, ansi=arguments.out is None and _marks()))
-        return 0
     if wanted is None:
         return _overview(arguments, chosen or runs.finished())
     from lit_pure.report.assemble import assemble
@@ -78,11 +69,11 @@ def report_command(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for flags that do not fit together."""
-    if arguments.methods and (arguments.layout or arguments.intervals):
-        raise ConfigError("--methods has a layout of its own, with intervals; leave --layout and --intervals out")
-    if not (arguments.layout or arguments.methods) and (arguments.test_set or arguments.intervals):
-        flag = "--test-set" if arguments.test_set else "--intervals"
-        raise ConfigError(f"{flag} belongs to --layout; name a layout, or list them with --layout {LIST}")
+    if arguments.intervals and not arguments.layout:
+        raise ConfigError(
+            "--intervals belongs to --layout, for without one they are shown; "
+            f"leave it out, or name a layout (--layout {LIST})"
+        )
     require_writable_files({"--out": arguments.out})
 
 
@@ -101,16 +92,27 @@ def _overview(arguments: argparse.Namespace, chosen: Sequence[Run]) -> int:
     if not chosen:
         print(f"no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
         return 0
-    from lit_pure.report.overview import overview, readable_runs, text, to_table
+    from lit_pure.report.overview import readable_runs
 
     kept, wrong = readable_runs(chosen)
     if kept:
-        frame = overview(kept)
-        shown = f"{text(frame)}\n" if arguments.format == "terminal" else render(to_table(frame), arguments.format)
-        _show(arguments.out, shown)
+        _show(arguments.out, overview_text(kept, arguments.test_set, arguments.format, ansi=arguments.out is None))
     for problem in wrong:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+def overview_text(chosen: Sequence[Run], test_set: str = "", form: Format = "terminal", *, ansi: bool = True) -> str:
+    """How runs were trained, and how they did on test sets; as CSV one row per run, for other programs."""
+    from lit_pure.report.ablation import ablation_table
+    from lit_pure.report.overview import overview, to_table, trained
+
+    if form == "csv":
+        return render(to_table(overview(chosen)), form)
+    tables = [] if test_set else [trained(chosen)]
+    if test_set or any(key.startswith("test/") for run in chosen for key in run.summary()):
+        tables.append(ablation_table(chosen, test_set))
+    return "\n".join(render(table, form, ansi=ansi and _marks()) for table in tables)
 
 
 def _show(out: Path | None, text: str) -> None:

@@ -86,10 +86,10 @@ def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str
 
 
 def _compare(made: Sequence[Run]) -> None:
-    from lit_pure.report.overview import overview, text
+    from lit_pure.commands.report import overview_text
 
     if made:
-        say(f"\n{text(overview(made))}")
+        say(f"\n{overview_text(made)}".rstrip())
 
 
 def _submit(name: str, jobs: Sequence[slurm.Job]) -> int:

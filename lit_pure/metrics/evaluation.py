@@ -7,7 +7,7 @@ Suffix: N pictures.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,7 @@ class Evaluation:
         for key in self.by_picture:
             both = [name for name in mine if key in mine[name] and key in theirs[name]]
             a_N, b_N = ([one[name][key] for name in both] for one in (mine, theirs))
-            up, rng = METRICS[key].higher_is_better, np.random.default_rng(self.seed)
-            found[key] = paired_difference(
-                a_N, b_N, rng, higher_is_better=up, level=self.level, draws=self.draws, bounds=_range(key)
-            )
+            found[key] = difference_of(key, a_N, b_N, level=self.level, draws=self.draws, seed=self.seed)
         return found
 
     def rows(self) -> list[ScoreRow]:
@@ -152,6 +149,31 @@ def mean_of(
     Raises ValueError as `bootstrap_mean`.
     """
     return bootstrap_mean(list(values_N), np.random.default_rng(seed), level=level, draws=draws, bounds=_range(key))
+
+
+def difference_of(
+    key: str,
+    a_N: Sequence[float],
+    b_N: Sequence[float],
+    *,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> PairedDifference:
+    """One method minus another on the same pictures, in the same order; the same wherever it is shown.
+
+    Args:
+        key: of `METRICS`.
+        a_N: scores of one method.
+        b_N: those of the other.
+        level: how often the interval holds the true difference, in (0, 1).
+        draws: resamples.
+        seed: of the resamples.
+
+    Raises ValueError as `paired_difference`.
+    """
+    how = {"higher_is_better": METRICS[key].higher_is_better, "level": level, "draws": draws, "bounds": _range(key)}
+    return paired_difference(a_N, b_N, np.random.default_rng(seed), **how)  # type: ignore[arg-type]
 
 
 def _range(key: str) -> tuple[float, float]:

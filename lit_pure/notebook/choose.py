@@ -8,15 +8,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lit_pure.config.compose import changes
 from lit_pure.families.table import family_of, require_restoring
+from lit_pure.report.settings import ABSENT
+from lit_pure.report.settings import differing_settings as differing_settings  # a cell of compare_runs calls it here
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import MissingRun, Run
 
 VARIABLE = "LIT_PURE_RUNS"
 """Names of runs, separated by commas, that the notebooks take if their cells name none."""
-ABSENT = "-"
-"""In place of a setting that a run does not have."""
 
 
 def select_runs(names: Sequence[str] = ()) -> list[Run]:
@@ -70,28 +69,6 @@ def overview(chosen_runs: Sequence[Run]) -> pd.DataFrame:
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "run"
-    return table
-
-
-def differing_settings(chosen_runs: Sequence[Run]) -> pd.DataFrame:
-    """The settings that differ between runs: one row per dotted key, one column per run.
-
-    A key that only runs of another family have does not count as a difference.
-    """
-    first, *rest = chosen_runs
-    reference = first.experiment()
-    cells: dict[str, dict[str, str]] = {}
-    for other in rest:
-        for key, (before, after) in changes(reference, other.experiment()).items():
-            cells.setdefault(key, {})[first.label] = str(before)
-            cells[key][other.label] = str(after)
-    labels = [run.label for run in chosen_runs]
-    # Runs without an entry have the value of the first run.
-    rows = {key: [row.get(label, row[first.label]) for label in labels] for key, row in sorted(cells.items())}
-    readable = {key: [{"None": ABSENT, "": "(empty)"}.get(cell, cell) for cell in row] for key, row in rows.items()}
-    differing = {key: row for key, row in readable.items() if len({cell for cell in row if cell != ABSENT}) > 1}
-    table = pd.DataFrame.from_dict(differing, orient="index", columns=labels)
-    table.index.name = "setting"
     return table
 
 

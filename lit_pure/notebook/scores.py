@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from lit_pure.metrics.evaluation import SEED, mean_of
 from lit_pure.metrics.intervals import paired_difference
 from lit_pure.metrics.table import info_or_plain
-from lit_pure.notebook.choose import ABSENT
 from lit_pure.notebook.entrants import (
     Entrant,
     common_metrics,
@@ -23,6 +22,7 @@ from lit_pure.notebook.entrants import (
     reason_not_comparable,
 )
 from lit_pure.notebook.style import FAINT, WIDTH, make_axes, styled
+from lit_pure.report.settings import ABSENT
 
 COLUMNS = 3
 """Panels beside each other."""

@@ -62,6 +62,12 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     return table[[*leading, *sorted(set(table) - set(leading))]]
 
 
+def trained(runs: Sequence[Run]) -> Table:
+    """One row per finished run: how long it was trained, with which loss, how fast."""
+    frame = overview(runs)
+    return to_table(frame[[name for name in LEADING if name in frame]])
+
+
 def text(table: pd.DataFrame) -> str:
     """A table for the terminal; missing figures are empty, and an arrow says where better ones are."""
     return str(_formatted(table).rename(columns=lambda name: f"{name}{_ARROWS[_better(name)]}").to_string())

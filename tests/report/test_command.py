@@ -52,10 +52,12 @@ def test_a_terminal_gets_escapes_and_nothing_else_does(capsys: Say, monkeypatch:
 
 
 @pytest.mark.usefixtures("three")
-def test_without_a_layout_all_runs_stand_in_one_table(capsys: Say) -> None:
+def test_without_a_layout_all_runs_are_shown_and_csv_has_a_row_for_each(capsys: Say) -> None:
     assert main(["report"]) == 0
-    plain_name = capsys.readouterr().out
-    assert plain_name.split()[:2] == ["steps", "test/demo/niqe"] and "ablations/sampling/top1/version_0" in plain_name
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Finished runs" and said[2].split() == ["run", "steps"]
+    named = [line.split() for line in said if "sampling/dynamic/version_0 " in line and "minus" not in line]
+    assert [line[-1] for line in named] == ["3", "9.0000"] and named[1][-3:-1] == ["17.00", "0.4000"]
     assert main(["report", "--format", "csv", "--out", "all.csv"]) == 0
     frame = pd.read_csv("all.csv", index_col="run")
     assert frame.loc["ablations/sampling/dynamic/version_0", "test/demo/psnr"] == 17
@@ -110,7 +112,6 @@ def test_report_lists_all_layouts(capsys: Say) -> None:
     [
         (["--layout", "tabel5"], "no such layout; did you mean table5? there are table1, table2"),
         (["--layout", "nsarm"], "did you mean nsarm-time?"),
-        (["--test-set", "demo"], "--test-set belongs to --layout"),
         (["--intervals"], "--intervals belongs to --layout"),
         (
             ["--layout", "table5", "--out", "nowhere/t.md"],
