@@ -121,3 +121,8 @@ def test_settings_are_put_together_until_they_fit() -> None:
 def test_families_without_codes_to_draw_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", name, "--restore", "--gpu-memory", "24"]) == 2
     assert "plan --restore is for a backbone that draws codes, for example pure/official" in capsys.readouterr().err
+
+
+def test_gpus_are_for_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "pure/official", "--restore", "--gpus", "2", "--gpu-memory", "24"]) == 2
+    assert "--gpus 2 is for a training: restoring takes as much on each; leave it out" in capsys.readouterr().err
