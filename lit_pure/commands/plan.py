@@ -36,6 +36,8 @@ def plan_command(arguments: argparse.Namespace) -> int:
     require_writable_files({"--json": arguments.json}, read)
     if not arguments.gpu_memory > 0:
         raise ConfigError(f"--gpu-memory {arguments.gpu_memory:g}: expected GB above 0, for example 80")
+    if arguments.restore and arguments.gpus is not None:
+        raise ConfigError(f"--gpus {arguments.gpus} is for a training: restoring takes as much on each; leave it out")
     composed = compose(arguments.experiment, arguments.overrides)
     if arguments.restore:
         return _plan_restoring(composed, arguments)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lit_pure.config.pure import BackboneConfig
+from lit_pure.convert.chameleon_tokenizer import write_tokenizer
 from lit_pure.convert.foreign import read_folder, require_shapes, shapes, unwrapped
 from lit_pure.families.pure.sequence.vocabulary import CODE, Vocabulary, code_name
 from lit_pure.files.reading import read_json
@@ -48,6 +49,9 @@ SIZES = {
 }
 NORM_EPS = 1e-5
 """Chameleon's epsilon of the query and key norms; its config states only that of the other norms."""
+POSITIONS = 11_776
+"""max_position_embeddings in PURE's training: two squares of 512 px and more. No tensor depends on it; PURE's code and
+transformers take it as the greatest length of what they write."""
 WITHOUT_COUNTERPART = {
     "swin_norm": (False, "our norms are before each part, not after it"),
     "attention_bias": (False, "our projections have no biases"),
@@ -92,6 +96,11 @@ def chameleon_config(
     """Their config.json for our config, readable by PURE's code and, with `norm_rows` = heads, by transformers."""
     if config.norm_eps != NORM_EPS:
         raise ValueError(f"norm_eps = {config.norm_eps} cannot be written: Chameleon's layout has only {NORM_EPS}")
+    if config.lq_prior:
+        raise ValueError(
+            f"backbone.lq_prior = {config.lq_prior} cannot be written: Chameleon's layout has no prior, and without it "
+            "the weights draw other codes; name a run with backbone.lq_prior=0, for example pure/nano/shipped"
+        )
     return {
         "architectures": ["ChameleonForConditionalGeneration"],
         "model_type": "chameleon",
@@ -103,6 +112,7 @@ def chameleon_config(
         "dropout": config.dropout,
         **{key: legal for key, (legal, _) in WITHOUT_COUNTERPART.items()},
         "attention_dropout": 0.0,
+        "max_position_embeddings": POSITIONS,
         "vocab_size": vocabulary.size,
         "bos_token_id": vocabulary.bos,
         "pad_token_id": vocabulary.pad,
@@ -209,4 +219,4 @@ def write_chameleon(folder: Path, backbone: NextTokenBackbone, vocabulary: Vocab
     config = chameleon_config(backbone.config, vocabulary, norm_rows, backbone.embed.weight.dtype)
     weights.write_state(folder, to_chameleon(backbone.state_dict(), backbone.config.layers, norm_rows))
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    vocabulary.save(folder / "text_tokenizer.json")
+    write_tokenizer(folder, vocabulary, POSITIONS)

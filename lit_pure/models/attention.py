@@ -8,12 +8,13 @@ Knows which kernel needs which device, dtype and head size. Knows nothing of pro
   while SDPA needs a mask there, with which it never takes its fast kernel.
 - `Varlen` is torch's own kernel for rows packed one behind the other.
 
-Shape legend: B rows, T new positions, S stored positions, H heads, d head channels, N positions of all rows.
+Shape legend: B rows of a cache, R rows of several, T new positions, S stored positions, H heads, d head channels,
+N positions of all rows.
 """
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal, Protocol
@@ -130,6 +131,17 @@ class Varlen:
         parts_NHd = (part_BTHd.flatten(0, 1) for part_BTHd in (q_BTHd, k_BTHd, v_BTHd))
         starts = _starts(rows, steps, q_BTHd.device)
         return self.packed(*parts_NHd, starts, starts, steps, steps, window_size=(-1, 0)).unflatten(0, (rows, steps))
+
+
+def attend_to_caches(
+    backend: AttentionBackend, steps: Sequence[CacheStep], layer: int, q_RTHd: Tensor, k_RTHd: Tensor, v_RTHd: Tensor
+) -> Tensor:
+    """`attend_to_cache` of several caches, whose rows follow one another; (R, T, H, d)."""
+    if len(steps) == 1:
+        return backend.attend_to_cache(steps[0], layer, q_RTHd, k_RTHd, v_RTHd)
+    sizes = [len(step.cache.length_B) for step in steps]
+    parts = zip(steps, *(part.split(sizes) for part in (q_RTHd, k_RTHd, v_RTHd)), strict=True)
+    return torch.cat([backend.attend_to_cache(step, layer, *part) for step, *part in parts])
 
 
 def choose(name: Choice, device: torch.device, dtype: torch.dtype, head_channels: int) -> AttentionBackend:

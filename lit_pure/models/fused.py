@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit_pure.models.attention import SDPA
+from lit_pure.models.attention import SDPA, attend_to_caches
 from lit_pure.models.blocks import Block, rotary
 from lit_pure.models.cache import CacheStep, KVCache
 from lit_pure.models.next_token import NextTokenBackbone
@@ -124,7 +124,7 @@ class _FusedBlock:
         unit = F.layer_norm(qkv[:, :, :2], (qkv.shape[-1],), eps=self.eps)
         unit = torch.addcmul(self.bias_2Hd, unit, self.weight_2Hd).unflatten(-1, (-1, 2))
         q, k = torch.view_as_real(torch.view_as_complex(unit) * turns).flatten(-2).unbind(2)
-        mixed = _attend(steps, layer, q, k, qkv[:, :, 2])
+        mixed = attend_to_caches(SDPA, steps, layer, q, k, qkv[:, :, 2])
         x_MD = torch.addmm(x_MD, mixed.flatten(2).flatten(0, 1), self.out_DD)
         gate, up = (self.ffn_norm(x_MD) @ self.gate_up_DF).chunk(2, dim=-1)
         return torch.addmm(x_MD, F.silu(gate).mul_(up), self.down_FD)
@@ -135,15 +135,6 @@ def _turns_of(step: CacheStep, turns_Sc: Tensor) -> Tensor:
     if step.place is None:
         return turns_Sc[step.positions_BT]
     return turns_Sc[step.place].expand(len(step.cache.length_B), -1, -1)
-
-
-def _attend(steps: Sequence[CacheStep], layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention (R, T, H, d) of the rows of each cache."""
-    if len(steps) == 1:
-        return SDPA.attend_to_cache(steps[0], layer, q, k, v)
-    sizes = [len(step.cache.length_B) for step in steps]
-    parts = zip(steps, *(part.split(sizes) for part in (q, k, v)), strict=True)
-    return torch.cat([SDPA.attend_to_cache(step, layer, *part) for step, *part in parts])
 
 
 def _products(block: nn.Module) -> list[nn.Linear]:

@@ -8,13 +8,14 @@ Shape legend: B rows, R rows of all caches, T positions, D width, V vocabulary, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import overload
 
 import torch
 from torch import Tensor, nn
 
 from lit_pure.config.pure import BackboneConfig
-from lit_pure.models.attention import AttentionBackend, choose, computing_dtype
+from lit_pure.models.attention import AttentionBackend, attend_to_caches, choose, computing_dtype
 from lit_pure.models.blocks import Block, rotary
 from lit_pure.models.cache import KVCache
 from lit_pure.models.losses import linear_cross_entropy
@@ -142,16 +143,10 @@ class NextTokenBackbone(nn.Module):
         """
         backend = self.attention(caches[0].keys_LBHSd.device, caches[0].keys_LBHSd.dtype)
         steps = [cache.begin_step(ids_RT.shape[1]) for cache in caches]
-        sizes = [len(cache.length_B) for cache in caches]
         angles = rotary(torch.cat([step.positions_BT for step in steps]), self._head_channels, self.config.rope_theta)
         x_RTD = self.embed(ids_RT)
         for layer, block in enumerate(self.blocks):
-
-            def mix(q: Tensor, k: Tensor, v: Tensor, layer: int = layer) -> Tensor:
-                parts = zip(steps, *(part.split(sizes) for part in (q, k, v)), strict=True)
-                return torch.cat([backend.attend_to_cache(step, layer, *part) for step, *part in parts])
-
-            x_RTD = block(x_RTD, angles, mix)
+            x_RTD = block(x_RTD, angles, partial(attend_to_caches, backend, steps, layer))
         return self.norm(x_RTD)
 
     @torch.no_grad()

@@ -79,9 +79,13 @@ def caches(setting: Setting, pictures: int, number: int) -> float:
 
 
 def prefill(setting: Setting, pictures: int, number: int) -> float:
-    """A block on all prompts [bytes]: stream, queries, keys, values and mixed values, or the feed-forward part."""
+    """A block on all prompts [bytes]: while queries and keys are rotated, or in the feed-forward part."""
     config = setting.backbone
-    return float(pictures * setting.prompt * (3 * config.ffn + 3 * config.width) * number)
+    feeding = (3 * config.ffn + 3 * config.width) * number
+    # Stream, norm, q, k and v, normalised q and k; and in float32 twice a product with cosines or sines, and their sum.
+    rotating = 7 * config.width * number + 6 * config.width * FLOAT32
+    angles = 2 * config.width // config.heads * FLOAT32
+    return float(pictures * setting.prompt * (max(feeding, rotating) + angles))
 
 
 def tokenizer_weights(config: VQConfig) -> int:

@@ -35,7 +35,10 @@ class RestoringMemory:
 
     @property
     def moments(self) -> dict[str, dict[str, float]]:
-        """Moment -> part -> bytes, without the reserve."""
+        """Moment -> part -> bytes, without the reserve.
+
+        At the prompt, what is made right after it counts too: CUDA's allocator may keep the memory of the passes.
+        """
         setting, codes = self.setting, self.setting.vq.codes
         known = self._weights | {"keys and values": pictures.caches(setting, self.squares, self.number)}
         known["head of the codes"] = float(codes * setting.backbone.width * self.number)

@@ -14,6 +14,7 @@ from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAE
 from lit_pure.config.pure import BackboneConfig
 from lit_pure.convert import chameleon
 from lit_pure.convert.chameleon import (
+    POSITIONS,
     backbone_config,
     chameleon_config,
     check_official_ids,
@@ -107,8 +108,16 @@ def test_transformers_reads_the_chameleon_folder_that_we_write(
     ids_BT = torch.randint(VOCABULARY.size, (1, 9))
     with torch.no_grad():
         assert float((backbone.logits(ids_BT) - model(input_ids=ids_BT).logits).abs().max()) <= 1e-5
+    assert model.config.max_position_embeddings == POSITIONS
     again, vocabulary = read_chameleon(tmp_path / "out", tmp_path / "out" / "text_tokenizer.json", "")
     assert same(again.state_dict(), backbone.state_dict()) and vocabulary.codes == 40
+
+
+def test_a_backbone_with_a_prior_is_not_written_without_it(tmp_path: Path) -> None:
+    backbone = NextTokenBackbone(BackboneConfig(32, 2, 4, 48, lq_prior=10.0), VOCABULARY.size)
+    with pytest.raises(ValueError, match=r"lq_prior = 10\.0 cannot be written: Chameleon's layout has no prior"):
+        write_chameleon(tmp_path / "out", backbone, VOCABULARY)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_misfit_of_a_chameleon_folder_is_refused_by_name() -> None:

@@ -24,9 +24,9 @@ from tests.planning.test_measured import DEEP, NANO, setting
 CODES, SIDE, PROMPT = 512, 4, 90
 
 
-def wanted(squares: int, guidance: float, backbone: object = NANO) -> RestoringMemory:
+def wanted(squares: int, guidance: float, backbone: object = NANO, dtype: str = "float32") -> RestoringMemory:
     """Squares of 4 x 4 codes behind prompts of 90 ids, among 600."""
-    sampling = SamplingConfig(guidance=guidance, dtype="float32", max_text=1)
+    sampling = SamplingConfig(guidance=guidance, dtype=dtype, max_text=1)  # type: ignore[arg-type]
     made: Setting = setting(backbone, 600, 200, 1)  # type: ignore[arg-type]
     image = SIDE * (SIDE + 1) + 4
     return RestoringMemory(
@@ -39,6 +39,7 @@ def measured(memory: RestoringMemory) -> int:
     torch.manual_seed(0)
     with LiveBytes() as live:
         backbone = NextTokenBackbone(memory.setting.backbone, memory.setting.vocabulary).requires_grad_(False)
+        backbone.to(getattr(torch, memory.setting.sampling.dtype))
         ids = torch.arange(memory.setting.vocabulary - CODES, memory.setting.vocabulary)
         legal = torch.zeros(memory.setting.vocabulary, dtype=torch.bool)
         grammar = Grammar(SIDE, SIDE, False, [0, 1, 1], 2, 3, legal, ids)
@@ -49,19 +50,33 @@ def measured(memory: RestoringMemory) -> int:
 
 
 @pytest.mark.parametrize(
-    ("backbone", "guidance", "squares"), [(NANO, 1.0, 6), (NANO, 0.8, 1), (DEEP, 0.8, 6)], ids=["nano", "one", "deep"]
+    ("backbone", "guidance", "squares", "dtype"),
+    [
+        (NANO, 1.0, 6, "float32"),
+        (NANO, 0.8, 1, "float32"),
+        (DEEP, 0.8, 6, "float32"),
+        (NANO, 1.0, 6, "bfloat16"),
+    ],
+    ids=["nano", "one", "deep", "half"],
 )
-def test_what_drawing_takes_is_what_was_planned(
-    monkeypatch: pytest.MonkeyPatch, backbone: object, guidance: float, squares: int
+def test_no_more_is_taken_than_planned(
+    monkeypatch: pytest.MonkeyPatch, backbone: object, guidance: float, squares: int, dtype: str
 ) -> None:
+    """Planned is never less than measured, and at most 15 % more.
+
+    More, because the plan adds the codes' head and the cache of the unconditional rows to the passes over the prompts,
+    after which they are made: CUDA's allocator may keep the memory of the passes. Here that is up to 13 %.
+    """
     monkeypatch.setattr(fused, "can_fuse", lambda backbone: False)  # as on a GPU
-    memory = wanted(squares, guidance, backbone)
+    memory = wanted(squares, guidance, backbone, dtype)
     planned = max(
         sum(parts.values()) - parts["tokenizer"]
         for name, parts in memory.moments.items()
         if name in ("prompt", "drawing")
     )
-    assert measured(memory) == pytest.approx(planned, rel=0.15)
+    if dtype == "bfloat16":  # a CPU multiplies it with float32 by way of a float32 copy, CUDA without one
+        planned += squares * PROMPT * memory.setting.backbone.width * 4
+    assert 1 <= planned / measured(memory) <= 1.15
 
 
 def test_keys_and_values_are_those_of_the_caches() -> None:
@@ -82,7 +97,7 @@ def test_24_gb_do_not_suffice_for_the_published_model_but_do_with_8_bits(
     where = ["--restore", "--gpu-memory", "24", "--json", str(file)]
     assert main([*one, *where]) == 1
     told, found = capsys.readouterr().out, json.loads(file.read_text())
-    assert "does not fit: 24.3 of 24 GB" in told
+    assert "does not fit: 24.6 of 24 GB" in told
     assert found["moments"]["drawing"]["backbone"] == pytest.approx(2 * 7.08e9, rel=0.005)
     assert found["moments"]["drawing"]["keys and values"] == pytest.approx(524_288 * (8621 + 4180), rel=0.01)
     (eight, *_) = found["savings"]
@@ -106,3 +121,8 @@ def test_settings_are_put_together_until_they_fit() -> None:
 def test_families_without_codes_to_draw_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", name, "--restore", "--gpu-memory", "24"]) == 2
     assert "plan --restore is for a backbone that draws codes, for example pure/official" in capsys.readouterr().err
+
+
+def test_gpus_are_for_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "pure/official", "--restore", "--gpus", "2", "--gpu-memory", "24"]) == 2
+    assert "--gpus 2 is for a training: restoring takes as much on each; leave it out" in capsys.readouterr().err

@@ -7,9 +7,11 @@ the official layout of 73,728 words and the nano layout. Knows nothing of the or
 Shape legend: N image codes, V vocabulary.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -78,6 +80,11 @@ class Vocabulary:
     def save(self, path: Path) -> None:
         """Write the tokenizer JSON that `from_file` reads."""
         self._tokenizer.save(str(path))
+
+    def content(self) -> dict[str, Any]:
+        """What `save` writes."""
+        content: dict[str, Any] = json.loads(self._tokenizer.to_str())
+        return content
 
     def size_id(self, units: int) -> int:
         """The id of a side of `units` x 32 px. Raises ValueError if the vocabulary has none."""

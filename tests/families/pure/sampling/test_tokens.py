@@ -1,10 +1,16 @@
-"""Tokens are what they were before decoding became faster (`tokens.py` wrote them down)."""
+"""Tokens are what they were before decoding became faster (`tokens.py` wrote them down).
+
+They are of float32, which another processor may round differently. What was measured says how far that is from another
+token: of all 1,216 draws of the plain engine, the nearest has its largest noisy logit 0.00044 above the second one, and
+of all 246 words of text 0.0042; no draw is nearer than 0.0015 to losing its winner at the edge of the k largest. Logits
+of the fused backbone differ from the ordinary one's by 0.00003 at most.
+"""
 
 import json
 
 import pytest
 
-from tests.families.pure.sampling.tokens import FILE, SHIPPED, of_shipped, of_small
+from tests.families.pure.sampling.tokens import CODES, FILE, SHIPPED, of_shipped, of_small
 
 EXPECTED = json.loads(FILE.read_text())
 
@@ -19,5 +25,5 @@ def test_a_small_model_writes_and_draws_the_same(engine: str, guidance: float) -
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("engine", ["plain", "jacobi"])
 def test_shipped_models_draw_the_same(name: str, engine: str) -> None:
-    found, expected = of_shipped(name, engine), EXPECTED[f"{name} {engine}"]
+    found, expected = of_shipped(name, engine, EXPECTED[CODES]), EXPECTED[f"{name} {engine}"]
     assert found == expected
