@@ -139,9 +139,11 @@ def attend_to_caches(
     """`attend_to_cache` of several caches, whose rows follow one another; (R, T, H, d)."""
     if len(steps) == 1:
         return backend.attend_to_cache(steps[0], layer, q_RTHd, k_RTHd, v_RTHd)
-    sizes = [len(step.cache.length_B) for step in steps]
-    parts = zip(steps, *(part.split(sizes) for part in (q_RTHd, k_RTHd, v_RTHd)), strict=True)
-    return torch.cat([backend.attend_to_cache(step, layer, *part) for step, *part in parts])
+    found, at = [], 0
+    for step in steps:
+        rows = slice(at, at := at + step.cache.length_B.shape[0])
+        found.append(backend.attend_to_cache(step, layer, q_RTHd[rows], k_RTHd[rows], v_RTHd[rows]))
+    return torch.cat(found)
 
 
 def choose(name: Choice, device: torch.device, dtype: torch.dtype, head_channels: int) -> AttentionBackend:

@@ -121,9 +121,10 @@ class _FusedBlock:
 
     def __call__(self, x_MD: Tensor, turns: Tensor, steps: Sequence[CacheStep], layer: int) -> Tensor:
         qkv = (self.attention_norm(x_MD) @ self.qkv_DE).view(*turns.shape[:2], 3, self.heads, -1)
-        unit = F.layer_norm(qkv[:, :, :2], (qkv.shape[-1],), eps=self.eps)
-        unit = torch.addcmul(self.bias_2Hd, unit, self.weight_2Hd).unflatten(-1, (-1, 2))
-        q, k = torch.view_as_real(torch.view_as_complex(unit) * turns).flatten(-2).unbind(2)
+        unit = torch.layer_norm(qkv[:, :, :2], qkv.shape[-1:], eps=self.eps)
+        unit = torch.addcmul(self.bias_2Hd, unit, self.weight_2Hd)
+        unit = torch.view_as_complex(unit.view(*unit.shape[:-1], -1, 2)) * turns
+        q, k = torch.view_as_real(unit).flatten(-2).unbind(2)
         mixed = attend_to_caches(SDPA, steps, layer, q, k, qkv[:, :, 2])
         x_MD = torch.addmm(x_MD, mixed.flatten(2).flatten(0, 1), self.out_DD)
         gate, up = (self.ffn_norm(x_MD) @ self.gate_up_DF).chunk(2, dim=-1)
