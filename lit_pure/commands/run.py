@@ -21,7 +21,8 @@ DEMO = "demo"
 """The experiment that needs no download."""
 ORIGINS = {"bsds500": "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html"}
 """Part of a folder's name -> the page of its photographs."""
-GENERAL = "docs/data.md says where published photographs come from"
+GUIDE = "docs/data.md"
+"""Where published photographs come from, and how their folders are laid out."""
 NAMED = 10
 """Skipped photographs, and pictures, that are printed."""
 
@@ -117,7 +118,8 @@ def _check_folders(experiment: Experiment, trained_on: dict[str, PhotosConfig]) 
         for knob, folder in (("source", photos.source), ("lq", photos.lq)):
             if folder in ("", SKIMAGE) or Path(folder).is_dir():
                 continue
-            origin = next((f"get it from {page}" for name, page in ORIGINS.items() if name in folder), GENERAL)
+            page = next((page for name, page in ORIGINS.items() if name in folder), "")
+            origin = f"get it from {page} ({GUIDE} has its layout)" if page else f"{GUIDE} says where it comes from"
             raise ConfigError(
                 f"data.{key}.{knob} = {folder}: no such folder; {origin}, or name another one: data.{key}.{knob}=FOLDER"
                 f"{_without_download(experiment)}"
@@ -125,12 +127,12 @@ def _check_folders(experiment: Experiment, trained_on: dict[str, PhotosConfig]) 
 
 
 def _without_download(experiment: Experiment) -> str:
-    """How the experiment runs on photographs that need no download; "" where its base cannot be swapped for that."""
+    """How the experiment, or where its base cannot be swapped the demo, runs on photographs that need no download."""
     try:
-        swapped = compose(experiment.name, [f"base={DEMO}"])
+        swapped = compose(experiment.name, [f"base={DEMO}"]).base == DEMO
     except ConfigError:  # of another family, or the demo has it as a base
-        return ""
-    return f"; to try it without a download: base={DEMO}" if swapped.base == DEMO else ""
+        swapped = False
+    return f"; to try it without a download: base={DEMO}" if swapped else f"; `lit-pure run {DEMO}` needs no download"
 
 
 def _check_metrics(experiment: RestoringExperiment) -> None:

@@ -464,6 +464,11 @@ def test_what_lacks_a_base_or_its_photographs_says_what_would_run(
     assert "`base: pure/nano` in the file" in capsys.readouterr().err
     assert main(["run", "ablations/guidance/none", "data.train.source=nowhere"]) == 2
     assert capsys.readouterr().err.endswith("; to try it without a download: base=demo\n")
+    assert main(["run", "demo", "data.test.demo.source=data/bsds500x"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "(docs/data.md has its layout), or name another one: "
+        "data.test.demo.source=FOLDER; `lit-pure run demo` needs no download\n"
+    )
     (house / "experiments" / "bare.yaml").unlink()
 
 
