@@ -35,30 +35,30 @@ KNOBS = (
     PageKnob(
         "restoring.fidelity",
         "Fidelity",
-        "What the decoder takes from the photograph: 0 nothing but the drawn codes, 1 all it can",
+        "0: all is drawn anew; 1: as near to the photograph as it can",
         *(0.0, 1.0, 0.05),
     ),
     PageKnob(
         "sampling.guidance",
         "Guidance",
-        "Above 1 the picture follows what the model has read and written more closely; 1 leaves it as it is",
+        "1 is plain; above it, the model follows what it has read more",
         *(0.0, 3.0, 0.1),
     ),
     PageKnob(
         "sampling.k_max",
-        "k",
-        "Most codes that an uncertain part is drawn from: fewer is calmer, more is richer",
+        "k: codes to draw from",
+        "For the least certain parts: fewer is calmer, more is richer",
         1,
         only=("top_k", "dynamic"),
     ),
     PageKnob(
         "sampling.k",
-        "k",
-        "How many codes each part is drawn from: fewer is calmer, more is richer",
+        "k: codes to draw from",
+        "For each part: fewer is calmer, more is richer",
         1,
         only=("top_k", "fixed"),
     ),
-    PageKnob("sampling.engine", "Engine", "How codes are drawn: jacobi needs fewer passes of the model"),
+    PageKnob("sampling.engine", "Engine", "How codes are drawn: jacobi takes fewer passes"),
     PageKnob("sampling.seed", "Seed", "Another number draws another picture", 0),
 )
 """All, in the order of the page."""

@@ -26,7 +26,8 @@ KEPT = (600, 3600)
 def theme() -> gr.themes.Base:
     """A theme without fonts from the network."""
     font, mono = ([gr.themes.Font(name) for name in names] for names in (("system-ui", "sans-serif"), ("monospace",)))
-    return gr.themes.Base(font=font, font_mono=mono)
+    soft = {f"block_info_text_color{scheme}": f"*neutral_{grey}" for scheme, grey in (("", 600), ("_dark", 300))}
+    return gr.themes.Base(font=font, font_mono=mono).set(**soft)
 
 
 def build(service: Service) -> gr.Blocks:
@@ -35,11 +36,25 @@ def build(service: Service) -> gr.Blocks:
     opened = service.open(first)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT) as page:
         gr.Markdown(f"# Restore a photograph\n{_introduction(opened, service.max_pixels)}")
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
+        with gr.Row(elem_id="layout"):
+            with gr.Column(elem_id="intake"):
                 upload = gr.File(label="Photograph (PNG, JPEG, WebP, TIFF)", elem_id="upload", height=150)
-                button = gr.Button("Restore again", variant="primary", elem_id="restore")
-                status = gr.HTML(elem_id="status")
+                button = gr.Button("Restore", variant="primary", elem_id="restore")
+                status = gr.HTML(elem_id="status", padding=False)
+            with gr.Column(elem_id="outcome"):
+                gr.Markdown("### Left: the photograph, enlarged. Right: restored")
+                slider = gr.ImageSlider(
+                    type="filepath",
+                    show_label=False,
+                    elem_id="slider",
+                    interactive=False,
+                    max_height=640,
+                    buttons=["fullscreen"],
+                )
+                download = gr.DownloadButton("Download the restored picture", visible=False, elem_id="download")
+                words = gr.HTML(visible=False, elem_id="words", padding=False)
+                maps, others = _gallery("maps"), _gallery("others")
+            with gr.Column(elem_id="turn"):
                 run = gr.Dropdown(list(service.runs), value=first, label="Run", info="Whose weights restore")
                 knobs = [_component(knob, opened) for knob in KNOBS]
                 beside = gr.CheckboxGroup(
@@ -49,20 +64,6 @@ def build(service: Service) -> gr.Blocks:
                     info="Networks take seconds to minutes each",
                     elem_id="baselines",
                 )
-            with gr.Column(scale=5, min_width=320):
-                slider = gr.ImageSlider(
-                    type="filepath",
-                    label="Left the photograph as it was, enlarged; right restored",
-                    elem_id="slider",
-                    interactive=False,
-                    max_height=640,
-                    buttons=["fullscreen"],
-                )
-                download = gr.DownloadButton("Download the restored picture", visible=False, elem_id="download")
-                words = gr.HTML(visible=False, elem_id="words")
-                with gr.Row():
-                    maps = _gallery("Where the model was unsure: dark is uncertain", "maps")
-                    others = _gallery("Methods of others, and the restored picture", "others")
         run.change(
             lambda label: _turn_to(service.open(label)),
             [run],
@@ -134,9 +135,9 @@ def _refused(reason: str) -> list[Any]:
     return [alert, None, gr.DownloadButton(visible=False), gr.HTML("", visible=False), *nothing]
 
 
-def _gallery(label: str, name: str) -> gr.Gallery:
+def _gallery(name: str) -> gr.Gallery:
     return gr.Gallery(
-        label=label,
+        show_label=False,
         visible=False,
         elem_id=name,
         interactive=False,
@@ -170,9 +171,10 @@ def _turn_to(opened: Opened) -> list[Any]:
     knobs = []
     for knob in KNOBS:
         value, words = opened.knobs.get(knob.key), choices_of(opened.settings, knob.key)
-        choices: dict[str, Any] = {"choices": list(words)} if words else {}
-        shown = {"visible": value is not None} | ({} if value is None else {"value": value})
-        knobs.append(gr.update(**choices, **shown))
+        update: dict[str, Any] = {"visible": value is not None}
+        update |= {"choices": list(words)} if words else {}
+        update |= {} if value is None else {"value": value}
+        knobs.append(gr.update(**update))
     return [*knobs, gr.update(choices=opened.baselines, value=[BICUBIC])]
 
 

@@ -77,7 +77,7 @@ class Result:
     """The photograph, enlarged without any model to the size of `restored`."""
     restored: Path
     maps: Mapping[str, Path]
-    """Each map with a fixed scale, and its legend, by name."""
+    """Each map with a fixed scale, by its name and that scale."""
     beside: Mapping[str, Path]
     """What baselines make of the photograph, by name."""
     words: Mapping[str, str]
@@ -188,7 +188,9 @@ class Service:
         """Write the pictures, and say what was done."""
         height, width = restored.pixels_3HW.shape[-2:]
         maps = {
-            name: self._save(upload, name, map_picture(cells, height, width))
+            f"{name}: 0 (light) to {cells.highest:.1f} {cells.unit} (dark)": self._save(
+                upload, name, map_picture(cells, height, width)
+            )
             for name, cells in restored.maps.items()
             if cells.highest is not None
         }

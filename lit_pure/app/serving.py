@@ -13,18 +13,18 @@ from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which else tells its makers
 
-import fastapi  # noqa: E402
-import gradio as gr  # noqa: E402
-import uvicorn  # noqa: E402
+import fastapi
+import gradio as gr
+import uvicorn
 
-from lit_pure.app.page import CSS, build, theme  # noqa: E402
-from lit_pure.app.service import Service  # noqa: E402
+from lit_pure.app.page import CSS, build, theme
+from lit_pure.app.service import Service
 
 QUEUE = 20
 """Uploads that wait for their turn; more are refused."""
 BYTES_A_PIXEL = 8
 """Of an upload: as large as 16 bits with alpha, not compressed."""
-LEAST_BYTES = 10_000_000
+LEAST_BYTES = 100_000_000
 """Files of this size are received in any case, so that a refusal can say what is wrong with them."""
 GRACE = 2
 """How long open pages keep the server from ending [s]."""
@@ -56,8 +56,8 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        remedy = "choose another --port, or --host"
-        raise OSError(error.errno, f"cannot be listened on: {error.strerror or error}; {remedy}", f"{host}:{port}")
+        reason = f"cannot be listened on: {error.strerror or error}; choose another --port, or --host"
+        raise OSError(error.errno, reason, f"{host}:{port}") from error
 
 
 def server(service: Service) -> uvicorn.Server:

@@ -49,8 +49,8 @@ def app_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"app needs {' and '.join(absent)}, not installed here; {REMEDY}")
     run = runs.require(arguments.run)
     settings_of(run, arguments.set)  # a mistake is refused before torch is imported
-    from lit_pure.app.serving import listen, server, temporary_folder
     from lit_pure.app.service import Service
+    from lit_pure.app.serving import listen, server, temporary_folder
 
     listening = listen(arguments.host, arguments.port)
     with listening, temporary_folder() as folder:
