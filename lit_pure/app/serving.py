@@ -1,17 +1,10 @@
-"""Serves the page on an address, from a temporary folder that is gone afterwards.
+"""Serves the page.
 
-Knows the web server, which files may be seen, and that browsers fetch nothing from elsewhere. Knows neither runs nor
-pictures. Imported only where Gradio is installed.
+Knows the web server, how much may be sent to it, and that browsers fetch nothing from elsewhere. Knows neither runs nor
+pictures. Imported only where Gradio is installed, and inside `temporary_folder`.
 """
 
-import os
-import socket
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which else tells its makers
+from collections.abc import Awaitable, Callable
 
 import fastapi
 import gradio as gr
@@ -33,31 +26,6 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'none'; frame-ancestors 'none'"
 )
 """The browser loads nothing from other hosts, and no other page shows this one."""
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """The one folder that is written to, by Gradio, too; it is removed at the end, with all that is in it."""
-    before = {name: os.environ.get(name) for name in ("GRADIO_TEMP_DIR", "TMPDIR")}
-    with tempfile.TemporaryDirectory(prefix="lit_pure_app_") as name:
-        os.environ |= {"GRADIO_TEMP_DIR": str(Path(name, "uploads")), "TMPDIR": name}
-        tempfile.tempdir = name
-        try:
-            yield Path(name)
-        finally:
-            tempfile.tempdir = None
-            for key, value in before.items():
-                os.environ.pop(key) if value is None else os.environ.update({key: value})
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket on this address; port 0: any free one. Raises OSError, with the remedy, where it cannot be had."""
-    try:
-        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = f"cannot be listened on: {error.strerror or error}; choose another --port, or --host"
-        raise OSError(error.errno, reason, f"{host}:{port}") from error
 
 
 def server(service: Service) -> uvicorn.Server:

@@ -49,13 +49,14 @@ def app_command(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"app needs {' and '.join(absent)}, not installed here; {REMEDY}")
     run = runs.require(arguments.run)
     settings_of(run, arguments.set)  # a mistake is refused before torch is imported
-    from lit_pure.app.service import Service
-    from lit_pure.app.serving import listen, server, temporary_folder
+    from lit_pure.app.surroundings import listen, temporary_folder
 
-    listening = listen(arguments.host, arguments.port)
-    with listening, temporary_folder() as folder:
-        results, chosen = folder / "results", _restoring(run)
-        service = Service(chosen, results, max_pixels=arguments.max_pixels, given=arguments.set, device=device())
+    with listen(arguments.host, arguments.port) as listening, temporary_folder() as folder:
+        from lit_pure.app.service import Service
+        from lit_pure.app.serving import server
+
+        options = {"max_pixels": arguments.max_pixels, "given": arguments.set, "device": device()}
+        service = Service(_restoring(run), folder / "results", **options)
         _announce(*listening.getsockname()[:2])
         try:
             server(service).run(sockets=[listening])

@@ -36,7 +36,7 @@ def make_text(path: Path) -> Path:
 
 
 def make_80_megapixels(path: Path) -> Path:
-    """A PNG of 10,000 x 8,000 px by its header, whose pixels are damaged: who decodes it finds that, and not its size."""
+    """A PNG of 10,000 x 8,000 px by its header. Its pixels are damaged: who decodes it finds that, and not its size."""
     Image.new("1", (10_000, 8_000)).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"IDAT") + 4] + b"\0" * 2000)

@@ -34,8 +34,9 @@ PATIENCE = 120  # seconds
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # localhost is never behind a proxy
 SAID = "return document.querySelector('#status p')?.innerText"
 WATCH = """window.seen = new Set();
-new MutationObserver(() => document.querySelectorAll('.progress-level-inner, .progress-text').forEach(
-    (level) => seen.add(level.innerText))).observe(document.body, {subtree: true, childList: true, characterData: true})"""
+const look = () => document.querySelectorAll('.progress-level-inner, .progress-text').forEach(
+    (level) => seen.add(level.innerText));
+new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true})"""
 
 
 @dataclass
@@ -134,16 +135,21 @@ class Page:
             time.sleep(0.05)
         return found
 
-    def picture(self, script: str) -> np.ndarray:
-        """The picture at the address that the script gives."""
-        with OPENER.open(self.wait(script), timeout=PATIENCE) as answer:
-            return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
-
-    def restored(self) -> np.ndarray:
-        return self.picture("return document.querySelector('#download a, a#download')?.href")
+    def downloaded(self, folder: Path, name: str) -> np.ndarray:
+        """What the button saves."""
+        self.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+        self.wait("return document.querySelector('#download')?.offsetParent")
+        self.driver.execute_script("document.querySelector('#download').click()")
+        end = time.monotonic() + PATIENCE
+        while not (folder / name).exists():
+            assert time.monotonic() < end, f"{name} was not saved; there is {list(folder.iterdir())}"
+            time.sleep(0.05)
+        return np.asarray(Image.open(folder / name))
 
     def before(self) -> np.ndarray:
-        return self.picture("return document.querySelector('#slider img')?.src")
+        """The picture that the restored one is compared with."""
+        with OPENER.open(self.wait("return document.querySelector('#slider img')?.src"), timeout=PATIENCE) as answer:
+            return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB"))
 
     def alert(self) -> bool:
         return bool(self.driver.find_elements(By.CSS_SELECTOR, "#status [role=alert]"))
@@ -157,7 +163,7 @@ def test_a_png_is_restored_with_progress(chromium, app, tmp_path):
     said = page.drop(pictures.make_png(tmp_path / "cat.png", 48, 64))
     assert "cat.png, 64 x 48 px, restored to 256 x 192 px by demo/version_0" in said
     assert not page.alert() and all(page.shows(name) for name in ("slider", "words", "maps", "others"))
-    assert page.restored().shape == page.before().shape == (192, 256, 3)
+    assert page.downloaded(tmp_path, "cat_restored.png").shape == page.before().shape == (192, 256, 3)
     assert any("cat.png" in text and "%" in text for text in page.driver.execute_script("return [...seen]"))
 
 
@@ -165,7 +171,7 @@ def test_a_rotated_jpeg_is_restored_upright_on_a_phone(chromium, app, tmp_path):
     page = Page(chromium, app, width=390)
     said = page.drop(pictures.make_rotated_jpeg(tmp_path / "tall.jpg", 40, 24))
     assert "24 x 40 px, restored to 96 x 160 px" in said and not page.alert()
-    assert page.restored().shape == (160, 96, 3)
+    assert page.downloaded(tmp_path, "tall_restored.png").shape == (160, 96, 3)
     upright = Image.fromarray(pictures.photograph(40, 24)).resize((96, 160), Image.Resampling.BICUBIC)
     assert np.abs(page.before() - np.asarray(upright, float)).mean() < 8  # turned wrongly it would be 40 and more
     sides = page.driver.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
