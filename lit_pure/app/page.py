@@ -19,6 +19,7 @@ CSS = Path(__file__).with_name("page.css")
 TITLE = "lit_pure: restore a photograph"
 WORDS = {"degradation": "Perceived", "caption": "Understood"}
 """What the words of a model are called here; others keep their own name."""
+NO_WORDS, UNSURE = "<dt>Words</dt><dd>This model writes none.</dd>", "<h3>Dark where the model was unsure</h3>"
 KEPT = (600, 3600)
 """How often old files are looked for, and how old they are when they go [s]."""
 
@@ -122,7 +123,7 @@ def _shown(result: Result) -> list[Any]:
         f"<p role='status'>{escape(result.summary)}</p>",
         (str(result.before), str(result.restored)),
         gr.DownloadButton(value=str(result.restored), visible=True),
-        gr.HTML(f"<dl>{said or '<dt>Words</dt><dd>This model writes none.</dd>'}</dl>", visible=True),
+        gr.HTML(f"<dl>{said or NO_WORDS}</dl>{UNSURE if maps else ''}", visible=True),
         gr.Gallery(maps, visible=bool(maps)),
         gr.Gallery(beside, visible=bool(result.beside)),
     ]

@@ -14,7 +14,7 @@ from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 from lit_pure.runs.stop import INTERRUPTED, Stopped
 
-HOST, PORT, MAX_PIXELS = "127.0.0.1", 7860, 500_000
+HOST, PORT, MAX_PIXELS = "127.0.0.1", 7860, 250_000
 PACKAGES = ("gradio", "fastapi", "uvicorn")
 REMEDY = "pip install 'lit_pure[app]'"
 
