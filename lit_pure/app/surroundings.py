@@ -15,13 +15,17 @@ from pathlib import Path
 def temporary_folder() -> Iterator[Path]:
     """The one folder that is written to; it is removed at the end, with all that is in it.
 
-    Gradio is imported inside: it makes a folder for temporary files already then, and would tell its makers that it is
-    used.
+    Gradio and matplotlib are imported inside: they make folders as they are imported, and Gradio would tell its makers
+    that it is used.
     """
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="lit_pure_app_") as name:
-        os.environ |= {"GRADIO_TEMP_DIR": str(Path(name, "uploads")), "TMPDIR": name}
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ |= {
+            "TMPDIR": name,
+            "GRADIO_TEMP_DIR": str(Path(name, "uploads")),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "MPLCONFIGDIR": str(Path(name, "matplotlib")),
+        }
         tempfile.tempdir = name
         try:
             yield Path(name)
