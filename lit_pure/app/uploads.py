@@ -54,5 +54,5 @@ def _open(upload: Path) -> BinaryIO:
 
 
 def _millions(pixels: int) -> str:
-    """A number of pixels in words: `80.0 million`, `0.5 million`, `40,000`."""
-    return f"{pixels / MILLION:,.1f} million" if pixels >= MILLION / 10 else f"{pixels:,}"
+    """A number of pixels in words: `80.0 million`, `250,000`."""
+    return f"{pixels / MILLION:,.1f} million" if pixels >= MILLION else f"{pixels:,}"

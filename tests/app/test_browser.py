@@ -162,7 +162,9 @@ def test_a_png_is_restored_with_progress(chromium, app, tmp_path):
     page = Page(chromium, app)
     said = page.drop(pictures.make_png(tmp_path / "cat.png", 48, 64))
     assert "cat.png, 64 x 48 px, restored to 256 x 192 px by demo/version_0" in said
-    assert not page.alert() and all(page.shows(name) for name in ("slider", "words", "maps", "others"))
+    for name in ("slider", "words", "maps", "others"):
+        page.wait(f"return document.querySelector('#{name}')?.offsetParent")
+    assert not page.alert()
     assert page.downloaded(tmp_path, "cat_restored.png").shape == page.before().shape == (192, 256, 3)
     assert any("cat.png" in text and "%" in text for text in page.driver.execute_script("return [...seen]"))
 
