@@ -83,7 +83,8 @@ def choices_of(settings: RestoringExperiment, key: str) -> tuple[str, ...]:
     """The legal words of a knob; none where it is a number, or the settings lack it."""
     section_name, _, name = key.partition(".")
     section = getattr(settings, section_name, None)
-    return get_args(get_type_hints(type(section)).get(name)) if section is not None else ()
+    words = get_args(get_type_hints(type(section)).get(name)) if section is not None else ()
+    return tuple(word for word in words if isinstance(word, str))
 
 
 def changes(settings: RestoringExperiment, values: Mapping[str, Any]) -> list[str]:
