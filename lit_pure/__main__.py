@@ -33,6 +33,7 @@ COMMANDS = (
     "baseline",
     "reconstruct",
     "report",
+    "app",
     "gallery",
     "votes",
     "vocabulary",

@@ -7,13 +7,14 @@ Shape legend: B pictures, s side of the model's square [px], h w source [px] or 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from lit_pure.config.experiment import ColorFix, RestoringConfig
+from lit_pure.config.experiment import ColorFix, RestoringConfig, RestoringExperiment
 from lit_pure.images.checks import require_batch, require_one_each
 from lit_pure.images.geometry import resizer
 
@@ -137,6 +138,20 @@ class SquareRestorer(Protocol):
     def computing(self) -> dict[str, str]:
         """How the model computes, for tables of speed: engine, dtype."""
         return {}
+
+    @property
+    def sees_source(self) -> bool:
+        """Whether the decoder can take from the enlarged source, so that `restoring.fidelity` has an effect."""
+        return False
+
+    def with_settings(self, settings: RestoringExperiment) -> Self:
+        """The same networks with the settings of `restoring`, and of `sampling` where the family draws.
+
+        What the networks themselves depend on, such as a dtype, stays.
+        """
+        other = copy(self)
+        other.restoring = settings.restoring
+        return other
 
     def words_of(self, tiles: Sequence[TileWords], height: int, width: int) -> Words:
         """The words of a whole photograph (height, width) [px]: those of the tile nearest to its centre."""

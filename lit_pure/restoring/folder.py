@@ -184,7 +184,7 @@ def _write(restored: RestoredPhoto, out: Path, name: str, made: dict[str, Any]) 
     )  # never two large pictures in memory
     scaled = {key: cells for key, cells in restored.maps.items() if cells.highest is not None}
     for key, cells in scaled.items():
-        write_png(out / f"{name}_{key}.png", _map_picture(cells, height, width), MARK)
+        write_png(out / f"{name}_{key}.png", map_picture(cells, height, width), MARK)
     content = {
         **restored.words,
         **{f"mean_{key}_{cells.unit}": float(cells.values_hw.mean()) for key, cells in scaled.items()},
@@ -202,7 +202,7 @@ def _tile_content(tile: TileWords) -> dict[str, Any]:
     return {"top": tile.top, "left": tile.left, "height": tile.height, "width": tile.width, **tile.words}
 
 
-def _map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
+def map_picture(cells: CellMap, height: int, width: int) -> torch.Tensor:
     """uint8 (3, height, width and the legend), dark where values are high; in the memory layout that PNG wants."""
     assert cells.highest is not None
     small_hw3 = to_bytes(dark_map(cells.values_hw, 0.0, cells.highest)).permute(1, 2, 0)

@@ -176,7 +176,7 @@ def test_a_photograph_at_the_longest_name_that_fits_is_restored(
 def test_a_call_that_was_killed_between_picture_and_record_is_resumed(
     restorer: Restorer, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lit_pure.restoring.folder._map_picture", lambda *cells: {}["killed"])
+    monkeypatch.setattr("lit_pure.restoring.folder.map_picture", lambda *cells: {}["killed"])
     with pytest.raises(KeyError):
         restore(restorer, [photos / "a.png"], tmp_path / "out")
     assert (tmp_path / "out" / "a.png").exists()
@@ -244,8 +244,8 @@ def test_a_picture_is_gone_before_its_map_is_drawn(
         alive.append(pictures[-1]() is not None)
         return drawn(*given)
 
-    drawn = folder._map_picture
-    monkeypatch.setattr(folder, "_map_picture", draw)
+    drawn = folder.map_picture
+    monkeypatch.setattr(folder, "map_picture", draw)
     list(restore_files(Watching(restorer), [photos / "a.png"], tmp_path / "out", Bars()))
     assert alive == [False], "two large pictures never share the memory"
 

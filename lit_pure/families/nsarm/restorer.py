@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from lit_pure.config.experiment import ColorFix
+from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.config.nsarm import NSARMExperiment
 from lit_pure.datasets.captions.describe import describe
 from lit_pure.families.nsarm.bits import BitNoise
@@ -79,6 +79,12 @@ class NSARMRestorer(SquareRestorer):
     @property
     def expected_tokens(self) -> int:
         return self.schedule.drawn if self.network.transformer else 0
+
+    def with_settings(self, settings: RestoringExperiment) -> Self:
+        assert isinstance(settings, NSARMExperiment)
+        other = super().with_settings(settings)
+        other.sampling = settings.sampling
+        return other
 
     def settings(self) -> dict[str, Any]:
         sections = {"prefix": self._prefix_identity}

@@ -8,14 +8,14 @@ Shape legend: B pictures, s side of the model's square [px], h w grid of codes o
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
 from torch import Tensor, nn
 
-from lit_pure.config.experiment import ColorFix, RestoringConfig
-from lit_pure.config.pure import RestorerConfig, SamplingConfig
+from lit_pure.config.experiment import ColorFix, RestoringConfig, RestoringExperiment
+from lit_pure.config.pure import PureExperiment, RestorerConfig, SamplingConfig
 from lit_pure.families.pure.given_codes import GivenCodes
 from lit_pure.families.pure.prior import LQPrior
 from lit_pure.families.pure.said import maps_of_answer, words_of_answer, words_of_photo
@@ -101,6 +101,16 @@ class Restorer(CodeRestorer, ModelHubMixin):
     @property
     def context(self) -> int | None:
         return self.tokenizer.context
+
+    @property
+    def sees_source(self) -> bool:
+        return self.tokenizer.sees_photo
+
+    def with_settings(self, settings: RestoringExperiment) -> Self:
+        assert isinstance(settings, PureExperiment)
+        other = super().with_settings(settings)
+        other.sampling = settings.sampling
+        return other
 
     def settings(self) -> dict[str, Any]:
         sharpen = self.tokenizer.config.decoder.sharpen
