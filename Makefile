@@ -126,21 +126,19 @@ given-environment:
 
 # Two packages contain `cv2`, and the last one installed wins: opencv-python (for facexlib, basicsr) is installed first, so
 # that opencv-python-headless (for pyiqa) overwrites it. Only the latter imports on a server without libGL.
-# basicsr and gradio without dependencies: see setup.cfg. Without build isolation: its setup.py requests torch for the build without
+# basicsr without dependencies: see setup.cfg. Without build isolation: its setup.py requests torch for the build without
 # using it, which took 76 s instead of 2. With basicsr_build: otherwise it does not build on Python 3.13.
 # The stamp is written last, so a failed installation is repeated.
 $(VENV)/.lit_pure_installed: setup.cfg constraints.txt pyproject.toml
 	$(REFUSE_OLD_PYTHON)
 	@rm -f "$@"
-	@echo 'setup 1/5: the environment $(VENV)'
+	@echo 'setup 1/4: the environment $(VENV)'
 	@"$(PY)" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv "$(VENV)"
-	@echo 'setup 2/5: build tools'
+	@echo 'setup 2/4: build tools'
 	@$(PIP) setuptools opencv-python
-	@echo 'setup 3/5: lit_pure and what it needs, with torch 3 GB to download and 6 GB on disk (minutes without output)'
+	@echo 'setup 3/4: lit_pure and what it needs, with torch 3 GB to download and 6 GB on disk (minutes without output)'
 	@$(PIP) --editable '.[dev]'
-	@echo 'setup 4/5: basicsr'
+	@echo 'setup 4/4: basicsr'
 	@PYTHONPATH="$(CURDIR)/.ci/basicsr_build" $(PIP) --no-deps --no-build-isolation basicsr
-	@echo 'setup 5/5: gradio'
-	@$(PIP) --no-deps gradio
 	@touch "$@"
 	@echo 'setup: done'
