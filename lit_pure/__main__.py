@@ -54,11 +54,17 @@ TAB = """TAB completes commands, experiments, runs and knobs in a shell whose st
 eval "$(register-python-argcomplete lit-pure)" """
 
 
+NUMBERS = {"int": "a whole number", "float": "a number without its unit"}
+"""Types of arguments, which argparse names as Python does, in words."""
+
+
 class OneLineParser(argparse.ArgumentParser):
     """Tells a mistake in one line, as everything else here does, without the usage above it."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, exit 2."""
+        for kind, wanted in NUMBERS.items():
+            message = message.replace(f"invalid {kind} value:", f"{wanted} is wanted, not")
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 

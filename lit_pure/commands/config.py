@@ -17,7 +17,9 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "config", config_command)
     command.add_argument("experiment", nargs="?", help="path below experiments/ without .yaml, for example demo")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example trainer.max_steps=20")
+    command.add_argument(
+        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="for example trainer.max_steps=20"
+    )
     schema = "print the JSON schema that editors check experiment files with; needs no experiment"
     command.add_argument("--schema", action="store_true", help=schema)
     command.add_argument("--out", type=Path, metavar="FILE", help="write to FILE instead of printing")

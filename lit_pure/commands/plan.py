@@ -20,7 +20,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "plan", plan_command)
     command.add_argument("experiment", help="path below experiments/ without .yaml, for example pure/paper")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example data.batch_size=2")
+    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="for example data.batch_size=2")
     command.add_argument("--gpus", type=int, metavar="N", help="GPUs on all machines (default: devices x num_nodes)")
     command.add_argument("--gpu-memory", type=float, required=True, metavar="GB", help="memory of one GPU [10^9 bytes]")
     command.add_argument("--restore", action="store_true", help="what restoring photographs needs, instead of training")

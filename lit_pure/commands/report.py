@@ -20,7 +20,9 @@ LIST = "list"
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "report", report_command)
-    command.add_argument("runs", nargs="*", metavar="RUN", help="for example demo or demo/version_0 (default: all)")
+    command.add_argument(
+        "runs", nargs="*", default=[], metavar="RUN", help="for example demo or demo/version_0 (default: all)"
+    )
     command.add_argument(
         "--layout",
         metavar="NAME",

@@ -31,7 +31,9 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "run", run_command)
     command.add_argument("experiment", help="path below experiments/ without .yaml, for example demo")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example trainer.max_steps=20")
+    command.add_argument(
+        "overrides", nargs="*", default=[], metavar="KEY=VALUE", help="for example trainer.max_steps=20"
+    )
 
 
 def run_command(arguments: argparse.Namespace) -> int:

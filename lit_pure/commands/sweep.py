@@ -25,7 +25,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     names = "below experiments/: a file with `sweep:`, or a folder; for example sweeps/sampling, ablations/guidance"
     command.add_argument("experiment", help=names)
     settings = "settings for every variant, before the options; for example trainer.max_steps=20"
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=settings)
+    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=settings)
     launchers = "one after another on this machine, or as a SLURM job array (default: %(default)s)"
     command.add_argument("--launcher", choices=(HERE, SLURM), default=HERE, help=launchers)
     command.add_argument("--dry-run", action="store_true", help="only print what would be run or submitted")

@@ -20,7 +20,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "weights", weights_command)
     command.add_argument("experiment", help=f"experiment, for example pure/official; or {METRICS}")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example base=pure/official")
+    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="for example base=pure/official")
     command.add_argument(
         "--metrics", type=comma_list, metavar="KEY,...", help=f"with {METRICS}: which ones (default: all)"
     )

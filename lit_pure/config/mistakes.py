@@ -19,6 +19,8 @@ from lit_pure.files.reading import shown
 
 LONGEST = 160
 """Of OmegaConf's words [characters]."""
+_NEAR = 3
+"""Most keys that may be meant."""
 
 
 class ConfigError(ValueError):
@@ -52,10 +54,11 @@ def _legal_keys(schema: Any, prefix: str) -> Iterator[str]:
 def unknown_message(root: type, layer: Layer, key: str) -> str:
     """For a key that the dataclass `root` does not have: who set it, its value, and the key that may be meant."""
     legal = list(_legal_keys(root, ""))
-    near = difflib.get_close_matches(key, legal, n=1, cutoff=0.6)
-    parent = key.rpartition(".")[0]
+    parent, _, last = key.rpartition(".")
+    elsewhere = [name for name in legal if name.rpartition(".")[2] == last][:_NEAR]
+    near = elsewhere or difflib.get_close_matches(key, legal, n=1, cutoff=0.6)
     siblings = [name for name in legal if name.rpartition(".")[0] == parent] or legal
-    hint = f"did you mean {near[0]}?" if near else f"legal here: {', '.join(siblings)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"legal here: {', '.join(siblings)}"
     where = f" in family {root().family}" if hasattr(root, "family") else ""
     return f"{layer.source}: no key {key} (value {shown(find(layer.values, key))}){where}; {hint}"
 

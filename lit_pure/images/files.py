@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePath
 
 from lit_pure.files.names import in_order, require_distinct
@@ -27,7 +28,9 @@ MARK = "lit-pure map"
 RECORD = ".json"
 """Extension of what `lit-pure restore` writes beside each picture."""
 _NAMED = 5
-"""Most extensions in a message."""
+"""Most extensions, or sub-folders, in a message."""
+_WALKED = 100
+"""Most folders that are looked at for pictures that a command leaves out: they are only told."""
 
 
 @dataclass
@@ -39,6 +42,8 @@ class FolderFiles:
     """Maps of `lit-pure restore`."""
     others: list[Path] = field(default_factory=list)
     """No pictures by their extension; without the records of `lit-pure restore`."""
+    folders: list[Path] = field(default_factory=list)
+    """Sub-folders with pictures that are not among these files."""
 
 
 def is_picture(name: str) -> bool:
@@ -82,19 +87,42 @@ def files_in(folder: Path) -> FolderFiles:
         raise ValueError(f"{folder}: is a file; name its folder")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; give one with photographs")
-    return sort_files(path for path in folder.iterdir() if path.is_file())
+    beside = list(folder.iterdir())
+    found = sort_files(path for path in beside if path.is_file())
+    found.folders = in_order(path for path in beside if path.is_dir() and _has_photographs(path))
+    return found
 
 
-def list_images(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, sorted by name; files that are left out are counted in the log.
+def _has_photographs(folder: Path) -> bool:
+    """Whether there are pictures in a visible folder, or below it, but for those that `lit-pure restore` wrote."""
+    if folder.name.startswith("."):
+        return False
+    for _, folders, names in islice(os.walk(folder), _WALKED):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        beside = set(names)
+        stems = (os.path.splitext(name)[0].removesuffix(MAP) for name in names if is_picture(name))
+        if any(f"{stem}{RECORD}" not in beside for stem in stems):
+            return True
+    return False
+
+
+def list_images(folder: Path, named: Sequence[Path] = ()) -> list[Path]:
+    """The pictures directly in a folder, sorted by name; the log says what is left out.
+
+    Args:
+        folder: without its sub-folders.
+        named: what is listed besides, so that it is not left out.
 
     Raises:
         ValueError: the folder is missing, is a file, contains no picture, or two names that look the same.
     """
     found = files_in(folder)
     if not found.pictures:
-        without = "not in sub-folders; hidden files and maps of lit-pure restore do not count"
+        if found.folders:
+            raise ValueError(f"{folder}: no pictures in it, but in {_some(found.folders)}; give such a folder")
+        without = "hidden files and maps of lit-pure restore do not count"
         raise ValueError(f"{folder}: no pictures in it (looked for {' '.join(EXTENSIONS)}, {without})")
+    found.folders = [path for path in found.folders if path not in named]
     log_left_out(folder, found)
     return found.pictures
 
@@ -103,20 +131,27 @@ def list_photographs(places: Sequence[Path]) -> list[Path]:
     """The given files, and all pictures of the given folders, each once. Raises ValueError where one does not exist."""
     found: list[Path] = []
     for place in places:
-        found += list_images(place) if place.is_dir() else [place]
+        found += list_images(place, places) if place.is_dir() else [place]
     if absent := [str(path) for path in found if not path.is_file()]:
         raise ValueError(f"no such file or folder: {', '.join(absent)}")
     return list(dict.fromkeys(found))
 
 
 def log_left_out(folder: PurePath, files: FolderFiles) -> None:
-    """Log how many files of a folder are no pictures by their extension, and which extensions these are."""
+    """Log what is left out of a folder: sub-folders, and files that are no pictures by their extension."""
     counts = Counter(path.suffix or "none" for path in files.others).most_common()
     if counts:
         shown = ", ".join(f"{extension} {count}" for extension, count in counts[:_NAMED])
         more = ", ..." if len(counts) > _NAMED else ""
         files_are = f"{len(files.others)} file{'s are' if len(files.others) > 1 else ' is'} left out"
         log.info("%s: %s, not pictures by extension (%s%s)", folder, files_are, shown, more)
+    if files.folders:
+        log.info("%s: pictures of sub-folders are left out (%s)", folder, _some(files.folders))
+
+
+def _some(folders: Sequence[PurePath]) -> str:
+    """The first of many folders."""
+    return ", ".join(map(str, folders[:_NAMED])) + (", ..." if len(folders) > _NAMED else "")
 
 
 def files_below(folder: Path) -> list[Path]:

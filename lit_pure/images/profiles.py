@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 SAME = 2
 """A profile that moves no colour by more is sRGB in another notation [levels]: some store curves as short tables."""
-AS_STORED = ("skimage", "data")
-"""The end of the one folder whose pictures are not converted: scikit-image's `rocket.jpg` is in Adobe RGB, and the
-demo's figures are published with its numbers as they are stored."""
+AS_STORED = b"cmp3.10.3.2Lq3 0x756ffbf7"
+"""The comment, with a checksum, of the one file that is not converted, wherever it lies: scikit-image's `rocket.jpg` is
+in Adobe RGB, and the demo's figures are published with its numbers as they are stored."""
 _STEPS = 18  # levels of each channel at which a profile is compared with sRGB
 _said: set[str] = set()
 
@@ -51,12 +51,17 @@ def is_srgb(info: Mapping[Any, Any], mode: str, path: Path) -> bool:
 
 def _usable(info: Mapping[Any, Any], mode: str, path: Path) -> "tuple[str, ImageCms.ImageCmsTransform | None]":
     """`_transform` of a file's profile; nothing to convert where it has none, or a damaged one, which is said."""
-    if "icc_profile" in info and path.parent.parts[-2:] != AS_STORED:
+    if "icc_profile" in info and not _is_as_stored(info):
         try:
             return _transform(bytes(info["icc_profile"] or b""), mode)
         except Exception as error:  # LittleCMS and Pillow raise nearly anything for a damaged profile
             _say_once(path, " ".join(str(error).split()) or type(error).__name__)
     return mode, None
+
+
+def _is_as_stored(info: Mapping[Any, Any]) -> bool:
+    comment = info.get("comment")
+    return isinstance(comment, bytes) and comment.rstrip(b"\0") == AS_STORED
 
 
 @lru_cache(maxsize=32)

@@ -130,13 +130,22 @@ def newest_finished(name: str) -> Run | None:
 def require(name: str) -> Run:
     """As `newest_finished`; the name may also be a folder (`runs/demo/version_0/`, as shells complete it).
 
-    Raises MissingRun naming the command that makes the run.
+    Raises MissingRun naming the command that makes the run, or what keeps its experiment from being one.
     """
     name = name.rstrip("/").removeprefix(f"{ROOT}/")
     run = newest_finished(name)
     if run is None:
-        raise MissingRun(f"there is no finished run {ROOT / name}; make it with: {make_command(name)}")
+        raise MissingRun(f"there is no finished run {ROOT / name}; {_how_to_make(name)}")
     return run
+
+
+def _how_to_make(name: str) -> str:
+    """What makes a run; of a mistyped name, the nearest one of an experiment."""
+    try:
+        compose(experiment_of(name))
+    except ConfigError as error:
+        return str(error)
+    return f"make it with: {make_command(name)}"
 
 
 def experiment_of(name: str) -> str:

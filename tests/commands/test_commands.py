@@ -52,3 +52,20 @@ def test_an_unknown_flag_is_refused_with_the_help_of_its_command(
     told = capsys.readouterr().err
     assert stopped.value.code == 2 and told.startswith(f"lit-pure {words[0]}: unrecognized arguments: {words[2]}")
     assert f"(see lit-pure {words[0]} --help)" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run"], "the following arguments are required: experiment"),
+        (["plan", "demo", "--gpu-memory", "80GB"], "--gpu-memory: a number without its unit is wanted, not '80GB'"),
+        (["caption", "photos", "--batch", "2.5"], "--batch: a whole number is wanted, not '2.5'"),
+    ],
+)
+def test_what_is_missing_or_no_number_is_told_in_words(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert f"{told} (see lit-pure {words[0]} --help)" in capsys.readouterr().err

@@ -259,7 +259,7 @@ def test_missing_weights_are_refused_with_the_command(house: Path, capsys: pytes
     assert main(["run", "ablations/sampling/dynamic"]) == 2
     assert "make exp NAME=pure/nano" in capsys.readouterr().err
     assert main(["restore", "photo.png", "--run", "nowhere"]) == 2
-    assert "make exp NAME=nowhere" in capsys.readouterr().err
+    assert "no experiment 'nowhere'" in capsys.readouterr().err
 
 
 def test_weights_of_another_task_are_refused(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

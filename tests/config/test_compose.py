@@ -79,6 +79,20 @@ def test_a_mistake_in_a_setting_is_refused_without_torch(
         assert word in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("lr", "optim.lr"),
+        ("data.lr", "optim.lr"),
+        ("optim.seed", "seed or sampling.seed"),
+        ("crops", "data.train.crops or data.val.crops"),
+    ],
+)
+def test_a_key_without_its_section_is_refused_with_where_it_is(key: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"no key {key} .*; did you mean {meant}\?$"):
+        compose("demo", [f"{key}=1"])
+
+
 def test_a_misspelled_experiment_is_refused_with_the_nearest_name(house: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean root"):
         compose("rot")

@@ -50,6 +50,38 @@ def test_hidden_files_and_maps_are_no_pictures_and_others_are_counted(
     assert "4 files are left out, not pictures by extension (.gif 2, .db 1, .json 1)" in caplog.text
 
 
+@pytest.mark.parametrize("below", ["a/x.png", "a/b/x.JPG", "a/x_entropy.png", "a/x.png a/x.json a/y.png"])
+def test_pictures_of_sub_folders_that_are_left_out_are_told(
+    below: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in below.split(" "):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"no pictures in it, but in {tmp_path / 'a'}; give such a folder"):
+        list_images(tmp_path)
+    (tmp_path / "own.png").touch()
+    with caplog.at_level("INFO", "lit_pure"):
+        assert list_images(tmp_path) == [tmp_path / "own.png"]
+    assert f"{tmp_path}: pictures of sub-folders are left out ({tmp_path / 'a'})" in caplog.text
+    caplog.clear()
+    list_images(tmp_path, [tmp_path, tmp_path / "a"])
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "below", [".a/x.png", "a/.b/x.png", "a/._x.png", "a/notes.txt", "a/x.png a/x.json a/x_entropy.png"]
+)
+def test_of_sub_folders_hidden_files_and_what_restore_wrote_are_not_told(
+    below: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("own.png", *below.split(" ")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with caplog.at_level("INFO", "lit_pure"):
+        assert list_images(tmp_path) == [tmp_path / "own.png"]
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("listed", [list_images, images_below])
 def test_two_names_that_look_the_same_are_an_error(listed: Callable[[Path], list[Path]], tmp_path: Path) -> None:
     for name in ("e\u0301.png", "\u00e9.png"):

@@ -94,7 +94,9 @@ def test_a_damaged_profile_chunk_is_said(caplog: pytest.LogCaptureFixture, monke
     ]
 
 
-def test_the_demo_s_photographs_are_read_as_they_are_stored() -> None:
+def test_the_demo_s_rocket_is_read_as_it_is_stored_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its figures are published with the numbers of `rocket.jpg`, whose profile is Adobe RGB."""
     import skimage
 
@@ -102,5 +104,13 @@ def test_the_demo_s_photographs_are_read_as_they_are_stored() -> None:
     with Image.open(path) as file:
         assert "Adobe" in ImageCms.getProfileDescription(ImageCms.getOpenProfile(io.BytesIO(file.info["icc_profile"])))
         stored = np.asarray(file)
-    np.testing.assert_array_equal(read_bytes(path).permute(1, 2, 0).numpy(), stored)
-    assert np.abs(read(path.read_bytes(), "rocket.jpg") - stored).max() > 5
+    (tmp_path / "copy.jpg").write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for name in (path, Path("copy.jpg")):
+        np.testing.assert_array_equal(read_bytes(name).permute(1, 2, 0).numpy(), stored)
+
+
+def test_a_folder_named_as_scikit_image_s_is_converted_as_any_other() -> None:
+    bare = read(encoded("PNG", None))
+    found = read(encoded("PNG", red_is_green()), "/mine/skimage/data/a.png")
+    assert np.abs(found - bare[..., [1, 0, 2]]).max() <= 1

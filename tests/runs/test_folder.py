@@ -69,6 +69,14 @@ def test_a_missing_run_is_refused_with_the_command_that_makes_it(three: Path) ->
         runs.require("demo/version_2")
 
 
+def test_a_mistyped_run_is_refused_with_the_name_of_an_experiment_and_not_with_a_command_that_fails(
+    three: Path,
+) -> None:
+    for name, wanted in (("pure/nan", "pure/nano"), ("runs/tokenizer/nanno/version_0", "tokenizer/nano")):
+        with pytest.raises(MissingRun, match=rf"no experiment '.*' .*; did you mean {wanted}\?$"):
+            runs.require(name)
+
+
 def test_a_damaged_summary_is_named(three: Path) -> None:
     path = three / "runs" / "demo" / "version_10" / "summary.json"
     for damage in (b'{"family": ', b"[]", b"null", b"\xff\xfe", b"[" * 100_000):
