@@ -50,6 +50,8 @@ class JacobiState:
     def __init__(self, passes: ImagePasses, lq_codes_BC: Tensor, known_BC: Tensor | None = None) -> None:
         grammar, batch, device = passes.grammar, passes.batch, passes.device
         self.passes, self.window, self.opening = passes, passes.config.window, len(grammar.opening)
+        # For `one_shape` the plain engine is this one, with a single new token in each pass.
+        self.most = self.window if passes.config.engine == "jacobi" else 1
         self.length = grammar.image_length - CLOSING  # without the last newline and the end token
         positions_S = torch.arange(self.length + self.window + 1, device=device) - self.opening
         column_S = positions_S % (grammar.width + 1)
@@ -110,7 +112,7 @@ class JacobiState:
             self._copy_to_the_right(next_BW[:, -1:])
         self._keep(drawn, next_BW)
         # All ids up to the last right draft are right, and so is the token drawn after it.
-        cached_B = (self.cached_B + (right_B + 1).clamp(max=window)).clamp(max=self.length - 1)
+        cached_B = (self.cached_B + (right_B + 1).clamp(max=min(window, self.most))).clamp(max=self.length - 1)
         self.passes.commit(cached_B - self.cached_B, window)
         self.cached_B, self.known_B = cached_B, torch.maximum(self.known_B, cached_B + 1)
         self.cached, self.known = torch.stack([self.cached_B, self.known_B]).tolist()  # the only sync of a pass
@@ -124,9 +126,9 @@ class JacobiState:
     def _window_left(self) -> int:
         """Positions that the next pass feeds: behind the last draw nothing is left to feed.
 
-        With graphs the window stays as it is: each shape has its own.
+        With graphs the window stays as it is, because each shape has its own, and so it does for `one_shape`.
         """
-        if self.ids_BS.is_cuda:
+        if self.ids_BS.is_cuda or self.passes.config.one_shape:
             return self.window
         left = max(goal - count for goal, count in zip(self.goals, self.cached, strict=True)) - 1
         return min(self.window, left)
