@@ -45,7 +45,7 @@ def source_codes() -> list[list[list[int]]]:
 
 
 def of_shipped(name: str, engine: str, codes: list[list[list[int]]], **changes: Any) -> list[list[int]]:
-    """Codes that a shipped model draws for two squares with the codes of their source, under changes to its settings."""
+    """Codes that a shipped model draws for two squares with the codes of their source, some settings changed."""
     restorer = _shipped(name)
     restorer.sampling = replace(restorer.sampling, engine=engine, **changes)
     prepare(restorer.backbone, restorer.sampling)
