@@ -2,8 +2,8 @@
 
 Knows presets, and what is timed (one answer from prompt to last code, without text). Weights are random, but the head
 is scaled so that a code has an entropy like those of trained models: near-uniform logits, as random weights have them,
-leave the draw to the noise, which flatters `jacobi`. `drafts.py` measures its passes on trained weights. Prints
-nothing.
+leave the draw to the noise, which flatters `jacobi`. `drafts.py` measures trained weights (`bench decode --run`).
+Prints nothing.
 """
 
 import copy

@@ -1,8 +1,10 @@
-"""`bench drafts`: how many passes the Jacobi engine needs with trained weights, by first draft and window.
+"""`bench drafts`: passes and time of the Jacobi engine with trained weights, by first draft and window.
 
-Knows a restorer, and the middle squares of low-quality photographs. Prints nothing.
+Knows a restorer, and the middle squares of low-quality photographs. `bench decode --run` takes one draft and one window
+of it. Prints nothing.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,8 @@ from lit_pure.families.pure.sampling.passes import Progress
 from lit_pure.images.geometry import resizer
 from lit_pure.images.io import read_image
 
-DRAFTS: tuple[Literal["lq", "left", "random"], ...] = ("lq", "left", "random")
+Drafts = Literal["lq", "left", "random"]
+DRAFTS: tuple[Drafts, ...] = ("lq", "left", "random")
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,20 @@ class DraftResult:
     """Passes of the plain engine over these."""
     tokens_per_second: float
     """Of whole answers, with text."""
+    per_processor_second: float
+    """The same per second of processor time, which other work on the machine disturbs less; it says nothing of GPUs."""
+    ratio: float
+    """`per_processor_second` over that of the plain engine."""
     same: str
     """How many pictures have exactly the tokens of the plain engine; in float32, near-ties may differ."""
 
 
 def compare(
-    restorer: Restorer, paths: Sequence[Path], windows: Sequence[int], progress: Callable[[str, int], Progress]
+    restorer: Restorer,
+    paths: Sequence[Path],
+    windows: Sequence[int],
+    progress: Callable[[str, int], Progress],
+    drafts: Sequence[Drafts] = DRAFTS,
 ) -> Iterator[DraftResult]:
     """One result for the plain engine, then one per first draft and window."""
     size = restorer.size
@@ -46,17 +57,19 @@ def compare(
     sampling = restorer.sampling
     settings = [replace(sampling, engine="plain")]
     settings += [
-        replace(sampling, engine="jacobi", drafts=drafts, window=window) for drafts in DRAFTS for window in windows
+        replace(sampling, engine="jacobi", drafts=first, window=window) for first in drafts for window in windows
     ]
     report = progress("drafts", len(settings) * len(squares))
     plain: list[Tensor] = []
-    first = 0.0
+    most = slowest = 0.0
+    _measure(restorer, sampling, squares[:1], lambda count: None)  # warms up
     for setting in settings:
-        codes, passes, speed = _measure(restorer, setting, squares, report)
-        plain, first = plain or codes, first or passes
+        codes, passes, speed, net = _measure(restorer, setting, squares, report)
+        plain, most, slowest = plain or codes, most or passes, slowest or net
         same = sum(torch.equal(one, other) for one, other in zip(codes, plain, strict=True))
         name, window = ("", 1) if setting.engine == "plain" else (setting.drafts, setting.window)
-        yield DraftResult(setting.engine, name, window, passes, first / passes, speed, f"{same} of {len(squares)}")
+        figures = (passes, most / passes, speed, net, net / slowest)
+        yield DraftResult(setting.engine, name, window, *figures, f"{same} of {len(squares)}")
 
 
 def middle(path: Path, side: int) -> Tensor:
@@ -70,15 +83,18 @@ def middle(path: Path, side: int) -> Tensor:
 
 def _measure(
     restorer: Restorer, setting: SamplingConfig, squares: Sequence[Tensor], report: Progress
-) -> tuple[list[Tensor], float, float]:
-    """Codes of every square, mean passes, and tokens per second."""
+) -> tuple[list[Tensor], float, float, float]:
+    """Codes of every square, mean passes, tokens per second and per second of processor time."""
     device = restorer.device
     before, restorer.sampling = restorer.sampling, setting
-    answers = []
+    answers, processor = [], 0.0
     for number, square in enumerate(squares):
-        answers.append(restorer.answer(restorer.tokenizer.encode(square.to(device)), [str(number)]))
+        codes_Bhw = restorer.tokenizer.encode(square.to(device))
+        began = time.process_time()
+        answers.append(restorer.answer(codes_Bhw, [str(number)]))
+        processor += time.process_time() - began
         report(1)
     restorer.sampling = before
     seconds, tokens = (sum(getattr(answer, name) for answer in answers) for name in ("seconds", "tokens"))
     passes = sum(answer.passes for answer in answers) / len(answers)
-    return [answer.codes_Bhw for answer in answers], passes, tokens / seconds
+    return [answer.codes_Bhw for answer in answers], passes, tokens / seconds, tokens / processor

@@ -21,6 +21,7 @@ PRESETS = ("tiny", "tiny-512", "7b")
 ENGINES = ("reference", "plain", "jacobi")
 WINDOWS = range(2, 257)
 WINDOW = 16
+PHOTOS = Path("data/photos")
 LEAST_SIDE = 96
 """Of crops for `bench degrade`: basicsr mirrors no image of 10 px or fewer, and 0.15 of this may be left [px]."""
 
@@ -44,6 +45,10 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     decode.add_argument(
         "--rounds", type=int, help=f"of nsarm: rounds; the median counts (default: {bench_scales.ROUNDS})"
     )
+    decode.add_argument("--run", help="trained weights of family pure instead of a preset; whole answers, with text")
+    decode.add_argument(
+        "--photos", nargs="+", type=Path, default=[PHOTOS], help=f"of --run, low-quality ones (default: {PHOTOS})"
+    )
     drafts = add(what, "drafts", drafts_command)
     drafts.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="low-quality photographs or folders")
     drafts.add_argument("--run", default="demo", help="whose weights to use (default: demo)")
@@ -64,8 +69,19 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 
 def decode_command(arguments: argparse.Namespace) -> int:
-    """Compare ways to decode with the same random weights: a plain loop and our engines."""
-    return DECODE[arguments.family](arguments)
+    """Compare ways to decode with the same weights: a plain loop and our engines, or with --run our engines alone."""
+    return DECODE[arguments.family](arguments) if arguments.run is None else _decode_trained(arguments)
+
+
+def _decode_trained(arguments: argparse.Namespace) -> int:
+    """PURE's two engines on trained weights."""
+    flags = {"engines": None, "preset": None, "quantize": None, "rounds": None, "batch": 1, "family": "pure"}
+    if given := [flag for flag, default in flags.items() if getattr(arguments, flag) != default]:
+        raise ConfigError(f"--{given[0]} does not go with --run, which compares plain and jacobi; leave it out")
+    window = WINDOW if arguments.window is None else arguments.window
+    if window not in WINDOWS:
+        raise ConfigError(f"--window {window}: give 2 to 256")
+    return _compare_drafts(arguments, [window], ["lq"])
 
 
 def _decode_tokens(arguments: argparse.Namespace) -> int:
@@ -111,10 +127,15 @@ DECODE = {"pure": _decode_tokens, "nsarm": bench_scales.decode_command}
 
 def drafts_command(arguments: argparse.Namespace) -> int:
     """Compare initial drafts and windows of the Jacobi engine on trained weights."""
-    require_writable_files({"--json": arguments.json})
     windows = [int(item) if item.isdecimal() else 0 for item in arguments.windows.split(",")]
     if not set(windows) <= set(WINDOWS):
         raise ConfigError(f"--windows {arguments.windows}: expected numbers from 2 to 256, for example 4,8,16,32")
+    return _compare_drafts(arguments, windows, ["lq", "left", "random"])
+
+
+def _compare_drafts(arguments: argparse.Namespace, windows: list[int], drafts: list[Any]) -> int:
+    """The figures of a run for every first draft and window, after those of the plain engine."""
+    require_writable_files({"--json": arguments.json})
     paths = find_photographs(arguments.photos)
     run = runs.require(arguments.run)
     where = chosen_device(arguments.threads)
@@ -125,7 +146,7 @@ def drafts_command(arguments: argparse.Namespace) -> int:
     restorer = restorer_of(run)
     if not isinstance(restorer, Restorer):
         raise ConfigError(f"{run.label} has no Jacobi engine; name a run of family pure")
-    rows = [vars(row) for row in compare(restorer.to(where), paths, windows, progress)]
+    rows = [vars(row) for row in compare(restorer.to(where), paths, windows, progress, drafts)]
     show(rows)
     write(arguments.json, {"run": run.label, "photos": len(paths), **where_measured(where), "rows": rows})
     return 0

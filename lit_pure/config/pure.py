@@ -49,7 +49,7 @@ class BackboneConfig:
             yield "heads", f"{self.heads} heads do not cut width {self.width} into even parts"
 
 
-PLAIN: dict[str, Any] = {"engine": "plain", "window": 16, "drafts": "lq"}
+PLAIN: dict[str, Any] = {"engine": "plain", "window": 16, "drafts": "lq", "one_shape": False}
 """What records of results say of the engine where it makes no difference."""
 
 
@@ -87,6 +87,9 @@ class SamplingConfig:
     """Whose codes the picture has: those that the backbone draws, or the LQ picture's own, for the decoder alone."""
     drafts: Literal["lq", "left", "random"] = "lq"
     """First guess of a code for `jacobi`: the LQ picture's code of the cell, that of the left cell, or any code."""
+    one_shape: bool = False
+    """Both engines feed `window` ids in every pass and read the whole caches, so that both round alike: then they draw
+    the same tokens in bfloat16, too (measured on a CPU). `plain` is slower with it by far, `jacobi` a little."""
     prior: float = knob(0.0, low=0, high=100)
     """Added to the learned weight of `backbone.lq_prior`: the higher, the closer a picture stays to its source."""
 
@@ -97,7 +100,7 @@ class SamplingConfig:
     def identity(self) -> dict[str, Any]:
         """All that a picture depends on. In float32 that is no engine: each draws the tokens of the plain one."""
         same = replace(self, **PLAIN) if self.dtype == "float32" else self
-        return identity(same, ["codes", "prior"])
+        return identity(same, ["codes", "prior", "one_shape"])
 
 
 Projection = Literal["q", "k", "v", "out", "gate", "up", "down"]

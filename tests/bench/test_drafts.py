@@ -36,3 +36,16 @@ def test_bench_drafts_names_what_it_cannot_compare(
     for windows in ("1", "4,x", ""):
         assert main(["bench", "drafts", str(tmp_path), "--run", "demo", "--windows", windows]) == 2
         assert f"--windows {windows}: expected numbers" in capsys.readouterr().err
+
+
+def test_bench_decode_compares_the_engines_on_a_run(
+    house: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "0.png", torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0)))
+    report, asked = tmp_path / "decode.json", ["bench", "decode", "--run", "demo", "--photos", str(tmp_path)]
+    assert main([*asked, "--window", "4", "--json", str(report)]) == 0
+    plain, jacobi = json.loads(report.read_text())["rows"]
+    assert (plain["engine"], plain["ratio"], jacobi["engine"], jacobi["window"]) == ("plain", 1, "jacobi", 4)
+    assert jacobi["ratio"] == pytest.approx(jacobi["per_processor_second"] / plain["per_processor_second"])
+    assert main([*asked, "--preset", "tiny"]) == 2
+    assert "--preset does not go with --run" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def decode(
     expected = prior.of_cells(lq_codes_Bhw.flatten(1)) if prior else None
     passes = ImagePasses(reader, backbone.head, grammar, config, cache, images, keep_logits, expected)
     known_BC = None if known_Bhw is None else known_Bhw.flatten(1).cpu().long()
-    if config.engine == "jacobi":
+    if config.engine == "jacobi" or config.one_shape:
         drawn = jacobi.decode_jacobi(passes, lq_codes_Bhw.flatten(1), progress, known_BC)
     else:
         drawn = plain.decode_plain(passes, progress, known_BC)

@@ -50,6 +50,8 @@ class JacobiState:
     def __init__(self, passes: ImagePasses, lq_codes_BC: Tensor, known_BC: Tensor | None = None) -> None:
         grammar, batch, device = passes.grammar, passes.batch, passes.device
         self.passes, self.window, self.opening = passes, passes.config.window, len(grammar.opening)
+        # For `one_shape` the plain engine is this one, with a single new token in each pass.
+        self.most = self.window if passes.config.engine == "jacobi" else 1
         self.length = grammar.image_length - CLOSING  # without the last newline and the end token
         positions_S = torch.arange(self.length + self.window + 1, device=device) - self.opening
         column_S = positions_S % (grammar.width + 1)
@@ -95,7 +97,8 @@ class JacobiState:
 
     def step(self) -> None:
         """One pass over the window of every picture."""
-        offsets_W = torch.arange(self.window, device=self.ids_BS.device)
+        window = self._window_left()
+        offsets_W = torch.arange(window, device=self.ids_BS.device)
         fed_BW = self.cached_B[:, None] + offsets_W
         next_BW = fed_BW + 1
         cells_BW = self.cell_S[next_BW].clamp(max=self.passes.grammar.cells - 1)
@@ -109,8 +112,8 @@ class JacobiState:
             self._copy_to_the_right(next_BW[:, -1:])
         self._keep(drawn, next_BW)
         # All ids up to the last right draft are right, and so is the token drawn after it.
-        cached_B = (self.cached_B + (right_B + 1).clamp(max=self.window)).clamp(max=self.length - 1)
-        self.passes.commit(cached_B - self.cached_B, self.window)
+        cached_B = (self.cached_B + (right_B + 1).clamp(max=min(window, self.most))).clamp(max=self.length - 1)
+        self.passes.commit(cached_B - self.cached_B, window)
         self.cached_B, self.known_B = cached_B, torch.maximum(self.known_B, cached_B + 1)
         self.cached, self.known = torch.stack([self.cached_B, self.known_B]).tolist()  # the only sync of a pass
         self.passes.sync_lengths(self.cached)
@@ -119,6 +122,16 @@ class JacobiState:
         """What was drawn for the cells, without newlines."""
         cells = {name: part_BS[:, self.is_code_S] for name, part_BS in self.found.items()}
         return DrawnCodes(**cells)
+
+    def _window_left(self) -> int:
+        """Positions that the next pass feeds: behind the last draw nothing is left to feed.
+
+        With graphs the window stays as it is, because each shape has its own, and so it does for `one_shape`.
+        """
+        if self.ids_BS.is_cuda or self.passes.config.one_shape:
+            return self.window
+        left = max(goal - count for goal, count in zip(self.goals, self.cached, strict=True)) - 1
+        return min(self.window, left)
 
     def _first_drafts(self, lq_codes_BC: Tensor) -> Tensor:
         """Drafts of all codes before the first pass."""
@@ -140,10 +153,10 @@ class JacobiState:
     def _noise(self, next_BW: Tensor) -> Tensor:
         """Noise (B, W, N) of the next positions; positions without a cell ignore theirs."""
         first = [self._cell(count + 1) for count in self.cached]
-        noise_BCN = self.passes.noise.cells(first, self.window)
+        noise_BCN = self.passes.noise.cells(first, next_BW.shape[1])
         index_BW = self.cell_S[next_BW] - torch.tensor(first, device=next_BW.device)[:, None]
         rows_B1 = torch.arange(len(first), device=next_BW.device)[:, None]
-        return noise_BCN[rows_B1, index_BW.clamp(max=self.window - 1)]
+        return noise_BCN[rows_B1, index_BW.clamp(max=next_BW.shape[1] - 1)]
 
     def _cell(self, position: int) -> int:
         """The cell of a position, or the next one."""

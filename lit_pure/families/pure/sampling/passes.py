@@ -69,6 +69,8 @@ class ImagePasses:
         assert (head.prior_1 is not None) == known, "a head with a prior needs to know what is expected"
         self.noise = GumbelNoise(config.seed, images, grammar.width, len(self.code_ids_N), self.device)
         self._call = make_caller(conditional)
+        if config.one_shape:
+            conditional.pad_multiple = conditional.capacity  # it is always read as a whole
         self.caches = [conditional]
         if config.guidance != 1:
             # It holds `start h w` and the codes from position 0, without prompt and text.
@@ -111,7 +113,8 @@ class ImagePasses:
     @property
     def _rows(self) -> int:
         """Rows that the head multiplies at once."""
-        return self.batch * (self.config.window if self.config.engine == "jacobi" else 1)
+        wide = self.config.engine == "jacobi" or self.config.one_shape
+        return self.batch * (self.config.window if wide else 1)
 
     def _draw(
         self, ids_BT: Tensor, noise_BPN: Tensor, cells_BP: Tensor, last_B1: Tensor | None = None

@@ -101,3 +101,12 @@ def test_where_the_past_does_not_matter_a_pass_takes_the_whole_window() -> None:
     # The first pass replaces all drafts of its window by final tokens, so every second pass at the latest gains W.
     assert found.passes <= 2 * -(-sequence // 12) + 1
     assert torch.equal(found.codes_Bhw, answer(deaf, "none", replace(config, engine="plain"), [0]).codes_Bhw)
+
+
+@pytest.mark.parametrize("engine", ["plain", "jacobi"])
+def test_products_of_one_shape_change_no_token_where_nothing_is_rounded(
+    exact: NextTokenBackbone, plain_answers: list[list[Decoded]], engine: str
+) -> None:
+    for seed in range(5):
+        config = SamplingConfig(seed=seed, max_text=4, one_shape=True, engine=engine)  # type: ignore[arg-type]
+        assert same(answer(exact, "full", config, ROWS[1]), plain_answers[1][seed])

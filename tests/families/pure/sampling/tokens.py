@@ -16,6 +16,7 @@ from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.table import restorer_of
 from lit_pure.images.geometry import resize
 from lit_pure.images.io import read_bytes
+from lit_pure.models.precision import prepare
 from lit_pure.runs import folder as runs
 from tests.families.pure.sampling.answers import answer, make_backbone
 
@@ -43,10 +44,11 @@ def source_codes() -> list[list[list[int]]]:
     return found
 
 
-def of_shipped(name: str, engine: str, codes: list[list[list[int]]]) -> list[list[int]]:
-    """Codes that a shipped model draws for two squares with the codes of their source."""
+def of_shipped(name: str, engine: str, codes: list[list[list[int]]], **changes: Any) -> list[list[int]]:
+    """Codes that a shipped model draws for two squares with the codes of their source, some settings changed."""
     restorer = _shipped(name)
-    restorer.sampling = replace(restorer.sampling, engine=engine)  # type: ignore[arg-type]
+    restorer.sampling = replace(restorer.sampling, engine=engine, **changes)
+    prepare(restorer.backbone, restorer.sampling)
     found: list[list[int]] = restorer.answer(torch.tensor(codes), ["a", "b"]).codes_Bhw.flatten(1).tolist()
     return found
 
