@@ -166,7 +166,7 @@ def _restore_over(each: ForEach, work: Any, paths: "Sequence[Path]", arguments: 
     outcomes: list[RestoredFile] = []
     bar: tqdm[Any] = tqdm(total=len(paths), unit=" photos", desc="restoring", file=sys.stderr, disable=None)
 
-    def receive(number: int, outcome: RestoredFile) -> None:
+    def receive(number: int, outcome: "RestoredFile") -> None:
         outcomes.append(outcome)
         bar.update()
         _tell(outcome, bar)

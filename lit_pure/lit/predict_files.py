@@ -55,6 +55,7 @@ class FilesModule(LightningModule):
         """Both are given in the first process."""
         super().__init__()
         self._given, self._receive, self._opened = order, receive, ExitStack()
+        self.watchdog = Watchdog(math.inf, then=KEPT)
 
     def setup(self, stage: str) -> None:
         """The processes are connected: learn what to do."""
@@ -63,10 +64,6 @@ class FilesModule(LightningModule):
             self.mailbox.put(ORDER, self._given)
         self.order = self._given or self.mailbox.get(ORDER)
         torch.set_num_threads(self.order.threads)
-        if self._receive is not None:
-            count = len(self.order.items)
-            self.collector = Collector(self.mailbox, self.trainer.world_size, count, self._receive)
-            self.collector.start()
 
     def predict_dataloader(self) -> DataLoader[int]:
         """The numbers of the items that this process takes."""
@@ -74,9 +71,13 @@ class FilesModule(LightningModule):
         return DataLoader(range(count), batch_size=None, sampler=Untaken(self.mailbox, count))  # type: ignore[arg-type]
 
     def on_predict_start(self) -> None:
-        """Load what the work needs."""
+        """Load what the work needs, then receive: a library may replace standard output while it loads."""
         with self._reported():
             self._do = self._opened.enter_context(self.order.work(self.trainer.strategy.root_device))
+        if self._receive is not None:
+            count = len(self.order.items)
+            self.collector = Collector(self.mailbox, self.trainer.world_size, count, self._receive)
+            self.collector.start()
 
     def predict_step(self, batch: int) -> bool:
         """Do the work on one item."""
@@ -89,6 +90,7 @@ class FilesModule(LightningModule):
         self.mailbox.send(Message())
         while self.collector is not None and self.collector.is_alive():
             self.collector.join(TICK)  # hearing signals
+            self.watchdog.require_others()
 
     def teardown(self, stage: str) -> None:
         """Close what is open."""
@@ -133,7 +135,9 @@ class Processes:
         if not distributed.is_initialized():
             count = min(int(self._config.devices), len(items))
             if count < 2:
-                InTurn(lambda: strategy_of(replace(self._config, devices="1")).root_device)(work, items, receive)
+                InTurn(lambda: strategy_of(replace(self._config, devices="1", strategy="auto")).root_device)(
+                    work, items, receive
+                )
                 return
             self._config = replace(self._config, devices=str(count))
         order = Order(work, items, torch.get_num_threads())
@@ -178,7 +182,7 @@ class Processes:
                 time.sleep(TICK)
 
     def _predict(self, module: FilesModule) -> None:
-        config, watchdog = self._config, Watchdog(math.inf, then=KEPT)
+        config = self._config
         trainer = Trainer(
             accelerator=config.accelerator,
             devices=config.devices,
@@ -190,14 +194,14 @@ class Processes:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[watchdog],
+            callbacks=[module.watchdog],
         )
         try:
             with _interruptible():
                 trainer.predict(module, return_predictions=False)
         except BaseException:
             self._broken = True
-            watchdog.stop_children(getattr(trainer.strategy.launcher, "procs", []))
+            module.watchdog.stop_children(getattr(trainer.strategy.launcher, "procs", []))
             raise
 
 

@@ -100,8 +100,14 @@ class Watchdog(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """The batch is ready."""
+        self.require_others()
         if self._end is not None:
             self._end.note(f"in its batch {batch_idx + 1}")
+
+    def require_others(self) -> None:
+        """Raises an error of torch where another process is known to be lost."""
+        if self._end is not None and (failure := self._end.wait_for_failure(0)) is not None:
+            raise distributed.DistError(failure.reason)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop watching."""
