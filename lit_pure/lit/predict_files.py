@@ -58,7 +58,11 @@ class FilesModule(LightningModule):
         self.watchdog = Watchdog(math.inf, then=KEPT)
 
     def setup(self, stage: str) -> None:
-        """The processes are connected: learn what to do."""
+        """The processes are connected: learn what to do, and keep our handling of signals.
+
+        Lightning's handler broadcasts, so it waits for processes that got no signal.
+        """
+        self.trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         self.mailbox = Mailbox()
         if self._given is not None and not self.mailbox.has(ORDER):
             self.mailbox.put(ORDER, self._given)

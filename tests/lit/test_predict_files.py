@@ -1,6 +1,7 @@
 """Work shared out to two processes: each item once, errors and deaths that no process waits for, one exit status."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import torch
 from lit_pure.config.training import TrainerConfig
 from lit_pure.files.work import InTurn
 from lit_pure.lit.predict_files import Processes
-from lit_pure.runs.stop import Stopped, first_process
+from lit_pure.runs.stop import Stopped, first_process, stop_at_once
 from tests.forks import forked, ranks
 
 CONFIG = TrainerConfig(accelerator="cpu", devices="2", strategy="ddp", timeout=60.0)
@@ -23,17 +24,21 @@ ITEMS = [f"item {number}" for number in range(9)]
 
 @contextmanager
 def work(device: Any, *, folder: Path, fault: str) -> Iterator[Callable[[str], tuple[str, torch.Tensor]]]:
-    """Notes which process takes an item; the second one comes to harm."""
+    """Notes which process takes an item; one of them comes to harm."""
 
     def do(item: str) -> tuple[str, torch.Tensor]:
         with (folder / item).open("a") as file:
             file.write(os.environ["RANK"])
         if item == ITEMS[0]:
             time.sleep(0.3)  # so that both get some
-        if fault and not first_process():
+        if fault == "stopped" and first_process():
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif fault and not first_process():
             if fault == "died":
                 os._exit(9)
-            raise OSError(28, "No space left", "there")
+            if fault == "failed":
+                raise OSError(28, "No space left", "there")
+            time.sleep(0.5)
         return f"{item} of {device}", torch.arange(3)
 
     yield do
@@ -51,7 +56,8 @@ def process(folder: Path, fault: str) -> None:
         return 3
 
     try:
-        raise SystemExit(processes.lead(command, lambda error: 4) if first_process() else processes.follow())
+        with stop_at_once():
+            raise SystemExit(processes.lead(command, lambda error: 4) if first_process() else processes.follow())
     except Stopped as stopped:
         os._exit(stopped.status)
     except (OSError, ValueError) as error:
@@ -81,6 +87,11 @@ def test_the_death_of_a_process_ends_the_others(tmp_path: Path) -> None:
     statuses, said = forked(process, tmp_path, "died", environments=ranks(2))
     assert statuses[1] == 9 and statuses[0] in (1, 4), (statuses, said)
     assert "process 1 (in its batch 1) died; what was finished stays" in said[0]
+
+
+def test_a_signal_to_one_process_ends_it_at_once_and_then_the_others(tmp_path: Path) -> None:
+    statuses, said = forked(process, tmp_path, "stopped", environments=ranks(2))
+    assert statuses[0] == 143 and statuses[1] in (1, 4), (statuses, said)
 
 
 def test_without_any_work_all_processes_end() -> None:
