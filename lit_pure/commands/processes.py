@@ -7,17 +7,21 @@ that runs alone imports nothing of Lightning.
 import argparse
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import whole_number
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.training import TrainerConfig
-from lit_pure.files.work import ForEach, InTurn
+from lit_pure.files.work import ForEach, InTurn, Item, Outcome, Receive, Work
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
 from lit_pure.runs.stop import INTERRUPTED, Stopped, first_process
+
+if TYPE_CHECKING:
+    from lit_pure.lit.predict_files import Processes
 
 Command = Callable[[argparse.Namespace, ForEach], int]
 """Takes the parsed arguments and who does the work on files, gives the exit code."""
@@ -33,7 +37,7 @@ def add_processes(command: argparse.ArgumentParser, more: str = "") -> None:
         "The result does not depend on them. torchrun and SLURM need no flag: each process takes its share.",
     )
     number, one = group.add_mutually_exclusive_group(), whole_number(1)
-    number.add_argument("--devices", type=one, metavar="N", help="GPUs, with a process each (default: 1)")
+    number.add_argument("--devices", type=one, metavar="N", help="GPUs, a process for each (default: 1)")
     number.add_argument("--workers", type=one, metavar="N", help=f"on a CPU, processes{more} (default: 1)")
     group.add_argument(
         "--num-nodes", type=one, metavar="N", help="machines, of torchrun or SLURM (default: all of them)"
@@ -45,37 +49,57 @@ def over_processes(arguments: argparse.Namespace, command: Command, *, on_cpu: b
 
     Args:
         arguments: with the flags of `add_processes`.
-        command: what one process decides, prints and writes.
+        command: what one process decides, prints and writes. What it refuses before any work costs no import.
         on_cpu: whether the work is done on the CPU, also beside a GPU.
 
     Raises ConfigError where another number of processes was started, or there are too few devices.
     """
-    alone = InTurn((lambda: "cpu") if on_cpu else device)
-    launcher = next((name for variable, name in LAUNCHERS.items() if variable in os.environ), "")
-    asked = arguments.workers or arguments.devices or 1
-    if not launcher:
-        _require_one_machine(arguments)
-        if asked == 1:
-            return command(arguments, alone)
+    asked, size = arguments.workers or arguments.devices or 1, _launched(arguments)
+    if size is None and asked == 1:
+        return command(arguments, InTurn((lambda: "cpu") if on_cpu else device))
     _prepare_threads()
-    from lit_pure.lit.distributed.processes import launched_size
-    from lit_pure.lit.predict_files import Processes
-
-    size = launched_size() if launcher else None
-    if size is not None:
-        _require_equal(arguments, launcher, *size)
-    elif asked == 1:
-        _require_one_machine(arguments)
-        return command(arguments, alone)
-    quiet_lightning()
-    accelerator = "cpu" if on_cpu else _accelerator(arguments)
-    # One that the first process has started is one of as many as that one has found work for.
+    # A process that the first one has started is one of as many as that one has found work for.
     nodes, count = size or (1, asked if first_process() else int(os.environ["WORLD_SIZE"]))
-    config = TrainerConfig(accelerator=accelerator, devices=str(count), num_nodes=nodes, strategy="ddp")
-    processes = Processes(config)
-    if first_process():
-        return processes.lead(lambda: command(arguments, processes), _status_of)
-    processes.follow()
+
+    def connect() -> "Processes":
+        from lit_pure.lit.predict_files import Processes
+
+        quiet_lightning()
+        accelerator = "cpu" if on_cpu else _accelerator(arguments)
+        return Processes(TrainerConfig(accelerator=accelerator, devices=str(count), num_nodes=nodes, strategy="ddp"))
+
+    if not first_process():
+        connect().follow()
+    each = _Several(connect)
+    if size is not None:
+        each.connect()  # the others wait for the first one
+    try:
+        status = command(arguments, each)
+    except BaseException as error:
+        each.end(_status_of(error))
+        raise
+    each.end(status)
+    return status
+
+
+class _Several:
+    """Several processes, which are connected, or started, when there is work."""
+
+    alone = False
+
+    def __init__(self, connect: "Callable[[], Processes]") -> None:
+        self._connect, self._processes = connect, list["Processes"]()
+
+    def connect(self) -> "Processes":
+        self._processes = self._processes or [self._connect()]
+        return self._processes[0]
+
+    def __call__(self, work: Work[Item, Outcome], items: Sequence[Item], receive: Receive[Outcome]) -> None:
+        self.connect()(work, items, receive)
+
+    def end(self, status: int) -> None:
+        for processes in self._processes:
+            processes.end(status)
 
 
 def quiet_lightning() -> None:
@@ -85,11 +109,24 @@ def quiet_lightning() -> None:
         logging.getLogger(name).handlers.clear()
 
 
-def _require_one_machine(arguments: argparse.Namespace) -> None:
+def _launched(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    """Machines, and processes on each of them, that torchrun or SLURM started; None without them.
+
+    Raises ConfigError where the flags say something else.
+    """
+    launcher = next((name for variable, name in LAUNCHERS.items() if variable in os.environ), "")
+    if launcher:
+        _prepare_threads()
+        from lit_pure.lit.distributed.processes import launched_size
+
+        if size := launched_size():
+            _require_equal(arguments, launcher, *size)
+            return size
     if (arguments.num_nodes or 1) > 1:
         raise ConfigError(
             f"{COMMAND_LINE}: --num-nodes {arguments.num_nodes}: start the command by torchrun or SLURM on all machines"
         )
+    return None
 
 
 def _require_equal(arguments: argparse.Namespace, launcher: str, nodes: int, count: int) -> None:

@@ -8,7 +8,7 @@ pictures, or what is printed.
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -111,7 +111,7 @@ class FilesModule(LightningModule):
 
 
 class Processes:
-    """The processes of one command; the first one calls `lead`, the others `follow`."""
+    """The processes of one command: the first one calls this object once at most, then `end`; the others `follow`."""
 
     alone = False
 
@@ -120,19 +120,6 @@ class Processes:
         self._config, self._broken = config, False
         if count_launched() > 1:
             agree_on("files", config, dict)
-
-    def lead(self, command: Callable[[], int], status_of: Callable[[BaseException], int]) -> int:
-        """Call `command`, which may call this object once; its exit status, with which the others end, too.
-
-        `status_of` gives that of an exception.
-        """
-        try:
-            status = command()
-        except BaseException as error:
-            self._dismiss(status_of(error))
-            raise
-        self._dismiss(status)
-        return status
 
     def __call__(self, work: Work[Item, Outcome], items: Sequence[Item], receive: Receive[Outcome]) -> None:
         """As `ForEach` says; no more processes are started than there are items."""
@@ -160,7 +147,8 @@ class Processes:
                 self._predict(FilesModule())
             mailbox = Mailbox()
             status = int(mailbox.get(STATUS))
-            mailbox.count(GONE)
+            with suppress(distributed.DistError):  # the first process ends as soon as it has heard
+                mailbox.count(GONE)
         except distributed.DistError:  # the first process is gone
             status = 1
         raise Stopped(status=status)
@@ -174,8 +162,8 @@ class Processes:
             time.sleep(TICK)
         return True
 
-    def _dismiss(self, status: int) -> None:
-        """Let the others end."""
+    def end(self, status: int) -> None:
+        """Let the others end, with the exit status of the first one."""
         if not distributed.is_initialized():
             return
         with suppress(distributed.DistError):  # torchrun, which keeps the store, is gone

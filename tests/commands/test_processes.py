@@ -168,11 +168,27 @@ def test_another_number_than_torchrun_has_started_is_refused(
     assert "--workers 3: torchrun has started 2 processes on each of 1 machines; leave the flag out" in words
 
 
+PROBE = """
+import sys
+from lit_pure.__main__ import main
+code = main(sys.argv[1:])
+assert not {"torch", "lightning"} & set(sys.modules), "a refusal imported a heavy package"
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("name", ["restore", "evaluate"])
+def test_mistakes_of_a_command_are_refused_before_any_process_is_started(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROBE, *words_of(name, "."), "--workers", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+
+
 def test_a_gpu_takes_devices_and_no_workers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lit_pure.commands.processes.device", lambda: torch.device("cuda"))
     monkeypatch.setattr("torch.accelerator.device_count", lambda: 1)
     for flag, words in {"--workers": "take --devices 2", "--devices": "this machine has 1"}.items():
-        assert main([*words_of("evaluate"), flag, "2"]) == 2
+        assert main([*words_of("evaluate", "."), flag, "2"]) == 2
         assert words in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lit_pure.runs.stop import Stopped, first_process, stop_at_once
 from tests.forks import forked, ranks
 
 CONFIG = TrainerConfig(accelerator="cpu", devices="2", strategy="ddp", timeout=60.0)
+PATIENCE = 100.0
 ITEMS = [f"item {number}" for number in range(9)]
 
 
@@ -29,8 +31,10 @@ def work(device: Any, *, folder: Path, fault: str) -> Iterator[Callable[[str], t
     def do(item: str) -> tuple[str, torch.Tensor]:
         with (folder / item).open("a") as file:
             file.write(os.environ["RANK"])
-        if item == ITEMS[0]:
-            time.sleep(0.3)  # so that both get some
+        until = time.monotonic() + PATIENCE
+        while item == ITEMS[0] and not fault and len({path.read_text() for path in folder.iterdir()} - {""}) < 2:
+            assert time.monotonic() < until, "the other process takes nothing"
+            time.sleep(0.02)
         if fault == "stopped" and first_process():
             os.kill(os.getpid(), signal.SIGTERM)
         elif fault and not first_process():
@@ -57,18 +61,21 @@ def process(folder: Path, fault: str) -> None:
 
     try:
         with stop_at_once():
-            raise SystemExit(processes.lead(command, lambda error: 4) if first_process() else processes.follow())
+            processes.end(command()) if first_process() else processes.follow()
+        os._exit(3)
     except Stopped as stopped:
         os._exit(stopped.status)
     except (OSError, ValueError) as error:
         print(f"told: {error}", flush=True)
+        processes.end(4)
         os._exit(4)
 
 
 def idle() -> None:
     """The first of two processes finds nothing to do."""
     processes = Processes(CONFIG)
-    raise SystemExit(processes.lead(lambda: 2, lambda error: 1) if first_process() else processes.follow())
+    processes.end(2) if first_process() else processes.follow()
+    sys.exit(2)
 
 
 def test_each_item_is_taken_once_and_both_processes_end_alike(tmp_path: Path) -> None:
