@@ -125,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {lost}; {RESUMES}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
-        print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
+        if first_process():
+            print("stopped; what was finished stays, and nothing is built on an unfinished run", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -4,17 +4,21 @@ printed.
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.paths import require_not_picture
+from lit_pure.commands.processes import add_processes, over_processes
 from lit_pure.config.compose import ConfigError
+from lit_pure.files.work import ForEach
 
 if TYPE_CHECKING:
     from lit_pure.datasets.captions.sidecar import SidecarWriter
-    from lit_pure.datasets.captions.writing import Describer
+    from lit_pure.datasets.captions.writing import Described, Describer
 
 LLAVA = {
     "model": "llava-hf/llava-1.5-13b-hf",
@@ -33,6 +37,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument("--source", choices=("llava", "tags", "pixels"), required=True, help="what describes them")
     command.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write (default: FOLDER/captions.jsonl)")
     command.add_argument("--batch", type=int, default=8, metavar="N", help="photographs at once (default: 8)")
+    add_processes(command)
     llava = command.add_argument_group("with --source llava")
     llava.add_argument("--model", help=f"folder, or name on the Hugging Face hub (default: {LLAVA['model']})")
     llava.add_argument("--revision", help="branch, tag or commit on the hub (default: the newest)")
@@ -45,6 +50,10 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 
 def caption_command(arguments: argparse.Namespace) -> int:
     """Describe photographs, for `captions: FILE` of an experiment; an interrupted call is resumed."""
+    return over_processes(arguments, _caption, on_cpu=arguments.source != "llava")
+
+
+def _caption(arguments: argparse.Namespace, each: ForEach) -> int:
     llava = _llava(arguments)
     if arguments.batch < 1:
         raise ConfigError(f"--batch {arguments.batch} is below 1; give a whole number from 1")
@@ -61,7 +70,8 @@ def caption_command(arguments: argparse.Namespace) -> int:
     require_not_picture("--out", out)
     writer = SidecarWriter(out, _origin(arguments.source, llava))
     todo = writer.missing(folder, names)
-    failed = _describe_all(folder, todo, _describer(arguments.source, llava), writer, arguments.batch) if todo else 0
+    work = partial(_describing, folder=folder, source=arguments.source, llava=llava)
+    failed = _describe_all(each, work, todo, writer, arguments.batch) if todo else 0
     already = f", {len(names) - len(todo)} of them from an earlier call" if len(todo) < len(names) else ""
     print(f"{writer.path}: {len(names) - failed} of {len(names)} photographs have captions{already}")
     return 1 if failed else 0
@@ -98,7 +108,18 @@ def _origin(source: str, llava: dict[str, Any] | None) -> dict[str, Any]:
     return {"source": llava["model"] + revision, "prompt": llava["prompt"], "max_tokens": llava["max_tokens"]}
 
 
-def _describer(source: str, llava: dict[str, Any] | None) -> "Describer":
+@contextmanager
+def _describing(
+    device: Any, *, folder: Path, source: str, llava: dict[str, Any] | None
+) -> Iterator[Callable[[Sequence[str]], "Described"]]:
+    """Gives what describes some photographs at once."""
+    from lit_pure.datasets.captions.writing import describe_group
+
+    describer = _describer(source, llava, device)
+    yield lambda group: describe_group(folder, group, describer)
+
+
+def _describer(source: str, llava: dict[str, Any] | None, device: Any) -> "Describer":
     if llava is None:
         from lit_pure.datasets.captions.writing import describe_pixels, describe_tags
 
@@ -106,21 +127,30 @@ def _describer(source: str, llava: dict[str, Any] | None) -> "Describer":
     from lit_pure.datasets.captions.llava import Llava, weights_folder
 
     folder = weights_folder(llava["model"], llava["revision"])
-    return Llava(folder, llava["prompt"], llava["max_tokens"], device(), llava["dtype"])
+    return Llava(folder, llava["prompt"], llava["max_tokens"], device, llava["dtype"])
 
 
-def _describe_all(folder: Path, todo: list[str], describer: "Describer", writer: "SidecarWriter", batch: int) -> int:
+def _describe_all(each: ForEach, work: Any, todo: list[str], writer: "SidecarWriter", batch: int) -> int:
     """Describe all photographs with a progress bar; returns the number without a caption."""
     from tqdm import tqdm
 
-    from lit_pure.datasets.captions.writing import caption_files
+    from lit_pure.datasets.captions.writing import batches, write_captions
 
-    failed = 0
-    with tqdm(total=len(todo), unit=" images", desc="describing", file=sys.stderr, disable=None) as bar:
-        for outcome in caption_files(folder, todo, describer, writer, batch):
-            bar.update(outcome.files)
-            failed += len(outcome.failures)
-            for failure in outcome.failures:
-                with bar.external_write_mode(file=sys.stdout):
-                    print(failure)
+    failed, written = 0, set[str]()
+    bar: tqdm[Any] = tqdm(total=len(todo), unit=" images", desc="describing", file=sys.stderr, disable=None)
+
+    def receive(number: int, described: "Described") -> None:
+        nonlocal failed
+        outcome = write_captions(described, writer)
+        written.update(described.captions)
+        failed += len(outcome.failures)
+        bar.update(outcome.files)
+        for failure in outcome.failures:
+            with bar.external_write_mode(file=sys.stdout):
+                print(failure)
+
+    with bar:
+        each(work, batches(todo, batch), receive)
+    if written and not each.alone:
+        writer.put_in_order([name for name in todo if name in written])
     return failed

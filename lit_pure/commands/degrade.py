@@ -7,9 +7,11 @@ from typing import Any
 
 from lit_pure.commands.parsing import Subparsers, add, add_settings, whole_number
 from lit_pure.commands.paths import as_config_error, find_photographs
+from lit_pure.commands.processes import add_processes, over_processes
 from lit_pure.config.compose import COMMAND_LINE, ConfigError, degradation
 from lit_pure.config.data import LEAST_LQ_SIDE, DegradationConfig
 from lit_pure.degradation.pairs import plan_pairs, require_sources_stay
+from lit_pure.files.work import ForEach
 
 PRESET = "realesrgan"
 """What training uses by default."""
@@ -47,6 +49,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
         metavar="N",
         help="squares per photograph: the centre, then squares spread around it (default: 1)",
     )
+    add_processes(command)
 
 
 def degrade_command(arguments: argparse.Namespace) -> int:
@@ -57,6 +60,10 @@ def degrade_command(arguments: argparse.Namespace) -> int:
     --fit resize. A pair depends on the seed, the settings and the position of its photograph among all, sorted by name.
     An interrupted call is resumed by repeating it.
     """
+    return over_processes(arguments, _degrade, on_cpu=True)
+
+
+def _degrade(arguments: argparse.Namespace, each: ForEach) -> int:
     knobs = _checked(arguments)
     paths = find_photographs(arguments.photos)
     with as_config_error(COMMAND_LINE):
@@ -64,17 +71,21 @@ def degrade_command(arguments: argparse.Namespace) -> int:
         require_sources_stay(pairs, arguments.out, arguments.photos)
     from tqdm import tqdm
 
-    from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_files
+    from lit_pure.degradation.folder import DegradedPair, Recipe, contact_sheet, degrade_each
     from lit_pure.files.atomic import require_writable
 
     require_writable(arguments.out)
     recipe = Recipe(knobs, arguments.seed, arguments.size, arguments.crops, arguments.fit)
     outcomes: list[DegradedPair] = []
     bar: tqdm[Any] = tqdm(total=len(pairs), unit=" pairs", desc="degrading", file=sys.stderr, disable=None)
+
+    def receive(outcome: DegradedPair) -> None:
+        outcomes.append(outcome)
+        bar.update()
+
     with bar:
-        for outcome in degrade_files(pairs, arguments.out, recipe):
-            outcomes.append(outcome)
-            bar.update()
+        degrade_each(each, pairs, arguments.out, recipe, receive)
+    outcomes.sort(key=lambda outcome: outcome.pair.index)
     for error in dict.fromkeys(outcome.error for outcome in outcomes if outcome.error):
         print(error)
     failed = sum(bool(outcome.error) for outcome in outcomes)

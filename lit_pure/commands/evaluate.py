@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, comma_list, print_table, say
 from lit_pure.commands.paths import as_config_error, require_writable_files
+from lit_pure.commands.processes import add_processes, over_processes
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.files.atomic import write_json
+from lit_pure.files.work import ForEach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +75,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
     command.add_argument("--csv", type=Path, metavar="FILE", help="also write the scores of all pictures to FILE")
+    add_processes(command)
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
@@ -83,6 +86,10 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     score; both make the exit code 1. Intervals are those of the studentized bootstrap, from 8 pictures on. Differences
     are over the pictures with both scores; p is that of the sign test.
     """
+    return over_processes(arguments, _evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace, each: ForEach) -> int:
     choice, matches = _checked(arguments)
     from tqdm import tqdm
 
@@ -92,7 +99,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     _keep_freed_memory()
     bar: tqdm[Any] = tqdm(total=len(matches.found), unit=" pictures", desc="scoring", file=sys.stderr, disable=None)
     with bar:
-        found = evaluate_matches(matches, choice, *folders, device=device(), progress=bar.update)
+        found = evaluate_matches(matches, choice, *folders, device=device(), progress=bar.update, each=each)
     found.level = arguments.level or found.level
     _show_means(found)
     if arguments.against:

@@ -2,21 +2,25 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure.commands.device import device
 from lit_pure.commands.figures import write
 from lit_pure.commands.parsing import Subparsers, add, comma_list, whole_number
 from lit_pure.commands.paths import as_config_error, find_photographs, require_writable_files, require_writable_folder
+from lit_pure.commands.processes import add_processes, over_processes
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.table import family_of
+from lit_pure.files.work import ForEach
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
-    from lit_pure.restoring.reconstruct import ReconstructedFile, Reconstructions
+    from lit_pure.restoring.reconstruct import CodeUse, ReconstructedFile, Reconstructions
 
 MEASURED = "psnr,ssim"
 TILE = 512
@@ -57,6 +61,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     command.add_argument(
         "--json", type=Path, metavar="FILE", help="also write means, intervals and use of codes to FILE"
     )
+    add_processes(command)
 
 
 def reconstruct_command(arguments: argparse.Namespace) -> int:
@@ -66,6 +71,10 @@ def reconstruct_command(arguments: argparse.Namespace) -> int:
     intervals are those of the studentized bootstrap. The number of used codes means little for few photographs. A file
     that cannot be reconstructed or scored is reported and makes the exit code 1. An interrupted call starts again.
     """
+    return over_processes(arguments, _reconstruct)
+
+
+def _reconstruct(arguments: argparse.Namespace, each: ForEach) -> int:
     paths, keys = _checked(arguments)
     run = runs.require(arguments.run)
     origin = family_of(run).tokenizer_run(run)
@@ -73,7 +82,7 @@ def reconstruct_command(arguments: argparse.Namespace) -> int:
     from lit_pure.metrics import files
     from lit_pure.metrics.rows import write_rows
 
-    found = _reconstructed(arguments, origin, paths, keys)
+    found = _reconstructed(each, arguments, origin, paths, keys)
     _show(found, arguments.out)
     if arguments.csv:
         write_rows(arguments.csv, found.rows(), keys)
@@ -110,29 +119,54 @@ def _check_tile(tile: int, origin: Run) -> None:
 
 
 def _reconstructed(
-    arguments: argparse.Namespace, origin: Run, paths: list[Path], keys: tuple[str, ...]
+    each: ForEach, arguments: argparse.Namespace, origin: Run, paths: list[Path], keys: tuple[str, ...]
 ) -> "Reconstructions":
     """Reconstruct all photographs, and print the scores of each."""
     from tqdm import tqdm
 
     from lit_pure.files.atomic import require_writable
+    from lit_pure.restoring.outputs import plan_reconstructions
+    from lit_pure.restoring.reconstruct import CodeUse, Reconstructions, prepare_folders
+
+    out = arguments.out
+    names = plan_reconstructions(paths, out)
+    if out:
+        require_writable(out)
+    prepare_folders(out)
+    use = CodeUse(origin.experiment_as(TokenizerExperiment).vq.codes)
+    found: dict[int, ReconstructedFile] = {}
+    bar: tqdm[Any] = tqdm(total=len(paths), unit=" photos", desc="reconstructing", file=sys.stderr, disable=None)
+
+    def receive(number: int, made: "tuple[ReconstructedFile, CodeUse]") -> None:
+        found[number], own = made
+        use.add_use(own)
+        bar.update()
+        with bar.external_write_mode(file=sys.stdout):
+            _tell(found[number])
+
+    how = {"tile": arguments.tile, "size": arguments.size, "out": out}
+    with bar:
+        each(partial(_reconstructing, origin=origin, keys=keys, how=how), list(zip(paths, names, strict=True)), receive)
+    return Reconstructions(keys, use, [found[number] for number in range(len(paths))])
+
+
+@contextmanager
+def _reconstructing(
+    device: Any, *, origin: Run, keys: tuple[str, ...], how: dict[str, Any]
+) -> "Iterator[Callable[[tuple[Path, str]], tuple[ReconstructedFile, CodeUse]]]":
+    """Gives what reconstructs a photograph, by its path and the name of its pictures."""
     from lit_pure.metrics.score import Scorer
     from lit_pure.models import weights
-    from lit_pure.restoring.reconstruct import CodeUse, Reconstructions, reconstruct_files
+    from lit_pure.restoring.reconstruct import CodeUse, reconstruct_file
 
-    if arguments.out:
-        require_writable(arguments.out)
-    tokenizer = weights.load_tokenizer(origin.weights).to(device())
-    found = Reconstructions(keys, CodeUse(tokenizer.config.codes))
-    how: dict[str, Any] = {"tile": arguments.tile, "size": arguments.size, "out": arguments.out}
-    bar: tqdm[Any] = tqdm(total=len(paths), unit=" photos", desc="reconstructing", file=sys.stderr, disable=None)
-    with bar:
-        for outcome in reconstruct_files(tokenizer, paths, [Scorer(key) for key in keys], found.use, **how):
-            found.outcomes.append(outcome)
-            bar.update()
-            with bar.external_write_mode(file=sys.stdout):
-                _tell(outcome)
-    return found
+    tokenizer = weights.load_tokenizer(origin.weights).to(device)
+    scorers = [Scorer(key) for key in keys]
+
+    def reconstruct(photo: tuple[Path, str]) -> "tuple[ReconstructedFile, CodeUse]":
+        use = CodeUse(tokenizer.config.codes)
+        return reconstruct_file(tokenizer, *photo, scorers, use, **how), use
+
+    yield reconstruct
 
 
 def _tell(outcome: "ReconstructedFile") -> None:

@@ -4,16 +4,21 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from lit_pure.commands.device import device
 from lit_pure.commands.parsing import Subparsers, add, add_settings, say, whole_number
 from lit_pure.commands.paths import as_config_error, find_photographs
+from lit_pure.commands.processes import add_processes, over_processes
 from lit_pure.config.compose import COMMAND_LINE
 from lit_pure.config.data import LEAST_LQ_SIDE
 from lit_pure.config.experiment import ColorFix, RestoringExperiment
 from lit_pure.families.settings import FIX, settings_of
+from lit_pure.files.work import ForEach
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
@@ -60,6 +65,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     add_settings(command, "settings of sampling and restoring, for example sampling.k_max=500 restoring.overlap=0.25")
     add_max_size(command)
     command.add_argument("--again", action="store_true", help="also restore photographs that are already restored")
+    add_processes(command, " that each restore whole photographs; restoring.workers share the squares of one")
 
 
 def add_max_size(command: argparse.ArgumentParser) -> None:
@@ -74,20 +80,33 @@ def add_max_size(command: argparse.ArgumentParser) -> None:
 
 def restore_command(arguments: argparse.Namespace) -> int:
     """Restore photographs of any size with the weights of a run."""
+    return over_processes(arguments, _restore)
+
+
+def _restore(arguments: argparse.Namespace, each: ForEach) -> int:
     run = runs.require(arguments.run)
     settings = _settings(run, arguments)
     paths = find_planned(arguments)
-    from lit_pure.families.table import restorer_of
     from lit_pure.files.atomic import require_writable
+
+    require_writable(arguments.out)
+    # A run made again under the same name is another one.
+    origin = f"{run.label}, {run.provenance().get('started', '')}"
+    todo: dict[str, Any] = {
+        "scale": arguments.scale,
+        "origin": origin,
+        "again": arguments.again,
+        "max_size": arguments.max_size,
+    }
+    if not each.alone:
+        _warn_of_scale(run.label, settings.data.degradation.scale, arguments.scale)
+        return _restore_over(each, partial(_restoring, run=run, settings=settings, **todo), paths, arguments)
+    from lit_pure.families.table import restorer_of
     from lit_pure.restoring.shared import shared
     from lit_pure.restoring.tiled import BySquares
 
-    require_writable(arguments.out)
     restorer = restorer_of(run, settings).to(device())
-    # A run made again under the same name is another one.
-    origin = f"{run.label}, {run.provenance().get('started', '')}"
     _warn_of_scale(run.label, restorer.scale, arguments.scale)
-    todo = {"scale": arguments.scale, "origin": origin, "again": arguments.again, "max_size": arguments.max_size}
     with shared(restorer) as restorer:
         return restore_all(BySquares(restorer), paths, arguments.out, "tokens", **todo)
 
@@ -131,9 +150,58 @@ def restore_all(restorer: "PhotoRestorer", paths: "Sequence[Path]", out: Path, u
 
         for outcome in restore_files(restorer, paths, out, progress, **options):
             outcomes.append(outcome)
-            with bar.external_write_mode(file=sys.stdout):
-                print(": ".join(str(part) for part in (outcome.picture, outcome.note) if part))
+            _tell(outcome, bar)
     return _conclude(outcomes, out)
+
+
+def _restore_over(each: ForEach, work: Any, paths: "Sequence[Path]", arguments: argparse.Namespace) -> int:
+    """Restore photographs in several processes, under a bar that counts them; the exit code."""
+    from tqdm import tqdm
+
+    from lit_pure.restoring.folder import remove_unfinished
+    from lit_pure.restoring.outputs import plan_restorations
+
+    out = arguments.out
+    named = list(zip(paths, plan_restorations(paths, out, again=arguments.again), strict=True))
+    outcomes: list[RestoredFile] = []
+    bar: tqdm[Any] = tqdm(total=len(paths), unit=" photos", desc="restoring", file=sys.stderr, disable=None)
+
+    def receive(number: int, outcome: "RestoredFile") -> None:
+        outcomes.append(outcome)
+        bar.update()
+        _tell(outcome, bar)
+
+    with bar:
+        each(partial(work, out=out), named, receive)
+    remove_unfinished(out)
+    return _conclude(outcomes, out)
+
+
+@contextmanager
+def _restoring(
+    device: Any,
+    *,
+    run: Run,
+    settings: RestoringExperiment,
+    out: Path,
+    scale: int | None,
+    **how: Any,
+) -> "Iterator[Callable[[tuple[Path, str]], RestoredFile]]":
+    """Gives what restores a photograph, by its path and the name of its picture: one process has one thread for it."""
+    from lit_pure.families.table import restorer_of
+    from lit_pure.restoring.folder import Making, restore_file
+    from lit_pure.restoring.shared import shared
+    from lit_pure.restoring.tiled import BySquares
+
+    restorer = restorer_of(run, settings).to(device)
+    making = Making(out, restorer.scale if scale is None else scale, **how)
+    with shared(restorer, workers=1) as squares:
+        yield lambda photo: restore_file(BySquares(squares), *photo, making, lambda path: None)
+
+
+def _tell(outcome: "RestoredFile", bar: "tqdm[Any]") -> None:
+    with bar.external_write_mode(file=sys.stdout):
+        print(": ".join(str(part) for part in (outcome.picture, outcome.note) if part))
 
 
 class Bar:

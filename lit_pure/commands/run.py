@@ -1,12 +1,12 @@
 """`run`: launches an experiment. Knows what is checked before torch is imported, and what is printed at the end."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from lit_pure.baselines.table import BASELINES
 from lit_pure.commands.parsing import Subparsers, add
+from lit_pure.commands.processes import quiet_lightning
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.experiment import Experiment, RestoringExperiment
@@ -52,10 +52,7 @@ def _run(experiment: Experiment) -> Run:
     from lit_pure.lit.build import run
     from lit_pure.report.overview import comparison, text
 
-    # Importing Lightning made it announce devices and tips, and print each line beside our own; its warnings stay.
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger(name).handlers.clear()
+    quiet_lightning()
     made = run(experiment, sys.argv)
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
         return made  # the first process prints

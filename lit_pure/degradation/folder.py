@@ -8,9 +8,10 @@ Suffixes: B pictures, 3 RGB, H W height and width of the HQ picture [px], h w of
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ from lit_pure.degradation.pairs import (
 from lit_pure.degradation.pipeline import apply, draw
 from lit_pure.files.atomic import write_whole
 from lit_pure.files.outputs import ends_all
+from lit_pure.files.work import ForEach
 from lit_pure.files.yaml12 import parse, resolved
 from lit_pure.images.geometry import resize
 from lit_pure.images.grid import labelled_grid
@@ -93,33 +95,71 @@ def degrade_files(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> It
         ValueError: `out` contains other pictures, or pairs of another recipe; or a photograph would be replaced.
         OSError: `out` cannot be written; finished pairs stay.
     """
+    done, make = _begin(pairs, out, recipe), _Maker(out, recipe)
+    for pair in pairs:
+        yield DegradedPair(pair, skipped=True) if pair.name in done else _keep(make(pair), out, done)
+    write_records(out, done)
+
+
+def degrade_each(
+    each: ForEach, pairs: Sequence[PlannedPair], out: Path, recipe: Recipe, receive: Callable[[DegradedPair], object]
+) -> None:
+    """The same, for `each` process to make pairs; what became of a pair is received in no particular order."""
+    done = _begin(pairs, out, recipe)
+    todo = [pair for pair in pairs if pair.name not in done]
+    for pair in pairs:
+        if pair.name in done:
+            receive(DegradedPair(pair, skipped=True))
+    if todo:
+        each(partial(_open_maker, out=out, recipe=recipe), todo, lambda number, made: receive(_keep(made, out, done)))
+    write_records(out, done)
+
+
+Made = tuple[DegradedPair, dict[str, Any] | None]
+"""A pair and its record; None where it could not be made."""
+
+
+class _Maker:
+    """Makes pairs; of each photograph that has several in a row, it reads the pixels once."""
+
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        self._out, self._recipe = out, recipe
+        self._source: Path | None = None
+
+    def __call__(self, pair: PlannedPair) -> Made:
+        try:
+            if pair.source != self._source:
+                self._photo, self._source = _read_photo(pair.source, self._recipe), pair.source
+            return DegradedPair(pair), _make(pair, *self._photo, self._out, self._recipe)
+        except BadImage as error:
+            return DegradedPair(pair, error=str(error)), None
+        except OSError as error:
+            if any(ends_all(error, self._out / side) for side in SIDES):
+                raise
+            reason = f"{pair.source}: no pair is written to {self._out}: {error.strerror or error}; rename it"
+            return DegradedPair(pair, error=reason), None
+
+
+@contextmanager
+def _open_maker(device: Any, *, out: Path, recipe: Recipe) -> Iterator[_Maker]:
+    """For `ForEach`."""
+    yield _Maker(out, recipe)
+
+
+def _begin(pairs: Sequence[PlannedPair], out: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Prepare the folder; the records of finished pairs, by name."""
     require_sources_stay(pairs, out, ())
     _prepare_folder(out, recipe)
-    done = finished(out, pairs)
-    for source, group in groupby(pairs, key=lambda pair: pair.source):
-        own = list(group)
-        photo: tuple[Tensor, dict[str, Any]] | None = None
-        for pair in own:
-            if pair.name in done:
-                yield DegradedPair(pair, skipped=True)
-                continue
-            try:
-                photo = _read_photo(source, recipe) if photo is None else photo
-            except BadImage as error:
-                yield from (DegradedPair(one, error=str(error)) for one in own if one.name not in done)
-                break
-            try:
-                record = _make(pair, *photo, out, recipe)
-            except OSError as error:
-                if any(ends_all(error, out / side) for side in SIDES):
-                    raise
-                reason = f"{source}: no pair is written to {out}: {error.strerror or error}; rename it"
-                yield DegradedPair(pair, error=reason)
-                continue
-            done[pair.name] = record
-            append_line(out / RECORDS, record_line(record))
-            yield DegradedPair(pair)
-    write_records(out, done)
+    return finished(out, pairs)
+
+
+def _keep(made: Made, out: Path, done: dict[str, dict[str, Any]]) -> DegradedPair:
+    """Put the record down."""
+    pair, record = made
+    if record is not None:
+        done[pair.pair.name] = record
+        append_line(out / RECORDS, record_line(record))
+    return pair
 
 
 def contact_sheet(out: Path) -> Path | None:

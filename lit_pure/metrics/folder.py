@@ -15,14 +15,17 @@ Suffixes: B pictures (here always 1), N pictures of a set, 3 RGB, H W height and
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lit_pure.files.work import ForEach
 from lit_pure.images.io import BadImage, from_bytes, read_bytes
 from lit_pure.images.matching import Matches, match
 from lit_pure.metrics.choice import Choice, choose
@@ -79,75 +82,118 @@ def evaluate_matches(
     *,
     device: torch.device | str = "cpu",
     progress: Callable[[], object] = lambda: None,
+    each: ForEach | None = None,
 ) -> Evaluation:
-    """The same, for the result of `match` on these folders in this order, and the result of `choose`."""
+    """The same, for the result of `match` on these folders in this order, and the result of `choose`.
+
+    Where `each` is several processes, they score the pictures.
+    """
     methods = _method_names(pred, against)
     left_out = [EvaluationProblem(file, f"{file}: {reason}") for file, reason in matches.left_out]
     found = Evaluation(methods, target, choice, problems=left_out, maps=matches.maps)
-    scoring = _Scoring(choice, torch.device(device))
-    for name, files, reading in _read_ahead(matches.found):
-        try:
-            images = _cut_borders(files, reading.result(), choice.border)
-        except BadImage as error:
-            file = next((path for path in files if str(error).startswith(f"{path}: ")), files[0])
-            found.problems.append(EvaluationProblem(file, str(error)))
-        else:
-            truth = images.pop(1) if target else None
-            files = files[:1] + files[2:] if target else files
-            for method, file, image in zip(methods, files, images, strict=True):
-                found.scores[method][name], problems = scoring.scores(method, file, image, truth)
-                found.problems += problems
-            scoring.remember_truth(truth)
+    scoring, scored = Scoring(choice, tuple(methods), target is not None), dict[int, ScoredPicture]()
+
+    def receive(number: int, one: ScoredPicture) -> None:
+        scored[number] = one
         progress()
-    scoring.score_sets(found)
+
+    if each is None or each.alone:
+        opened = scoring.opened(torch.device(device))
+        for number, (files, reading) in enumerate(_read_ahead(matches.found.values())):
+            receive(number, opened.score(files, reading.result))
+    else:
+        each(scoring, list(matches.found.values()), receive)
+    features: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)
+    for number, name in enumerate(matches.found):
+        one = scored[number]
+        found.problems += one.problems
+        for method, scores in one.scores.items():
+            found.scores[method][name] = scores
+        for key, feature_1D in one.features.items():
+            features[key].append(feature_1D)
+    _score_sets(found, features)
     return found
 
 
-class _Scoring:
-    """All metrics of a choice, and the features that metrics of sets keep until the end."""
+@dataclass(frozen=True)
+class ScoredPicture:
+    """What came of a picture and its partners."""
 
-    def __init__(self, choice: Choice, device: torch.device) -> None:
-        self.device = device
-        self.scorers = [Scorer(key).to(device) for key in choice.metrics if not METRICS[key].of_sets]
-        self.of_sets = {key: Frechet(key).to(device) for key in choice.metrics if METRICS[key].of_sets}
-        self.features: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)  # of (metric, method)
-
-    def scores(
-        self, method: str, file: Path, image_3HW: Tensor, truth_3HW: Tensor | None
-    ) -> tuple[dict[str, float], list[EvaluationProblem]]:
-        """The scores of a picture, and a problem for each missing score."""
-        for key in self.of_sets:
-            self._remember(key, method, image_3HW)
-        found, lacking = score_bytes(self.scorers, image_3HW, truth_3HW, self.device)
-        return found, [EvaluationProblem(file, f"{file}: {reason}", key) for key, reason in lacking.items()]
-
-    def remember_truth(self, truth_3HW: Tensor | None) -> None:
-        """Keep the features of a true picture for metrics of sets."""
-        for key in self.of_sets:
-            if truth_3HW is not None:
-                self._remember(key, _TRUTH, truth_3HW)
-
-    def score_sets(self, found: Evaluation) -> None:
-        """Add the scores of sets, and a problem for each missing one."""
-        for key in self.of_sets:
-            for method, folder in found.methods.items():
-                try:
-                    sides = [torch.cat(self.features[key, side] or [torch.zeros(0, 1)]) for side in (method, _TRUTH)]
-                    found.of_sets[method][key] = distance(*sides)
-                except ValueError as error:
-                    found.problems.append(EvaluationProblem(folder, f"{folder}: no {key}: {error}", key))
-
-    def _remember(self, key: str, side: str, image_3HW: Tensor) -> None:
-        image_B3HW = from_bytes(image_3HW.to(self.device))[None]
-        self.features[key, side].append(self.of_sets[key].features(image_B3HW).cpu())
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By method and metric; a metric that could not score a picture is missing."""
+    problems: list[EvaluationProblem] = field(default_factory=list)
+    features: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    """By metric of sets and method; `_TRUTH` is that of the true picture."""
 
 
-def _read_ahead(found: dict[str, tuple[Path, ...]]) -> Iterator[tuple[str, tuple[Path, ...], Future[list[Tensor]]]]:
+@dataclass(frozen=True)
+class Scoring:
+    """Work on the pictures of one name."""
+
+    choice: Choice
+    methods: tuple[str, ...]
+    with_target: bool
+
+    def opened(self, device: torch.device) -> "_Scorers":
+        """With the networks on a device."""
+        return _Scorers(self, device)
+
+    @contextmanager
+    def __call__(self, device: torch.device) -> Iterator[Callable[[tuple[Path, ...]], ScoredPicture]]:
+        """For `ForEach`: takes the files of a name."""
+        opened = self.opened(device)
+        yield lambda files: opened.score(files, lambda: _read(files))
+
+
+class _Scorers:
+    """All metrics of a choice."""
+
+    def __init__(self, scoring: Scoring, device: torch.device) -> None:
+        self._scoring, self._device, keys = scoring, device, scoring.choice.metrics
+        self._scorers = [Scorer(key).to(device) for key in keys if not METRICS[key].of_sets]
+        self._of_sets = {key: Frechet(key).to(device) for key in keys if METRICS[key].of_sets}
+
+    def score(self, files: tuple[Path, ...], read: Callable[[], list[Tensor]]) -> ScoredPicture:
+        """Score the pictures of a name; `read` gives their pixels, or raises BadImage."""
+        try:
+            images = _cut_borders(files, read(), self._scoring.choice.border)
+        except BadImage as error:
+            file = next((path for path in files if str(error).startswith(f"{path}: ")), files[0])
+            return ScoredPicture(problems=[EvaluationProblem(file, str(error))])
+        truth = images.pop(1) if self._scoring.with_target else None
+        files = files[:1] + files[2:] if self._scoring.with_target else files
+        one = ScoredPicture()
+        for method, file, image in zip(self._scoring.methods, files, images, strict=True):
+            self._remember(one, method, image)
+            one.scores[method], lacking = score_bytes(self._scorers, image, truth, self._device)
+            one.problems.extend(EvaluationProblem(file, f"{file}: {reason}", key) for key, reason in lacking.items())
+        if truth is not None:
+            self._remember(one, _TRUTH, truth)
+        return one
+
+    def _remember(self, one: ScoredPicture, side: str, image_3HW: Tensor) -> None:
+        """Keep the features that metrics of sets need at the end."""
+        for key, metric in self._of_sets.items():
+            one.features[key, side] = metric.features(from_bytes(image_3HW.to(self._device))[None]).cpu()
+
+
+def _score_sets(found: Evaluation, features: Mapping[tuple[str, str], list[Tensor]]) -> None:
+    """Add the scores of sets, and a problem for each missing one."""
+    for key in (key for key in found.choice.metrics if METRICS[key].of_sets):
+        for method, folder in found.methods.items():
+            try:
+                sides = [torch.cat(features.get((key, side)) or [torch.zeros(0, 1)]) for side in (method, _TRUTH)]
+                found.of_sets[method][key] = distance(*sides)
+            except ValueError as error:
+                found.problems.append(EvaluationProblem(folder, f"{folder}: no {key}: {error}", key))
+
+
+def _read_ahead(names: Iterable[tuple[Path, ...]]) -> Iterator[tuple[tuple[Path, ...], Future[list[Tensor]]]]:
     """The pictures of each name in order, read by a separate thread while others are scored."""
-    waiting: deque[tuple[str, tuple[Path, ...], Future[list[Tensor]]]] = deque()
+    waiting: deque[tuple[tuple[Path, ...], Future[list[Tensor]]]] = deque()
     with ThreadPoolExecutor(1) as reader:
-        for name, files in found.items():
-            waiting.append((name, files, reader.submit(_read, files)))
+        for files in names:
+            waiting.append((files, reader.submit(_read, files)))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         while waiting:

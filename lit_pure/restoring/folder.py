@@ -43,6 +43,17 @@ class RestoredFile:
     """Whether the picture existed already."""
 
 
+@dataclass(frozen=True)
+class Making:
+    """What all files have in common; see `restore_files`."""
+
+    out: Path
+    scale: int
+    origin: str = ""
+    again: bool = False
+    max_size: int | None = None
+
+
 def restore_files(
     restorer: PhotoRestorer,
     paths: Sequence[Path],
@@ -78,29 +89,42 @@ def restore_files(
     """
     names = plan_restorations(paths, out, again=again or replaces)
     require_writable(out)
-    scale = restorer.scale if scale is None else scale
+    how = Making(out, restorer.scale if scale is None else scale, origin, again, max_size)
     for path, name in zip(paths, names, strict=True):
-        picture = out / f"{name}.png"
-        try:
-            made = {"source": _describe_source(path), "with": _describe_settings(restorer, scale, origin, max_size)}
-            if not again and picture.is_file() and _without_place(read_record(out, name)) == made:
-                yield RestoredFile(
-                    path, picture, "already restored (same file, same settings; --again repeats it)", True
-                )
-                continue
-            require_nameable(files_of(out, name)[-1])
-            note = _restore(restorer, path, scale, max_size, progress(path), out, name, made)
-        except BadImage as error:
-            yield RestoredFile(path, note=str(error))
-        except (MemoryError, torch.OutOfMemoryError):
-            remedy = "a smaller --scale or --batch needs less"
-            yield RestoredFile(path, note=f"{path}: not enough memory to enlarge it {scale} times; {remedy}")
-        except OSError as error:
-            if ends_all(error, out):
-                raise
-            yield RestoredFile(path, note=f"{path}: cannot be written to {out} ({error.strerror or error}); rename it")
-        else:
-            yield RestoredFile(path, picture, note)
+        yield restore_file(restorer, path, name, how, progress)
+    remove_unfinished(out)
+
+
+def restore_file(
+    restorer: PhotoRestorer, path: Path, name: str, how: Making, progress: Callable[[Path], PhotoProgress | None]
+) -> RestoredFile:
+    """Restore one file, unless it is restored already; `name` is that of its picture, without extension.
+
+    Raises OSError where nothing can be written to the folder.
+    """
+    out, scale = how.out, how.scale
+    picture = out / f"{name}.png"
+    try:
+        made = {"source": _describe_source(path), "with": _describe_settings(restorer, how)}
+        if not how.again and picture.is_file() and _without_place(read_record(out, name)) == made:
+            return RestoredFile(path, picture, "already restored (same file, same settings; --again repeats it)", True)
+        require_nameable(files_of(out, name)[-1])
+        return RestoredFile(path, picture, _restore(restorer, path, how, progress(path), name, made))
+    except BadImage as error:
+        return RestoredFile(path, note=str(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        remedy = "a smaller --scale or --batch needs less"
+        return RestoredFile(path, note=f"{path}: not enough memory to enlarge it {scale} times; {remedy}")
+    except OSError as error:
+        if ends_all(error, out):
+            raise
+        return RestoredFile(path, note=f"{path}: cannot be written to {out} ({error.strerror or error}); rename it")
+
+
+def remove_unfinished(out: Path) -> None:
+    """Remove the folder of what is unfinished, if nothing is. No process may restore to `out` meanwhile."""
+    with suppress(OSError):
+        (out / UNFINISHED).rmdir()
 
 
 @contextmanager
@@ -111,22 +135,14 @@ def _journal(out: Path, name: str, made: dict[str, Any]) -> Iterator[Journal]:
     journal = Journal(folder / f"{zlib.crc32(os.fsencode(name)):08x}", made)
     yield journal
     journal.remove()
-    with suppress(OSError):  # other pictures are unfinished
-        folder.rmdir()
 
 
 def _restore(
-    restorer: PhotoRestorer,
-    path: Path,
-    scale: int,
-    max_size: int | None,
-    progress: PhotoProgress,
-    out: Path,
-    name: str,
-    made: dict[str, Any],
+    restorer: PhotoRestorer, path: Path, how: Making, progress: PhotoProgress | None, name: str, made: dict[str, Any]
 ) -> str:
     """Restore one photograph and write what is made of it; returns the text."""
-    photo_3HW = _read_photo(path, max_size // scale if max_size else None)
+    out, scale = how.out, how.scale
+    photo_3HW = _read_photo(path, how.max_size // scale if how.max_size else None)
     with _journal(out, name, made) as journal:
         return _write(  # which alone has the picture, and lets go of it
             restorer.restore_photo(photo_3HW, path.name, scale, progress=progress, journal=journal),
@@ -159,10 +175,10 @@ def _describe_source(path: Path) -> dict[str, Any]:
         raise BadImage(f"{path}: {error.strerror or error}") from error
 
 
-def _describe_settings(restorer: PhotoRestorer, scale: int, origin: str, max_size: int | None) -> dict[str, Any]:
+def _describe_settings(restorer: PhotoRestorer, how: Making) -> dict[str, Any]:
     """Everything that a picture depends on besides its source."""
-    limit = {"max_size": max_size} if max_size else {}
-    return {"run": origin, "scale": scale, **limit, **restorer.settings()}
+    limit = {"max_size": how.max_size} if how.max_size else {}
+    return {"run": how.origin, "scale": how.scale, **limit, **restorer.settings()}
 
 
 def _without_place(record: dict[str, Any]) -> Any:

@@ -49,6 +49,10 @@ class CodeUse:
         """Count codes, integers of any shape."""
         self.counts_N += codes.flatten().cpu().bincount(minlength=len(self.counts_N))
 
+    def add_use(self, other: "CodeUse") -> None:
+        """Count what another one has counted."""
+        self.counts_N += other.counts_N
+
     @property
     def cells(self) -> int:
         """Codes that were counted."""
@@ -154,32 +158,52 @@ def reconstruct_files(
         OSError: `out` cannot be written to; finished pictures stay.
     """
     names = plan_reconstructions(paths, out)
-    folders = (out / ORIGINAL, out / RECONSTRUCTED) if out else ()
-    for folder in folders:
-        folder.mkdir(exist_ok=True)
+    prepare_folders(out)
     for path, name in zip(paths, names, strict=True):
-        try:
-            original_3HW = _center_crop(path, read_bytes(path), size)
-            made_3HW = reconstruct(tokenizer, original_3HW, use, tile)
-            if out:
-                original, made = reconstruction_files(out, name)
-                write_png(made, made_3HW)
-                write_png(original, original_3HW)
-        except BadImage as error:
-            yield ReconstructedFile(path, name, problems=(str(error),), done=False)
-            continue
-        except (MemoryError, torch.OutOfMemoryError):
-            remedy = f"not enough memory to reconstruct it by tiles of {tile} px; a smaller --tile needs less"
-            yield ReconstructedFile(path, name, problems=(f"{path}: {remedy}",), done=False)
-            continue
-        except OSError as error:
-            if out is None or any(ends_all(error, folder) for folder in folders):
-                raise
-            problem = f"{path}: cannot be written to {out} ({error.strerror or error}); rename it"
-            yield ReconstructedFile(path, name, problems=(problem,), done=False)
-            continue
-        scores, lacking = score_bytes(scorers, made_3HW, original_3HW, next(tokenizer.parameters()).device)
-        yield ReconstructedFile(path, name, scores, tuple(f"{path}: {reason}" for reason in lacking.values()))
+        yield reconstruct_file(tokenizer, path, name, scorers, use, tile=tile, size=size, out=out)
+
+
+def prepare_folders(out: Path | None) -> None:
+    """Make the folders of pictures, where they are to be written."""
+    for folder in _folders(out):
+        folder.mkdir(exist_ok=True)
+
+
+def reconstruct_file(
+    tokenizer: VQTokenizer,
+    path: Path,
+    name: str,
+    scorers: Sequence[Scorer],
+    use: CodeUse,
+    *,
+    tile: int,
+    size: int | None = None,
+    out: Path | None = None,
+) -> ReconstructedFile:
+    """One file, as `reconstruct_files` does it; `name` is that of its pictures, without extension."""
+    try:
+        original_3HW = _center_crop(path, read_bytes(path), size)
+        made_3HW = reconstruct(tokenizer, original_3HW, use, tile)
+        if out:
+            original, made = reconstruction_files(out, name)
+            write_png(made, made_3HW)
+            write_png(original, original_3HW)
+    except BadImage as error:
+        return ReconstructedFile(path, name, problems=(str(error),), done=False)
+    except (MemoryError, torch.OutOfMemoryError):
+        remedy = f"not enough memory to reconstruct it by tiles of {tile} px; a smaller --tile needs less"
+        return ReconstructedFile(path, name, problems=(f"{path}: {remedy}",), done=False)
+    except OSError as error:
+        if out is None or any(ends_all(error, folder) for folder in _folders(out)):
+            raise
+        problem = f"{path}: cannot be written to {out} ({error.strerror or error}); rename it"
+        return ReconstructedFile(path, name, problems=(problem,), done=False)
+    scores, lacking = score_bytes(scorers, made_3HW, original_3HW, next(tokenizer.parameters()).device)
+    return ReconstructedFile(path, name, scores, tuple(f"{path}: {reason}" for reason in lacking.values()))
+
+
+def _folders(out: Path | None) -> list[Path]:
+    return [out / ORIGINAL, out / RECONSTRUCTED] if out else []
 
 
 def reconstruct(tokenizer: VQTokenizer, photo_3HW: Tensor, use: CodeUse, tile: int) -> Tensor:

@@ -25,15 +25,16 @@ TOGETHER = 8
 
 
 @contextmanager
-def shared(restorer: SquareRestorer) -> Iterator[SquareRestorer]:
-    """The restorer with `restoring.workers` processes, which start when a batch first has work for two of them.
+def shared(restorer: SquareRestorer, workers: int | None = None) -> Iterator[SquareRestorer]:
+    """The restorer with `workers` processes, which start when a batch first has work for two of them.
 
-    On another device than a CPU it stays as it is. Raises ValueError, later, if there is no short folder for sockets.
+    Without a number, `restoring.workers` says it. On another device than a CPU it stays as it is. Raises ValueError,
+    later, if there is no short folder for sockets.
     """
     if restorer.device.type != "cpu":
         yield restorer
         return
-    workers = restorer.restoring.workers or usable_cores()
+    workers = workers or restorer.restoring.workers or usable_cores()
     with ExitStack() as stack:
         share = Share(restorer, workers, stack)
         yield SharedCodes(restorer, share) if isinstance(restorer, CodeRestorer) else SharedSquares(restorer, share)

@@ -127,6 +127,19 @@ class SidecarWriter:
         _append(self.path, text.encode("utf-8", "backslashreplace"))
         self.done.update(map(nfc, captions))
 
+    def put_in_order(self, names: Sequence[str]) -> None:
+        """Sort the last lines, of these photographs, as they are given: several processes describe in any order.
+
+        Lines stay where others have been added meanwhile. Raises OSError where the file cannot be written.
+        """
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        before, last = lines[: -len(names)], lines[-len(names) :]
+        places = {nfc(name): number for number, name in enumerate(names)}
+        found = {places.get(nfc(_entry(line, str(self.path)).image), -1): line for line in last if line.strip()}
+        ordered = [found[number] for number in sorted(found)]
+        if [*found] != sorted(found) and sorted(found) == [*range(len(names))]:
+            write_whole(self.path, b"".join(before + ordered).decode("utf-8"))
+
     def _require_same_origin(self, entry: CaptionEntry) -> None:
         for key, ours in self.origin.items():
             if (theirs := entry.other.get(key)) != ours:

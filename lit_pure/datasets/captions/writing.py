@@ -54,28 +54,52 @@ def caption_files(
         OSError: the captions cannot be written; finished batches stay.
         ValueError: what `describer` raises, such as too little memory.
     """
-    for start in range(0, len(names), batch):
-        group = names[start : start + batch]
-        pictures: dict[str, Tensor] = {}
-        contents: dict[str, str] = {}
-        failures: list[str] = []
-        for name in group:
-            try:
-                contents[name] = identify(folder / name)["crc32"]
-                pictures[name] = _readable(folder / name)
-            except BadImage as error:
-                failures.append(str(error))
-            except OSError as error:
-                failures.append(f"{folder / name}: {error.strerror or error}")
-        texts = describer(list(pictures.values())) if pictures else []
-        captions = {name: " ".join(text.split()) for name, text in zip(pictures, texts, strict=True)}
-        given = {name: caption for name, caption in captions.items() if caption}
-        failures += [
-            f"{folder / name}: the answer is empty; describe it by hand" for name in captions if name not in given
-        ]
-        if given:
-            writer.append(given, {name: contents[name] for name in given})
-        yield CaptionedBatch(len(group), failures)
+    for group in batches(names, batch):
+        yield write_captions(describe_group(folder, group, describer), writer)
+
+
+def batches(names: Sequence[str], batch: int) -> list[Sequence[str]]:
+    """`batch` names each, the last one fewer."""
+    return [names[start : start + batch] for start in range(0, len(names), batch)]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a describer says of some photographs."""
+
+    names: Sequence[str]
+    captions: dict[str, str]
+    """By name; some may be missing."""
+    contents: dict[str, str]
+    """A digest of each photograph with a caption."""
+    failures: Sequence[str]
+
+
+def describe_group(folder: Path, group: Sequence[str], describer: Describer) -> Described:
+    """Describe photographs at once; nothing is written."""
+    pictures: dict[str, Tensor] = {}
+    contents: dict[str, str] = {}
+    failures: list[str] = []
+    for name in group:
+        try:
+            contents[name] = identify(folder / name)["crc32"]
+            pictures[name] = _readable(folder / name)
+        except BadImage as error:
+            failures.append(str(error))
+        except OSError as error:
+            failures.append(f"{folder / name}: {error.strerror or error}")
+    texts = describer(list(pictures.values())) if pictures else []
+    captions = {name: " ".join(text.split()) for name, text in zip(pictures, texts, strict=True)}
+    given = {name: caption for name, caption in captions.items() if caption}
+    failures += [f"{folder / name}: the answer is empty; describe it by hand" for name in captions if name not in given]
+    return Described(group, given, {name: contents[name] for name in given}, failures)
+
+
+def write_captions(described: Described, writer: SidecarWriter) -> CaptionedBatch:
+    """Write them; then they are on the disk. Raises OSError."""
+    if described.captions:
+        writer.append(described.captions, described.contents)
+    return CaptionedBatch(len(described.names), described.failures)
 
 
 def _readable(path: Path) -> Tensor:

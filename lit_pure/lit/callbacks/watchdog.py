@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -32,13 +33,14 @@ class Watchdog(Callback):
     1. It must be the last callback.
     """
 
-    def __init__(self, timeout: float, grace: float = 10.0) -> None:
+    def __init__(self, timeout: float, grace: float = 10.0, then: str = RESUMES) -> None:
         """
         Args:
             timeout: longest time in which no process moves, for example to the next step [s].
             grace: time that a process gets to end by itself [s].
+            then: what is kept, and how to resume.
         """
-        self.timeout, self.grace = timeout, grace
+        self.timeout, self.grace, self.then = timeout, grace, then
         self._end: Hub | Member | None = None
         self._children: list[subprocess.Popen[bytes]] = []
         self._rank, self._step = 0, 0
@@ -94,6 +96,19 @@ class Watchdog(Callback):
         """The batch is ready."""
         self._note(trainer, "in the test")
 
+    def on_predict_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """The batch is ready."""
+        self.require_others()
+        if self._end is not None:
+            self._end.note(f"in its batch {batch_idx + 1}")
+
+    def require_others(self) -> None:
+        """Raises an error of torch where another process is known to be lost."""
+        if self._end is not None and (failure := self._end.wait_for_failure(0)) is not None:
+            raise distributed.DistError(failure.reason)
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Stop watching."""
         self._leave()
@@ -105,7 +120,7 @@ class Watchdog(Callback):
             self._leave()
             return
         worker = _worker(exception) or shortage(exception)
-        message = f"{worker} ({where}); {RESUMES}" if worker else ""
+        message = f"{worker} ({where}); {self.then}" if worker else ""
         failure = None
         if end is not None:
             if _is_of_another(exception):
@@ -125,7 +140,7 @@ class Watchdog(Callback):
             raise ValueError(message) from exception
         if failure.reporter != self._rank:
             raise Stopped(status=1) from exception
-        raise ValueError(f"{failure.reason}; {RESUMES}") from exception
+        raise ValueError(f"{failure.reason}; {self.then}") from exception
 
     def _note(self, trainer: Trainer, where: str) -> None:
         if self._end is not None:
@@ -144,10 +159,17 @@ class Watchdog(Callback):
 
     def _exit(self, failure: Failure) -> None:
         if failure.reporter == self._rank:
-            log.error("error: %s; %s", failure.reason, RESUMES)
+            log.error("error: %s; %s", failure.reason, self.then)
         for child in self._children:
             child.kill()
         os._exit(1)
+
+    def stop_children(self, more: Sequence[subprocess.Popen[bytes]] = ()) -> None:
+        """Ask the processes that this one has started, and `more` of them, to stop; kill those that do not."""
+        self._children += more
+        for child in self._children:
+            child.terminate()
+        self._end_children()
 
     def _end_children(self) -> None:
         """The child processes know of the failure, too; kill those that do not end by themselves."""

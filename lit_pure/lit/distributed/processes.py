@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import distributed
 
 from lit_pure.config.compose import ConfigError
@@ -63,6 +64,19 @@ def count_launched() -> int:
     """The number of processes that torchrun or SLURM started for this run; 1 without them."""
     environment = _launcher()
     return environment.world_size() if environment is not None else 1
+
+
+def launched_size() -> tuple[int, int] | None:
+    """Machines, and processes on each of them, that torchrun or SLURM started for this run; None without them."""
+    environment = _launcher()
+    if environment is None:
+        return None
+    world = environment.world_size()
+    if isinstance(environment, SLURMEnvironment):
+        nodes = int(os.environ.get("SLURM_NNODES", "1"))
+    else:
+        nodes = world // int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    return nodes, world // nodes
 
 
 def _launcher() -> ClusterEnvironment | None:

@@ -4,10 +4,11 @@ import json
 import os
 
 import pytest
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.training import TrainerConfig
-from lit_pure.lit.distributed.processes import DECISIONS, agree_on, count_launched
+from lit_pure.lit.distributed.processes import DECISIONS, agree_on, count_launched, launched_size
 from tests.forks import forked, ranks
 
 CONFIG = TrainerConfig(timeout=60.0)
@@ -49,3 +50,15 @@ def test_a_second_machine_that_was_started_by_hand_is_refused(monkeypatch: pytes
     monkeypatch.setenv("NODE_RANK", "1")
     with pytest.raises(ConfigError, match="torchrun or SLURM"):
         agree_on("run", CONFIG, lambda: {})
+
+
+def test_the_size_of_a_launch_is_what_torchrun_or_slurm_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launched_size() is None
+    with monkeypatch.context() as patch:
+        for name, value in (ranks(6)[0] | {"LOCAL_WORLD_SIZE": "2"}).items():
+            patch.setenv(name, value)
+        assert launched_size() == (3, 2)
+    for name, number in {"NTASKS": 8, "NTASKS_PER_NODE": 4, "NNODES": 2, "PROCID": 0, "LOCALID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(number))
+    monkeypatch.setattr(SLURMEnvironment, "_validate_srun_used", staticmethod(lambda: None))
+    assert launched_size() == (2, 4)
