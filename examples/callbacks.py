@@ -1,4 +1,4 @@
-"""Our callbacks with a Trainer of one's own: boards, pictures as files, averaged weights, speed. They take any module."""
+"""Our callbacks with a Trainer of one's own: boards, picture files, averaged weights, speed. They take any module."""
 
 from lightning import Trainer
 

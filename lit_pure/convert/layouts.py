@@ -197,6 +197,7 @@ def read_back(weights: Path, run: Run, below: Mapping[str, Run]) -> Experiment:
     # A transformer alone is written in Infinity's layout, with a transformation network in NSARM's.
     whole = getattr(experiment, "trains_transformation", True)
     names = [name for name, one in LAYOUTS.items() if one.family is layout.family]
+    own = experiment.source.layout
     experiment.source.layout = names[-1] if whole else names[0]  # type: ignore[assignment]
     folder = weights if weights.is_dir() else weights.parent
     paths = sorted(folder.glob("*.safetensors")) if weights.is_dir() else [weights]
@@ -204,6 +205,7 @@ def read_back(weights: Path, run: Run, below: Mapping[str, Run]) -> Experiment:
     if names == ["chameleon"] and not vocabulary.is_file():
         raise ValueError(f"{vocabulary} is missing; {AGAIN}")
     layout.read(experiment, Files(folder, paths, vocabulary), run, below, AGAIN)
+    experiment.source.layout = own
     return experiment
 
 
