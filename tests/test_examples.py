@@ -16,7 +16,7 @@ SAID = {
     "restore": "(64, 64)",
     "degrade": "niqe [",
     "sample": "sampling.top_k=fixed sampling.k=1 mean entropy ",
-    "callbacks": "{'steps': 2, ",
+    "callbacks": "{'train/loss_first': ",
 }
 """Example -> how the last line that it prints begins."""
 MADE = {

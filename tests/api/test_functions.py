@@ -34,9 +34,9 @@ def test_degrading_gives_the_files_of_the_command(tmp_path: Path) -> None:
 def test_evaluating_agrees_with_scikit_image() -> None:
     truth = chelsea()[:128, :128]
     noisy = np.clip(truth + np.random.default_rng(0).normal(0, 9, truth.shape), 0, 255).astype(np.uint8)
-    scores = evaluate([noisy, truth[::-1].copy()], [truth, truth[::-1].copy()], ["psnr_rgb", "ssim"])
-    assert float(scores["psnr_rgb"][0]) == pytest.approx(peak_signal_noise_ratio(truth, noisy), abs=1e-4)
-    assert float(scores["psnr_rgb"][1]) == pytest.approx(80) and 0.2 < float(scores["ssim"][0]) < 0.95
+    scores = evaluate([noisy, truth[::-1].copy()], [truth, truth[::-1].copy()], ["psnr-rgb", "ssim"])
+    assert float(scores["psnr-rgb"][0]) == pytest.approx(peak_signal_noise_ratio(truth, noisy), abs=1e-4)
+    assert float(scores["psnr-rgb"][1]) == pytest.approx(80) and 0.2 < float(scores["ssim"][0]) < 0.95
     pixels_B3HW = from_bytes(torch.from_numpy(noisy).permute(2, 0, 1)[None])
     assert torch.equal(evaluate(pixels_B3HW + 0.001, truth, ["psnr"])["psnr"], evaluate(noisy, truth, ["psnr"])["psnr"])
 

@@ -31,7 +31,8 @@ def trainer(folder: Path, **settings: Any) -> Trainer:
 
 def same(one: RunModule, other: RunModule) -> bool:
     first, second = one.state_dict(), other.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(item, second[name]) for name, item in first.items())
+    equal = (torch.equal(item.nan_to_num(-7), second[name].nan_to_num(-7)) for name, item in first.items())
+    return first.keys() == second.keys() and all(equal)  # the thresholds of an estimator are NaN before the end
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(house: Path, tmp_path: Path) -> None:

@@ -35,8 +35,9 @@ def test_a_training_step_takes_the_same_samples_on_any_number_of_processes(lengt
 @pytest.mark.parametrize(("length", "world", "start"), [(10, 1, 0), (10, 1, 4), (10, 2, 6), (10, 3, 0), (2, 5, 0)])
 def test_epochs_are_the_stream_cut_where_its_epochs_end(length: int, world: int, start: int) -> None:
     position, dealt = start, []
+    epochs = [Epochs(Stream(length, 3, 0, rank, world), lambda: position) for rank in range(world)]
     for _ in range(3):
-        ranks = [list(Epochs(Stream(length, 3, 0, rank, world), lambda: position)) for rank in range(world)]
+        ranks = [list(each) for each in epochs]
         assert len({len(part) for part in ranks}) == 1, "all take as many steps"
         dealt += [ranks[place % world][place // world] for place in range(len(ranks[0]) * world)]
         position = start + len(dealt)

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import torch
 from lightning import Trainer
-from lightning.pytorch.accelerators import CPUAccelerator
 
 from lit_pure import build
 from lit_pure.lit.distributed.loading import fill
 from lit_pure.lit.distributed.saving import model_state
-from lit_pure.lit.distributed.strategies import OneDevice
+from lit_pure.lit.distributed.strategies import FolderCheckpoints, strategy_of
 from lit_pure.lit.modules import load_module
 from lit_pure.lit.nsarm import NSARMModule
 from lit_pure.lit.pure import ARModule
@@ -70,9 +69,10 @@ def test_loading_refuses_another_class_and_other_settings(
 def test_a_plain_trainer_resumes_the_folder_of_a_run(house: Path) -> None:
     """Weights, moments, schedule, step and position: as one of our strategies does, to the last bit."""
     found = []
-    for strategy in ("auto", OneDevice(accelerator=CPUAccelerator())):
-        module, data = build("demo")
-        trainer = plain(max_steps=8, strategy=strategy)
+    for ours in (False, True):
+        module, data = build("demo", ["trainer.accelerator=cpu"])
+        trainer = plain(max_steps=8, strategy=strategy_of(module.config.trainer) if ours else "auto")
+        assert isinstance(trainer.strategy, FolderCheckpoints) is ours
         trainer.fit(module, data, ckpt_path=newest("demo"))
         [optimizer] = trainer.optimizers
         moments = [state["exp_avg"] for state in optimizer.state.values()]
