@@ -96,7 +96,7 @@ class Run:
         Raises ValueError if its file names none, MissingRun if the run is missing.
         """
         name = self.need(role)
-        beside = (Run(folder / name) for folder in self.folder.absolute().parents)
+        beside = (Run(folder / name) for folder in (*self.folder.parents, *self.folder.absolute().parents))
         return next((run for run in beside if run.finished), None) or require(name)
 
     def needs(self) -> dict[str, str]:

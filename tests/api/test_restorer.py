@@ -117,6 +117,14 @@ def test_what_is_shipped_of_both_families_is_read_back(
         assert torch.equal(Restorer.from_pretrained(converted(Path("hf"), name))(lq_3hw).tensor, wanted)
 
 
+@pytest.mark.shipped
+def test_a_prior_which_the_official_layout_lacks_is_not_lost_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", "pure/nano_photo", "--out", str(tmp_path / "hf")]) == 1
+    assert "Chameleon's layout has no prior" in capsys.readouterr().err and not (tmp_path / "hf").exists()
+
+
 def test_a_checkpoint_file_of_a_trainer_restores(house: Path, tmp_path: Path, photo: Path) -> None:
     module, data = build("demo", ["evaluation.metrics=[psnr]"])
     trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, num_sanity_val_steps=0)
