@@ -24,7 +24,7 @@ MADE = {
     "restore": ["restored.png", "entropy.png", "restorer/config.json"],
     "degrade": ["lq.png"],
     "sample": ["sampling.seed=1.png", "sampling.seed=2.png"],
-    "callbacks": ["images/demo/restored/chelsea_0.png"],
+    "callbacks": ["images/demo/restored/chelsea.png"],
 }
 
 

@@ -98,11 +98,6 @@ def chameleon_config(
         raise ValueError(f"norm_eps = {config.norm_eps} cannot be written: Chameleon's layout has only {NORM_EPS}")
     if config.lq_prior:
         raise ValueError(
-            f"backbone.lq_prior = {config.lq_prior} cannot be written: Chameleon's layout has no prior; "
-            "convert a backbone without one, such as pure/nano's, or export this one"
-        )
-    if config.lq_prior:
-        raise ValueError(
             f"backbone.lq_prior = {config.lq_prior} cannot be written: Chameleon's layout has no prior, and without it "
             "the weights draw other codes; name a run with backbone.lq_prior=0, for example pure/nano/shipped"
         )
