@@ -136,7 +136,7 @@ def test_make_knows_target_and_variables(page: str, line: str) -> None:
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_files_and_rooms_that_a_page_names_exist(page: str) -> None:
-    tops = r"(lit_pure|docs|data|experiments|tests|notebooks)"
+    tops = r"(lit_pure|docs|data|examples|experiments|tests|notebooks)"
     paths = [span for span in spans(TEXTS[page]) if re.fullmatch(rf"{tops}/[\w./-]*", span)]
     paths = [path for path in paths if not re.search(r"NAME|colder", path)]
     # Photographs are not committed: of data/ only files are asked for, and the folders of small files.

@@ -6,7 +6,9 @@ from pathlib import Path
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.convert.layouts import layout_for
 from lit_pure.families.family import weights_run
+from lit_pure.families.table import family_of
 from lit_pure.runs import folder as runs
+from lit_pure.runs import origin
 
 
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
@@ -34,5 +36,7 @@ def convert_command(arguments: argparse.Namespace) -> int:
     if arguments.norm_rows < 1:
         raise ValueError(f"--norm-rows {arguments.norm_rows} is below 1; give 1, or the number of heads")
     layout_for(run).write(out, run, arguments.norm_rows)
+    if family_of(run).restores:
+        origin.write(out, run)
     print(f"{out}: the weights of {run.label}")
     return 0

@@ -13,7 +13,7 @@ from lit_pure.config.compose import COMMAND_LINE, ConfigError, save
 from lit_pure.families.settings import settings_of
 from lit_pure.families.table import family_of
 from lit_pure.files.atomic import write_json
-from lit_pure.runs import checkpoints
+from lit_pure.runs import checkpoints, origin
 from lit_pure.runs import folder as runs
 from lit_pure.runs.checkpoints import FOLDER, Checkpoint
 from lit_pure.runs.folder import Run
@@ -71,6 +71,7 @@ def export_command(arguments: argparse.Namespace) -> int:
     from lit_pure.lit.export import export
 
     averaged = export(run, checkpoint.folder, out)
+    origin.write(out, run)
     kind = "averaged weights" if averaged else "weights"
     print(f"{out}: the {kind} of {run.label} after step {checkpoint.step}")
     return 0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 
@@ -96,9 +96,7 @@ def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
 
 def override(experiment: E, overrides: Sequence[str]) -> E:
     """A copy with overrides such as "sampling.k=1", checked as `compose` does. Raises ConfigError."""
-    settings = OmegaConf.to_container(OmegaConf.structured(experiment))
-    assert isinstance(settings, dict)
-    own = Layer(experiment.name, {str(key): value for key, value in settings.items()})
+    own = Layer(experiment.name, plain(experiment))
     root = type(experiment)
     layers = [own, *_with_presets(fit(root, [_parse_override(item) for item in overrides]), DEGRADATION)]
     return checked(merge(root, layers), layers)
@@ -147,14 +145,24 @@ def save(experiment: Experiment, path: Path) -> None:
 
 def load(path: Path) -> Experiment:
     """Read a resolved experiment that `save` wrote. Raises ConfigError."""
-    layer = Layer(str(path), load_keys(path))
+    return from_plain(load_keys(path), str(path))
+
+
+def plain(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as nested dictionaries and lists of numbers and words, which `from_plain` reads back."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(experiment)))
+
+
+def from_plain(settings: dict[str, Any], source: str) -> Experiment:
+    """The experiment that `plain` took apart; `source` names it in errors. Raises ConfigError."""
+    layer = Layer(source, settings)
     root = _family([layer])
     return merge(root, fit(root, [layer]))
 
 
 def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ -> (found, wanted), None if one lacks the key; name and base are left out."""
-    a, b = (dict(flat(OmegaConf.to_container(OmegaConf.structured(item)), "")) for item in (found, wanted))
+    a, b = (dict(flat(plain(item), "")) for item in (found, wanted))
     keys = sorted((a.keys() | b.keys()) - {"name", "base"})
     return {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}
 

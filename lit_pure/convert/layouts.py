@@ -160,6 +160,10 @@ def _write_nsarm(out: Path, run: Run, norm_rows: int) -> None:
     write_nsarm(out, load_network(run.weights))
 
 
+VOCABULARY = "text_tokenizer.json"
+"""The vocabulary in a folder of layout chameleon that we write."""
+AGAIN = "convert the weights again"
+
 LAYOUTS = {
     "chameleon": WeightsLayout(PureExperiment, _read_chameleon, _write_chameleon),
     "llamagen": WeightsLayout(TokenizerExperiment, _read_llamagen, _write_llamagen),
@@ -177,6 +181,32 @@ def layout_of(experiment: Experiment) -> WeightsLayout:
     if name not in LAYOUTS or not isinstance(experiment, LAYOUTS[name].family):
         raise ValueError(f"source.layout = {name} is not a layout for family {experiment.family}; leave it empty")
     return LAYOUTS[name]
+
+
+def read_back(weights: Path, run: Run, below: Mapping[str, Run]) -> Experiment:
+    """Read what `write` of the run's layout wrote into the run's folder of weights; the settings that go with them.
+
+    Args:
+        weights: the folder or file that was written.
+        run: has the settings, and the folder to read into.
+        below: the runs that it needs, by role.
+
+    Raises ValueError naming what does not fit.
+    """
+    experiment, layout = run.experiment(), layout_for(run)
+    # A transformer alone is written in Infinity's layout, with a transformation network in NSARM's.
+    whole = getattr(experiment, "trains_transformation", True)
+    names = [name for name, one in LAYOUTS.items() if one.family is layout.family]
+    own = experiment.source.layout
+    experiment.source.layout = names[-1] if whole else names[0]  # type: ignore[assignment]
+    folder = weights if weights.is_dir() else weights.parent
+    paths = sorted(folder.glob("*.safetensors")) if weights.is_dir() else [weights]
+    vocabulary = folder / VOCABULARY
+    if names == ["chameleon"] and not vocabulary.is_file():
+        raise ValueError(f"{vocabulary} is missing; {AGAIN}")
+    layout.read(experiment, Files(folder, paths, vocabulary), run, below, AGAIN)
+    experiment.source.layout = own
+    return experiment
 
 
 def layout_for(run: Run) -> WeightsLayout:

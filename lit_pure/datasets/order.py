@@ -3,7 +3,8 @@
 Every order is a function of (seed, epoch); the only state is a number of samples. Knows nothing of what a sample is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -45,6 +46,28 @@ class Stream(Sampler[Key]):
                 drawn, order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.length)
             yield epoch, int(order[within])
             place += self.world
+
+
+class Epochs(Sampler[Key]):
+    """The same stream, an epoch at a time: each iteration goes on from a position to the end of its epoch.
+
+    Where the number of processes does not divide the length, all take as many samples, the last of the next epoch.
+
+    Args:
+        stream: of this process; its start is not used.
+        position: samples that all processes together have taken so far.
+    """
+
+    def __init__(self, stream: Stream, position: Callable[[], int]) -> None:
+        self.stream, self.position = stream, position
+
+    def __len__(self) -> int:
+        return -(-self.stream.length // self.stream.world)
+
+    def __iter__(self) -> Iterator[Key]:
+        own, start = self.stream, self.position()
+        left = -(-(own.length - start % own.length) // own.world)
+        return islice(Stream(own.length, own.seed, start, own.rank, own.world), left)
 
 
 class InOrder(Sampler[Key]):

@@ -4,14 +4,13 @@ Knows run folders and settings. Knows no family. Imports no torch by itself: wha
 for, so that a mistake is refused at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.images.labels import RESTORED
-from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ class Family:
     """Other knobs that may differ then: they change how fast it restores, and results by no more than rounding."""
     seed = ""
     """The knob that all draws of a restoration come from; empty where nothing is drawn."""
+    folder_kind = ""
+    """The kind, in its config.json, of a folder with all that its restorer needs; empty: there are no such folders."""
     beside: tuple[str, ...] = ()
     """Roles of `needs` whose weights restore together with a run's own."""
     maps: tuple[str, ...] = ()
@@ -65,6 +66,13 @@ class Family:
         """
         raise self.restores_nothing(run)
 
+    def restorer_in(self, folder: Path, given: Sequence[str]) -> "SquareRestorer":
+        """The restorer of a folder of `folder_kind`, with settings KEY=VALUE laid over its own.
+
+        Raises ValueError naming what is wrong with the folder, ConfigError for a setting.
+        """
+        raise NotImplementedError
+
     def start(self, name: str) -> Run:
         """The run whose weights training starts from. Raises MissingRun, and ConfigError where none can be taken."""
         raise ConfigError(f"needs.start = {name}: a {self.config.family} is trained from fresh weights; leave it empty")
@@ -79,7 +87,7 @@ class Family:
     def weights(self, run: Run) -> dict[str, Run]:
         """The runs whose weights restore: `weights` the run's own, and those `beside` it, by role."""
         owner = weights_run(run)
-        return {"weights": owner, **{role: runs.require(owner.need(role)) for role in self.beside}}
+        return {"weights": owner, **{role: owner.needed(role) for role in self.beside}}
 
     def tokenizer_run(self, run: Run) -> Run:
         """The run itself where it is a tokenizer, or the one of its tokenizer. Raises ConfigError where it has none."""
@@ -92,7 +100,7 @@ class Family:
         if not self.given_by:
             raise ConfigError(f"{self._called(run)}, which writes no words: none can be given")
         owner = weights_run(run)
-        return {role: runs.require(owner.need(role)) for role in self.given_by}
+        return {role: owner.needed(role) for role in self.given_by}
 
     def given_words(self, run: Run, lq_3hw: "Tensor", hq_3HW: "Tensor") -> "Callable[[Tile], Any]":
         """What a perfect perception would say of each tile of a restored photograph, for `restore_photo(given=...)`.
@@ -147,5 +155,4 @@ class Family:
 
 def weights_run(run: Run) -> Run:
     """The run whose weights a run has: its own, or those that it only samples from."""
-    name = run.recorded_needs().get("weights")
-    return runs.require(name) if name else run
+    return run.needed("weights") if run.recorded_needs().get("weights") else run

@@ -16,14 +16,20 @@ FIX: ColorFix = "wavelet"
 
 def settings_of(run: Run, given: Sequence[str]) -> RestoringExperiment:
     """The run's experiment as it restores for people, with settings KEY=VALUE laid over it. Raises ConfigError."""
-    experiment, family = require_restoring(run), family_of(run)
-    changeable = family.changeable
-    settings = override(experiment, [f"restoring.color_fix={FIX}", *given])
-    assert isinstance(settings, RestoringExperiment)
-    allowed = (*(f"{section}." for section in changeable), *(f"{knob}:" for knob in family.faster))
+    return laid_over(require_restoring(run), [f"restoring.color_fix={FIX}", *given], run.label)
+
+
+def laid_over(experiment: RestoringExperiment, given: Sequence[str], label: str) -> RestoringExperiment:
+    """An experiment with settings KEY=VALUE laid over it; `label` names its weights.
+
+    Raises ConfigError for what the weights are made for.
+    """
+    family = family_of(experiment)
+    settings = override(experiment, given)
+    allowed = (*(f"{section}." for section in family.changeable), *(f"{knob}:" for knob in family.faster))
     if fixed := [line for line in differences(experiment, settings) if not line.startswith(allowed)]:
         raise ConfigError(
-            f"{COMMAND_LINE}: {fixed[0]}: the weights of {run.label} are made for the former; "
-            f"only {' and '.join(changeable)} can be changed"
+            f"{COMMAND_LINE}: {fixed[0]}: the weights of {label} are made for the former; "
+            f"only {' and '.join(family.changeable)} can be changed"
         )
     return settings

@@ -35,6 +35,7 @@ Features = tuple[list[Tensor], list[Tensor]]
 class AutoencoderModule(RunModule):
     """Trains `tokenizer` to reconstruct photographs."""
 
+    config: AutoencoderExperiment
     tokenizer: nn.Module
 
     def __init__(self, config: AutoencoderExperiment, tokenizer: nn.Module) -> None:
@@ -106,7 +107,7 @@ class AutoencoderModule(RunModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW, warm-up, cosine; the adversary has its own."""
-        steps, config = self.config.trainer.max_steps, self.config
+        steps, config = self.planned_steps, self.config
         own = configure(self.tokenizer.parameters(), config.optim, steps)
         if self.adversary is None:
             return own

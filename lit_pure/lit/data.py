@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Sampler, default_collate
 
 from lit_pure.config.data import DataConfig, DegradationConfig, PhotosConfig
 from lit_pure.config.dem import Level
-from lit_pure.datasets.order import DEGRADATION_DRAW, InOrder, Key, Stream
+from lit_pure.datasets.order import DEGRADATION_DRAW, Epochs, InOrder, Key, Stream
 from lit_pure.datasets.photos import Crops
 from lit_pure.degradation.dem import DegradationEstimator, training_pairs
 from lit_pure.degradation.pipeline import degrade
@@ -157,7 +157,7 @@ def _start_worker(worker: int) -> None:
 class PhotoDataModule(LightningDataModule):
     """Crops of photographs for training, validation and any number of named test sets.
 
-    Training is one endless stream of samples. A checkpoint holds the position in it, in samples of finished optimizer
+    Training is one stream of samples. A checkpoint holds the position in it, in samples of finished optimizer
     steps, so that a resumed run sees the same samples as an uninterrupted one, on any number of processes. The
     gradients of a half-accumulated step are lost: its samples come again, but Lightning continues to count its batches,
     so the first step may take fewer of them.
@@ -215,10 +215,15 @@ class PhotoDataModule(LightningDataModule):
             )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """An endless stream from the position of the checkpoint, each epoch in a new order."""
+        """A stream from the position of the checkpoint, each epoch in a new order.
+
+        It is endless, unless the Trainer counts epochs (`max_epochs`).
+        """
         rank, world = self._process()
         stream = Stream(len(self.train), self.seed, self._position.samples, rank, world)
-        return self._loader(self.train, self.config.batch_size, stream)
+        counts = self.trainer is not None and self.trainer.max_epochs != -1
+        sampler = Epochs(stream, lambda: self._position.samples) if counts else stream
+        return self._loader(self.train, self.config.batch_size, sampler)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Fixed crops in order."""
@@ -227,6 +232,10 @@ class PhotoDataModule(LightningDataModule):
     def test_dataloader(self) -> list[DataLoader[Any]]:
         """One loader per test set, by name."""
         return [self._in_order(crops) for crops in self.test.values()]
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """LQ pictures of the test sets, to be restored."""
+        return self.test_dataloader()
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Note when the loader delivered a batch."""
@@ -263,8 +272,13 @@ class PhotoDataModule(LightningDataModule):
         sharing.allow_open_files(FILES + loaders * FILES_PER_WORKER * config.num_workers + TENSORS * ahead, what)
 
     def _process(self) -> tuple[int, int]:
-        """Rank and number of processes."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        """Rank and number of processes. Raises ValueError where the Trainer would deal samples out once more."""
+        if self.trainer is None:
+            return 0, 1
+        connector = getattr(self.trainer, "_accelerator_connector", None)
+        if self.trainer.world_size > 1 and getattr(connector, "use_distributed_sampler", False):
+            raise ValueError("samples are dealt out already: make it Trainer(use_distributed_sampler=False)")
+        return self.trainer.global_rank, self.trainer.world_size
 
     def _in_order(self, crops: Crops) -> DataLoader[Any]:
         return self._loader(crops, self.config.eval_batch_size, InOrder(len(crops), *self._process()))

@@ -43,6 +43,8 @@ def build(experiment: DemExperiment, needs: Mapping[str, Run]) -> tuple[RunModul
 class DemModule(RunModule):
     """Trains `DegradationEstimator` by ranking and anchor losses (MM-RealSR section 3.2), then calibrates it."""
 
+    config: DemExperiment
+
     def __init__(self, config: DemExperiment) -> None:
         super().__init__()
         self.config = config
@@ -78,7 +80,7 @@ class DemModule(RunModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
-        return configure(self.parameters(), self.config.optim, self.config.trainer.max_steps)
+        return configure(self.parameters(), self.config.optim, self.planned_steps)
 
     def finish_training(self, data: PhotoDataModule) -> None:
         """Calibrate for `labels: terciles`, on the device that it was trained on."""

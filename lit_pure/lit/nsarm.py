@@ -106,6 +106,10 @@ class NSARMModule(RestoringModule):
         super().on_test_start()
         self._whole.enter_context(gathered(self.network))
 
+    def on_predict_end(self) -> None:
+        """The network may be sharded again."""
+        self._whole.close()
+
     def on_test_epoch_end(self) -> None:
         """Log the means; the network may be sharded again."""
         self._whole.close()
@@ -119,7 +123,7 @@ class NSARMModule(RestoringModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine; biases, norms and embeddings have no weight decay (the published rule)."""
-        steps = self.config.trainer.max_steps
+        steps = self.planned_steps
         return configure(self.network.parameters(), self.config.optim, steps, self.network.undecayed())
 
     def _losses(

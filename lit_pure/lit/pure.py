@@ -118,6 +118,10 @@ class ARModule(RestoringModule):
             if count:
                 self.log(f"val/{name}", total / count, prog_bar=name == "loss", sync_dist=True)
 
+    def on_predict_end(self) -> None:
+        """The network may be sharded again."""
+        self._whole.close()
+
     def on_test_epoch_end(self) -> None:
         """Log the means; the backbone may be sharded again."""
         self._whole.close()
@@ -138,7 +142,7 @@ class ARModule(RestoringModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
-        return configure(self.backbone.parameters(), self.config.optim, self.config.trainer.max_steps)
+        return configure(self.backbone.parameters(), self.config.optim, self.planned_steps)
 
     def samples(self, batch: Batch) -> list[Sample]:
         """What sequences are made from: codes of both pictures at HQ size, on the host; labels, captions."""

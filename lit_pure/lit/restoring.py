@@ -17,7 +17,9 @@ from torch import Tensor
 from lit_pure.baselines.enlarge import enlarger_of
 from lit_pure.config.experiment import Experiment, RestoringExperiment
 from lit_pure.families.table import family_of
+from lit_pure.images.checks import require_batch
 from lit_pure.images.geometry import resize
+from lit_pure.images.io import from_bytes
 from lit_pure.images.labels import BICUBIC, GROUND_TRUTH, LQ, RESTORED
 from lit_pure.lit.callbacks.metrics import RestorationMetrics
 from lit_pure.lit.callbacks.pictures import EntropyMap, TextSamples
@@ -26,7 +28,11 @@ from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.scores import Scores
 from lit_pure.metrics.choice import choose_for_run
 from lit_pure.restoring.contract import Restoration, SquareRestorer
+from lit_pure.restoring.tiled import restore_photo
 from lit_pure.runs.folder import Run
+
+LQPictures = Tensor | Sequence[Tensor] | Batch
+"""A batch to restore."""
 
 
 def build(experiment: Experiment, needs: Mapping[str, Run]) -> tuple[RunModule, Transform]:
@@ -70,6 +76,30 @@ class RestoringModule(RunModule):
     def on_test_epoch_end(self) -> None:
         """Log the means, which are the same on all processes; averaging them over these changes nothing."""
         self.log_dict(self.scores.compute(), sync_dist=True)
+
+    def on_predict_start(self) -> None:
+        """As for a test."""
+        self.on_test_start()
+
+    def on_predict_end(self) -> None:
+        """Nothing is left to do; families that gather their network for decoding let it go."""
+
+    def predict_step(self, batch: LQPictures, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Restored pictures (B, 3, H, W) in [0, 1], on the CPU, of a batch of LQ pictures.
+
+        Args:
+            batch: (B, 3, h, w) in [0, 1], of any size; alone, first in a list or tuple, or as `lq_B3hw` of a batch of
+                `PhotoDataModule`. Sides become `restorer.scale` times as long.
+            batch_idx: its number, which names the pictures, and so decides what is drawn, where they have no names.
+            dataloader_idx: likewise.
+
+        Raises ValueError where there are no such pictures.
+        """
+        lq_B3hw, names = _pictures(batch, f"{dataloader_idx}/{batch_idx}")
+        if tuple(lq_B3hw.shape[-2:]) == (self.restorer.size // self.restorer.scale,) * 2:
+            return torch.stack([one.image_3HW.cpu() for one in self.restorer.restore(lq_B3hw, names)])
+        photos = [restore_photo(self.restorer, lq_3hw, name) for lq_3hw, name in zip(lq_B3hw, names, strict=True)]
+        return torch.stack([from_bytes(photo.pixels_3HW) for photo in photos])
 
     def save_weights(self, folder: Path, writes: bool) -> None:
         """Nothing was trained."""
@@ -116,3 +146,14 @@ class RestoringModule(RunModule):
     def answer(self, restored: Restoration, batch: Batch, row: int) -> dict[str, str | None]:
         """The line of `answers.jsonl` for the picture in a row of a batch, besides its name."""
         return dict(restored.words)
+
+
+def _pictures(batch: LQPictures, number: str) -> tuple[Tensor, list[str]]:
+    """The LQ pictures of a batch, and their names, after its `number` where it has none. Raises ValueError."""
+    if isinstance(batch, Mapping):
+        lq_B3hw, names = batch.get("lq_B3hw"), batch.get("name")
+    else:
+        lq_B3hw, names = batch if isinstance(batch, Tensor) else batch[0], None
+    require_batch(lq_B3hw, "LQ pictures")  # type: ignore[arg-type]  # it says what else was found
+    assert lq_B3hw is not None
+    return lq_B3hw, names or [f"{number}/{row}" for row in range(len(lq_B3hw))]

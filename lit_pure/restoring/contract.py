@@ -9,6 +9,7 @@ Shape legend: B pictures, s side of the model's square [px], h w source [px] or 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -169,6 +170,10 @@ class SquareRestorer(Protocol):
         for part in self.parts().values():
             part.to(device)
         return self
+
+    def save_to(self, folder: Path) -> None:
+        """Write all that it needs to a folder: settings, and the weights of all parts. Raises ValueError."""
+        raise ValueError(f"{type(self).__name__} has no format in which it could be saved")
 
     def restore(self, lq_B3hw: Tensor, names: Sequence[str], progress: Progress | None = None) -> list[Restoration]:
         """Restore a batch of squares of side `size / scale` (any size is stretched to the square).

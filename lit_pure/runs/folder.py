@@ -90,6 +90,15 @@ class Run:
         with refusing(self.folder / "provenance.json", REMEDY):
             return self.recorded_needs()[role]
 
+    def needed(self, role: str) -> "Run":
+        """The run that it was built on in one role: in the folder of runs that it lies in itself, else as `require`.
+
+        Raises ValueError if its file names none, MissingRun if the run is missing.
+        """
+        name = self.need(role)
+        beside = (Run(folder / name) for folder in (*self.folder.parents, *self.folder.absolute().parents))
+        return next((run for run in beside if run.finished), None) or require(name)
+
     def needs(self) -> dict[str, str]:
         """The runs that its weights need, by role; without those that it continued, which are part of the weights."""
         return {role: need for role, need in self.recorded_needs().items() if role not in STARTS}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lit_pure import Restorer
 from lit_pure.__main__ import main
 from lit_pure.config.bit_tokenizer import BitTokenizerConfig
 from lit_pure.config.compose import PROJECT, compose
@@ -92,10 +93,18 @@ def test_nsarm_is_imported_restores_and_is_converted_back(house: Path, downloads
     assert main(["convert", "nsarm/official", "--out", "back.pth"]) == 0
     first, again = (torch.load(path, weights_only=True) for path in (downloads / "NSARM.pth", Path("back.pth")))
     assert first.keys() == again.keys() and all(torch.equal(item, again[name]) for name, item in first.items())
+    assert same_restorer("nsarm/official", "back.pth")
     assert main(["convert", "nsarm/official/tokenizer", "--out", "vae.pth"]) == 0
     vae = downloads / "infinity_vae_d56_f8_14_patchify.pth"
     first, again = (torch.load(path, weights_only=True)["vae"] for path in (vae, Path("vae.pth")))
     assert first.keys() == again.keys() and all(torch.equal(item, again[name]) for name, item in first.items())
+
+
+def same_restorer(*names: str) -> bool:
+    """Whether both names give the same picture of a photograph, and it is not flat."""
+    photo_3hw = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    first, again = (Restorer.from_pretrained(name)(photo_3hw).tensor for name in names)
+    return torch.equal(first, again) and bool(first.std() > 0.01)
 
 
 def test_infinity_is_imported_from_a_folder_and_converted_back(house: Path, downloads: Path) -> None:
@@ -107,6 +116,7 @@ def test_infinity_is_imported_from_a_folder_and_converted_back(house: Path, down
         torch.load(path, weights_only=True) for path in (downloads / "infinity_2b_reg.pth", Path("back.pth"))
     )
     assert first.keys() == again.keys() and all(torch.equal(item, again[name]) for name, item in first.items())
+    assert same_restorer("nsarm/infinity_8b", "back.pth")
 
 
 def test_a_tokenizer_of_other_bits_is_refused(house: Path, downloads: Path, capsys: Captured) -> None:

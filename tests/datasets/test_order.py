@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from lit_pure.datasets.order import InOrder, Key, Stream
+from lit_pure.datasets.order import Epochs, InOrder, Key, Stream
 
 
 def take(count: int, stream: Stream) -> list[Key]:
@@ -30,6 +30,20 @@ def test_a_training_step_takes_the_same_samples_on_any_number_of_processes(lengt
     alone = take(12 * world, Stream(length, seed=3, start=4))
     ranks = [take(12, Stream(length, seed=3, start=4, rank=rank, world=world)) for rank in range(world)]
     assert [ranks[place % world][place // world] for place in range(12 * world)] == alone
+
+
+@pytest.mark.parametrize(("length", "world", "start"), [(10, 1, 0), (10, 1, 4), (10, 2, 6), (10, 3, 0), (2, 5, 0)])
+def test_epochs_are_the_stream_cut_where_its_epochs_end(length: int, world: int, start: int) -> None:
+    position, dealt = start, []
+    epochs = [Epochs(Stream(length, 3, 0, rank, world), lambda: position) for rank in range(world)]
+    for _ in range(3):
+        ranks = [list(each) for each in epochs]
+        assert len({len(part) for part in ranks}) == 1, "all take as many steps"
+        dealt += [ranks[place % world][place // world] for place in range(len(ranks[0]) * world)]
+        position = start + len(dealt)
+        assert position % length < world, "an epoch ended"
+    assert dealt == take(len(dealt), Stream(length, 3, start))
+    assert len(Epochs(Stream(length, 3, 0, 0, world), lambda: 0)) == -(-length // world)
 
 
 @pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 2), (10, 3), (2, 5)])

@@ -310,6 +310,7 @@ def test_pairs_for_the_dem(photos: PhotosConfig) -> None:
 def test_each_of_two_processes_takes_its_half(photos: PhotosConfig, rank: int) -> None:
     alone, one = module(photos, 4), module(photos, 2)
     one.trainer = SimpleNamespace(
+        max_epochs=-1,
         global_rank=rank,
         world_size=2,
         training=True,

@@ -3,6 +3,7 @@
 Knows which part of NSARM answers what. Imports no torch by itself: parts that compute are imported when they are asked.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class NSARM(Family):
     trained = "network"
     changeable = ("sampling", "restoring", "prefix", "caption")
     seed = "sampling.seed"
+    folder_kind = "nsarm_restorer"
     beside = ("tokenizer",)
     maps = ("entropy",)
 
@@ -67,6 +69,16 @@ class NSARM(Family):
         assert isinstance(settings, NSARMExperiment)
         tokenizer = weights.load_bit_tokenizer(self.weights(run)["tokenizer"].weights)
         return trained_restorer(settings, tokenizer, run)
+
+    def restorer_in(self, folder: Path, given: Sequence[str]) -> "NSARMRestorer":
+        from lit_pure.families.nsarm.restorer import NSARMRestorer
+        from lit_pure.families.nsarm.weights import load_restorer
+        from lit_pure.families.settings import laid_over
+
+        own, tokenizer, network = load_restorer(folder)
+        settings = laid_over(own, given, str(folder))
+        assert isinstance(settings, NSARMExperiment)
+        return NSARMRestorer(tokenizer, network, settings)
 
     def check_plan(self, experiment: Experiment) -> NSARMExperiment:
         """What only samples is not trained."""

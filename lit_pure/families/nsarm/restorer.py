@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -25,6 +26,7 @@ from lit_pure.families.nsarm.network import NSARMNetwork
 from lit_pure.families.nsarm.prefix import PrefixMaker, TokenCodes
 from lit_pure.families.nsarm.scales import decode_scales
 from lit_pure.families.nsarm.schedule import schedule_of
+from lit_pure.families.nsarm.weights import save_restorer
 from lit_pure.files.names import number_of
 from lit_pure.images.io import to_bytes
 from lit_pure.images.tiles import Tile
@@ -57,7 +59,7 @@ class NSARMRestorer(SquareRestorer):
 
     def __init__(self, tokenizer: BitTokenizer, network: NSARMNetwork, experiment: NSARMExperiment) -> None:
         """Raises ValueError where tokenizer, network and sizes do not fit."""
-        self.tokenizer, self.network = tokenizer, network
+        self.tokenizer, self.network, self.experiment = tokenizer, network, experiment
         self.size, self.scale = experiment.data.size, experiment.data.degradation.scale
         self.restoring, self.sampling, self.caption = experiment.restoring, experiment.sampling, experiment.caption
         self.schedule = schedule_of(experiment, tokenizer.config)
@@ -140,6 +142,9 @@ class NSARMRestorer(SquareRestorer):
     ) -> RestoredPhoto:
         """Restore one photograph of any size; arguments and errors are those of `tiled.restore_photo`."""
         return tiled.restore_photo(self, photo_3hw, name, scale, color_fix, progress, given)
+
+    def save_to(self, folder: Path) -> None:
+        save_restorer(folder, self.experiment, self.tokenizer, self.network)
 
     def captions(self, enlarged_B3ss: Tensor) -> list[str]:
         """What the transformer reads of LQ pictures of which nobody says anything."""

@@ -3,13 +3,13 @@
 Knows which part of PURE answers what. Imports no torch by itself: parts that compute are imported when they are asked.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit_pure.config.compose import ConfigError, locate
-from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.config.experiment import Experiment, Needs, RestoringExperiment
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.family import Family, Said
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence
@@ -38,6 +38,7 @@ class Pure(Family):
     changeable = ("sampling", "restoring")
     faster = ("backbone.attention",)
     seed = "sampling.seed"
+    folder_kind = "restorer"
     beside = ("tokenizer",)
     maps = ("entropy", "k")
     given_by = ("dem",)
@@ -70,6 +71,18 @@ class Pure(Family):
         assert isinstance(settings, PureExperiment)
         tokenizer = weights.load_tokenizer(self.weights(run)["tokenizer"].weights)
         return trained_restorer(settings, tokenizer, run)
+
+    def restorer_in(self, folder: Path, given: Sequence[str]) -> "Restorer":
+        from lit_pure.families.pure.restorer import Restorer
+        from lit_pure.families.pure.weights import read_settings
+        from lit_pure.families.settings import laid_over
+
+        own = read_settings(folder)
+        # Of an experiment that samples; what else it says is not used.
+        sampling = PureExperiment(needs=Needs(weights=str(folder)), sampling=own.sampling, restoring=own.restoring)
+        settings = laid_over(sampling, given, str(folder))
+        assert isinstance(settings, PureExperiment)
+        return Restorer.from_pretrained(folder, sampling=settings.sampling, restoring=settings.restoring)
 
     def given_words(self, run: Run, lq_3hw: "Tensor", hq_3HW: "Tensor") -> "Callable[[Tile], AnswerWords]":
         """Levels of each tile's LQ part by the run's estimator, and the caption of its HQ part."""

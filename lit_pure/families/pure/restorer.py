@@ -249,6 +249,9 @@ class Restorer(CodeRestorer, ModelHubMixin):
     def _maps(self, decoded: Decoded, row: int, height: int, width: int) -> dict[str, CellMap]:
         return maps_of_answer(decoded, row, (height, width), self.cell, self.tokenizer.config.codes)
 
+    def save_to(self, folder: Path) -> None:
+        self.save_pretrained(folder)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         own = self.assembler
         words = (own.mode, own.max_caption, own.text_length)

@@ -70,5 +70,10 @@ def save_restorer(
 
 def load_restorer(folder: Path) -> tuple[RestorerConfig, VQTokenizer, NextTokenBackbone, Vocabulary]:
     """Read all that restoring needs. Raises ValueError naming folder and remedy."""
-    settings = read_config(folder, "restorer", RestorerConfig)
+    settings = read_settings(folder)
     return settings, load_tokenizer(folder / "tokenizer"), *load_pure(folder / "backbone")
+
+
+def read_settings(folder: Path) -> RestorerConfig:
+    """The settings of a folder that `save_restorer` wrote. Raises ValueError naming folder and remedy."""
+    return read_config(folder, "restorer", RestorerConfig)

@@ -1,7 +1,7 @@
 """The exponential moving average of weights, which is validated, tested and kept in place of the last weights.
 
 Knows the trained parameters of a LightningModule, sharded (DTensor) or not. Knows nothing of optimizers or files:
-checkpoints get its tensors from `shards`.
+our strategies save its tensors from `shards`, others with its state.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.distributed.tensor import DTensor
+
+from lit_pure.lit.distributed.strategies import FolderCheckpoints
 
 
 class SkipsSteps(Protocol):
@@ -41,14 +43,18 @@ class EMA(Callback):
         self.decay, self.guard = decay, guard
         self._module: LightningModule | None = None
         self._averages: dict[str, Tensor] = {}
+        self._loaded: dict[str, Tensor] = {}
         self._averaged = 0
         self._step = 0
+        self._stands_alone = False
+        """Whether nobody saves what `shards` gives: its state then holds it."""
         self._pairs: list[tuple[Tensor, Tensor]] = []
         """While the average is in place: the tensors of weights and average."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Keep the module; its parameters may still be sharded later."""
         self._module = pl_module
+        self._stands_alone = not isinstance(trainer.strategy, FolderCheckpoints)
 
     def shards(self) -> dict[str, Tensor]:
         """Name of a trained parameter -> its average, float32, on the same device and sharded alike.
@@ -61,16 +67,21 @@ class EMA(Callback):
         return self._averages
 
     def state_dict(self) -> dict[str, Any]:
-        """How many steps are in the average."""
-        return {"averaged": self._averaged}
+        """How many steps are in the average; and the average itself, where nobody saves it otherwise."""
+        averages = {name: item.cpu() for name, item in self._averages.items()} if self._stands_alone else {}
+        return {"averaged": self._averaged, **({"averages": averages} if averages else {})}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set the number of steps in the average."""
+        """Set the number of steps in the average, and the average where the state holds it."""
         self._averaged = state_dict["averaged"]
+        self._loaded = dict(state_dict.get("averages", {}))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A training starts or resumes."""
-        self.shards()
+        for name, item in self.shards().items():
+            if name in self._loaded:
+                item.copy_(self._loaded[name])
+        self._loaded = {}
         self._step = trainer.global_step
 
     @torch.no_grad()

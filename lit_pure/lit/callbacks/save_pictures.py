@@ -11,6 +11,7 @@ Knows the layout below `images/`, and what modules keep (`protocols.py`). Knows 
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class SavePictures(Callback):
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | PathLike[str],
         sets: Sequence[str] = (),
         keep: int = 100,
         methods: Sequence[str] = METHODS,
@@ -60,7 +61,7 @@ class SavePictures(Callback):
             methods: labels in the module's `shown` to write.
             sources: what to write of a batch: folder -> key of the batch, (B, 3, H, W) in [0, 1].
         """
-        self.folder, self.sets, self.keep, self.methods, self.sources = folder, sets, keep, methods, sources
+        self.folder, self.sets, self.keep, self.methods, self.sources = Path(folder), sets, keep, methods, sources
         self.written: list[Path] = []
         """The grids, on the first process."""
         self._answers: dict[str, dict[int, dict[str, str | None]]] = {}

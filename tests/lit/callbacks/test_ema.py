@@ -82,7 +82,7 @@ def test_the_first_step_outweighs_what_was_there_before_it() -> None:
 def test_only_optimizer_steps_are_averaged() -> None:
     averaging, notes = EMA(DECAY), Notes()
     trainer([averaging, notes], max_steps=3, accumulate_grad_batches=4).fit(Line(), data(12))
-    assert len(notes.after) == 12 and averaging.state_dict() == {"averaged": 3}
+    assert len(notes.after) == 12 and averaging.state_dict()["averaged"] == 3
     assert near(averaging.shards(), mean(notes.after[3::4]))
 
 
@@ -131,7 +131,7 @@ def test_a_resumed_average_ends_as_one_that_never_stopped() -> None:
     rest = torch.utils.data.DataLoader(data(STEPS).dataset[12:], batch_size=4)
     trainer([second, resumed := Resumes()], max_steps=3).fit(module, rest)
     assert same(resumed.after[-1], notes.after[-1])
-    assert same(second.shards(), whole.shards()) and second.state_dict() == whole.state_dict()
+    assert same(second.shards(), whole.shards()) and second.state_dict()["averaged"] == whole.state_dict()["averaged"]
 
 
 def test_averages_of_bfloat16_are_refused() -> None:
