@@ -78,7 +78,7 @@ class DemModule(RunModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
-        return configure(self.parameters(), self.config.optim, self.config.trainer.max_steps)
+        return configure(self.parameters(), self.config.optim, self.total_steps(self.config.trainer))
 
     def finish_training(self, data: PhotoDataModule) -> None:
         """Calibrate for `labels: terciles`, on the device that it was trained on."""

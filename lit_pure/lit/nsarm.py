@@ -119,7 +119,7 @@ class NSARMModule(RestoringModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine; biases, norms and embeddings have no weight decay (the published rule)."""
-        steps = self.config.trainer.max_steps
+        steps = self.total_steps(self.config.trainer)
         return configure(self.network.parameters(), self.config.optim, steps, self.network.undecayed())
 
     def _losses(

@@ -138,7 +138,7 @@ class ARModule(RestoringModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warm-up, cosine."""
-        return configure(self.backbone.parameters(), self.config.optim, self.config.trainer.max_steps)
+        return configure(self.backbone.parameters(), self.config.optim, self.total_steps(self.config.trainer))
 
     def samples(self, batch: Batch) -> list[Sample]:
         """What sequences are made from: codes of both pictures at HQ size, on the host; labels, captions."""

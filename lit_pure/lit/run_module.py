@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from lit_pure.config.training import TrainerConfig
 from lit_pure.lit.callbacks.pictures import ImageGrid
 from lit_pure.lit.data import PhotoDataModule
 from lit_pure.lit.distributed.strategies import FolderCheckpoints
@@ -57,6 +58,10 @@ class RunModule(LightningModule, ABC):
         strategy = self.trainer.strategy
         if not isinstance(strategy, FolderCheckpoints) and type(strategy.checkpoint_io) is TorchCheckpointIO:
             strategy.checkpoint_io = FilesOnly()
+
+    def total_steps(self, config: TrainerConfig) -> int:
+        """Optimizer steps of its training, over which learning rates come down."""
+        return self.trainer.max_steps if self._trainer is not None else config.max_steps
 
     @abstractmethod
     def save_weights(self, folder: Path, writes: bool) -> None:
