@@ -32,6 +32,7 @@ def trainer_arguments(config: TrainerConfig, folder: Path, clips: bool) -> dict[
     return {
         "max_steps": config.max_steps,
         "min_steps": config.min_steps or None,
+        "min_epochs": 0,  # one, by default, where there is a min_steps; a stream has no end
         "val_check_interval": config.val_every * config.accumulate,
         "check_val_every_n_epoch": None,
         "log_every_n_steps": config.log_every,
