@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from torch.utils.tensorboard.summary import hparams
 
+from lit_pure.config.annotated import text
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.layers import flat
 
@@ -32,9 +33,9 @@ class Board(TensorBoardLogger):
 
 
 def settings_of(experiment: Experiment) -> dict[str, Setting]:
-    """All settings by dotted key; a list as its text."""
+    """All settings by dotted key; a list as YAML."""
     settings = dict(flat(OmegaConf.to_container(OmegaConf.structured(experiment)), ""))
-    return {key: value if isinstance(value, Setting) else str(value) for key, value in settings.items()}
+    return {key: value if isinstance(value, Setting) else text(value) for key, value in settings.items()}
 
 
 def log_hyperparameters(
