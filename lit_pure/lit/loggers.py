@@ -72,11 +72,10 @@ def _wandb(point: RunPoint, settings: Mapping[str, Any]) -> Logger:
     folder = point.folder.absolute() / WANDB
     caches = {f"WANDB_{kind}_DIR": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     os.environ |= {key: value for key, value in QUIET.items() if key not in os.environ} | caches
-    # wandb names the folder of a launch after the run: offline-run-TIME-ID.
-    known = sorted(folder.glob("offline-run-*"))
-    identity = known[-1].name.rpartition("-")[2] if known else None
+    # Offline, wandb counts from 0 in each launch: as one run, the second would be synced over the first.
     label = Run(point.folder).label
-    made = Wandb(name=label, id=identity, project=PROJECT, save_dir=str(folder.parent), offline=True)
+    made = Wandb(name=label, group=label, project=PROJECT, save_dir=str(folder.parent), offline=True)
+    made._wandb_init.pop("anonymous", None)  # Lightning sets what wandb warns of
     made.log_hyperparams(dict(settings))
     return made
 
