@@ -82,7 +82,8 @@ def _wandb(point: RunPoint, settings: Mapping[str, Any]) -> Logger:
 
 def _mlflow(point: RunPoint, settings: Mapping[str, Any]) -> Logger:
     os.environ |= {key: value for key, value in QUIET.items() if key not in os.environ}
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    for name in ("mlflow", "lightning.pytorch.loggers.mlflow"):  # they announce what they make
+        logging.getLogger(name).setLevel(logging.ERROR)
     folder, label = point.folder.absolute() / MLFLOW, Run(point.folder).label
     # A folder of MLflow holds the file meta.yaml: of an experiment, and below it of each of its runs.
     known = sorted(folder.glob("[0-9]*/*/meta.yaml"))
