@@ -33,8 +33,9 @@ class Board(TensorBoardLogger):
 
 
 def settings_of(experiment: Experiment) -> dict[str, Setting]:
-    """All settings by dotted key; a list as YAML."""
+    """All settings by dotted key but the name, which loggers show of themselves; a list as YAML."""
     settings = dict(flat(OmegaConf.to_container(OmegaConf.structured(experiment)), ""))
+    del settings["name"]
     return {key: value if isinstance(value, Setting) else text(value) for key, value in settings.items()}
 
 
