@@ -15,6 +15,7 @@ from lit_pure.metrics.choice import choose_for_run
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
+from lit_pure.runs.check import refuse_debug_need, require_launchable
 from lit_pure.runs.folder import Run
 
 DEMO = "demo"
@@ -56,14 +57,15 @@ def _run(experiment: Experiment) -> Run:
     made = run(experiment, sys.argv)
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank():
         return made  # the first process prints
-    summary = made.summary()
+    debugging = experiment.trainer.debugging()
+    summary = made.debugged() if debugging else made.summary()
     if "train/loss_last" in summary:
         first, last = summary["train/loss_first"], summary["train/loss_last"]
         print(f"\ntraining loss {first:.3f} -> {last:.3f} in {summary['steps']} steps")
     if "train/data_wait" in summary:
         wait, making = summary["train/data_wait"], summary["train/data_made"]
         print(f"of a step, {wait:.1%} is waiting for photographs and {making:.1%} is degrading and scoring them")
-    if any(key.startswith("test/") for key in summary):
+    if not debugging and any(key.startswith("test/") for key in summary):
         print(f"\n{text(comparison(made))}\n")
     for skipped in summary["skipped_photos"][:NAMED]:
         print(f"skipped: {skipped}")
@@ -75,7 +77,10 @@ def _run(experiment: Experiment) -> Run:
         print(f"picture: {more} more in {made.folder / 'images'}")
     print(f"run:     {made.folder}")
     print(f"look:    make board    (or: tensorboard --logdir {made.folder})")
-    print("compare: make report")
+    if debugging:
+        print(f"debug:   {', '.join(debugging)}; the run never counts as finished, and can be removed")
+    else:
+        print("compare: make report")
     return made
 
 
@@ -86,6 +91,7 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
         _check_metrics(experiment)
     if experiment.name in before:
         raise ConfigError(f"needs go in a circle: {' -> '.join(chain)}; let one of them name another run")
+    require_launchable(experiment)
     if needs.weights:
         runs.require(needs.weights)
         return
@@ -95,7 +101,8 @@ def check_needs(experiment: Experiment, before: tuple[str, ...] = ()) -> None:
     family_of(experiment).check(experiment)
     for need in needs.made_first().values():
         if runs.newest_finished(need) is None:
-            check_needs(compose(need), chain)
+            refuse_debug_need(wanted := compose(need), experiment.name)
+            check_needs(wanted, chain)
 
 
 def _check_photographs(experiment: Experiment) -> None:

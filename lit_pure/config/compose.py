@@ -1,8 +1,8 @@
 """Turns an experiment file, its bases, presets and the command line into one checked dataclass.
 
-Knows inheritance (`base:`), degradation presets, overrides, sweeps and their order. Knows nothing of the meaning of
-knobs (see `families.py`), of files (`library.py`) and of merging (`merge.py`); `mistakes.py` words the errors. Imports
-no torch, so that a mistake is refused in a fraction of a second.
+Knows inheritance (`base:`), files laid over others (`mixin:`), degradation presets, overrides, sweeps and their order.
+Knows nothing of the meaning of knobs (`families.py`), of files (`library.py`) and of merging (`merge.py`);
+`mistakes.py` words the errors. Imports no torch, so that a mistake is refused in a fraction of a second.
 """
 
 import difflib
@@ -24,6 +24,7 @@ from lit_pure.config.layers import TEST_SETS, Layer, find, flat, nested
 from lit_pure.config.library import ExperimentFile, load_keys
 from lit_pure.config.merge import checked, fit, merge
 from lit_pure.config.mistakes import ConfigError as ConfigError  # who composes needs it
+from lit_pure.config.mixins import mixed_in, mixed_in_last, mixin_values
 from lit_pure.config.typed import Argument, Unfit, fitted, hint_at, text_of
 from lit_pure.files.yaml12 import resolved
 
@@ -62,12 +63,13 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
 
     A run's config.yaml is the experiment of that run. A variant of a sweep (see `grid`) is an experiment, too:
     sweeps/sampling/k_max=10,guidance=0.8.
-    Later layers win: bases, then the file itself, then the command line; `base=other` replaces the file's base. The
+    Later layers win: bases, then the file itself, then the command line; `base=other` replaces the file's base. What a
+    file mixes in comes directly after it, and what the command line mixes in (`mixin=debug/fast`) after all files. The
     values of a preset are directly below the file, or the command line, that names it: other keys there win.
     Interpolations are resolved last. Raises ConfigError with every problem of keys, types or ranges.
     """
     file, label, launched, swap = _asked(name, overrides)
-    layers = [*_lineage(file, swap).values(), *launched]
+    layers = [*_lineage(file, swap, mixed_in_last(launched, ROOTS)).values(), *launched]
     for layer in layers:
         layer.values.pop(library.SWEEP, None)
     root = _family(layers)
@@ -79,8 +81,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
 
 def files_of(name: str, overrides: Sequence[str] = ()) -> list[Path]:
     """The files that `compose` reads an experiment from: its own, and its bases. Raises ConfigError."""
-    file, _, _, swap = _asked(name, overrides)
-    return list(_lineage(file, swap))
+    file, _, launched, swap = _asked(name, overrides)
+    return list(_lineage(file, swap, mixed_in_last(launched, ROOTS)))
 
 
 def compose_as(kind: type[E], name: str, overrides: Sequence[str] = ()) -> E:
@@ -161,9 +163,9 @@ def from_plain(settings: dict[str, Any], source: str) -> Experiment:
 
 
 def changes(found: Experiment, wanted: Experiment) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ -> (found, wanted), None if one lacks the key; name and base are left out."""
+    """Dotted keys whose values differ -> (found, wanted), None if one lacks the key; without name, base and mixin."""
     a, b = (dict(flat(plain(item), "")) for item in (found, wanted))
-    keys = sorted((a.keys() | b.keys()) - {"name", "base"})
+    keys = sorted((a.keys() | b.keys()) - {"name", "base", "mixin"})
     return {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}
 
 
@@ -230,9 +232,11 @@ def _with_base(layer: Layer) -> Layer:
     return replace(layer, values={**layer.values, "base": base and library.require_file(base, ROOTS).name})
 
 
-def _lineage(file: ExperimentFile, swap: str | None) -> dict[Path, Layer]:
-    """The files from the root of the inheritance down to `file`, with what they set."""
-    layers: dict[Path, Layer] = {}
+def _lineage(file: ExperimentFile, swap: str | None, last: Sequence[ExperimentFile] = ()) -> dict[Path, Layer]:
+    """The files from the root of the inheritance down to `file`, with what they set: each before what it mixes in, and
+    those of `last` at the end.
+    """
+    layers = {mixin.path: Layer(_shown(mixin.path), mixin_values(mixin)) for mixin in reversed(last)}
     seen: list[str] = []
     current: ExperimentFile | None = file
     while current:
@@ -245,6 +249,8 @@ def _lineage(file: ExperimentFile, swap: str | None) -> dict[Path, Layer]:
             layer.values["base"] = swap
         elif not current.complete:
             layer = _with_base(layer)
+        for mixin in reversed([] if current.complete else mixed_in(layer, ROOTS)):
+            layers.setdefault(mixin.path, Layer(_shown(mixin.path), mixin_values(mixin)))
         layers[current.path] = layer
         base = layer.values.get("base")
         current = library.require_file(base, ROOTS) if base and not (current.complete and swap is None) else None

@@ -86,6 +86,8 @@ class Experiment:
     """Set by the composer: the experiment's path below `experiments/`."""
     base: str = ""
     """The experiment from which this one inherits all other settings."""
+    mixin: str = ""
+    """Files laid over this one, for example debug/fast; several with commas between them, the last one wins."""
     seed: int = knob(0, low=0)
     """Every random draw comes from it, together with epoch and sample index."""
     needs: Needs = field(default_factory=Needs)

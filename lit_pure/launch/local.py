@@ -52,6 +52,8 @@ def make_runs(tasks: Sequence[Task], report: Callable[[str], None]) -> tuple[dic
             if processes.received or status in STOPPED:
                 _stop(processes.received or status - 128, f"{task.name}, {len(tasks) - number} more not started")
             new = [run for run in runs.versions(task.name) if run.finished and run not in before]
+            if not status and task.experiment.trainer.debugging():
+                continue  # a debug run never counts as finished
             if status or not new:
                 failed[task.name] = _reason(status)
             else:

@@ -8,6 +8,7 @@ Shape legend: B batch, H W picture [px].
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ from lit_pure.models.perceptual import FeatureDistance, make_distance
 
 Losses = tuple[Rebuilt, Tensor, dict[str, Tensor]]
 """What was rebuilt, the loss without an adversary, and its parts."""
+CLIP: dict[str, Callable[..., Any]] = {"norm": nn.utils.clip_grad_norm_, "value": nn.utils.clip_grad_value_}
+"""What clips gradients, by `trainer.gradient_clip_algorithm`."""
 Features = tuple[list[Tensor], list[Tensor]]
 """Of the rebuilt and of the true picture."""
 
@@ -76,11 +79,10 @@ class AutoencoderModule(RunModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip gradients where Lightning does not: each optimizer's for itself."""
-        limit = self.config.trainer.gradient_clip
-        if not self.automatic_optimization and limit:
-            torch.nn.utils.clip_grad_norm_(
-                [item for group in optimizer.param_groups for item in group["params"]], limit
-            )
+        trainer = self.config.trainer
+        if not self.automatic_optimization and trainer.gradient_clip:
+            clip = CLIP[trainer.gradient_clip_algorithm]
+            clip([item for group in optimizer.param_groups for item in group["params"]], trainer.gradient_clip)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and PSNR [dB] of codes alone; the first pictures are shown."""

@@ -16,8 +16,11 @@ from lit_pure.files.atomic import write_json
 from lit_pure.lit.board import log_hyperparameters
 from lit_pure.lit.data import Identity, PhotoDataModule
 from lit_pure.lit.distributed.processes import Decision, agree_on
+from lit_pure.lit.flags import total_steps
+from lit_pure.lit.loggers import close
 from lit_pure.lit.modules import build_module
 from lit_pure.lit.needs import provide
+from lit_pure.lit.own_callbacks import make_callbacks
 from lit_pure.lit.run_module import RunModule
 from lit_pure.lit.summary import summary
 from lit_pure.lit.trainer import RunTrainer, make_trainer
@@ -26,10 +29,14 @@ from lit_pure.metrics.choice import choose_for_run, metrics_without_truth
 from lit_pure.metrics.rows import FILE, write_rows
 from lit_pure.runs import folder as runs
 from lit_pure.runs import resume
+from lit_pure.runs.check import require_launchable
 from lit_pure.runs.folder import Run
 from lit_pure.runs.resume import RunPoint
 
 log = logging.getLogger(__name__)
+
+LENGTH = "max_steps"
+"""In the provenance of a run with `max_epochs`: its optimizer steps."""
 
 
 def run(experiment: Experiment, command: Sequence[str]) -> Run:
@@ -41,6 +48,8 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
     weights, which are never trained.
     """
     runs.refuse_training(experiment)
+    require_launchable(experiment)
+    own = make_callbacks(experiment.trainer.called())
     _log_left_out(experiment)
     with ExitStack() as locks:
         point = _find_run(experiment, locks)
@@ -56,14 +65,18 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
         # Read now, while the files exist that were just checked: one that is deleted meanwhile costs no figure.
         scores = module.scores
         identity = files.identity(scores.metrics) if scores else {}
-        made = make_trainer(experiment, module, point, resume.provenance(point, facts))
+        made = make_trainer(experiment, module, point, resume.provenance(point, facts), own)
         trainer, folder = made.trainer, Run(point.folder)
+        locks.callback(close, trainer.loggers)
+        _set_length(experiment, data, made, point)
         made.provenance.facts |= module.computing(trainer.strategy.root_device)
         if trainer.is_global_zero:
             # Before the trainer would: a failure while it sets up is explained, too.
             made.provenance.write(folder.folder)
             save(experiment, folder.folder / "config.yaml")
             log.info("run %s%s", folder.label, f", resumed from step {point.step}" if point.checkpoint else "")
+            if knobs := experiment.trainer.debugging():
+                log.info("debug run (%s): it never counts as finished, and is never resumed", ", ".join(knobs))
         if not experiment.needs.weights:
             _train(module, data, made, point)
         if experiment.data.test:
@@ -72,8 +85,11 @@ def run(experiment: Experiment, command: Sequence[str]) -> Run:
             if scores:
                 write_rows(folder.folder / FILE, scores.rows, scores.single)  # before anything that could fail
             row = summary(experiment, module, data, trainer, made.training_row(), made.saved.written, identity)
-            write_json(folder.folder / "summary.json", row)
-            log_hyperparameters(trainer.loggers, experiment, row, trainer.global_step)
+            if experiment.trainer.debugging():
+                write_json(folder.folder / f"{runs.DEBUG}.json", row)
+            else:
+                write_json(folder.folder / "summary.json", row)
+                log_hyperparameters(trainer.loggers, experiment, row, trainer.global_step, folder.label)
         trainer.strategy.barrier()  # the other processes wait until it is finished
     return folder
 
@@ -108,6 +124,19 @@ def _train(module: RunModule, data: PhotoDataModule, made: RunTrainer, point: Ru
     with made.averaging.swapped() if made.averaging else nullcontext():
         module.finish_training(data)
         module.save_weights(Run(point.folder).weights, trainer.is_global_zero)
+
+
+def _set_length(experiment: Experiment, data: PhotoDataModule, made: RunTrainer, point: RunPoint) -> None:
+    """Let the Trainer end after `max_epochs`, as the first launch of the run counted them, on however many processes.
+
+    Learning rates come down over as many steps.
+    """
+    if not experiment.trainer.max_epochs or experiment.needs.weights or experiment.trainer.fast_dev_run:
+        return
+    facts, trainer = made.provenance.facts, made.trainer
+    if LENGTH not in facts:
+        facts[LENGTH] = total_steps(experiment, len(data.train), trainer.world_size)
+    trainer.fit_loop.epoch_loop.max_steps = int(facts[LENGTH])
 
 
 def _log_left_out(experiment: Experiment) -> None:

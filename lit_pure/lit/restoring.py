@@ -56,7 +56,7 @@ class RestoringModule(RunModule):
             sorted(config.data.test), self.choice.metrics, [RESTORED, *self.baselines], self.choice.border
         )
         self.answers: list[dict[str, str | None]] = []
-        self.entropy_Bhw = torch.empty(0)
+        self.entropy_Bhw, self.entropy_highest = torch.empty(0), 0.0
 
     def on_test_start(self) -> None:
         """Move the restorer to the device, and reset the scores."""
@@ -127,8 +127,9 @@ class RestoringModule(RunModule):
         }
         if "hq_B3HW" in batch:
             self.shown[GROUND_TRUTH] = batch["hq_B3HW"][:count]
-        entropies = [one.maps["entropy"].values_hw for one in restored if "entropy" in one.maps]
-        self.entropy_Bhw = torch.stack(entropies) if entropies else torch.empty(0)
+        entropies = [one.maps["entropy"] for one in restored if "entropy" in one.maps]
+        self.entropy_Bhw = torch.stack([one.values_hw for one in entropies]) if entropies else torch.empty(0)
+        self.entropy_highest = max((one.highest or 0.0 for one in entropies), default=0.0)
         self.answers = [
             {"image": names[row], **self.answer(one, batch, row)} for row, one in enumerate(restored) if one.words
         ]

@@ -52,14 +52,12 @@ def overlay_map(map_hw: Tensor, image_3ss: Tensor, low: float, high: float) -> T
 @styled
 def entropy(subject: Subject, answer: Answer) -> Figure:
     """The restored picture, the entropy over it, and the entropy alone (the paper's figure 3)."""
-    ceiling = math.log(subject.restorer.tokenizer.config.codes)
-    entropy_hw = answer.entropy_hw.cpu()
-    limits = limits_of(entropy_hw)
+    entropy_hw, limits = answer.entropy_hw.cpu(), (0.0, answer.highest_entropy)
     figure, axes = make_axes(1, 3, WIDTH, 3.6)
     draw_panel(axes[0], Panel(RESTORED, answer.image_3ss))
     draw_panel(axes[1], Panel("entropy over it", overlay_map(entropy_hw, answer.image_3ss, *limits)))
     title = f"entropy of each code: mean {float(entropy_hw.mean()):.2f} nats"
-    draw_map(axes[2], entropy_hw, title, f"nats (at most {ceiling:.1f})", limits, colors=DARK_IS_HIGH)
+    draw_map(axes[2], entropy_hw, title, "nats, 0 to ln of the codes", limits, colors=DARK_IS_HIGH, beyond="neither")
     return figure
 
 

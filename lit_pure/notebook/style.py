@@ -162,7 +162,7 @@ def draw_map(
     *,
     bar: bool = True,
     colors: Colormap = LIGHT_IS_HIGH,
-    beyond: Literal["max", "both"] = "both",
+    beyond: Literal["neither", "max", "both"] = "both",
 ) -> None:
     """A map of numbers with a colour bar beside it; the map stays as large as pictures next to it.
 

@@ -5,6 +5,7 @@ Knows how to make exactly the LQ picture of a run's test, and how to decode a mo
 Shape legend: B = 1 picture, 3 RGB, H W HQ [px], h w LQ [px] or grid of codes, s side of the model's square [px].
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,6 +72,8 @@ class Answer:
     decoded: Decoded
     image_3ss: Tensor
     lq_codes_hw: Tensor
+    highest_entropy: float
+    """That of a code that may as well be any other: ln of their number [nats]."""
 
     @property
     def codes_hw(self) -> Tensor:
@@ -157,7 +160,8 @@ def decode(subject: Subject, sampling: SamplingConfig | None = None) -> Answer:
         lq_codes_Bhw = own.tokenizer.encode(enlarged_B3ss)
         decoded = restorer.answer(lq_codes_Bhw, [subject.name])
         [restored] = restorer.restorations(enlarged_B3ss, decoded, own.restoring.color_fix)
-    return Answer(sampling, decoded, restored.image_3HW.clamp(0, 1).cpu(), lq_codes_Bhw[0])
+    highest = math.log(own.tokenizer.config.codes)
+    return Answer(sampling, decoded, restored.image_3HW.clamp(0, 1).cpu(), lq_codes_Bhw[0], highest)
 
 
 def _subject(

@@ -106,5 +106,6 @@ def draw_spread(answers: Mapping[str, Answer]) -> Figure:
     title = f"their deviation: mean {float(spread.deviation_ss.mean()):.1f} levels"
     draw_map(axes[1], spread.deviation_ss, title, "standard deviation, levels of 255", limits_of(spread.deviation_ss))
     title = f"mean entropy, correlation {spread.correlation:.2f}"
-    draw_map(axes[2], spread.entropy_hw, title, "nats", limits_of(spread.entropy_hw), colors=DARK_IS_HIGH)
+    limits = (0.0, max(answer.highest_entropy for answer in answers.values()))
+    draw_map(axes[2], spread.entropy_hw, title, "nats", limits, colors=DARK_IS_HIGH, beyond="neither")
     return figure

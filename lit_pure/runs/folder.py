@@ -23,6 +23,8 @@ ROOT = Path("runs")
 """The folder of runs, below the working directory."""
 SHIPPED_ROOT = PROJECT / "data" / "runs"
 """The folder of the shipped runs."""
+DEBUG = "debug"
+"""The folder of debug runs below the root: each leaves a `debug.json` in place of a summary, and so never finishes."""
 SHIPPED = "shipped"
 """The name of a shipped run, in place of version_N."""
 COMPLEXITY = "complexity.json"
@@ -74,6 +76,10 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """The flat row of figures. Raises ValueError if the file is damaged."""
         return read_json(self.folder / "summary.json", REMEDY)
+
+    def debugged(self) -> dict[str, Any]:
+        """What a debug run leaves in place of a summary. Raises ValueError if the file is damaged or missing."""
+        return read_json(self.folder / f"{DEBUG}.json", REMEDY)
 
     def provenance(self) -> dict[str, Any]:
         """Where the run comes from; `needs` names the runs that it was built on, with their versions."""

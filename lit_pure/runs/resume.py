@@ -28,6 +28,8 @@ ELSEWHERE = {
     *(f"trainer.{name}" for name in ("accelerator", "devices", "num_nodes", "strategy", "timeout", "compile")),
     *(f"trainer.{name}" for name in ("activation_checkpointing", "accumulate", "peak_flops", "resume")),
     *(f"trainer.{name}" for name in ("log_every", "val_every", "save_every", "keep_last", "keep_best", "max_skipped")),
+    *(f"trainer.{name}" for name in ("deterministic", "benchmark", "num_sanity_val_steps", "enable_progress_bar")),
+    "trainer.loggers",
     *(f"data.{name}" for name in ("batch_size", "eval_batch_size", "num_workers")),
     *("backbone.loss_chunk", "backbone.attention"),
 }
@@ -49,13 +51,13 @@ def find_run(experiment: Experiment, locks: ExitStack) -> RunPoint | None:
     """The run that `trainer.resume` asks for, locked until `locks` is closed; None asks for a new run.
 
     `auto` takes the newest unfinished run of the same settings that has a complete checkpoint and that no other process
-    writes to, unless a newer run of the same settings is finished.
+    writes to, unless a newer run of the same settings is finished. A debug run resumes none.
 
     Raises:
         ConfigError: the named run cannot be resumed.
     """
     wanted = experiment.trainer.resume
-    if wanted == NEVER or experiment.needs.weights:
+    if wanted == NEVER or experiment.needs.weights or experiment.trainer.debugging():
         return None
     if wanted != AUTO:
         return _find_named(experiment, locks)
@@ -82,10 +84,14 @@ def find_run(experiment: Experiment, locks: ExitStack) -> RunPoint | None:
 
 
 def start_run(experiment: Experiment, locks: ExitStack) -> RunPoint:
-    """A new run folder, locked until `locks` is closed. Two launches at the same time get two folders."""
-    parent = runs.ROOT / experiment.name
+    """A new run folder, locked until `locks` is closed. Two launches at the same time get two folders.
+
+    That of a debug run is below `runs/debug`.
+    """
+    name = f"{runs.DEBUG}/{experiment.name}" if experiment.trainer.debugging() else experiment.name
+    parent = runs.ROOT / name
     parent.mkdir(parents=True, exist_ok=True)
-    number = max((int(run.folder.name.rpartition("_")[2]) for run in runs.versions(experiment.name)), default=-1) + 1
+    number = max((int(run.folder.name.rpartition("_")[2]) for run in runs.versions(name)), default=-1) + 1
     while True:
         folder = parent / f"version_{number}"
         try:

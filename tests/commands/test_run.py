@@ -24,6 +24,7 @@ from lit_pure.metrics.rows import read_rows
 from lit_pure.runs import checkpoints
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
+from tests.lit.test_board import hparams
 
 
 def newest(name: str) -> Run:
@@ -275,11 +276,17 @@ def test_weights_of_another_task_are_refused(house: Path, capsys: pytest.Capture
 
 
 def test_a_sweep_compares_its_variants(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = 'base: demo\nneeds: {weights: "${base}"}\nsweep:\n  sampling.k_max: [2, 2000]\n'
+    lines = 'base: demo\nneeds: {weights: "${base}"}\nsweep:\n  sampling.k_max: [2, 20, 2000]\n'
     (house / "experiments" / "sweeps" / "tiny.yaml").write_text(lines)
     assert main(["sweep", "sweeps/tiny"]) == 0
     table = capsys.readouterr().out
     assert "sweeps/tiny/k_max=2/version_0" in table and "sweeps/tiny/k_max=2000/version_0" in table
+    columns, rows = hparams(house / "runs" / "sweeps" / "tiny")
+    assert [info.name for info in columns.hparam_infos if info.differs] == ["sampling.k_max"]
+    assert {row.name: row.hparams["sampling.k_max"].number_value for row in rows} == {
+        f"sweeps/tiny/k_max={k}/version_0": k for k in (2, 20, 2000)
+    }
+    assert all("test/demo/psnr" in {value.name.tag for value in row.metric_values} for row in rows)
 
 
 def test_the_report_lists_finished_runs_only(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,7 +294,7 @@ def test_the_report_lists_finished_runs_only(house: Path, capsys: pytest.Capture
     assert main(["report"]) == 0
     table = capsys.readouterr().out
     assert "demo/version_0" in table and "version_7" not in table
-    assert "test/demo/psnr" in table and f"{newest('demo').summary()['test/demo/psnr']:.4g}" in table
+    assert "psnr↑" in table and f"{newest('demo').summary()['test/demo/psnr']:.2f}" in table
 
 
 def test_restore_finishes_the_good_ones_and_names_the_bad_ones(

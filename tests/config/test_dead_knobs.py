@@ -9,8 +9,8 @@ from lit_pure.config.compose import PROJECT
 from lit_pure.config.families import FAMILIES
 from tests.config.knob_reads import Reader, knobs, schemas
 
-COMPOSED = {("DegradationConfig", "preset")}
-"""Read by `compose.py` alone, which puts the preset's knobs in its place."""
+COMPOSED = {("DegradationConfig", "preset"), ("Experiment", "mixin")}
+"""Read by `compose.py` alone, which puts other knobs in their place."""
 
 ONLOOKERS = {"config", "bench", "planning", "report", "gallery", "notebook", "study"}
 """Rooms that only check, measure, foresee or show what a knob does elsewhere."""

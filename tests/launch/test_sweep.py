@@ -55,6 +55,18 @@ def test_a_sweep_makes_what_it_needs_first_and_uses_what_is_finished(
     assert "guide/full/version_1 " in capsys.readouterr().out
 
 
+def test_debug_runs_of_a_sweep_do_not_fail_although_they_leave_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(Processes, "run", lambda self, command: commands.append(command) or 0)
+    for need in NEEDS.values():
+        finish(need)
+    assert main(["sweep", "guide", "trainer.fast_dev_run=1"]) == 0
+    assert len(commands) == 2 and "failed" not in capsys.readouterr().err
+    assert main(["sweep", "guide"]) == 1, "without it, a run that leaves nothing has failed"
+
+
 def test_a_dry_run_of_a_sweep_prints_commands_and_runs_nothing(
     ran: list[str], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

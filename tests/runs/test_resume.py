@@ -72,6 +72,9 @@ def test_other_settings_start_a_new_run_unless_they_only_say_where_it_runs(
     assert resume.find_run(demo("optim.lr=0.001"), locks) is None
     assert "demo/version_0" in caplog.text and "optim.lr: 0.0002 -> 0.001" in caplog.text
     elsewhere = demo("trainer.devices=2", "data.num_workers=1", "data.batch_size=4", "trainer.strategy=fsdp")
+    for longer in ("trainer.max_time=00:01:00:00", "trainer.min_steps=3", "trainer.max_epochs=2"):
+        assert resume.find_run(demo(longer), locks) is None, "it would end elsewhere"
+    elsewhere.trainer.loggers, elsewhere.trainer.deterministic = ["csv"], True
     point = resume.find_run(elsewhere, locks)
     assert point is not None and point.folder == folder
 
@@ -82,6 +85,15 @@ def test_a_newer_finished_run_of_the_same_settings_starts_a_new_one(locks: ExitS
     assert resume.find_run(demo(), locks) is not None, "the finished one has other settings"
     finish(unfinished(2, demo(), 10))
     assert resume.find_run(demo(), locks) is None
+
+
+def test_a_debug_run_resumes_none_and_is_in_a_folder_of_its_own(locks: ExitStack) -> None:
+    unfinished(0, demo(), 10)
+    debugging = demo("trainer.limit_val_batches=1")
+    unfinished(1, debugging, 10)
+    assert resume.find_run(debugging, locks) is None
+    assert resume.start_run(debugging, locks).folder == runs.ROOT / "debug/demo/version_0"
+    assert resume.start_run(demo(), locks).folder == runs.ROOT / "demo/version_2"
 
 
 def test_resume_never_and_sampling_alone_start_a_new_run(locks: ExitStack) -> None:

@@ -5,7 +5,7 @@ processes, the first one is shown. Without a TensorBoardLogger, as in `fast_dev_
 written by `save_pictures.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from lightning import Callback, LightningModule, Trainer
@@ -90,7 +90,9 @@ class EntropyMap(_BoardCallback):
         limits: tuple[float, float] | None = None,
         keep: int = 100,
     ) -> None:
-        """`label`: of the pictures in `shown`. `limits`: of the colours [nats]; None takes those of each grid."""
+        """`label`: of the pictures in `shown`. `limits`: of the colours [nats]; None takes 0 to the module's
+        `entropy_highest`, or those of each grid where it has none.
+        """
         super().__init__(sets, keep)
         self.label, self.limits = label, limits
 
@@ -98,16 +100,26 @@ class EntropyMap(_BoardCallback):
         """The legend is in nats."""
         if len(module.entropy_Bhw) and self.label in module.shown:
             columns = {self.label: blacken(module.shown[self.label])}
-            grid = maps_beside(columns, "entropy, dark is high", blacken(module.entropy_Bhw), "nats", self.limits)
+            highest = getattr(module, "entropy_highest", None)
+            limits = self.limits or ((0.0, highest) if highest else None)
+            grid = maps_beside(columns, "entropy, dark is high", blacken(module.entropy_Bhw), "nats", limits)
             writer.add_image(f"{where}/entropy", grid, step)
 
 
 class TextSamples(_BoardCallback):
-    """The answers of the model, as a table with a row per picture."""
+    """The answers of the model: a table for each picture, with a line for each of its texts."""
 
     needs = ShowsAnswers
 
     def show(self, writer: SummaryWriter, module: ShowsAnswers, where: str, step: int) -> None:
-        """Columns are the answers' keys."""
+        """The first line is the picture's name; texts that are empty are left out."""
         if module.answers:
-            writer.add_text(f"{where}/answers", markdown(module.answers), step)
+            writer.add_text(f"{where}/answers", "\n\n".join(map(_standing, module.answers)), step)
+
+
+def _standing(answer: Mapping[str, str | None]) -> str:
+    """An answer as a table of two columns: in one row, its long texts would be columns of a few words."""
+    (label, name), *texts = ((key, "(none)" if value is None else value) for key, value in answer.items())
+    # With a space, which Markdown ignores, a picture may be called as its label.
+    rows = [{label: key, f"{name} ": value} for key, value in texts if value]
+    return markdown(rows or [{label: "", f"{name} ": ""}])

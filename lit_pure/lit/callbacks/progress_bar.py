@@ -4,20 +4,31 @@ Knows Lightning's bar, and counts optimizer steps. Where epochs exist, Lightning
 """
 
 import logging
-import math
 import sys
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+from lit_pure.lit.callbacks.endless import is_endless
 
 log = logging.getLogger(__name__)
 
 EVERY = 30.0
 """Time between lines where there is no terminal [s]."""
+
+
+def make_progress_bar() -> ProgressBar:
+    """rich's bar on a terminal if rich is installed, else tqdm's, which prints lines where there is no terminal."""
+    if sys.stdout.isatty() and find_spec("rich"):
+        from lit_pure.lit.callbacks.rich_bar import RichTrainingBar
+
+        return RichTrainingBar()
+    return TrainingBar()
 
 
 class TrainingBar(TQDMProgressBar):
@@ -45,7 +56,7 @@ class TrainingBar(TQDMProgressBar):
 
     @property
     def _is_endless(self) -> bool:
-        return self.trainer.max_steps >= 0 and not math.isfinite(self.trainer.num_training_batches)
+        return is_endless(self.trainer)
 
     def init_train_tqdm(self) -> Tqdm:
         """The bar; the rate counts from the first step of this launch."""

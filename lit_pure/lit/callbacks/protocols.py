@@ -27,7 +27,9 @@ class ShowsEntropy(ShowsPictures, Protocol):
     """A module that also keeps the entropy of each token of those pictures."""
 
     entropy_Bhw: Tensor
-    """[nats]; empty without one."""
+    """[nats]; empty without one. A module that also keeps `entropy_highest`, the largest that there can be (of N codes
+    ln N), has all its maps on one scale, from 0 to that.
+    """
 
 
 @runtime_checkable

@@ -42,10 +42,10 @@ class StopOnSignal(Callback):
     checkpoint holds.
     """
 
-    def __init__(self, checkpointing: SavesNow, together: float = TOGETHER) -> None:
+    def __init__(self, checkpointing: SavesNow | None, together: float = TOGETHER) -> None:
         """
         Args:
-            checkpointing: saves.
+            checkpointing: saves; None: nothing is, as in a debug run.
             together: signals within this time count as one [s].
         """
         self.checkpointing, self.together = checkpointing, together
@@ -94,14 +94,16 @@ class StopOnSignal(Callback):
         # Lightning logs a step after this hook, which does not return.
         trainer._logger_connector.on_batch_end()
         trainer._logger_connector.update_train_step_metrics()
-        self.checkpointing.save_now(trainer)
+        if self.checkpointing is not None:
+            self.checkpointing.save_now(trainer)
         if number.name == REQUEUE_SIGNAL and trainer.is_global_zero:
             requeue()
         # Launchers end all processes as soon as one has ended: none leaves before the first one is done.
         trainer.strategy.barrier("stopping")
         # Lightning observes the processes that it started, and would kill this one because they end with a status.
         getattr(trainer.strategy.launcher, "procs", []).clear()
-        message = f"stopped by {number.name} after step {trainer.global_step}; saved; the same command resumes"
+        saved = "saved; the same command resumes" if self.checkpointing is not None else "a debug run saves nothing"
+        message = f"stopped by {number.name} after step {trainer.global_step}; {saved}"
         raise Stopped(message if trainer.is_global_zero else "", exit_status(number))
 
     def _note(self, number: int, frame: FrameType | None = None) -> None:
@@ -114,7 +116,7 @@ class StopOnSignal(Callback):
         if self._heard is None:
             self._heard = now
             self._note(number)
-            log.info("%s: saving after this step; a second signal ends this process at once", name)
+            log.info("%s: ending after this step; a second signal ends this process at once", name)
         elif now - self._heard >= self.together:
             if self._first:
                 log.error("stopped at once by a second signal, %s; the last complete checkpoint is kept", name)

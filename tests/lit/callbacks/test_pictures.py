@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_pure.images.grid import labelled_grid
+from lit_pure.images.grid import HEADER, labelled_grid
 from lit_pure.images.io import to_bytes
+from lit_pure.images.maps import LEGEND, legend
 from lit_pure.lit.callbacks.board import markdown
 from lit_pure.lit.callbacks.pictures import EntropyMap, ImageGrid, TextSamples
 from tests.lit.callbacks.foreign import Brightener, events, loader, trainer
@@ -49,16 +50,37 @@ def test_the_grid_is_what_the_module_kept_last(shown: tuple[Path, Brightener]) -
     assert int((found.int() - expected.int()).abs().max()) <= 1  # TensorBoard cuts where we round
 
 
-def test_answer_texts_are_a_markdown_table_whatever_they_contain(shown: tuple[Path, Brightener]) -> None:
+def test_answer_texts_are_a_markdown_table_for_each_picture_whatever_they_contain(
+    shown: tuple[Path, Brightener],
+) -> None:
     (event,) = events(shown[0]).Tensors("test_1/answers/text_summary")
     lines = event.tensor_proto.string_val[0].decode().splitlines()
     assert lines == [
-        "| image | answer | blur |",
-        "| --- | --- | --- |",
-        "| photo0 | I see \\| photo0 |  |",
-        "| photo1 | I see \\| photo1 |  |",
+        "| image | photo0 |",
+        "| --- | --- |",
+        "| answer | I see \\| photo0 |",
+        "| blur | (none) |",
+        "",
+        "| image | photo1 |",
+        "| --- | --- |",
+        "| answer | I see \\| photo1 |",
+        "| blur | (none) |",
     ]
     assert markdown([]) == "" and markdown([{"a": "two\nlines"}]).splitlines()[-1] == "| two lines |"
+
+
+def test_all_entropy_maps_of_a_module_with_a_highest_one_have_the_same_scale(tmp_path: Path) -> None:
+    module = Brightener()
+    module.entropy_highest = 4.0  # type: ignore[assignment]
+    trainer(tmp_path, [EntropyMap()]).test(module, loader(4), verbose=False)
+    shown = events(tmp_path).Images("test_0/entropy")
+    legends = []
+    for event in shown:
+        with Image.open(io.BytesIO(event.encoded_image_string)) as file:
+            legends.append(np.array(file)[:, -LEGEND:])
+    assert len(legends) == 2 and np.array_equal(*legends), "the second batch has other numbers"
+    drawn = to_bytes(legend(0.0, 4.0, "nats", 32)).permute(1, 2, 0).numpy()
+    assert int(np.abs(legends[0][HEADER : HEADER + 32].astype(int) - drawn).max()) <= 1
 
 
 def test_only_the_first_batches_of_a_large_test_set_are_shown(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from torch.utils.data import DataLoader, IterableDataset
 
-from lit_pure.lit.callbacks.progress_bar import TrainingBar
+from lit_pure.lit.callbacks import progress_bar
+from lit_pure.lit.callbacks.progress_bar import TrainingBar, make_progress_bar
+from lit_pure.lit.callbacks.rich_bar import RichTrainingBar
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def fit(bar: TrainingBar, steps: int, folder: Path, start: Path | None = None) -> Path:
+def fit(bar: ProgressBar, steps: int, folder: Path, start: Path | None = None) -> Path:
     """Two batches a step; the checkpoint at the end."""
     trainer = Trainer(
         max_steps=steps,
@@ -97,3 +100,27 @@ def test_without_a_terminal_there_are_lines_and_no_bar(
     matches = [re.fullmatch(pattern, line) for line in said]
     assert all(matches) and list(dict.fromkeys(int(match[1]) for match in matches if match)) == steps
     assert "\r" not in capsys.readouterr().out
+
+
+def test_on_a_terminal_it_is_rich_s_bar_if_rich_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(make_progress_bar()) is TrainingBar, "there is no terminal here"
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert type(make_progress_bar()) is RichTrainingBar
+    monkeypatch.setattr(progress_bar, "find_spec", lambda name: None)
+    assert type(make_progress_bar()) is TrainingBar
+
+
+def test_rich_s_bar_counts_the_steps_of_the_whole_training_also_of_a_resumed_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = fit(TrainingBar(), 3, tmp_path)
+    seen: list[tuple[float, float | None, str]] = []
+
+    class Looks(RichTrainingBar):
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            task = self.train_progress_bar
+            seen.append((task.completed, task.total, task.description))
+
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    fit(Looks(), 5, tmp_path, before)
+    assert [(done, total) for done, total, _ in seen] == [(5, 5)] and "Training" in seen[0][2]
