@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lit_pure.config.compose import ConfigError, compose, locate
+from lit_pure.config.compose import ConfigError, compose
+from lit_pure.config.project import locate
 from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.pure import GuidanceMode, PureExperiment
