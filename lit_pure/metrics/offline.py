@@ -141,7 +141,8 @@ def _pyiqa() -> Any:
     try:
         import pyiqa
     except ImportError as error:
-        raise ImportError(f"pyiqa cannot be imported ({error}); install it: {make_or('make setup', 'pip install pyiqa')}") from error
+        install = make_or("make setup", "pip install pyiqa")
+        raise ImportError(f"pyiqa cannot be imported ({error}); install it: {install}") from error
     return pyiqa
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lit_pure.config.compose import ConfigError, differences
-from lit_pure.config.project import locate, command_to_run
 from lit_pure.config.dem import DemExperiment
+from lit_pure.config.project import command_to_run, locate
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import Assembler
