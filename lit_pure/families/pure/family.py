@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lit_pure.config.compose import ConfigError
-from lit_pure.config.compose import ConfigError
 from lit_pure.config.experiment import Experiment, Needs, RestoringExperiment
-from lit_pure.config.project import locate
 from lit_pure.config.project import locate
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.family import Family, Said
