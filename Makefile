@@ -1,6 +1,6 @@
 # `make help` prints the texts after ##.
 # Only variables that describe this machine (?=) are taken from the shell: some systems set NAME themselves.
-# Each target that needs the environment makes it first: once, and again when setup.cfg or constraints.txt change.
+# Each target that needs the environment makes it first: once, and again when setup.cfg, setup.py or constraints.txt change.
 
 ## NAME      experiment, a file below experiments/ without .yaml
 NAME =
@@ -38,6 +38,7 @@ VENV ?= .venv
 
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 INSTALLED := $(if $(VENV),$(VENV)/.lit_pure_installed,given-environment)
+LIT_PURE := $(if $(VENV),$(VENV)/bin/lit-pure    (or just lit-pure, after: . $(VENV)/bin/activate),$(PY) -m lit_pure)
 PIP := "$(PY)" -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
 define REFUSE_OLD_PYTHON
@@ -70,6 +71,7 @@ setup: $(INSTALLED) ## make the environment VENV with the versions in constraint
 
 exp: $(INSTALLED) ## run the experiment NAME with SET: train what it needs and itself, evaluate, write runs/NAME/version_N
 	@set -f; "$(PY)" -m lit_pure run "$(NAME)" $(SET)
+	@echo 'lit-pure: $(LIT_PURE)'
 
 sweep: $(INSTALLED) ## run all experiments of the sweep NAME (a file or a folder) with SET, here or with LAUNCHER=slurm
 	@set -f; "$(PY)" -m lit_pure sweep "$(NAME)" $(SET) --launcher "$(LAUNCHER)"
@@ -129,7 +131,7 @@ given-environment:
 # basicsr without dependencies: see setup.cfg. Without build isolation: its setup.py requests torch for the build without
 # using it, which took 76 s instead of 2. With basicsr_build: otherwise it does not build on Python 3.13.
 # The stamp is written last, so a failed installation is repeated.
-$(VENV)/.lit_pure_installed: setup.cfg constraints.txt pyproject.toml
+$(VENV)/.lit_pure_installed: setup.cfg setup.py constraints.txt pyproject.toml
 	$(REFUSE_OLD_PYTHON)
 	@rm -f "$@"
 	@echo 'setup 1/4: the environment $(VENV)'

@@ -18,7 +18,8 @@ from typing import NoReturn
 from lit_pure import __version__
 from lit_pure.commands import output
 from lit_pure.commands.parsing import Command
-from lit_pure.config.compose import ConfigError, require_clone
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.project import require_project
 from lit_pure.files.sharing import shortage
 from lit_pure.metrics.files import MissingWeights
 from lit_pure.runs.folder import MissingRun
@@ -99,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet_logs()
     command: Command = arguments.function
     try:
-        require_clone()
+        require_project()
         with stop_at_once():
             status = command(arguments)
             output.is_unread()  # else Python complains of the pipe as it ends

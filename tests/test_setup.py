@@ -120,6 +120,14 @@ class TestMakefile:
         assert done.returncode != 0
         assert 'there is no "/no/such/python3"' in done.stderr
 
+    @pytest.mark.parametrize(
+        ("venv", "command"),
+        [("", f"lit-pure: {sys.executable} -m lit_pure"), (".venv", "lit-pure: .venv/bin/lit-pure ")],
+    )
+    def test_make_exp_ends_with_where_the_command_is(self, venv, command):
+        done = run("make", "--dry-run", "exp", "NAME=demo", f"PYTHON={sys.executable}", f"VENV={venv}")
+        assert f"echo '{command}" in done.stdout.splitlines()[-1]
+
     def test_make_passes_settings_on_word_by_word_and_unexpanded(self):
         echo = "SET=data.test.a.names=[a,b] optim.lr=1e-4 base=*"
         done = run("make", "--dry-run", "exp", "NAME=demo", f"PYTHON={sys.executable}", "VENV=", echo)

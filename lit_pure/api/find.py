@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure.config.compose import ROOTS, ConfigError, compose, experiment_names, is_sweep
+from lit_pure.config.compose import ConfigError, compose, experiment_names, is_sweep
 from lit_pure.config.experiment import RestoringExperiment
 from lit_pure.config.library import find_file
+from lit_pure.config.project import ROOTS
 from lit_pure.convert.layouts import read_back
 from lit_pure.families.settings import FIX, laid_over, settings_of
 from lit_pure.families.table import FAMILIES, family_of, restorer_of

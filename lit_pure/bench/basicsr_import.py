@@ -10,6 +10,9 @@ import importlib.util
 import sys
 from types import ModuleType
 
+from lit_pure.config.project import command_to_install
+
+REMEDY = f"install it: {command_to_install('basicsr')}"
 REMOVED_MODULE = "torchvision.transforms.functional_tensor"
 
 
@@ -23,7 +26,7 @@ def load_basicsr() -> None:
         _restore_removed_module()
         importlib.import_module("basicsr")
     except ImportError as error:
-        raise ImportError(f"basicsr cannot be imported ({error}); install this project with `make setup`") from error
+        raise ImportError(f"basicsr cannot be imported ({error}); {REMEDY}") from error
 
 
 def _restore_removed_module() -> None:

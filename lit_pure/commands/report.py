@@ -9,6 +9,7 @@ from pathlib import Path
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.paths import require_writable_files
 from lit_pure.config.compose import ConfigError
+from lit_pure.config.project import command_to_run
 from lit_pure.report.render import FORMATS, Format, notes, render
 from lit_pure.runs import folder as runs
 from lit_pure.runs.folder import Run
@@ -92,7 +93,7 @@ def _list() -> int:
 
 def _overview(arguments: argparse.Namespace, chosen: Sequence[Run]) -> int:
     if not chosen:
-        print(f"no finished runs below {runs.ROOT}/; make one with: make exp NAME=demo")
+        print(f"no finished runs below {runs.ROOT}/; make one with: {command_to_run('demo')}")
         return 0
     from lit_pure.report.overview import readable_runs
 

@@ -10,6 +10,7 @@ from lit_pure.commands.processes import quiet_lightning
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.data import SKIMAGE, PhotosConfig
 from lit_pure.config.experiment import Experiment, RestoringExperiment
+from lit_pure.config.project import make_or
 from lit_pure.families.table import family_of
 from lit_pure.metrics.choice import choose_for_run
 from lit_pure.metrics.files import MissingWeights
@@ -40,6 +41,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
 def run_command(arguments: argparse.Namespace) -> int:
     """Train and test one experiment."""
     experiment = compose(arguments.experiment, arguments.overrides)
+    runs.require_writable()
     check_needs(experiment)
     _check_photographs(experiment)
     _run(experiment)
@@ -76,11 +78,12 @@ def _run(experiment: Experiment) -> Run:
     if (more := len(summary["pictures"]) - NAMED) > 0:
         print(f"picture: {more} more in {made.folder / 'images'}")
     print(f"run:     {made.folder}")
-    print(f"look:    make board    (or: tensorboard --logdir {made.folder})")
+    board = f"tensorboard --logdir {made.folder}"
+    print(f"look:    {make_or(f'make board    (or: {board})', board)}")
     if debugging:
         print(f"debug:   {', '.join(debugging)}; the run never counts as finished, and can be removed")
     else:
-        print("compare: make report")
+        print(f"compare: {make_or('make report', 'lit-pure report')}")
     return made
 
 

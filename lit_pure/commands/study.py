@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lit_pure.baselines.table import BASELINES
 from lit_pure.commands.parsing import Subparsers, add, comma_list, say, whole_number
 from lit_pure.config.compose import COMMAND_LINE, ConfigError
+from lit_pure.config.project import make_or
 
 if TYPE_CHECKING:
     from lit_pure.study.jobs import StudyJob
@@ -103,7 +104,8 @@ def _run_jobs(
     _require_baselines(todo)
     say(f"{len(asked)} jobs, {len(asked) - len(todo)} of them already done")
     limited = f"lit-pure study {shlex.quote(arguments.name)} --limit {arguments.limit}"
-    again = limited if arguments.limit else f"make study NAME={arguments.name}"
+    whole = make_or(f"make study NAME={arguments.name}", f"lit-pure study {arguments.name}")
+    again = limited if arguments.limit else whole
     try:
         with _bar(todo, 0) as (progress, print_line):
             for job in run_jobs(todo, arguments.out, arguments.work, arguments.workers, progress):

@@ -25,12 +25,12 @@ from lit_pure.config.library import ExperimentFile, load_keys
 from lit_pure.config.merge import checked, fit, merge
 from lit_pure.config.mistakes import ConfigError as ConfigError  # who composes needs it
 from lit_pure.config.mixins import mixed_in, mixed_in_last, mixin_values
+from lit_pure.config.project import PROJECT as PROJECT
+from lit_pure.config.project import ROOTS, names_in
+from lit_pure.config.project import locate as locate
 from lit_pure.config.typed import Argument, Unfit, fitted, hint_at, text_of
 from lit_pure.files.yaml12 import resolved
 
-PROJECT = Path(__file__).parents[2]
-ROOTS = (Path(library.FOLDER), PROJECT / library.FOLDER)
-"""Folders of experiments: the user's, below the working directory, then the project's."""
 COMMAND_LINE = "command line"
 DEGRADATION = "data.degradation"
 """The section of an experiment that a preset sets."""
@@ -41,21 +41,6 @@ NOT_PRESET = ("preset", "scale")
 
 Settings = TypeVar("Settings")
 E = TypeVar("E", bound=Experiment)
-
-
-def require_clone() -> None:
-    """Raises ConfigError where the package is installed without what lies beside it in the clone."""
-    if not (PROJECT / library.FOLDER / "schema.json").is_file():
-        raise ConfigError(
-            "lit-pure is installed without its experiments/ and data/; install it from its clone, and keep the clone: "
-            "pip install --editable FOLDER_OF_THE_CLONE"
-        )
-
-
-def locate(path: str) -> Path:
-    """`path` below the working directory if it exists, else below the project (as shipped); absolute paths stay."""
-    here = Path(path)
-    return here if here.exists() or here.is_absolute() else PROJECT / path
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -300,7 +285,7 @@ def _preset_file(name: str, asked: str) -> Path:
     path = locate(name if name.endswith((".yaml", ".yml")) else f"{PRESETS}/{name}.yaml")
     if path.is_file():
         return path
-    known = sorted({file.stem for root in (Path(), PROJECT) for file in (root / PRESETS).glob("*.yaml")})
+    known = names_in(PRESETS)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
     raise ConfigError(

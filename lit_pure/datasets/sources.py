@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from lit_pure.config.data import SKIMAGE, PhotosConfig
+from lit_pure.config.project import locate, make_or
 from lit_pure.datasets.encoded import Photo, PhotoList
 from lit_pure.datasets.shards import read_shards, shard_paths
 from lit_pure.files.names import as_on_disk, nfc
@@ -56,7 +57,7 @@ def find_photos(config: PhotosConfig, least_side: int) -> PhotoList:
         ValueError: the source, the list or a name does not exist, or no photograph is usable (gives the reasons).
     """
     if config.meta_info:
-        candidates = _read_list(Path(config.meta_info), config.source)
+        candidates = _read_list(locate(config.meta_info), config.source)
     elif config.source == SKIMAGE:
         candidates = _photos_from_files((name, _skimage_folder() / name) for name in SKIMAGE_PHOTOS)
     else:
@@ -191,7 +192,8 @@ def _skimage_folder() -> Path:
     """The folder of scikit-image's photographs, without importing scikit-image (slow)."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise ValueError("source skimage: scikit-image is not installed; run `make setup` or name a folder")
+        remedy = make_or("make setup", "pip install scikit-image")
+        raise ValueError(f"source skimage: scikit-image is not installed; install it ({remedy}) or name a folder")
     return Path(spec.origin).parent / "data"
 
 

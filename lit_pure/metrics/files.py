@@ -8,12 +8,14 @@ import importlib.util
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from lit_pure.config.project import command_to_install
 from lit_pure.files import atomic
 from lit_pure.files.download import checked_file, download
 from lit_pure.metrics.table import METRICS, WeightsFile, info_of
@@ -27,12 +29,11 @@ class MissingWeights(ValueError):
 
 
 def path_of(file: WeightsFile) -> Path:
-    """Where a file belongs. Raises ImportError where that is inside a package that is not installed."""
+    """Where a file belongs, also where the package that brings it is not installed."""
     if file.place == "basicsr":
         spec = importlib.util.find_spec("basicsr")  # importing it would take seconds
-        if spec is None or spec.origin is None:
-            raise ImportError(f"basicsr, which brings {file.name}, is missing; install this project with `make setup`")
-        return Path(spec.origin).parent / file.name
+        found = Path(spec.origin).parent if spec and spec.origin else Path(sysconfig.get_path("purelib"), "basicsr")
+        return found / file.name
     return hub_folder() / file.place / file.name
 
 
@@ -45,9 +46,11 @@ def hub_folder() -> Path:
 
 
 def remedy(keys: Iterable[str]) -> str:
-    """The command that gets the files of metrics."""
-    wanted = [key for key in keys if any(file.url for file in info_of(key).files)]
-    return f"lit-pure weights metrics --metrics {','.join(wanted)}" if wanted else "make setup"
+    """The commands that get the files of metrics."""
+    published = {key: any(file.url for file in info_of(key).files) for key in keys}
+    wanted = [key for key, by_url in published.items() if by_url]
+    commands = [f"lit-pure weights metrics --metrics {','.join(wanted)}"] if wanted else []
+    return " and ".join(commands if all(published.values()) else [*commands, command_to_install("basicsr")])
 
 
 def absent_files(keys: Iterable[str]) -> dict[str, list[WeightsFile]]:
@@ -131,7 +134,8 @@ def fetch(file: WeightsFile, folder: Path | None = None) -> Path:
     """
     path = path_of(file)
     if not file.url:
-        raise ValueError(f"{path} comes with a package, which is incomplete; install this project with `make setup`")
+        install = command_to_install(file.place)
+        raise ValueError(f"{path} comes with {file.place}, which is missing or incomplete; install it: {install}")
     url = file.url.replace(HUB, os.environ.get("HF_ENDPOINT", HUB).rstrip("/"), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None:

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lit_pure.config.project import make_or
 from lit_pure.metrics.banded import Niqe, Ssim
 from lit_pure.metrics.files import damage_message, hub_folder, path_of, remedy, verify
 from lit_pure.metrics.table import MetricInfo
@@ -140,7 +141,8 @@ def _pyiqa() -> Any:
     try:
         import pyiqa
     except ImportError as error:
-        raise ImportError(f"pyiqa cannot be imported ({error}); install this project with `make setup`") from error
+        install = make_or("make setup", "pip install pyiqa")
+        raise ImportError(f"pyiqa cannot be imported ({error}); install it: {install}") from error
     return pyiqa
 
 

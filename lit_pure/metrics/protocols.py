@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from lit_pure.config.compose import PROJECT, ConfigError, locate
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.project import locate, names_in
 from lit_pure.files.reading import shown
 from lit_pure.files.yaml12 import Plain, parse, resolved
 from lit_pure.metrics.table import METRICS, info_of
@@ -41,7 +42,7 @@ class Protocol:
 
 def names() -> list[str]:
     """The names of all protocols."""
-    return sorted({path.stem for folder in (Path(FOLDER), PROJECT / FOLDER) for path in folder.glob("*.yaml")})
+    return names_in(FOLDER)
 
 
 def protocol(name: str) -> Protocol:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from lit_pure.config.project import command_to_run
 from lit_pure.families.table import family_of, require_restoring
 from lit_pure.report.settings import ABSENT
 from lit_pure.report.settings import differing_settings as differing_settings  # a cell of compare_runs calls it here
@@ -30,7 +31,7 @@ def select_runs(names: Sequence[str] = ()) -> list[Run]:
     wanted = list(names) or _from_environment()
     found = [runs.require(name) for name in wanted] or _oldest_first()
     if not found:
-        raise MissingRun(f"there is no finished run below {runs.ROOT}/; make one with: make exp NAME=demo")
+        raise MissingRun(f"there is no finished run below {runs.ROOT}/; make one with: {command_to_run('demo')}")
     return list({run.folder: run for run in found}.values())
 
 
@@ -49,7 +50,7 @@ def select_restorer(name: str = "") -> Run:
     for run in listed or _oldest_first()[::-1]:
         if family_of(run).restores:
             return run
-    raise MissingRun("there is no finished run that restores pictures; make one with: make exp NAME=demo")
+    raise MissingRun(f"there is no finished run that restores pictures; make one with: {command_to_run('demo')}")
 
 
 def overview(chosen_runs: Sequence[Run]) -> pd.DataFrame:

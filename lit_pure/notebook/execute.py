@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
-from lit_pure.config.compose import PROJECT
+from lit_pure.config.project import PROJECT
 from lit_pure.files.atomic import write_whole
 from lit_pure.runs.folder import ROOT
 

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lit_pure.config.compose import ROOTS, experiment_names
+from lit_pure.config.compose import experiment_names
 from lit_pure.config.library import load_keys, require_file
+from lit_pure.config.project import ROOTS
 from lit_pure.files.yaml12 import resolved
 from lit_pure.images.color import luma
 from lit_pure.notebook.pairs import LARGEST_DIFFERENCE, absolute_difference

@@ -6,6 +6,7 @@ Knows layouts and their runs. Knows nothing of how notes are written (`render.py
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lit_pure.config.project import command_to_run
 from lit_pure.metrics.intervals import LEAST
 from lit_pure.metrics.protocols import FOLDER, Protocol, names, protocol
 from lit_pure.report.layouts import Layout
@@ -141,7 +142,7 @@ def _how_to_test(one: PlacedRun) -> str:
     experiment = runs.experiment_of(one.run.label)
     if one.run.summary().get("family") == "tokenizer":
         return f"measure its weights with: lit-pure reconstruct PHOTO --run {one.run.label}"
-    return f'test its weights with: make exp NAME=ablations/sampling/dynamic SET="base={experiment}"'
+    return f"test its weights with: {command_to_run('ablations/sampling/dynamic', f'base={experiment}')}"
 
 
 def _interval_notes(layout: Layout, placed: Sequence[PlacedRun]) -> Iterator[str]:

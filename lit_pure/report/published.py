@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from lit_pure.config.compose import PROJECT
+from lit_pure.config.project import PROJECT
 from lit_pure.files.reading import refusing
 from lit_pure.files.yaml12 import parse
 

@@ -5,6 +5,7 @@ its summary exists. Some finished runs are shipped with the project, in `data/ru
 where the user has no run. Knows nothing of models, and imports no torch, so that reports are quick.
 """
 
+import os
 import platform
 import re
 import subprocess
@@ -15,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lit_pure.config.compose import PROJECT, ConfigError, compose, load
+from lit_pure import __version__
+from lit_pure.config.compose import ConfigError, compose, load
 from lit_pure.config.experiment import STARTS, Experiment
+from lit_pure.config.project import INSTALLED, PROJECT, command_to_run
 from lit_pure.files.reading import of_kind, read_json, refusing
 
 ROOT = Path("runs")
@@ -172,7 +175,7 @@ def experiment_of(name: str) -> str:
 def make_command(name: str) -> str:
     """The command that makes a run: published weights are imported, everything else is trained."""
     experiment = experiment_of(name)
-    return f"lit-pure weights {experiment}" if _imports(experiment) else f"make exp NAME={experiment}"
+    return f"lit-pure weights {experiment}" if _imports(experiment) else command_to_run(experiment)
 
 
 def _imports(name: str) -> bool:
@@ -200,6 +203,14 @@ def refuse_training(experiment: Experiment) -> None:
         )
 
 
+def require_writable() -> None:
+    """Raises ConfigError where no run can be written: ROOT lies below the working directory, which may be anywhere."""
+    place = ROOT.absolute()
+    existing = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"{place}: runs cannot be written there; start in a folder that is yours: cd FOLDER")
+
+
 def finished() -> list[Run]:
     """Every finished run below the root, by path. Other tools write to runs/, too: their folders are left out."""
     folders = [path.parent for path in sorted(ROOT.rglob("summary.json"))]
@@ -219,9 +230,10 @@ def provenance(seed: int, needs: dict[str, str], dataset: dict[str, str], comman
 
 
 def surroundings(checkout: Path = PROJECT) -> dict[str, Any]:
-    """The code in use: git state of a checkout, versions of Python, system and packages."""
+    """The code in use: version, git state of a checkout, versions of Python, system and packages."""
     return {
-        "git": _git_state(checkout),
+        "version": __version__,
+        "git": {} if INSTALLED and checkout == PROJECT else _git_state(checkout),  # else that of a repository around it
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},

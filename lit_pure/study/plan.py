@@ -7,12 +7,12 @@ that mistakes are refused at once.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
-from lit_pure.config.compose import PROJECT, ConfigError, locate, read
+from lit_pure.config.compose import ConfigError, read
 from lit_pure.config.experiment import BaselineName
 from lit_pure.config.knobs import Problem, knob
+from lit_pure.config.project import locate, names_in
 from lit_pure.metrics.table import METRICS
 
 FOLDER = "data/studies"
@@ -182,7 +182,7 @@ class StudyConfig:
 
 def studies() -> list[str]:
     """The names of all plans."""
-    return sorted({path.stem for root in (Path(), PROJECT) for path in (root / FOLDER).glob("*.yaml")})
+    return names_in(FOLDER)
 
 
 def plan_of(name: str) -> StudyConfig:

@@ -108,7 +108,7 @@ def test_metrics_that_cannot_be_measured_are_refused_before_anything_is_made_or_
         ("evaluation.metrics=[psnr,nique]", ["nique"]),
         ("data.size=64", ["niqe needs pictures of 96 px or more"]),
     ):
-        assert main(["run", "demo", change]) == 2
+        assert main(["run", "demo", "evaluation.missing=refuse", change]) == 2
         said = capsys.readouterr().err
         assert all(word in said for word in words) and len(said.splitlines()) == 1, said
     assert runs.versions("demo") == before

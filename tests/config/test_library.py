@@ -66,10 +66,3 @@ def test_a_base_that_is_no_name_is_refused(text: str, here: Path) -> None:
     (here / "experiments" / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match="x.yaml: base = .*: name one experiment"):
         compose("x")
-
-
-def test_without_the_clone_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    composing.require_clone()
-    monkeypatch.setattr(composing, "PROJECT", tmp_path)
-    with pytest.raises(ConfigError, match="pip install --editable"):
-        composing.require_clone()

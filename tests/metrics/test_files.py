@@ -1,7 +1,9 @@
 """Where weights are searched, messages about missing ones, and how to get them; nothing uses the network."""
 
 import hashlib
+import importlib.util
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +67,19 @@ def test_metrics_without_weights_are_refused_or_skipped(home: Path) -> None:
     assert files.require(["psnr", "niqe"]) == (["psnr", "niqe"], [])
 
 
+def test_niqe_is_missing_where_basicsr_is_and_the_remedy_installs_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "basicsr" else find_spec(name))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(home))
+    assert files.require(["psnr", "niqe"], "skip") == (["psnr"], ["niqe"])
+    assert files.state_of(METRICS["niqe"].files[0]) == "absent"
+    with pytest.raises(MissingWeights, match=r"basicsr/metrics/niqe_pris_params.npz; get them: make setup$"):
+        files.require(["niqe"])
+    assert files.remedy(["niqe", "lpips"]) == "lit-pure weights metrics --metrics lpips and make setup"
+
+
 def own_metric(monkeypatch: pytest.MonkeyPatch, url: str = "https://nowhere.invalid/w%2B1.pth") -> WeightsFile:
     """A file with a known digest in place of MUSIQ's."""
     file = WeightsFile("w%2B1.pth", url, "pyiqa", DIGEST[:8])
@@ -104,7 +119,7 @@ def test_weights_are_fetched_from_a_folder_only_when_sound(
     (folder / "w%2B1.pth").write_bytes(CONTENT)
     assert files.fetch(file, folder) == home / "pyiqa" / "w%2B1.pth"
     assert files.state_of(file) == "present" and [path.name for path in home.rglob("*w*")] == ["w%2B1.pth"]
-    with pytest.raises(ValueError, match="comes with a package"):
+    with pytest.raises(ValueError, match="comes with basicsr, which is missing or incomplete; install it: make setup"):
         files.fetch(METRICS["niqe"].files[0], folder)
 
 

@@ -1,12 +1,15 @@
 """Run folders and reports, without any model."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from lit_pure.config.compose import compose, save
+from lit_pure import __version__
+from lit_pure.config.compose import PROJECT, ConfigError, compose, save
 from lit_pure.files.atomic import write_json
 from lit_pure.report.overview import comparison, overview, text, to_table
 from lit_pure.runs import folder as runs
@@ -147,3 +150,23 @@ def test_a_run_remembers_its_experiment(three: Path) -> None:
     run = runs.require("demo")
     save(compose("demo"), run.folder / "config.yaml")
     assert run.experiment() == compose("demo")
+
+
+def test_a_folder_in_which_no_run_can_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs.require_writable()
+    assert not runs.ROOT.exists(), "nothing is made"
+    with monkeypatch.context() as patch:  # who is root may write anywhere
+        patch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(ConfigError, match=rf"^{tmp_path}/runs: runs cannot be written there; .*: cd FOLDER$"):
+            runs.require_writable()
+    runs.ROOT.touch()
+    with pytest.raises(ConfigError, match="runs cannot be written there"):
+        runs.require_writable()
+
+
+@pytest.mark.skipif(shutil.which("git") is None or not (PROJECT / ".git").exists(), reason="not a git checkout")
+def test_a_wheel_records_no_commit_of_a_repository_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs.surroundings()["version"] == __version__ and runs.surroundings()["git"]["commit"]
+    monkeypatch.setattr(runs, "INSTALLED", True)
+    assert runs.surroundings()["git"] == {}

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lit_pure.config.compose import ConfigError, differences, locate
+from lit_pure.config.compose import ConfigError, differences
 from lit_pure.config.dem import DemExperiment
+from lit_pure.config.project import command_to_run, locate
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.pure.restorer import Restorer
 from lit_pure.families.pure.sequence.assemble import Assembler
@@ -114,9 +115,10 @@ def lq_side(experiment: PureExperiment, needs: Mapping[str, Run]) -> int:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         log.warning(
             "%s was calibrated on another degradation (%s): its levels will not be equally frequent; train one "
-            "for yours, for example make exp NAME=dem/nano with the same data.degradation, and name it in needs.dem",
+            "for yours, for example %s with the same data.degradation, and name it in needs.dem",
             needs["dem"].label,
             "; ".join(differing[:3]) + more,
+            command_to_run("dem/nano"),
         )
     return known.data.size // known.data.degradation.scale
 

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lit_pure.config.compose import ConfigError, locate
+from lit_pure.config.compose import ConfigError
 from lit_pure.config.experiment import Experiment, Needs, RestoringExperiment
+from lit_pure.config.project import locate
 from lit_pure.config.pure import PureExperiment
 from lit_pure.families.family import Family, Said
 from lit_pure.families.pure.sequence.template import PERCEIVES, degradation_sentence

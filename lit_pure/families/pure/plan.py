@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lit_pure.config.compose import ConfigError, compose, locate
+from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.dem import LEVELS, DemExperiment
 from lit_pure.config.experiment import Experiment
+from lit_pure.config.project import locate
 from lit_pure.config.pure import GuidanceMode, PureExperiment
 from lit_pure.config.tokenizer import TokenizerExperiment
 from lit_pure.families.pure.sequence.layout import image_length

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lit_pure.config.compose import ConfigError, locate
+from lit_pure.config.compose import ConfigError
+from lit_pure.config.project import locate
 from lit_pure.config.pure import BackboneConfig, PureExperiment
 from lit_pure.files.reading import BROKEN
 from lit_pure.runs import folder as runs
