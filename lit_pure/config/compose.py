@@ -6,7 +6,6 @@ Knows nothing of the meaning of knobs (`families.py`), of files (`library.py`) a
 """
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -15,8 +14,7 @@ from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 
-from lit_pure.config import library
-from lit_pure.config.annotated import text
+from lit_pure.config import library, variants
 from lit_pure.config.data import DegradationConfig
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.families import FAMILIES
@@ -28,7 +26,8 @@ from lit_pure.config.mixins import mixed_in, mixed_in_last, mixin_values
 from lit_pure.config.project import PROJECT as PROJECT
 from lit_pure.config.project import ROOTS, names_in
 from lit_pure.config.project import locate as locate
-from lit_pure.config.typed import Argument, Unfit, fitted, hint_at, text_of
+from lit_pure.config.search import SearchConfig, check_space, read_search
+from lit_pure.config.typed import Argument, text_of
 from lit_pure.files.yaml12 import resolved
 
 COMMAND_LINE = "command line"
@@ -46,8 +45,8 @@ E = TypeVar("E", bound=Experiment)
 def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment `name` (a path below `experiments/`, or of any file) with `overrides` such as "sampling.k=1".
 
-    A run's config.yaml is the experiment of that run. A variant of a sweep (see `grid`) is an experiment, too:
-    sweeps/sampling/k_max=10,guidance=0.8.
+    A run's config.yaml is the experiment of that run. A variant of a sweep (see `grid`), or one that a search may
+    choose (see `search_of`), is an experiment, too: sweeps/sampling/k_max=10,guidance=0.8.
     Later layers win: bases, then the file itself, then the command line; `base=other` replaces the file's base. What a
     file mixes in comes directly after it, and what the command line mixes in (`mixin=debug/fast`) after all files. The
     values of a preset are directly below the file, or the command line, that names it: other keys there win.
@@ -56,7 +55,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Experiment:
     file, label, launched, swap = _asked(name, overrides)
     layers = [*_lineage(file, swap, mixed_in_last(launched, ROOTS)).values(), *launched]
     for layer in layers:
-        layer.values.pop(library.SWEEP, None)
+        for key in library.VARY:
+            layer.values.pop(key, None)
     root = _family(layers)
     layers = _with_presets(fit(root, layers), DEGRADATION)
     experiment = merge(root, layers)
@@ -104,25 +104,25 @@ def read(schema: type[Settings], path: Path) -> Settings:
 
 def is_sweep(name: str) -> bool:
     """Whether the experiment exists and its file has a `sweep:`."""
-    file = library.find_file(name, ROOTS)
-    return file is not None and library.SWEEP in load_keys(file.path)
+    return _varies(name) == library.SWEEP
+
+
+def is_search(name: str) -> bool:
+    """Whether the experiment exists and its file has a `search:`."""
+    return _varies(name) == library.SEARCH
 
 
 def grid(name: str) -> dict[str, list[str]]:
     """The variants of a file with a `sweep:` of dotted keys to lists: label -> overrides, the product of the lists."""
     path = library.require_file(name, ROOTS).path
-    axes = load_keys(path).get(library.SWEEP)
-    if not isinstance(axes, dict) or not all(isinstance(values, list) and values for values in axes.values()):
-        raise ConfigError(f"{path}: sweep: expected dotted keys with lists, for example sweep: {{sampling.k: [1, 10]}}")
-    variants: dict[str, list[str]] = {"": []}
-    for key, values in axes.items():
-        short = key.rpartition(".")[2]
-        variants = {
-            f"{label},{short}={shown}".lstrip(","): [*items, f"{key}={written}"]
-            for label, items in variants.items()
-            for shown, written in (_varied(key, value, path) for value in values)
-        }
-    return variants
+    return variants.product(load_keys(path).get(library.SWEEP), path)
+
+
+def search_of(name: str, overrides: Sequence[str] = ()) -> SearchConfig:
+    """What a file's `search:` asks for, checked against the knobs of its family. Raises ConfigError."""
+    asked, root, source = _search(name, overrides)
+    check_space(asked, root, source)
+    return asked
 
 
 def save(experiment: Experiment, path: Path) -> None:
@@ -170,41 +170,46 @@ def experiment_names() -> list[str]:
     return library.experiment_names(ROOTS)
 
 
-def _varied(key: str, value: Any, path: Path) -> tuple[str, str]:
-    """A value of a sweep as it is shown in the variant's name, and as `_parse_override` reads it back."""
-    hint = next((found for root in FAMILIES.values() if (found := hint_at(root, key))), None)
-    try:
-        found = fitted(hint, value, key)
-    except Unfit as error:
-        raise ConfigError(f"{path}: sweep: {key} = {error.value}: {error}") from None
-    if isinstance(found, str):
-        return found, found if text_of(Argument(found)) == found else json.dumps(found)
-    plain = found if isinstance(found, list) and any(isinstance(item, str) for item in found) else resolved(value)
-    return str(plain), text(plain)
+def _varies(name: str) -> str:
+    file = library.find_file(name, ROOTS)
+    return library.varies(file.path) if file else ""
+
+
+def _search(name: str, overrides: Sequence[str]) -> tuple[SearchConfig, type[Experiment], str]:
+    """What a file's `search:` says, the family whose knobs it names, and the file as it is shown."""
+    file, launched = library.require_file(name, ROOTS), [_with_base(_parse_override(item)) for item in overrides]
+    root, source = _family([*_lineage(file, _swap(launched)).values(), *launched]), _shown(file.path)
+    return read_search(load_keys(file.path).get(library.SEARCH), root, source), root, source
 
 
 def _asked(name: str, overrides: Sequence[str]) -> tuple[ExperimentFile, str, list[Layer], str | None]:
     """The file of an experiment, the label of its variant, what is set above files, and the base that is set there."""
     file, label, chosen = _variant(name, overrides)
     launched = [_with_base(layer) for layer in (*(_parse_override(item) for item in overrides), *chosen)]
-    swap = next((layer.values["base"] for layer in reversed(launched) if "base" in layer.values), None)
-    return file, label, launched, swap
+    return file, label, launched, _swap(launched)
+
+
+def _swap(launched: Sequence[Layer]) -> str | None:
+    return next((layer.values["base"] for layer in reversed(launched) if "base" in layer.values), None)
 
 
 def _variant(name: str, overrides: Sequence[str]) -> tuple[ExperimentFile, str, list[Layer]]:
     """The file of an experiment; "/" and the label of its variant, with its settings, if it is one of a sweep."""
     parts = name.split("/")
-    sweep = next((head for end in range(1, len(parts)) if is_sweep(head := "/".join(parts[:end]))), None)
-    if sweep is None:
+    head = next((head for end in range(1, len(parts)) if _varies(head := "/".join(parts[:end]))), None)
+    if head is None:
         return library.require_file(name, ROOTS), "", []
-    label, variants, file = name.removeprefix(f"{sweep}/"), grid(sweep), library.require_file(sweep, ROOTS)
-    if label not in variants:
-        raise ConfigError(f"{file.name}.yaml has no variant {label!r}; it has {', '.join(variants)}")
-    varied = {item.partition("=")[0] for item in variants[label]}
+    label, file = name.removeprefix(f"{head}/"), library.require_file(head, ROOTS)
+    kind = _varies(head)
+    chosen = (
+        _search(head, overrides)[0].settings(label)
+        if kind == library.SEARCH
+        else variants.choose(grid(head), label, file)
+    )
+    varied = {item.partition("=")[0] for item in chosen}
     if twice := [item for item in overrides if item.partition("=")[0] in varied]:
-        raise ConfigError(f"{COMMAND_LINE}: {twice[0]} is what {file.name}.yaml varies; change its sweep: instead")
-    settings = [replace(_parse_override(item), source=_shown(file.path)) for item in variants[label]]
-    return file, f"/{label}", settings
+        raise ConfigError(f"{COMMAND_LINE}: {twice[0]} is what {file.name}.yaml varies; change its {kind}: instead")
+    return file, f"/{label}", [replace(_parse_override(item), source=_shown(file.path)) for item in chosen]
 
 
 def _with_base(layer: Layer) -> Layer:

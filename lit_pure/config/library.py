@@ -17,8 +17,8 @@ from lit_pure.files.yaml12 import parse
 
 FOLDER = "experiments"
 SUFFIX = ".yaml"
-SWEEP = "sweep"
-"""The key whose dotted keys stay as they are."""
+SWEEP, SEARCH = VARY = ("sweep", "search")
+"""The keys of a file that make variants of it; dotted keys below them stay as they are. No base passes them on."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,20 @@ def load_keys(path: Path, undot: bool = True) -> dict[str, Any]:
     return _undotted(loaded, str(path), "") if undot else loaded
 
 
+def varies(path: Path) -> str:
+    """Which of `VARY` an experiment's file has; "" is none. Raises ConfigError where it has both."""
+    found = [key for key in VARY if key in load_keys(path)]
+    if len(found) > 1:
+        raise ConfigError(f"{path}: it has both sweep: and search:; give each a file of its own")
+    return "".join(found)
+
+
 def _undotted(values: dict[str, Any], source: str, below: str) -> dict[str, Any]:
     """Nested keys in place of dotted ones. Raises ConfigError where a key is set in both ways."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name, _, rest = key.partition(".")
-        if not below and key == SWEEP:
+        if not below and key in VARY:
             found[key] = value
             continue
         value = {rest: value} if rest else value
@@ -110,7 +118,8 @@ def _undotted(values: dict[str, Any], source: str, below: str) -> dict[str, Any]
             raise ConfigError(f"{source}: {below}{name}.{min(twice)} is set twice; leave one of them")
         found[name] = {**found[name], **value} if name in found else value
     inside = {name: f"{below}{name}." for name, value in found.items() if isinstance(value, dict)}
-    inside.pop(SWEEP if not below else "", None)
+    for key in VARY if not below else ():
+        inside.pop(key, None)
     return found | {name: _undotted(found[name], source, prefix) for name, prefix in inside.items()}
 
 

@@ -14,7 +14,7 @@ from lit_pure.config.typed import text_of
 from lit_pure.files.yaml12 import resolved
 
 KEY = "mixin"
-NOT_MIXED = ("base", KEY, library.SWEEP)
+NOT_MIXED = ("base", KEY, *library.VARY)
 """Keys that a file which is laid over others does not set."""
 
 

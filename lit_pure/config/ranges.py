@@ -20,6 +20,17 @@ def violations(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
         yield from ((f"{prefix}{key}", problem) for key, problem in node.problems())
 
 
+def outside(node: Any, dotted: str) -> list[str]:
+    """What is wrong with the value at one dotted key by itself, whatever other knobs say."""
+    *above, last = dotted.split(".")
+    for part in above:
+        node = node[part] if isinstance(node, dict) else getattr(node, part)
+    if isinstance(node, dict) or is_dataclass(getattr(node, last)):
+        return []
+    [item] = [item for item in fields(node) if item.name == last]
+    return list(_outside(item, getattr(node, last)))
+
+
 def _outside(item: "Field[Any]", value: Any) -> Iterator[str]:
     legal = item.metadata
     elements = list(value) if isinstance(value, (list, tuple)) else [value]

@@ -16,6 +16,7 @@ from lit_pure.config.data import SET_NAME
 from lit_pure.config.experiment import Experiment
 from lit_pure.config.families import FAMILIES
 from lit_pure.config.meanings import Knob, choices, knobs, remark
+from lit_pure.config.search import MEANINGS, SearchConfig
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,7 +48,7 @@ def schema(families: Mapping[str, type[Experiment]]) -> Schema:
     swept = _by_key(item for root in roots for item in _dotted(root, "", "#"))
     several = {key for key, values in found.items() if len(values) > 1}
     definitions = {name: _or_interpolation(name) for name in (*TYPES.values(), "array")}
-    definitions["list"] = {"type": "array", "minItems": 1}
+    definitions |= {"list": {"type": "array", "minItems": 1}, "axis": _axis()}
     for family, root in families.items():
         definitions |= _sections(root)
         definitions[f"family.{family}"] = _family(family, root, several)
@@ -59,7 +60,7 @@ def schema(families: Mapping[str, type[Experiment]]) -> Schema:
         "title": "An experiment",
         "description": "The differences to its base. To see every knob with its value: lit-pure config NAME",
         "type": "object",
-        "properties": keys | {"sweep": _sweep(swept)},
+        "properties": keys | {"sweep": _sweep(swept), "search": _search(swept)},
         "additionalProperties": False,
         "allOf": list(_which_family(families)),
         "$defs": definitions,
@@ -82,9 +83,10 @@ def _family(family: str, root: type[Experiment], several: Iterable[str]) -> Sche
     names = [knob.name for knob in knobs(root)]
     different = {knob.name: _value(knob) for knob in knobs(root) if knob.name in several}
     swept = {"propertyNames": {"pattern": rf"^({'|'.join(names)})(\.|$)"}}
+    searched = {"properties": {"space": swept}}
     return {
-        "propertyNames": {"enum": [*names, "sweep"]},
-        "properties": different | {"family": {"const": family}, "sweep": swept},
+        "propertyNames": {"enum": [*names, "sweep", "search"]},
+        "properties": different | {"family": {"const": family}, "sweep": swept, "search": searched},
     }
 
 
@@ -115,14 +117,47 @@ def _dotted(kind: type, prefix: str, place: str) -> Iterator[tuple[str, Schema]]
 
 
 def _sweep(swept: Mapping[str, Sequence[Schema]]) -> Schema:
-    lists = {key: {"$ref": "#/$defs/list", "items": _any_of(values)} for key, values in swept.items()}
-    of_sets = {re.escape(key).replace(re.escape(ANY_SET), SET_NAME): lists.pop(key) for key in swept if ANY_SET in key}
+    words = "Dotted keys with lists of values: each combination is a variant (lit-pure sweep NAME)."
+    return _by_dotted_key(
+        words, {key: {"$ref": "#/$defs/list", "items": _any_of(values)} for key, values in swept.items()}
+    )
+
+
+def _search(swept: Mapping[str, Sequence[Schema]]) -> Schema:
+    """`config/search.py` checks ranges against those of the knobs."""
+    space = _by_dotted_key("Dotted keys with a distribution each.", {key: {"$ref": "#/$defs/axis"} for key in swept})
+    keys = {knob.name: _value(knob) for knob in knobs(SearchConfig) if knob.name != "space"}
     return {
-        "description": "Dotted keys with lists of values: each combination is a variant (lit-pure sweep NAME).",
+        "description": "Optuna looks for the best values of knobs, trial by trial (lit-pure sweep NAME).",
+        "type": "object",
+        "properties": {"space": space, **keys},
+        "required": ["space"],
+        "additionalProperties": False,
+    }
+
+
+def _axis() -> Schema:
+    """Exactly one distribution."""
+    pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    kinds = {kind: {**pair, "description": words} for kind, words in MEANINGS.items() if kind != "choice"}
+    return {
+        "type": "object",
+        "properties": {**kinds, "choice": {"$ref": "#/$defs/list", "description": MEANINGS["choice"]}},
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    }
+
+
+def _by_dotted_key(words: str, values: dict[str, Schema]) -> Schema:
+    """A table from dotted keys; in place of ANY_SET a key has the name of a set."""
+    patterns = {key: re.escape(key).replace(re.escape(ANY_SET), SET_NAME) for key in values if ANY_SET in key}
+    return {
+        "description": words,
         "type": "object",
         "minProperties": 1,
-        "properties": lists,
-        "patternProperties": {f"^{pattern}$": values for pattern, values in of_sets.items()},
+        "properties": {key: value for key, value in values.items() if key not in patterns},
+        "patternProperties": {f"^{pattern}$": values[key] for key, pattern in patterns.items()},
         "additionalProperties": False,
     }
 

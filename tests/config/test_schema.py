@@ -96,6 +96,12 @@ def test_the_schema_finds_no_mistake_in_the_config_of_a_run(name: str, tmp_path:
         ("base: demo\nsweep: {sampling.k_max: [0]}", "sweep.sampling.k_max.0", "0 is less than the minimum of 1"),
         ("base: demo\nsweep: {data.test.demo.crop: [1]}", "sweep", "'data.test.demo.crop' does not match"),
         ("base: demo\nsweep: {}", "sweep", "{} should be non-empty"),
+        ("base: demo\nsearch: {trials: 3}", "search", "'space' is a required property"),
+        ("base: demo\nsearch: {trials: 0, space: {seed: {int: [0, 9]}}}", "search.trials", "less than the minimum"),
+        ("base: demo\nsearch: {space: {optim.lrr: {log: [1, 2]}}}", "search.space", "'optim.lrr' does not match any"),
+        ("base: demo\nsearch: {space: {optim.lr: {log: [1]}}}", "search.space.optim.lr.log", "is too short"),
+        ("base: demo\nsearch: {space: {optim.lr: {lin: [1, 2]}}}", "search.space.optim.lr", "'lin' was unexpected"),
+        ("family: dem\nsearch: {space: {vq.codes: {int: [2, 9]}}}", "search.space", "'vq.codes' does not match"),
         ("family: dem\nsweep: {vq.codes: [512]}", "sweep", "'vq.codes' does not match"),
     ],
 )
@@ -114,6 +120,8 @@ def test_the_schema_finds_a_mistake_where_it_is(text: str, place: str, words: st
         "base: demo\noptim: {lr: 1e-3, betas: [0, 0.5]}\ntrainer: {devices: 8, timeout: 60}",
         "base: demo\ndata: {train: {names: [1, two]}}",
         "base: demo\nsweep: {base: [demo, pure/nano], seed: [0, 1], data.degradation.jpeg_range: [[30, 95], [60, 95]]}",
+        "base: demo\nsearch: {trials: 9, metric: val/loss, prune: false, space: {optim.lr: {log: [1e-5, 1e-2]}, "
+        "sampling.k_max: {int: [10, 500]}, data.test.demo.crops: {choice: [1, 2]}}}",
         "base: demo\nsweep: {data.test.demo.crops: [1, 2], sampling.top_k: [fixed, dynamic], trainer.compile: [true]}",
     ],
 )
