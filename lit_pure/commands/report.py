@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lit_pure.commands.parsing import Subparsers, add
 from lit_pure.commands.paths import require_writable_files
+from lit_pure.commands.trials import has_trials, trials_of
 from lit_pure.config.compose import ConfigError
 from lit_pure.config.project import command_to_run
 from lit_pure.report.render import FORMATS, Format, notes, render
@@ -22,7 +23,7 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "report", report_command)
     command.add_argument(
-        "runs", nargs="*", default=[], metavar="RUN", help="for example demo or demo/version_0 (default: all)"
+        "runs", nargs="*", default=[], metavar="RUN", help="such as demo, demo/version_0, a search (default: all)"
     )
     command.add_argument(
         "--layout",
@@ -45,8 +46,9 @@ def report_command(arguments: argparse.Namespace) -> int:
     """Compare finished runs: how each was trained, and how it does on test sets.
 
     A row per run has figures with 95 % intervals over pictures and what differs between the runs' settings, beside
-    baselines that a run measured; below it stands the difference to the first run, picture by picture. With --layout,
-    runs stand in a paper's layout beside its figures. CSV has one row per run, for other programs.
+    baselines that a run measured; below it stands the difference to the first run, picture by picture. Of a search,
+    all trials are shown, and the runs of the best ones compared. With --layout, runs stand in a paper's layout beside
+    its figures. CSV has one row per run, for other programs.
     """
     _check(arguments)
     if arguments.layout == LIST:
@@ -54,12 +56,18 @@ def report_command(arguments: argparse.Namespace) -> int:
     from lit_pure.report.layouts import layout
 
     wanted = layout(arguments.layout) if arguments.layout else None
-    chosen = [runs.require(name) for name in arguments.runs]
+    searches = {name: trials_of(name) for name in arguments.runs if has_trials(name)}
+    chosen = [
+        run for name in arguments.runs for run in (searches[name][1] if name in searches else [runs.require(name)])
+    ]
     if arguments.out is not None:
         read = [file for run in chosen or runs.finished() for file in run.folder.iterdir()]
         require_writable_files({"--out": arguments.out}, read)
     if wanted is None:
-        return _overview(arguments, chosen or runs.finished())
+        if arguments.out is None and arguments.format == "terminal":
+            for text, _ in searches.values():
+                print(text)
+        return _overview(arguments, chosen if searches else chosen or runs.finished())
     from lit_pure.report.assemble import assemble
 
     table = assemble(wanted, chosen, only=arguments.test_set, intervals=arguments.intervals)

@@ -1,6 +1,7 @@
 """`sweep`: runs every variant of an experiment, on this machine or as a SLURM job array, and compares them.
 
-Knows flags and what is printed. Knows nothing of which runs are needed and how they are launched (`launch`).
+Knows flags and what is printed. Knows nothing of which runs are needed and how they are launched (`launch`), nor of
+searches (`trials.py`).
 """
 
 import argparse
@@ -10,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lit_pure.commands.parsing import Subparsers, add, say, whole_number
 from lit_pure.commands.run import check_needs
-from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose
+from lit_pure.commands.trials import begin_elsewhere, search_here
+from lit_pure.config.compose import COMMAND_LINE, ConfigError, compose, is_search
 from lit_pure.launch import slurm
 from lit_pure.launch.local import make_runs
 from lit_pure.launch.tasks import Task, find_finished, members, missing_needs
@@ -22,7 +24,7 @@ HERE, SLURM = "here", "slurm"
 def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the command."""
     command = add(commands, "sweep", sweep_command)
-    names = "below experiments/: a file with `sweep:`, or a folder; for example sweeps/sampling, ablations/guidance"
+    names = "below experiments/: a file with `sweep:` or `search:`, or a folder; for example sweeps/sampling"
     command.add_argument("experiment", help=names)
     settings = "settings for every variant, before the options; for example trainer.max_steps=20"
     command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=settings)
@@ -46,19 +48,24 @@ def arguments(commands: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     asked.add_argument("--mem", metavar="SIZE", type=_matching(slurm.MEMORY, "64G"), help="memory of a node")
     asked.add_argument(
-        "--parallel", metavar="N", type=whole_number(1), help="variants that run at the same time; default: all"
+        "--parallel",
+        metavar="N",
+        type=whole_number(1),
+        help="variants that run at the same time (default: all); for a search its workers (default: 1)",
     )
     other = "another option of sbatch, such as qos=high, or exclusive; may be repeated"
     asked.add_argument("--slurm", metavar="KEY=VALUE", type=_option, action="append", default=[], help=other)
 
 
 def sweep_command(arguments: argparse.Namespace) -> int:
-    """Run every variant of a sweep, and compare them.
+    """Run every variant of a sweep, or the trials of a search, and compare them.
 
     Variants that are finished with the same settings are not run again; stopped ones are resumed.
     """
     request = _request(arguments)
     name, overrides = arguments.experiment.removesuffix(".yaml").rstrip("/"), tuple(arguments.overrides)
+    if is_search(name):
+        return _search(compose(name).name, overrides, request, arguments)
     tasks = [Task(compose(member, overrides), overrides) for member in members(name)]
     for task in tasks:
         check_needs(task.experiment)
@@ -73,6 +80,18 @@ def sweep_command(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _print(task.shown for task in (*needs, *waiting))
     return _run([*needs, *waiting], [task.name for task in tasks], standing)
+
+
+def _search(name: str, overrides: tuple[str, ...], request: slurm.Request | None, arguments: argparse.Namespace) -> int:
+    """Make the trials of a search here, or submit workers that make them."""
+    if arguments.again:
+        raise ConfigError(f"{COMMAND_LINE}: --again is for a sweep:; to search anew, move runs/{name} away")
+    if request is None:
+        return search_here(name, overrides, arguments.dry_run)
+    count = request.parallel or 1
+    needs, worker = begin_elsewhere(name, overrides, count, arguments.dry_run)
+    jobs = slurm.workers(name, needs, worker, count, request)
+    return _print(slurm.dry_run(jobs, slurm.folder_of(name))) if arguments.dry_run else _submit(name, jobs)
 
 
 def _run(waiting: Sequence[Task], variants: Sequence[str], standing: Mapping[str, Run]) -> int:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
@@ -50,24 +50,25 @@ def make_runs(tasks: Sequence[Task], report: Callable[[str], None]) -> tuple[dic
             sys.stdout.flush()
             status = processes.run(task.command)
             if processes.received or status in STOPPED:
-                _stop(processes.received or status - 128, f"{task.name}, {len(tasks) - number} more not started")
+                stop(processes.received or status - 128, f"{task.name}, {len(tasks) - number} more not started")
             new = [run for run in runs.versions(task.name) if run.finished and run not in before]
             if not status and task.experiment.trainer.debugging():
                 continue  # a debug run never counts as finished
             if status or not new:
-                failed[task.name] = _reason(status)
+                failed[task.name] = reason_of(status)
             else:
                 made[task.name] = new[-1]
     return made, failed
 
 
-def _stop(number: int, where: str) -> NoReturn:
+def stop(number: int, where: str) -> NoReturn:
     """End as a single run does after this signal."""
     message = f"stopped by {signal.Signals(number).name} in {where}; the same command resumes"
     raise Stopped(message, exit_status(number))
 
 
-def _reason(status: int) -> str:
+def reason_of(status: int) -> str:
+    """Why there is no finished run, by the exit status of its process."""
     if status < 0:
         return f"ended by {signal.Signals(-status).name}" + ("; out of memory?" if -status == signal.SIGKILL else "")
     return f"exit status {status}" if status else "it left no finished run"
@@ -90,10 +91,10 @@ class Processes:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def run(self, command: Sequence[str]) -> int:
+    def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
         """Run a command; returns its exit status, or minus the number of the signal that ended it.
 
-        After a signal nothing is started.
+        After a signal nothing is started. Without an environment it is this process's own.
         """
         if self.received:
             return -self.received
@@ -105,7 +106,7 @@ class Processes:
                 if os.getppid() != parent:  # the parent ended before the call
                     os._exit(1)
 
-        self._running = subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_parent)
+        self._running = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=end_with_parent)
         if self.received:  # during the start
             self._running.send_signal(self.received)
         status = self._running.wait()

@@ -3,8 +3,9 @@
 Knows what an experiment asks of a cluster, sbatch's options, and submitit's parameters. Knows nothing of what a task
 does, and imports no torch.
 
-One job array runs the variants of a sweep. Each missing run that they need is its own job, and the array waits for
-those jobs. A task has one process per GPU, started by srun, so that Lightning finds its ranks in SLURM's variables.
+One job array runs the variants of a sweep, or the workers of a search, which share its trials. Each missing run that
+they need is its own job, and the array waits for those jobs. A task has one process per GPU, started by srun, so that
+Lightning finds its ranks in SLURM's variables; a worker is one process, and starts those of its trials itself.
 Each process becomes `lit-pure run ...` (exec), so that SLURM's signals reach it as if srun had started it (where
 cgroups track processes, they would not reach a child). The run saves and requeues its job when SIGUSR1 comes. submitit
 would do so at SIGUSR2, but never sees a signal, so the job is requeued once. A requeued task is the same command again,
@@ -24,7 +25,7 @@ from typing import Any
 
 from lit_pure.config.compose import ConfigError, compose
 from lit_pure.config.experiment import Experiment
-from lit_pure.launch.tasks import Task
+from lit_pure.launch.tasks import Task, Worker
 from lit_pure.runs import folder as runs
 
 FOLDER = "slurm"
@@ -109,6 +110,18 @@ def jobs(name: str, needs: Sequence[Task], variants: Sequence[Task], request: Re
     return [*alone, _job(name, variants, next(iter(sizes.values())), request)]
 
 
+def workers(name: str, needs: Sequence[Task], worker: Worker, count: int, request: Request) -> list[Job]:
+    """A job for each need, in order, and an array of workers of a search that waits for them.
+
+    Raises ConfigError where a trial takes more than one node: a worker starts its processes itself, on its own.
+    """
+    if (request.nodes or worker.experiment.trainer.num_nodes) > 1:
+        raise ConfigError(
+            f"{name}: a trial of a search runs on one node; leave out --nodes, and set trainer.num_nodes=1"
+        )
+    return jobs(name, needs, [worker] * count, request)
+
+
 def script(job: Job, folder: Path, ids: Mapping[str, str]) -> str:
     """The script for sbatch, with the ids of the jobs that it waits for."""
     from submitit.slurm import slurm
@@ -145,6 +158,7 @@ def folder_of(name: str) -> Path:
 
 def _job(name: str, tasks: Sequence[Task], size: tuple[int, int, int], request: Request) -> Job:
     nodes, processes, gpus = size
+    started = 1 if isinstance(tasks[0], Worker) else processes
     options: dict[str, str | bool] = {"requeue": True, "signal": SIGNAL}
     if gpus and not request.options.keys() & {"gres", "gpus", "gpus-per-node"}:
         options["gpus-per-node"] = str(gpus)
@@ -152,12 +166,13 @@ def _job(name: str, tasks: Sequence[Task], size: tuple[int, int, int], request: 
     srun = ["--open-mode=append"]
     if "cpus-per-gpu" not in request.options:
         cpus = request.cpus_per_task or 1 + max(task.experiment.data.num_workers for task in tasks)
+        cpus *= processes // started  # a worker starts the processes of a trial itself
         options["cpus-per-task"] = str(cpus)
         srun.append(f"--cpus-per-task={request.options.get('cpus-per-task', cpus)}")
     parameters = {
         "job_name": name,
         "nodes": nodes,
-        "ntasks_per_node": processes,
+        "ntasks_per_node": started,
         "array_parallelism": request.parallel or len(tasks),
         "stderr_to_stdout": True,
         "time": None,  # submitit's default is 5 minutes; None leaves it out

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lit_pure.config.compose import ConfigError, changes, compose, experiment_names, grid, is_sweep
+from lit_pure.config.compose import ConfigError, changes, compose, experiment_names, grid, is_search, is_sweep
 from lit_pure.config.experiment import Experiment
 from lit_pure.files.reading import BROKEN
 from lit_pure.runs import folder as runs
@@ -46,19 +46,38 @@ class Task:
         return [sys.executable, "-u", "-m", "lit_pure", "run", self.name, *self.overrides]
 
 
+@dataclass(frozen=True)
+class Worker(Task):
+    """A process that makes trials of a search, one after another, beside others: `lit-pure sweep NAME`."""
+
+    @property
+    def shown(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(["lit-pure", "sweep", self.name, *self.overrides])
+
+    @property
+    def command(self) -> list[str]:
+        """The command to execute."""
+        return [sys.executable, "-u", "-m", "lit_pure", "sweep", self.name, *self.overrides]
+
+
 def members(name: str) -> list[str]:
     """The experiments of a sweep, as `compose` takes them.
 
     A sweep is a file with `sweep:`, or a folder of experiments: all its files by name, with numbers sorted by value.
 
     Raises:
-        ConfigError: no such file or folder exists, or it is empty.
+        ConfigError: no such file or folder exists, it is empty, or a file in it is a search.
     """
     names = experiment_names()
     folders = sorted({one.rpartition("/")[0] for one in names} - {""})
     folder = name.rstrip("/")
     if folder in folders and not is_sweep(folder):
         inside = sorted((one for one in names if one.rpartition("/")[0] == folder), key=_by_size)
+        if searches := [one for one in inside if is_search(one)]:
+            raise ConfigError(
+                f"{searches[0]} has a search:, which is no variant; start it alone: lit-pure sweep {searches[0]}"
+            )
         return [member for one in inside for member in (members(one) if is_sweep(one) else [one])]
     if below := [one for one in folders if one.startswith(f"{folder}/")]:
         raise ConfigError(f"experiments/{folder} holds no experiments, only folders; name one: {', '.join(below)}")

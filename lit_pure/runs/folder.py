@@ -32,6 +32,8 @@ SHIPPED = "shipped"
 """The name of a shipped run, in place of version_N."""
 COMPLEXITY = "complexity.json"
 """The cost of one restoration, as `lit-pure bench restore` measured it."""
+PRUNED = "pruned.json"
+"""The mark of a run that a search ended early: step, metric, value, and the search's trial."""
 OURS = ("config.yaml", "provenance.json")
 """Files beside the summary that only a run of ours has."""
 PACKAGES = ("torch", "lightning", "transformers", "torchmetrics", "pyiqa", "omegaconf", "tensorboard", "basicsr")
@@ -65,6 +67,11 @@ class Run:
     def finished(self) -> bool:
         """Whether the run is complete."""
         return (self.folder / "summary.json").is_file()
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a search ended it early, and nobody has trained it on since."""
+        return not self.finished and (self.folder / PRUNED).is_file()
 
     @property
     def shipped(self) -> bool:
