@@ -19,6 +19,7 @@ from lit_pure.lit.callbacks.ending import Ending
 from lit_pure.lit.callbacks.loss_history import LossHistory
 from lit_pure.lit.callbacks.progress_bar import make_progress_bar
 from lit_pure.lit.callbacks.provenance import Provenance
+from lit_pure.lit.callbacks.pruning import Pruning
 from lit_pure.lit.callbacks.save_pictures import SavePictures
 from lit_pure.lit.callbacks.seeding import Seeding
 from lit_pure.lit.callbacks.signals import StopOnSignal
@@ -29,7 +30,9 @@ from lit_pure.lit.flags import trainer_arguments
 from lit_pure.lit.loggers import make_loggers
 from lit_pure.lit.run_module import RunModule
 from lit_pure.runs import checkpoints
+from lit_pure.runs.folder import PRUNED
 from lit_pure.runs.resume import RunPoint
+from lit_pure.search.reporting import reporting_of
 
 
 @dataclass
@@ -83,13 +86,18 @@ def make_trainer(
 
 
 def _saving(experiment: Experiment, point: RunPoint) -> list[Callback]:
-    """What saves checkpoints, after all callbacks whose state they hold; a debug run has none."""
+    """What saves checkpoints, and what saves and then ends, after all callbacks whose state they hold.
+
+    A debug run saves none.
+    """
     config = experiment.trainer
     if config.debugging():
         return [StopOnSignal(None)]
     every = config.save_every or config.val_every
     saving = Checkpointing(point.folder / checkpoints.FOLDER, every, config.keep_last, config.keep_best)
-    return [saving, StopOnSignal(saving)]
+    trial = reporting_of(experiment.name)
+    pruning = [Pruning(trial, saving, point.folder / PRUNED)] if trial else []
+    return [saving, StopOnSignal(saving), *pruning]
 
 
 def _pictures_kept(experiment: Experiment) -> int:
