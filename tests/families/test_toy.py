@@ -137,7 +137,7 @@ def test_study_with_two_arms(toy: Run) -> None:
 
 def test_the_comparing_notebook(tested: Run, toy: Run) -> None:
     """What its cells call, one after the other."""
-    from lit_pure.notebook import choose, crops, curves, entrants, pairs, scores
+    from lit_pure.notebook import choose, crops, curves, entrants, pairs, scores, searches
 
     assert main(["run", "toy/test", "seed=1"]) == 0
     chosen = choose.select_runs(["toy/test/version_0", "toy/test/version_1"])
@@ -151,6 +151,7 @@ def test_the_comparing_notebook(tested: Run, toy: Run) -> None:
     metric, test_set = entrants.common_metrics(first, second)[0], entrants.common_sets(first, second)[0]
     figures = [
         curves.overlay(chosen, ["train/loss", "val/loss"], smoothing=0.6, log=False),
+        searches.overview(chosen),
         scores.dots(methods, means),
         scores.differences(methods, against=second, test_set=test_set),
         pairs.scatter(first, second, metric, test_set),
