@@ -132,6 +132,11 @@ class SquareRestorer(Protocol):
         """Least number of tokens per square; 0 in families without tokens."""
         return 0
 
+    @property
+    def together(self) -> int:
+        """Most squares that one core of a CPU restores at once, where others wait for the rest of a batch."""
+        return 8
+
     def settings(self) -> dict[str, Any]:
         """Everything that a picture depends on besides its source, the weights and the scale."""
         return {}

@@ -20,9 +20,6 @@ from lit_pure.images.threads import one_thread
 from lit_pure.restoring.contract import Clock, CodeRestorer, CodeSquare, Progress, Restoration, SquareRestorer
 from lit_pure.restoring.wrapped import Wrapped, WrappedCodes
 
-TOGETHER = 8
-"""Most squares that a process restores at once: fewer leave the caches of a core unused, more leave cores idle."""
-
 
 @contextmanager
 def shared(restorer: SquareRestorer, workers: int | None = None) -> Iterator[SquareRestorer]:
@@ -65,7 +62,7 @@ class Share:
         """
         calls = [
             ([part[rows] for part in batch], {"given": None if given is None else given[rows], **options})
-            for rows in cuts(len(batch[0]), TOGETHER)
+            for rows in cuts(len(batch[0]), self.restorer.together)
         ]
         if len(calls) == 1 or self.workers == 1:
             with one_thread():

@@ -19,6 +19,10 @@ class Wrapped(SquareRestorer):
     def expected_tokens(self) -> int:
         return self.restorer.expected_tokens
 
+    @property
+    def together(self) -> int:
+        return self.restorer.together
+
     def parts(self) -> Mapping[str, nn.Module]:
         return self.restorer.parts()
 

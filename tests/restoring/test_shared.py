@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lit_pure.config.experiment import RestoringConfig
+from lit_pure.families.pure.restorer import Restorer
 from lit_pure.restoring import shared as module
 from lit_pure.restoring.journal import Journal
 from lit_pure.restoring.shared import cuts, shared
@@ -19,7 +20,7 @@ from tests.families.pure.test_restorer import Progress, make, texture
 def test_no_pixel_word_or_token_depends_on_the_number_of_processes(
     tiles: Literal["blend", "continue"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TOGETHER", 2)
+    monkeypatch.setattr(Restorer, "together", 2)
     photo_3hw, found, tokens = texture(40, 61), [], []
     for workers in (1, 2, 3):
         restorer, told = make(RestoringConfig(batch=16, tiles=tiles, workers=workers)), Progress()
@@ -43,7 +44,7 @@ def test_small_batches_start_no_process_and_leave_the_threads_as_they_were() -> 
 
 
 def test_what_goes_wrong_in_a_process_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TOGETHER", 1)
+    monkeypatch.setattr(Restorer, "together", 1)
     restorer = make(RestoringConfig(tiles="continue", workers=2))
     restorer.sampling = replace(restorer.sampling, temperature="warm")
     with pytest.raises(TypeError), shared(restorer) as inner:
