@@ -119,12 +119,28 @@ class Restorer:
         self.squares.save_to(Path(folder))
         return Path(folder)
 
-    def push_to_hub(self, repository: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Upload what `save_pretrained` writes to `owner/name` on the Hugging Face hub; returns its address."""
+    def push_to_hub(
+        self, repository: str, *, private: bool | None = None, token: str | None = None, license: str | None = None
+    ) -> str:
+        """Upload what `save_pretrained` writes to `owner/name` on the Hugging Face hub; returns its address.
+
+        Args:
+            repository: `owner/name`; made where it is missing.
+            private: whether others cannot see it; None: as the owner's settings say.
+            token: of the hub; None: the one that is stored on this machine.
+            license: of the weights, as the hub names it, for example `mit`; for the card of a new repository.
+        """
         from huggingface_hub import HfApi
+
+        from lit_pure.api.card import README, write_card
 
         api = HfApi(token=token)
         address = api.create_repo(repository, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as room:
-            api.upload_folder(repo_id=address.repo_id, folder_path=self.save_pretrained(Path(room) / "restorer"))
+            folder = self.save_pretrained(Path(room) / "restorer")
+            if api.file_exists(address.repo_id, README):  # its author may have written more
+                (folder / README).unlink(missing_ok=True)
+            else:
+                write_card(folder, address.repo_id, self.squares, license)
+            api.upload_folder(repo_id=address.repo_id, folder_path=folder)
         return str(address)

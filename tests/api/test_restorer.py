@@ -205,7 +205,10 @@ def test_a_repository_is_downloaded_once(house: Path, tmp_path: Path, monkeypatc
     assert asked == [("owner/name", "v1")]
 
 
-def test_what_is_pushed_is_what_is_saved(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("described", [False, True])
+def test_what_is_pushed_is_what_is_saved_with_a_card_where_there_is_none(
+    house: Path, monkeypatch: pytest.MonkeyPatch, described: bool
+) -> None:
     found: list[str] = []
 
     class Hub:
@@ -216,12 +219,20 @@ def test_what_is_pushed_is_what_is_saved(house: Path, tmp_path: Path, monkeypatc
             assert private and exist_ok
             return huggingface_hub.RepoUrl(f"https://huggingface.co/{name}")
 
+        def file_exists(self, repo_id: str, filename: str) -> bool:
+            return described
+
         def upload_folder(self, repo_id: str, folder_path: Path) -> None:
             found.append(repo_id)
+            assert (folder_path / "README.md").exists() != described
+            if not described:
+                card = huggingface_hub.ModelCard.load(folder_path / "README.md")
+                assert (card.data.library_name, card.data.license) == ("lit_pure", "mit")
+                assert "enlarged 4 times" in card.text and 'from_pretrained("me/mine")' in card.text
             assert Restorer.from_pretrained(folder_path).scale == 4
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    address = Restorer.from_pretrained("demo").push_to_hub("me/mine", private=True, token="secret")
+    address = Restorer.from_pretrained("demo").push_to_hub("me/mine", private=True, token="secret", license="mit")
     assert found == ["me/mine"] and address.endswith("me/mine")
 
 
