@@ -1,8 +1,8 @@
 # lit-pure in a container, from this folder:
 #
-#   docker build --tag lit-pure .                                      the CPU's; TORCH_INDEX: see below
+#   docker build --tag lit-pure .                                      the CPU's; TORCH: see below
 #   docker build --build-arg DEVICE=cuda --tag lit-pure:cuda .         with CUDA's libraries, and a compiler for kernels
-#   docker run --rm --volume "$PWD:/work" lit-pure restore photo.jpg
+#   docker run --rm --volume "$PWD:/data" lit-pure restore photo.jpg
 #
 # docs/scaling-out.md has the rest.
 # hadolint global ignore=DL3008,DL3013
@@ -20,11 +20,12 @@ ENV PIP_CONSTRAINT=/opt/lit_pure/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY constraints.txt /opt/lit_pure/
 COPY .ci/basicsr_build /opt/lit_pure/basicsr_build
 
-# torch's ordinary wheels bring CUDA's libraries, 3 GB that a CPU does not need. TORCH_INDEX names an index of wheels
-# without them, as PyTorch's page "Get started" gives it.
+# torch's ordinary wheels bring CUDA's libraries, 3 GB that a CPU does not need. TORCH may name wheels without them,
+# as PyTorch's page "Get started" has them.
 FROM base AS cpu
-ARG TORCH_INDEX=""
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} torch torchvision
+ARG TORCH="torch torchvision"
+# hadolint ignore=SC2086  the packages are words
+RUN pip install --no-cache-dir ${TORCH}
 
 # The driver is the host's. Triton compiles a launcher for each kernel with the C compiler that it finds.
 FROM base AS cuda
@@ -39,8 +40,8 @@ RUN pip install --no-cache-dir setuptools opencv-python \
 	&& pip install --no-cache-dir /opt/lit_pure/dist/*.whl \
 	&& PYTHONPATH=/opt/lit_pure/basicsr_build pip install --no-cache-dir --no-deps --no-build-isolation basicsr \
 	&& useradd --create-home --uid 1000 lit \
-	&& install --directory --owner 1000 /work
+	&& install --directory --owner 1000 /data
 USER 1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["lit-pure"]
 CMD ["--help"]
