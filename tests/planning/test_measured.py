@@ -29,6 +29,7 @@ from lit_pure.config.tokenizer import VQConfig
 from lit_pure.config.training import OptimConfig, TrainerConfig
 from lit_pure.degradation.dem import DegradationEstimator
 from lit_pure.degradation.pipeline import apply, draw
+from lit_pure.images.threads import one_thread
 from lit_pure.lit.distributed.sharding import prepare
 from lit_pure.lit.schedule import configure
 from lit_pure.models import blocks as real_blocks
@@ -87,8 +88,11 @@ def planned(wanted: Setting) -> float:
 
 
 def measured(wanted: Setting, mesh: DeviceMesh | None = None) -> int:
-    """The height of two training steps, in Lightning's order: gradients of a step go after the next forward pass."""
-    with LiveBytes() as live:
+    """The height of two training steps, in Lightning's order: gradients of a step go after the next forward pass.
+
+    With one thread: some kernels of a CPU have a buffer for each, which a plan for GPUs does not know.
+    """
+    with one_thread(), LiveBytes() as live:
         dtype = {2: torch.bfloat16, 4: torch.float32}[wanted.frozen if wanted.adapted else wanted.itemsizes.stored]
         backbone = NextTokenBackbone(wanted.backbone, wanted.vocabulary).to(dtype)
         if wanted.adapted:
@@ -141,8 +145,7 @@ def test_a_step_with_adapters_takes_what_was_planned(how, frozen):
     pytest.importorskip("peft")
     wanted = setting(NANO, 600, 400, 2, activation_checkpointing=how, precision="bf16-mixed")
     wanted = replace(wanted, adapter=AdapterConfig(kind="lora", rank=8), frozen=frozen)
-    # With blocks computed again, a processor with AVX-512 takes 5.01 % more than planned.
-    assert planned(wanted) == pytest.approx(measured(wanted), rel=0.06)
+    assert planned(wanted) == pytest.approx(measured(wanted), rel=0.05)
 
 
 @pytest.fixture
