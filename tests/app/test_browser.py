@@ -7,7 +7,6 @@ temporary files, so that whatever it leaves behind is seen.
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +28,8 @@ selenium = pytest.importorskip("selenium", reason="selenium is not installed")
 
 from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
+
+from tests.browser import headless_chromium  # noqa: E402
 
 PATIENCE = 120  # seconds
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # localhost is never behind a proxy
@@ -99,15 +100,7 @@ def app(built_house: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    if None in programs:
-        pytest.skip("no chromium or chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs[0])  # with both named, selenium has nothing to look for or download
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(programs[1])))
+    driver = headless_chromium()
     yield driver
     driver.quit()
 

@@ -5,7 +5,6 @@ One headless Chromium for all tests; they are skipped where there is none.
 
 import io
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +27,8 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.remote.webelement import WebElement  # noqa: E402
 from selenium.webdriver.support.ui import Select  # noqa: E402
+
+from tests.browser import headless_chromium  # noqa: E402
 
 GREEN = "<b>Green</b>"
 RIVALS = ["warm/version_0", "cold/version_0", GREEN]
@@ -53,16 +54,7 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def chromium(downloads: Path) -> Iterator[webdriver.Chrome]:
     """At the end, nothing may have been asked of any network, nor told on the console."""
-    programs = [shutil.which("chromium"), shutil.which("chromedriver")]
-    if None in programs:
-        pytest.skip("no chromium or chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs[0])  # with both named, selenium has nothing to look for or download
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(programs[1])))
-    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+    driver = headless_chromium(downloads)
     yield driver
     told, asked = driver.get_log("browser"), requests(driver)
     driver.quit()
