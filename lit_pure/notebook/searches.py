@@ -101,8 +101,8 @@ class Dots:
 
 
 def _scatter(ax: Axes, at: Sequence[float], done: Dots, pruned_at: Sequence[float], pruned: Dots) -> None:
-    ax.scatter(pruned_at, pruned.values, marker="x", color=GREY, s=16)
-    ax.scatter(at, done.values, c=done.numbers, cmap=DARK_IS_HIGH, s=18)
+    ax.scatter(pruned_at, pruned.values, marker="x", color=GREY, s=16, label="pruned" if pruned.values else None)
+    ax.scatter(at, done.values, c=done.numbers, cmap=DARK_IS_HIGH, s=18, label="finished")
 
 
 def _scale(ax: Axes, axis: Axis) -> None:
